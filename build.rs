@@ -1,0 +1,43 @@
+//! Compiles `proto/` to Rust without protoc, and tells the tests which real servers they can have.
+
+use std::env;
+use std::path::Path;
+
+const PROTOS: [&str; 2] = ["proto/v2.proto", "proto/v1beta1.proto"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for proto in PROTOS {
+        println!("cargo::rerun-if-changed={proto}");
+    }
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds(descriptors)?;
+    announce_real_servers();
+    Ok(())
+}
+
+/// Sets `no_vault` and `no_kubernetes` where the real servers are neither installed nor can be
+/// built, so that the tests that need them are counted as ignored and not as passed.
+fn announce_real_servers() {
+    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes)");
+    for variable in ["PATH", "REQUIRE_REAL_SERVERS", "VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    let can_build = env::var_os("REQUIRE_REAL_SERVERS").is_some() || on_path("go");
+    let has = |variable: &str, names: &[&str]| {
+        env::var_os(variable).is_some() || names.iter().any(|name| on_path(name))
+    };
+    if !can_build && !has("VAULT_BIN", &["vault", "bao"]) {
+        println!("cargo::rustc-cfg=no_vault");
+    }
+    let kubernetes = has("KUBE_APISERVER_BIN", &["kube-apiserver"]) && has("ETCD_BIN", &["etcd"]);
+    if !can_build && !kubernetes {
+        println!("cargo::rustc-cfg=no_kubernetes");
+    }
+}
+
+fn on_path(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| Path::new(&folder).join(name).is_file())
+}

@@ -1,0 +1,2 @@
+//! The unix socket.
+pub mod proto;
