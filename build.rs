@@ -21,7 +21,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// built, so that the tests that need them are counted as ignored and not as passed.
 fn announce_real_servers() {
     println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes)");
-    for variable in ["PATH", "REQUIRE_REAL_SERVERS", "VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
+    for variable in [
+        "PATH",
+        "REQUIRE_REAL_SERVERS",
+        "VAULT_BIN",
+        "KUBE_APISERVER_BIN",
+        "ETCD_BIN",
+    ] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     let can_build = env::var_os("REQUIRE_REAL_SERVERS").is_some() || on_path("go");

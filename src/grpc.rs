@@ -1,2 +1,117 @@
-//! The unix socket.
+//! GrpcServer: accepts on the unix socket and hands each call to the KeyManager.
+//!
+//! Connections outlive this actor: when it is restarted, those that live are not touched, and new
+//! ones wait in the listener's queue meanwhile. Knows nothing of Vault.
+
+mod connections;
+mod deadline;
+mod forward;
+mod peers;
 pub mod proto;
+mod socket;
+mod status;
+mod v1;
+mod v2;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tracing::{debug, warn};
+
+#[cfg(feature = "faults")]
+use crate::actor::Fault;
+pub use connections::Connections;
+pub use forward::Forwarder;
+pub use peers::AllowedPeers;
+pub use socket::{BindError, BoundSocket, Settings as SocketSettings, SocketPath};
+pub use v2::KmsVersion;
+
+/// A KMS message is a seed of 32 bytes and little more; a key_id is at most 1 KiB.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// How long to wait when the process has no file descriptor left for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The actor. It holds nothing: all is in its state.
+#[derive(Debug)]
+pub struct GrpcServer;
+
+/// What the actor needs; the same at every restart.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// The listener, which outlives the actor.
+    pub socket: Arc<BoundSocket>,
+    /// The living connections, which outlive the actor too.
+    pub connections: Connections,
+    /// Who may connect.
+    pub peers: Arc<AllowedPeers>,
+    /// The way to the KeyManager.
+    pub forwarder: Forwarder,
+    /// What Status says of the version.
+    pub kms_version: KmsVersion,
+}
+
+/// The actor's messages: it needs none but for the fault hook.
+#[derive(Debug)]
+pub enum GrpcMsg {
+    /// Fails on request.
+    #[cfg(feature = "faults")]
+    Fail(Fault),
+}
+
+impl Actor for GrpcServer {
+    type Msg = GrpcMsg;
+    type State = JoinSet<()>;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<GrpcMsg>,
+        args: Arguments,
+    ) -> Result<JoinSet<()>, ActorProcessingErr> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(args));
+        Ok(tasks)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<GrpcMsg>,
+        message: GrpcMsg,
+        _: &mut JoinSet<()>,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            #[cfg(feature = "faults")]
+            GrpcMsg::Fail(fault) => fault.strike(),
+        }
+    }
+}
+
+/// Accepts until it is aborted.
+async fn accept(args: Arguments) {
+    let services = services(&args);
+    loop {
+        match args.socket.accept().await {
+            Ok(stream) => match args.peers.check(&stream) {
+                Ok(()) => args.connections.serve(stream, services.clone()),
+                Err(peer) => warn!(%peer, "refused a connection: see socket.allow_uids"),
+            },
+            Err(error) => {
+                debug!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn services(args: &Arguments) -> Routes {
+    let v2 = v2::Service::new(args.forwarder.clone(), args.kms_version);
+    let v1 = v1::Service::new(args.forwarder.clone());
+    let v2 = proto::v2::key_management_service_server::KeyManagementServiceServer::new(v2);
+    let v1 = proto::v1beta1::key_management_service_server::KeyManagementServiceServer::new(v1);
+    Routes::new(v2.max_decoding_message_size(MAX_MESSAGE))
+        .add_service(v1.max_decoding_message_size(MAX_MESSAGE))
+        .prepare()
+}

@@ -1,3 +1,16 @@
-//! A KMS plugin for kube-apiserver over Vault or OpenBao Transit.
+//! A KMS plugin for kube-apiserver over Vault or OpenBao Transit: the daemon's parts.
+//!
+//! The arrows point one way: [`grpc`] → [`keys`] → [`session`] → [`vault`]. [`supervisor`] knows
+//! them all, none knows it; [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault.
 
+pub mod actor;
+pub mod admin;
+pub mod cli;
+pub mod config;
 pub mod grpc;
+pub mod keys;
+pub mod session;
+pub mod supervisor;
+pub mod system;
+pub mod telemetry;
+pub mod vault;

@@ -1,2 +1,80 @@
-//! The daemon.
-fn main() {}
+//! The daemon's story: arguments, configuration, logging, signals, the actors, the exit code.
+
+use std::process::ExitCode;
+
+use vault_kms_plugin::cli::Cli;
+use vault_kms_plugin::config::{Config, Source};
+use vault_kms_plugin::supervisor::{self, Daemon};
+use vault_kms_plugin::system::{self, Exit, SignalStream};
+use vault_kms_plugin::telemetry::Telemetry;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is wiped: tokens and seeds pass through buffers of libraries too.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+/// `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+/// One for calls, one for what happens beside them.
+const WORKER_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let arguments = match Cli::read() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let source = supervisor::source(arguments.config);
+    match source.load() {
+        Ok(config) => serve(&config, source).into(),
+        Err(errors) => {
+            eprintln!(
+                "vault-kms-plugin: the configuration is wrong, nothing was started:\n{errors}"
+            );
+            Exit::Config.into()
+        }
+    }
+}
+
+/// Runs until a signal or a failure ends it.
+fn serve(config: &Config, source: Source) -> Exit {
+    let log = match Telemetry::start(config.log) {
+        Ok(log) => log,
+        Err(error) => return fail(&error, Exit::Internal),
+    };
+    if let Err(error) = system::harden() {
+        return fail(&error, Exit::Internal);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(config, source, &log)),
+        Err(error) => fail(&error, Exit::Internal),
+    }
+}
+
+async fn run(config: &Config, source: Source, log: &Telemetry) -> Exit {
+    let mut signals = match SignalStream::register() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error, Exit::Internal),
+    };
+    let mut daemon = match Daemon::start(config, source, log.level()).await {
+        Ok(daemon) => daemon,
+        Err(error) => return fail(&error, error.exit()),
+    };
+    loop {
+        tokio::select! {
+            exit = daemon.ended() => return exit,
+            signal = signals.next() => daemon.signal(signal),
+        }
+    }
+}
+
+fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    tracing::error!(%error, "cannot go on");
+    exit
+}

@@ -1,0 +1,83 @@
+//! The configuration: a file, the environment, and Vault's own variables, checked as a whole.
+//!
+//! Each scalar key can come from `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which wins over the file;
+//! Vault's variables are defaults below it.
+
+mod environment;
+mod raw;
+mod reader;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
+use crate::telemetry;
+use crate::{keys, session, vault};
+pub use environment::Environment;
+pub use reader::{ConfigError, ConfigErrors};
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_FILE: &str = "/etc/vault-kms-plugin/config.toml";
+
+/// A configuration that was checked. What depends on the world (files, Vault) was not.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The socket.
+    pub socket: SocketSettings,
+    /// Who may connect to it.
+    pub peers: AllowedPeers,
+    /// What Status says of the version.
+    pub kms_version: KmsVersion,
+    /// How many calls may wait.
+    pub max_waiting: usize,
+    /// The server.
+    pub vault: vault::Settings,
+    /// How to log in.
+    pub auth: session::Settings,
+    /// The keys and the Status policy.
+    pub keys: keys::Settings,
+    /// Where probes are served.
+    pub admin: SocketAddr,
+    /// What is logged, and how.
+    pub log: telemetry::Settings,
+    /// What an operator should know though it is allowed.
+    pub warnings: Vec<String>,
+}
+
+/// Where the configuration comes from; read again at each reload.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file that was named, which then has to exist.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Environment,
+}
+
+impl Source {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// With all that is wrong, each with its key.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        let mut table = match &self.file {
+            Some(path) => read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => toml::Table::new(),
+        };
+        let mut errors = Vec::new();
+        self.environment.overlay(&mut table, &mut errors);
+        let raw = raw::parse(table, &mut errors);
+        validate::config(raw, &self.environment, errors)
+    }
+}
+
+fn read(path: &Path) -> Result<toml::Table, ConfigErrors> {
+    let refuse = |problem: String| {
+        ConfigErrors::from(vec![ConfigError::new(path.display().to_string(), problem)])
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    text.parse::<toml::Table>()
+        .map_err(|error| refuse(format!("is no TOML: {}", error.to_string().trim_end())))
+}

@@ -1,0 +1,193 @@
+//! The environment's part of the configuration: our variables above the file, Vault's below it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use toml::{Table, Value};
+
+use super::raw::SCALARS;
+use super::reader::ConfigError;
+
+const PREFIX: &str = "VAULT_KMS_PLUGIN_";
+/// The command line's own variable; no key of the file.
+const CONFIG_FILE: &str = "VAULT_KMS_PLUGIN_CONFIG";
+/// Vault's variables that are defaults for keys of `[vault]`. Each has a `BAO_` twin, which wins.
+/// An agent's address wins over the server's (`api/client.go`).
+const VAULT_DEFAULTS: &[(&str, &str)] = &[
+    ("AGENT_ADDR", "address"),
+    ("ADDR", "address"),
+    ("NAMESPACE", "namespace"),
+    ("CACERT", "ca_file"),
+    ("TLS_SERVER_NAME", "tls_server_name"),
+    ("CLIENT_CERT", "client_cert_file"),
+    ("CLIENT_KEY", "client_key_file"),
+];
+
+/// Variables and their values, as they were at start.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// The names alone: a value may be a token.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+impl Environment {
+    /// The process's own, as far as it concerns us.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let ours = |name: &str| name.starts_with("VAULT_") || name.starts_with("BAO_");
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| ours(name))
+            .collect()
+    }
+
+    /// One of Vault's variables by its name without `VAULT_`. A set `BAO_` twin wins, even when it
+    /// is empty (`api/env.go`).
+    #[must_use]
+    pub fn vault(&self, name: &str) -> Option<&str> {
+        let bao = self.0.get(&format!("BAO_{name}"));
+        let value = bao.or_else(|| self.0.get(&format!("VAULT_{name}")))?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// Puts the environment's values into the file's table.
+    pub(super) fn overlay(&self, table: &mut Table, errors: &mut Vec<ConfigError>) {
+        for (variable, value) in self.0.range(PREFIX.to_owned()..) {
+            let Some(name) = variable.strip_prefix(PREFIX) else {
+                break;
+            };
+            if variable == CONFIG_FILE || is_service_link(name) {
+                continue;
+            }
+            match find_key(name) {
+                Some((place, key)) => set(table, place, key, value),
+                None => errors.push(ConfigError::new(
+                    variable,
+                    "names no key of the configuration",
+                )),
+            }
+        }
+        for (variable, key) in VAULT_DEFAULTS {
+            if let Some(value) = self.vault(variable)
+                && !is_set(table, "vault", key)
+            {
+                set(table, "vault", key, value);
+            }
+        }
+    }
+}
+
+/// Kubernetes sets such variables for a Service named `vault-kms-plugin`, whether one wants or not.
+fn is_service_link(name: &str) -> bool {
+    name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
+}
+
+fn find_key(name: &str) -> Option<(&'static str, &'static str)> {
+    let places = SCALARS
+        .iter()
+        .flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)));
+    places.into_iter().find(|(table, key)| {
+        let joined = if table.is_empty() {
+            (*key).to_owned()
+        } else {
+            format!("{table}_{key}")
+        };
+        joined.to_uppercase() == name
+    })
+}
+
+fn is_set(table: &Table, place: &str, key: &str) -> bool {
+    let inner = table.get(place).and_then(Value::as_table);
+    inner.is_some_and(|inner| inner.contains_key(key))
+}
+
+fn set(table: &mut Table, place: &str, key: &str, value: &str) {
+    let value = Value::String(value.to_owned());
+    if place.is_empty() {
+        table.insert(key.to_owned(), value);
+        return;
+    }
+    let inner = table
+        .entry(place)
+        .or_insert_with(|| Value::Table(Table::new()));
+    // Where the file has no table here, its own error is shown.
+    if let Value::Table(inner) = inner {
+        inner.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let owned = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        owned.collect()
+    }
+
+    fn overlaid(file: &str, variables: &[(&str, &str)]) -> (Table, Vec<ConfigError>) {
+        let mut table = file.parse().expect("TOML");
+        let mut errors = Vec::new();
+        environment(variables).overlay(&mut table, &mut errors);
+        (table, errors)
+    }
+
+    #[test]
+    fn our_variables_win_over_the_file_and_vaults_do_not() {
+        let file = "[vault]\naddress = \"https://file\"";
+        let ours = ("VAULT_KMS_PLUGIN_VAULT_ADDRESS", "https://ours");
+        let vaults = ("VAULT_ADDR", "https://vaults");
+        let address =
+            |(table, _): (Table, _)| table["vault"]["address"].as_str().map(str::to_owned);
+        assert_eq!(
+            address(overlaid(file, &[ours, vaults])).as_deref(),
+            Some("https://ours")
+        );
+        assert_eq!(
+            address(overlaid(file, &[vaults])).as_deref(),
+            Some("https://file")
+        );
+        assert_eq!(
+            address(overlaid("", &[vaults])).as_deref(),
+            Some("https://vaults")
+        );
+    }
+
+    #[test]
+    fn baos_twin_wins_even_when_empty() {
+        let both = environment(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "b")]);
+        assert_eq!(both.vault("ADDR"), Some("b"));
+        let empty = environment(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "")]);
+        assert_eq!(empty.vault("ADDR"), None);
+    }
+
+    #[test]
+    fn a_variable_that_names_no_key_is_an_error_but_a_service_link_is_not() {
+        let (_, errors) = overlaid("", &[("VAULT_KMS_PLUGIN_SOKET_PATH", "/x")]);
+        assert_eq!(errors.len(), 1);
+        let links = [
+            ("VAULT_KMS_PLUGIN_SERVICE_HOST", "10.0.0.1"),
+            ("VAULT_KMS_PLUGIN_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("VAULT_KMS_PLUGIN_CONFIG", "/etc/x.toml"),
+        ];
+        assert!(overlaid("", &links).1.is_empty());
+    }
+
+    #[test]
+    fn values_do_not_print() {
+        let secret = environment(&[("VAULT_TOKEN", "hvs.secret")]);
+        assert!(!format!("{secret:?}").contains("hvs.secret"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Makes a checked configuration of a raw one. Each default stands here with its reason.
+
+mod auth;
+mod socket;
+mod vault;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::raw::{self, Leaf, Raw};
+use super::reader::{ConfigError, ConfigErrors, Reader};
+use super::{Config, Environment};
+use crate::grpc::KmsVersion;
+use crate::keys::{self, HealthLimits};
+use crate::session;
+use crate::telemetry::{self, Format};
+
+/// Loopback: kubelet's probes and a node's agent reach it, the network does not.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
+/// All kube-apiservers share one Vault: a red readyz on all at once takes the API away.
+const TOLERANCE: Duration = Duration::from_secs(600);
+/// After an hour an operator has to decide; writes stop.
+const FAIL_AFTER: Duration = Duration::from_secs(3600);
+/// More than a control plane ever asks at once; each costs a few kilobytes.
+const MAX_WAITING: u32 = 1024;
+
+pub(super) fn config(
+    raw: Raw,
+    environment: &Environment,
+    errors: Vec<ConfigError>,
+) -> Result<Config, ConfigErrors> {
+    let mut reader = Reader { errors };
+    let mut warnings = Vec::new();
+    let kms_version = kms_version(&mut reader, raw.kms_version);
+    let (socket, peers) = socket::socket(&mut reader, raw.socket);
+    let (vault, namespace) = vault::vault(&mut reader, raw.vault, environment, &mut warnings);
+    let key = vault::transit_key(
+        &mut reader,
+        "transit",
+        raw.transit.mount,
+        raw.transit.key,
+        Some(namespace.clone()),
+    );
+    let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
+    let auth = auth::auth(&mut reader, raw.auth, environment, &mut warnings);
+    let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("{text:?} is not of the form 127.0.0.1:8790"))
+    });
+    let log = log(&mut reader, raw.log);
+    let limits = health(&mut reader, raw.health);
+    let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
+    let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
+    let (Some(socket), Some(vault), Some(key), Some(method), Some(state_file)) =
+        (socket, vault, key, auth, state_file)
+    else {
+        return Err(reader.errors.into());
+    };
+    if !reader.errors.is_empty() {
+        return Err(reader.errors.into());
+    }
+    Ok(Config {
+        socket,
+        peers,
+        kms_version,
+        max_waiting,
+        vault,
+        auth: session::Settings { namespace, method },
+        keys: keys::Settings {
+            key,
+            decrypt_also,
+            limits,
+            state_file,
+        },
+        admin: admin.unwrap_or(ADMIN),
+        log,
+        warnings,
+    })
+}
+
+fn kms_version(reader: &mut Reader, leaf: Leaf) -> KmsVersion {
+    let read = reader.parsed("kms_version", leaf, |text| match text {
+        "v2" => Ok(KmsVersion::V2),
+        "v2beta1" => Ok(KmsVersion::V2Beta1),
+        _ => Err(format!(
+            "{text:?} is neither v2 nor v2beta1 (for Kubernetes 1.27 and 1.28)"
+        )),
+    });
+    read.unwrap_or(KmsVersion::V2)
+}
+
+fn log(reader: &mut Reader, raw: raw::Log) -> telemetry::Settings {
+    let level = reader.parsed("log.level", raw.level, |text| {
+        text.parse::<LevelFilter>()
+            .map_err(|_| format!("{text:?} is none of error, warn, info, debug, trace"))
+    });
+    let format = reader.parsed("log.format", raw.format, |text| match text {
+        "auto" => Ok(Format::Auto),
+        "json" => Ok(Format::Json),
+        "text" => Ok(Format::Text),
+        _ => Err(format!("{text:?} is none of auto, json, text")),
+    });
+    telemetry::Settings {
+        level: level.unwrap_or(LevelFilter::INFO),
+        format: format.unwrap_or(Format::Auto),
+    }
+}
+
+fn health(reader: &mut Reader, raw: raw::Health) -> HealthLimits {
+    let tolerance = reader.duration("health.tolerance", raw.tolerance);
+    let fail_after = reader.duration("health.fail_after", raw.fail_after);
+    let limits = HealthLimits {
+        tolerance: tolerance.unwrap_or(TOLERANCE),
+        fail_after: fail_after.unwrap_or(FAIL_AFTER),
+    };
+    if limits.tolerance > limits.fail_after {
+        reader.refuse(
+            "health.fail_after",
+            "comes before health.tolerance: make it the longer one",
+        );
+    }
+    limits
+}
+
+fn max_waiting(reader: &mut Reader, leaf: Leaf) -> usize {
+    let key = "limits.max_waiting";
+    let number = reader.number(key, leaf).unwrap_or(MAX_WAITING);
+    if number == 0 {
+        reader.refuse(key, "has to be at least 1");
+    }
+    number as usize
+}

@@ -1,0 +1,128 @@
+//! `[socket]`, and `state.dir`, which follows the socket by default.
+
+use std::path::PathBuf;
+
+use nix::unistd::{Group, User, geteuid};
+
+use crate::config::raw::{self, Leaf};
+use crate::config::reader::Reader;
+use crate::grpc::{AllowedPeers, SocketPath, SocketSettings};
+
+/// The folder that systemd makes for a service of this name.
+const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
+/// Only the plugin's own user, and root, may connect.
+const SOCKET_MODE: u32 = 0o600;
+/// `sockaddr_un` has 108 bytes, one of them the end.
+const SOCKET_PATH_MOST: usize = 107;
+/// `nobody`: what unmapped users of other namespaces look like, so it proves nothing.
+const NOBODY: u32 = 65534;
+
+pub(super) fn socket(
+    reader: &mut Reader,
+    raw: raw::Socket,
+) -> (Option<SocketSettings>, AllowedPeers) {
+    let before = reader.errors.len();
+    let path = reader.parsed("socket.path", raw.path, socket_path);
+    let mode = reader.parsed("socket.mode", raw.mode, socket_mode);
+    let owner = reader.parsed("socket.owner", raw.owner, |name| {
+        id_of(name, |name| {
+            Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+        })
+    });
+    let group = reader.parsed("socket.group", raw.group, |name| {
+        id_of(name, |name| {
+            Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
+        })
+    });
+    let uids = allow_list(reader, "socket.allow_uids", raw.allow_uids);
+    let gids = allow_list(reader, "socket.allow_gids", raw.allow_gids);
+    let settings = SocketSettings {
+        path: path.unwrap_or_else(|| SocketPath::File(SOCKET.into())),
+        mode: mode.unwrap_or(SOCKET_MODE),
+        owner,
+        group,
+    };
+    let peers = AllowedPeers {
+        // kube-apiserver runs as root on nearly every control plane.
+        uids: uids.unwrap_or_else(|| vec![0, geteuid().as_raw()]),
+        gids: gids.unwrap_or_default(),
+    };
+    ((reader.errors.len() == before).then_some(settings), peers)
+}
+
+fn socket_path(text: &str) -> Result<SocketPath, String> {
+    if text.len() > SOCKET_PATH_MOST {
+        return Err(format!(
+            "is longer than the {SOCKET_PATH_MOST} bytes that a socket's name can have"
+        ));
+    }
+    match text.strip_prefix('@') {
+        Some("") => Err("is no name: an abstract socket is @name".to_owned()),
+        Some(name) => Ok(SocketPath::Abstract(name.to_owned())),
+        None if text.starts_with('/') && !text.ends_with('/') => Ok(SocketPath::File(text.into())),
+        None => Err(format!("{text:?} is neither an absolute path nor @name")),
+    }
+}
+
+fn socket_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode & 0o002 != 0 => Err(format!(
+            "{text} lets every local process decrypt: use 0600 or 0660"
+        )),
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(format!("{text:?} is no mode such as \"0600\"")),
+    }
+}
+
+fn id_of(
+    name: &str,
+    look_up: impl Fn(&str) -> Result<Option<u32>, nix::Error>,
+) -> Result<u32, String> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    match look_up(name) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(format!("there is no {name:?} on this machine")),
+        Err(error) => Err(format!("{name:?} cannot be looked up: {error}")),
+    }
+}
+
+fn allow_list(reader: &mut Reader, key: &str, leaf: Leaf) -> Option<Vec<u32>> {
+    let ids = reader.numbers(key, leaf)?;
+    if ids.contains(&NOBODY) {
+        reader.refuse(
+            key,
+            format!(
+                "{NOBODY} is nobody in particular: it stands for every user that has no name here"
+            ),
+        );
+    }
+    Some(ids)
+}
+
+/// Named after the socket, so that two plugins can share a folder.
+pub(super) fn state_file(
+    reader: &mut Reader,
+    dir: Leaf,
+    socket: Option<&SocketSettings>,
+) -> Option<PathBuf> {
+    let folder = reader.path("state.dir", dir);
+    match (&socket?.path, folder) {
+        (SocketPath::File(path), folder) => {
+            let name = path.file_stem()?.to_string_lossy().into_owned();
+            let folder = folder.or_else(|| path.parent().map(PathBuf::from))?;
+            Some(folder.join(format!("{name}.state.json")))
+        }
+        (SocketPath::Abstract(name), Some(folder)) => {
+            Some(folder.join(format!("{}.state.json", name.replace('/', "_"))))
+        }
+        (SocketPath::Abstract(_), None) => {
+            reader.refuse(
+                "state.dir",
+                "is missing: an abstract socket has no folder to keep the state file in",
+            );
+            None
+        }
+    }
+}

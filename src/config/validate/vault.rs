@@ -1,0 +1,157 @@
+//! `[vault]` and `[transit]`.
+
+use toml::Value;
+
+use crate::config::Environment;
+use crate::config::raw::{self, Leaf};
+use crate::config::reader::Reader;
+use crate::keys::KeyId;
+use crate::vault::{self, Address, ClientCertificate, KeyName, MountPath, Namespace, TransitKey};
+
+/// What `vault secrets enable transit` gives.
+const TRANSIT_MOUNT: &str = "transit";
+
+pub(super) fn vault(
+    reader: &mut Reader,
+    raw: raw::Vault,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> (Option<vault::Settings>, Namespace) {
+    if environment
+        .vault("SKIP_VERIFY")
+        .is_some_and(|value| !matches!(value, "0" | "false" | "f" | "F" | "FALSE" | "False"))
+    {
+        reader.refuse(
+            "VAULT_SKIP_VERIFY",
+            "TLS is always verified: unset it, and name the server's CA in vault.ca_file",
+        );
+    }
+    let addresses = addresses(reader, raw.address);
+    let allow_plaintext = reader.flag("vault.allow_plaintext", raw.allow_plaintext);
+    for address in addresses
+        .iter()
+        .flatten()
+        .filter(|a| a.is_plaintext_over_network())
+    {
+        if allow_plaintext == Some(true) {
+            warnings.push(format!("vault.address: {address} sends the token and every seed unencrypted over the network"));
+        } else {
+            reader.refuse(
+                "vault.address",
+                format!("{address} would send the token and every seed unencrypted: use https"),
+            );
+        }
+    }
+    let namespace = reader.parsed("vault.namespace", raw.namespace, Namespace::try_new);
+    let ca_file = reader.path("vault.ca_file", raw.ca_file);
+    let tls_server_name = reader.text("vault.tls_server_name", raw.tls_server_name);
+    let client_certificate = client_certificate(reader, raw.client_cert_file, raw.client_key_file);
+    let settings = addresses.map(|addresses| vault::Settings {
+        addresses,
+        ca_file,
+        tls_server_name,
+        client_certificate,
+    });
+    (settings, namespace.unwrap_or_default())
+}
+
+fn addresses(reader: &mut Reader, leaf: Leaf) -> Option<Vec<Address>> {
+    let key = "vault.address";
+    let why = "where is vault? https://host:8200, or set VAULT_ADDR";
+    let Some(Value::Array(items)) = leaf else {
+        return reader
+            .required(key, leaf, why, Address::try_new)
+            .map(|address| vec![address]);
+    };
+    if items.is_empty() {
+        reader.refuse(key, format!("is missing: {why}"));
+        return None;
+    }
+    let read: Vec<_> = items
+        .into_iter()
+        .map(|item| reader.required(key, Some(item), why, Address::try_new))
+        .collect();
+    read.into_iter().collect()
+}
+
+fn client_certificate(reader: &mut Reader, cert: Leaf, key: Leaf) -> Option<ClientCertificate> {
+    let cert_file = reader.path("vault.client_cert_file", cert);
+    let key_file = reader.path("vault.client_key_file", key);
+    match (cert_file, key_file) {
+        (Some(cert_file), Some(key_file)) => Some(ClientCertificate {
+            cert_file,
+            key_file,
+        }),
+        (None, None) => None,
+        (Some(_), None) => {
+            reader.refuse(
+                "vault.client_key_file",
+                "is missing: a certificate needs its key",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            reader.refuse(
+                "vault.client_cert_file",
+                "is missing: a key needs its certificate",
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn transit_key(
+    reader: &mut Reader,
+    table: &str,
+    mount: Leaf,
+    name: Leaf,
+    namespace: Option<Namespace>,
+) -> Option<TransitKey> {
+    let mount_key = format!("{table}.mount");
+    let mount = mount.or_else(|| Some(Value::String(TRANSIT_MOUNT.to_owned())));
+    let mount = reader.required(
+        &mount_key,
+        mount,
+        "where is the transit engine mounted?",
+        MountPath::try_new,
+    );
+    let key = format!("{table}.key");
+    let name = reader.required(
+        &key,
+        name,
+        "which transit key? vault write -f transit/keys/NAME makes one",
+        KeyName::try_new,
+    );
+    let found = TransitKey {
+        namespace: namespace?,
+        mount: mount?,
+        name: name?,
+    };
+    if !KeyId::fits(&found) {
+        reader.refuse(&key, "with its mount and namespace it makes a key_id of over 1,024 bytes, which kube-apiserver refuses");
+        return None;
+    }
+    Some(found)
+}
+
+pub(super) fn decrypt_also(
+    reader: &mut Reader,
+    raw: Vec<raw::DecryptAlso>,
+    namespace: &Namespace,
+) -> Vec<TransitKey> {
+    let mut keys = Vec::new();
+    for (index, entry) in raw.into_iter().enumerate() {
+        let table = format!("transit.decrypt_also.{index}");
+        let own = match entry.namespace {
+            None => Some(namespace.clone()),
+            leaf => reader.required(
+                &format!("{table}.namespace"),
+                leaf,
+                "name it or leave the key out",
+                Namespace::try_new,
+            ),
+        };
+        keys.extend(transit_key(reader, &table, entry.mount, entry.key, own));
+    }
+    keys
+}

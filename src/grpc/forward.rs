@@ -1,0 +1,125 @@
+//! Hands a call to the KeyManager that lives now. When it dies, the call goes to the next one, as
+//! long as the caller's deadline allows: Transit calls can be repeated safely.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::concurrency::oneshot;
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout_at};
+use tonic::Status;
+
+use super::deadline::Deadline;
+use super::status;
+use crate::actor::Current;
+use crate::keys::{Ciphertext, KeyError, KeyMsg, Pin, Plaintext, StatusReport, Wrapped};
+
+/// When a call was lost while its actor lives on, it is repeated after this.
+const REPEAT_IN: Duration = Duration::from_millis(20);
+
+/// The way from a gRPC call to the KeyManager and back.
+#[derive(Debug, Clone)]
+pub struct Forwarder {
+    keys: Current<KeyMsg>,
+    /// Mailboxes are unbounded, so what may wait is bounded here.
+    admission: Arc<Semaphore>,
+}
+
+impl Forwarder {
+    /// Forwards to the actor in `keys`; at most `max_waiting` Encrypts and Decrypts at once.
+    #[must_use]
+    pub fn new(keys: Current<KeyMsg>, max_waiting: usize) -> Self {
+        Self {
+            keys,
+            admission: Arc::new(Semaphore::new(max_waiting)),
+        }
+    }
+
+    pub(super) async fn status(&self, deadline: Deadline) -> Result<StatusReport, Status> {
+        self.ask(deadline, |reply| KeyMsg::Status {
+            deadline: deadline.work,
+            reply,
+        })
+        .await
+    }
+
+    pub(super) async fn encrypt(
+        &self,
+        plaintext: Vec<u8>,
+        pin: Pin,
+        deadline: Deadline,
+    ) -> Result<Wrapped, Status> {
+        let plaintext = Arc::new(Plaintext::new(plaintext));
+        let _admitted = self.admit()?;
+        self.ask(deadline, |reply| KeyMsg::Encrypt {
+            plaintext: plaintext.clone(),
+            pin,
+            deadline: deadline.work,
+            reply,
+        })
+        .await
+    }
+
+    pub(super) async fn decrypt(
+        &self,
+        ciphertext: Vec<u8>,
+        key_id: Option<String>,
+        deadline: Deadline,
+    ) -> Result<Plaintext, Status> {
+        let ciphertext = Ciphertext::try_new(ciphertext)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let _admitted = self.admit()?;
+        self.ask(deadline, |reply| KeyMsg::Decrypt {
+            ciphertext: ciphertext.clone(),
+            key_id: key_id.clone(),
+            deadline: deadline.work,
+            reply,
+        })
+        .await
+    }
+
+    fn admit(&self) -> Result<impl Drop + use<>, Status> {
+        self.admission
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| status::too_many_waiting())
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        message: impl Fn(RpcReplyPort<Result<T, KeyError>>) -> KeyMsg,
+    ) -> Result<T, Status> {
+        let asked = async {
+            let mut keys = self.keys.clone();
+            loop {
+                let actor = keys.borrow_and_update().clone();
+                if let Some(actor) = actor
+                    && let Some(answer) = ask_once(&actor, &message).await
+                {
+                    return answer;
+                }
+                // The actor died, or its task did: another one will be there in a moment.
+                tokio::select! {
+                    _ = keys.changed() => {}
+                    () = sleep(REPEAT_IN) => {}
+                }
+            }
+        };
+        match timeout_at(deadline.answer, asked).await {
+            Ok(answer) => answer.map_err(|error| status::of_error(&error)),
+            Err(_) => Err(status::no_answer()),
+        }
+    }
+}
+
+/// The actor's answer; `None` when it died before it gave one.
+async fn ask_once<T: Send + 'static>(
+    actor: &ActorRef<KeyMsg>,
+    message: impl Fn(RpcReplyPort<Result<T, KeyError>>) -> KeyMsg,
+) -> Option<Result<T, KeyError>> {
+    let (reply, answer) = oneshot();
+    actor.cast(message(reply.into())).ok()?;
+    answer.await.ok()
+}

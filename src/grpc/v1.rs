@@ -1,0 +1,72 @@
+//! The KMS v1 service, which knows neither Status nor key_id.
+
+use tonic::{Request, Response, Status};
+use tracing::warn;
+
+use super::deadline::Deadline;
+use super::forward::Forwarder;
+use super::proto::v1beta1::key_management_service_server::KeyManagementService;
+use super::proto::v1beta1::{
+    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, VersionRequest,
+    VersionResponse,
+};
+use crate::keys::Pin;
+
+/// The only version that kube-apiserver accepts (`envelope/grpc_service.go`).
+const VERSION: &str = "v1beta1";
+
+/// The service: reads a request, forwards it, writes the answer.
+#[derive(Debug)]
+pub(super) struct Service {
+    forwarder: Forwarder,
+}
+
+impl Service {
+    pub(super) fn new(forwarder: Forwarder) -> Self {
+        Self { forwarder }
+    }
+}
+
+#[tonic::async_trait]
+impl KeyManagementService for Service {
+    async fn version(
+        &self,
+        _: Request<VersionRequest>,
+    ) -> Result<Response<VersionResponse>, Status> {
+        Ok(Response::new(VersionResponse {
+            version: VERSION.to_owned(),
+            runtime_name: env!("CARGO_PKG_NAME").to_owned(),
+            runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn encrypt(
+        &self,
+        request: Request<EncryptRequest>,
+    ) -> Result<Response<EncryptResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let plain = request.into_inner().plain;
+        let answer = self.forwarder.encrypt(plain, Pin::Latest, deadline).await;
+        let wrapped = answer.inspect_err(|status| failed("encrypt", status))?;
+        Ok(Response::new(EncryptResponse {
+            cipher: wrapped.ciphertext.into_bytes(),
+        }))
+    }
+
+    async fn decrypt(
+        &self,
+        request: Request<DecryptRequest>,
+    ) -> Result<Response<DecryptResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let cipher = request.into_inner().cipher;
+        let answer = self.forwarder.decrypt(cipher, None, deadline).await;
+        let plaintext = answer.inspect_err(|status| failed("decrypt", status))?;
+        Ok(Response::new(DecryptResponse {
+            plain: plaintext.into_exposed_bytes(),
+        }))
+    }
+}
+
+fn failed(operation: &'static str, status: &Status) {
+    warn!(operation, kms = VERSION, code = ?status.code(), error = status.message(), "call failed");
+}

@@ -1,0 +1,111 @@
+//! The KMS v2 service.
+
+use std::collections::HashMap;
+
+use tonic::{Request, Response, Status};
+use tracing::{debug, warn};
+
+use super::deadline::Deadline;
+use super::forward::Forwarder;
+use super::proto::v2::key_management_service_server::KeyManagementService;
+use super::proto::v2::{
+    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
+};
+use crate::keys::Pin;
+
+/// What Status says of the version. It may never change under a running kube-apiserver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KmsVersion {
+    /// Kubernetes 1.29 and later.
+    V2,
+    /// Kubernetes 1.27 and 1.28, which know only this.
+    V2Beta1,
+}
+
+/// The service: reads a request, forwards it, writes the answer.
+#[derive(Debug)]
+pub(super) struct Service {
+    forwarder: Forwarder,
+    version: KmsVersion,
+}
+
+impl KmsVersion {
+    /// The text on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V2Beta1 => "v2beta1",
+        }
+    }
+}
+
+impl Service {
+    pub(super) fn new(forwarder: Forwarder, version: KmsVersion) -> Self {
+        Self { forwarder, version }
+    }
+}
+
+#[tonic::async_trait]
+impl KeyManagementService for Service {
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let report = self.forwarder.status(deadline).await.inspect_err(|status| {
+            warn!(operation = "status", code = ?status.code(), error = status.message(), "call failed");
+        })?;
+        Ok(Response::new(StatusResponse {
+            version: self.version.as_str().to_owned(),
+            healthz: report.healthz,
+            key_id: report.key_id.to_string(),
+        }))
+    }
+
+    async fn encrypt(
+        &self,
+        request: Request<EncryptRequest>,
+    ) -> Result<Response<EncryptResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let EncryptRequest { plaintext, uid } = request.into_inner();
+        debug!(operation = "encrypt", uid, "call");
+        let answer = self
+            .forwarder
+            .encrypt(plaintext, Pin::Announced, deadline)
+            .await;
+        let wrapped = answer.inspect_err(|status| failed("encrypt", &uid, status))?;
+        Ok(Response::new(EncryptResponse {
+            ciphertext: wrapped.ciphertext.into_bytes(),
+            key_id: wrapped.key_id.to_string(),
+            annotations: HashMap::new(),
+        }))
+    }
+
+    async fn decrypt(
+        &self,
+        request: Request<DecryptRequest>,
+    ) -> Result<Response<DecryptResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let DecryptRequest {
+            ciphertext,
+            uid,
+            key_id,
+            annotations: _,
+        } = request.into_inner();
+        debug!(operation = "decrypt", uid, key_id, "call");
+        let answer = self
+            .forwarder
+            .decrypt(ciphertext, Some(key_id), deadline)
+            .await;
+        let plaintext = answer.inspect_err(|status| failed("decrypt", &uid, status))?;
+        Ok(Response::new(DecryptResponse {
+            plaintext: plaintext.into_exposed_bytes(),
+        }))
+    }
+}
+
+/// `uid` is in kube-apiserver's log too.
+fn failed(operation: &'static str, uid: &str, status: &Status) {
+    warn!(operation, uid, code = ?status.code(), error = status.message(), "call failed");
+}

@@ -1,0 +1,98 @@
+//! One operation against Vault inside a deadline: waits for the session, repeats what a passing
+//! fault spoiled, and tells a dead token from a denied path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::error::KeyError;
+use crate::session::{Doubt, Session, Sessions};
+use crate::vault::{CallError, Client, Refusal, TransitKey};
+
+/// The first wait before a repeat; it doubles from there.
+const REPEAT_FIRST: Duration = Duration::from_millis(25);
+/// The longest wait before a repeat.
+const REPEAT_MOST: Duration = Duration::from_secs(1);
+
+/// The way to Vault, with a session.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) client: Arc<Client>,
+    pub(super) sessions: Sessions,
+}
+
+/// What to do after a failed call.
+enum After {
+    /// Call again, with whatever session there is then.
+    Again,
+    /// Call again after a wait: the fault passes by itself.
+    Later,
+    /// This is the answer.
+    Never,
+}
+
+impl Caller {
+    /// Calls until it succeeds, is refused for good, or `deadline` comes.
+    pub(super) async fn call<T, F, C>(
+        &self,
+        key: &TransitKey,
+        deadline: Instant,
+        operation: F,
+    ) -> Result<T, KeyError>
+    where
+        F: Fn(Arc<Session>) -> C,
+        C: Future<Output = Result<T, CallError>>,
+    {
+        let mut first_refused = None;
+        let mut repeat_in = REPEAT_FIRST;
+        loop {
+            let session = self.sessions.wait(deadline).await?;
+            let error = match operation(session.clone()).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            match self
+                .after(&error, &session, &mut first_refused, deadline)
+                .await
+            {
+                After::Again => {}
+                After::Later => {
+                    let wait = repeat_in.mul_f64(0.5 + 0.5 * fastrand::f64());
+                    let wait = wait.max(error.retry_after().unwrap_or_default());
+                    repeat_in = (repeat_in * 2).min(REPEAT_MOST);
+                    if Instant::now() + wait >= deadline {
+                        return Err(KeyError::of_call(key, &error));
+                    }
+                    sleep(wait).await;
+                }
+                After::Never => return Err(KeyError::of_call(key, &error)),
+            }
+        }
+    }
+
+    async fn after(
+        &self,
+        error: &CallError,
+        session: &Session,
+        first_refused: &mut Option<Instant>,
+        deadline: Instant,
+    ) -> After {
+        match error.refusal() {
+            Some(Refusal::TokenRefused) => {
+                let since = *first_refused.get_or_insert_with(Instant::now);
+                // A token that is younger than the refusal cannot be dead: it is the path.
+                if session.obtained > since {
+                    return After::Never;
+                }
+                match self.sessions.doubt(session.generation, deadline).await {
+                    Doubt::Alive => After::Never,
+                    Doubt::Replaced => After::Again,
+                    Doubt::Unknown => After::Later,
+                }
+            }
+            _ if error.is_passing() => After::Later,
+            _ => After::Never,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Encrypt and Decrypt for kube-apiserver: the version, the route, the checks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::caller::Caller;
+use super::error::{ErrorKind, KeyError};
+use super::key_id::KeyId;
+use super::status;
+use super::view::{KeyView, ProvenKey};
+use crate::session::Session;
+use crate::vault::{Ciphertext, Encrypted, KeyVersion, Plaintext, Refusal, TransitKey};
+
+/// How long a standby that lags is given before it is asked again.
+const LAG_REPEAT: Duration = Duration::from_millis(100);
+
+/// A wrapped seed and the key_id that it was wrapped under.
+#[derive(Debug)]
+pub struct Wrapped {
+    /// Transit's ciphertext.
+    pub ciphertext: Ciphertext,
+    /// The announced key_id; under KMS v1 nobody asks for it.
+    pub key_id: KeyId,
+}
+
+/// Waits for a version to write with: at once in a running daemon, else until the first proof.
+///
+/// # Errors
+/// With the verdict as soon as there is one, or at the deadline with the reason.
+pub(super) async fn pinned(
+    caller: &Caller,
+    view: &watch::Sender<KeyView>,
+    deadline: Instant,
+) -> Result<ProvenKey, KeyError> {
+    let mut view = view.subscribe();
+    let ready = |view: &KeyView| view.pinned().is_some() || view.verdict().is_some();
+    let outcome = timeout_at(deadline, view.wait_for(ready)).await;
+    if let Ok(Ok(view)) = &outcome
+        && let Some(pinned) = view.pinned()
+    {
+        return Ok(pinned.clone());
+    }
+    drop(outcome);
+    let known = view.borrow().clone();
+    Err(status::reason(&known, &caller.sessions.view()))
+}
+
+/// Wraps with the key, with this version if given.
+pub(super) async fn encrypt(
+    caller: &Caller,
+    key: &Arc<TransitKey>,
+    plaintext: &Arc<Plaintext>,
+    version: Option<KeyVersion>,
+    deadline: Instant,
+) -> Result<Encrypted, KeyError> {
+    let operation = |session: Arc<Session>| {
+        let (client, key, plaintext) = (caller.client.clone(), key.clone(), plaintext.clone());
+        async move {
+            let token = &session.token;
+            client
+                .encrypt(&key, &plaintext, version, token, deadline)
+                .await
+        }
+    };
+    outlast_lag(deadline, || caller.call(key, deadline, &operation)).await
+}
+
+/// Unwraps with the key that the key_id names, or with each in turn where it names none of ours.
+pub(super) async fn decrypt(
+    caller: &Caller,
+    keys: &[Arc<TransitKey>],
+    ciphertext: &Ciphertext,
+    key_id: Option<&str>,
+    deadline: Instant,
+) -> Result<Plaintext, KeyError> {
+    let named = keys
+        .iter()
+        .find(|key| key_id.is_some_and(|key_id| KeyId::names(key_id, key)));
+    let candidates = named.map_or(keys, std::slice::from_ref);
+    outlast_lag(deadline, || async {
+        let mut worst: Option<KeyError> = None;
+        for key in candidates {
+            match decrypt_with(caller, key, ciphertext, deadline).await {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(error) => worst = Some(graver(worst, error)),
+            }
+        }
+        Err(worst.unwrap_or_else(|| KeyError::new(ErrorKind::Internal, "no key is configured")))
+    })
+    .await
+}
+
+/// Repeats, until the deadline, what a lagging standby refused: it catches up by itself.
+async fn outlast_lag<T, F, C>(deadline: Instant, operation: F) -> Result<T, KeyError>
+where
+    F: Fn() -> C,
+    C: Future<Output = Result<T, KeyError>>,
+{
+    loop {
+        let outcome = operation().await;
+        let lags = matches!(&outcome, Err(error) if error.refusal == Some(Refusal::VersionTooNew));
+        if !lags || Instant::now() + LAG_REPEAT >= deadline {
+            return outcome;
+        }
+        sleep(LAG_REPEAT).await;
+    }
+}
+
+async fn decrypt_with(
+    caller: &Caller,
+    key: &Arc<TransitKey>,
+    ciphertext: &Ciphertext,
+    deadline: Instant,
+) -> Result<Plaintext, KeyError> {
+    let operation = |session: Arc<Session>| {
+        let (client, key, ciphertext) = (caller.client.clone(), key.clone(), ciphertext.clone());
+        async move {
+            let token = &session.token;
+            client.decrypt(&key, &ciphertext, token, deadline).await
+        }
+    };
+    caller.call(key, deadline, operation).await
+}
+
+/// Of two failed keys, the failure to report: «not made by this key» says least, lag says most.
+fn graver(before: Option<KeyError>, now: KeyError) -> KeyError {
+    match before {
+        Some(before)
+            if now.refusal == Some(Refusal::BadCiphertext)
+                || before.refusal == Some(Refusal::VersionTooNew) =>
+        {
+            before
+        }
+        _ => now,
+    }
+}

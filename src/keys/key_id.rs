@@ -1,0 +1,149 @@
+//! The key_id: which key, version and creation time made a ciphertext.
+//!
+//! Frozen: a changed format would make all of etcd stale at once.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::vault::{KeyMoment, TransitKey};
+
+/// What kube-apiserver accepts, in bytes (`envelope.go`, `keyIDMaxSize`).
+const MAX_BYTES: usize = 1024;
+/// `4294967295:-9223372036854775808`: the longest version and time.
+const LONGEST_MOMENT: usize = 10 + 1 + 20;
+/// RFC 3986's unreserved characters stand for themselves; all else is encoded, `/` and `:` too.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// `transit1:<namespace>:<mount>:<key>:v<version>:<created>`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// The key_id of a key at a moment of its life.
+    #[must_use]
+    pub fn new(key: &TransitKey, moment: KeyMoment) -> Self {
+        let (version, created) = (moment.version.get(), moment.created);
+        Self(format!("{}{version}:{created}", prefix(key)))
+    }
+
+    /// Whether a key_id, of whatever origin, names this key in one of its versions.
+    #[must_use]
+    pub fn names(text: &str, key: &TransitKey) -> bool {
+        text.starts_with(&prefix(key))
+    }
+
+    /// Whether every key_id of this key fits what kube-apiserver accepts.
+    #[must_use]
+    pub fn fits(key: &TransitKey) -> bool {
+        prefix(key).len() + LONGEST_MOMENT <= MAX_BYTES
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn prefix(key: &TransitKey) -> String {
+    let part = |text| utf8_percent_encode(text, &ENCODED);
+    format!(
+        "transit1:{}:{}:{}:v",
+        part(key.namespace.as_str()),
+        part(key.mount.as_str()),
+        part(key.name.as_str())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::{KeyName, KeyVersion, MountPath, Namespace};
+
+    fn key(namespace: &str, mount: &str, name: &str) -> TransitKey {
+        TransitKey {
+            namespace: Namespace::try_new(namespace).expect("namespace"),
+            mount: MountPath::try_new(mount).expect("mount"),
+            name: KeyName::try_new(name).expect("name"),
+        }
+    }
+
+    fn moment(version: u32, created: i64) -> KeyMoment {
+        KeyMoment {
+            created,
+            version: KeyVersion::try_new(version).expect("version"),
+        }
+    }
+
+    /// Golden: these texts stand in etcd for years. A change here is a change of every key_id.
+    #[test]
+    fn key_ids_never_change() {
+        let golden = [
+            (
+                key("", "transit", "kms"),
+                moment(1, 1_714_000_000),
+                "transit1::transit:kms:v1:1714000000",
+            ),
+            (
+                key("platform", "transit", "kms"),
+                moment(3, 1_714_000_000),
+                "transit1:platform:transit:kms:v3:1714000000",
+            ),
+            (
+                key("/a/b/", "/team/transit/", "k.8-s_1"),
+                moment(4_294_967_295, 0),
+                "transit1:a%2Fb:team%2Ftransit:k.8-s_1:v4294967295:0",
+            ),
+            (
+                key("root", "m~x", "k"),
+                moment(10, -1),
+                "transit1::m~x:k:v10:-1",
+            ),
+            (
+                key("n+m", "p@q=r", "k"),
+                moment(2, 5),
+                "transit1:n%2Bm:p%40q%3Dr:k:v2:5",
+            ),
+        ];
+        for (key, moment, text) in golden {
+            assert_eq!(KeyId::new(&key, moment).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_key_id_names_its_own_key_only() {
+        let ours = key("", "transit", "kms");
+        let id = KeyId::new(&ours, moment(12, 7));
+        assert!(KeyId::names(id.as_str(), &ours));
+        for other in [
+            key("a", "transit", "kms"),
+            key("", "transit2", "kms"),
+            key("", "transit", "km"),
+        ] {
+            assert!(!KeyId::names(id.as_str(), &other), "{other}");
+        }
+        assert!(!KeyId::names("somebody else's", &ours));
+    }
+
+    #[test]
+    fn what_would_pass_the_limit_is_told() {
+        assert!(KeyId::fits(&key("", "transit", &"k".repeat(900))));
+        assert!(!KeyId::fits(&key("", "transit", &"k".repeat(980))));
+        assert!(!KeyId::fits(&key(
+            &"a/".repeat(200),
+            &"b/".repeat(200),
+            "k"
+        )));
+    }
+}

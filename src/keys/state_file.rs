@@ -1,0 +1,188 @@
+//! The state file: what was announced, so that a process restarted during an outage can answer
+//! Status. It holds no secret.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::key_id::KeyId;
+use super::view::{KeyView, ProvenKey};
+use crate::vault::{KeyMoment, TransitKey};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    key_id: KeyId,
+    #[serde(flatten)]
+    moment: KeyMoment,
+    /// UTC seconds since 1970.
+    last_success: u64,
+}
+
+/// What an earlier process announced for this key. A file that is missing, damaged or of another
+/// key is as good as none.
+#[must_use]
+pub fn load(path: &Path, key: &TransitKey) -> KeyView {
+    let stored = match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice::<Stored>(&bytes).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return KeyView::default(),
+        Err(error) => Err(error.to_string()),
+    };
+    match stored {
+        Ok(stored) if stored.key_id == KeyId::new(key, stored.moment) => stored.into_view(),
+        Ok(_) => KeyView::default(),
+        Err(error) => {
+            warn!(path = %path.display(), %error, "state file is not readable, going on without it");
+            KeyView::default()
+        }
+    }
+}
+
+/// Writes the file whenever what it holds has changed. Ends with its task.
+pub(super) async fn keep(path: PathBuf, mut view: watch::Receiver<KeyView>) {
+    let mut written = None;
+    let mut warned = false;
+    loop {
+        let wanted = Stored::of(&view.borrow_and_update());
+        if wanted.is_some() && wanted != written {
+            match save(path.clone(), wanted.clone()).await {
+                Ok(()) => (written, warned) = (wanted, false),
+                Err(error) if !warned => {
+                    warn!(path = %path.display(), %error, "state file cannot be written: a restart during an outage would not know the key_id");
+                    warned = true;
+                }
+                Err(_) => {}
+            }
+        }
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Stored {
+    fn of(view: &KeyView) -> Option<Self> {
+        let proven = view.pinned()?;
+        let silence = view.last_success?.elapsed();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        Some(Self {
+            key_id: proven.key_id.clone(),
+            moment: proven.moment,
+            last_success: since_epoch.saturating_sub(silence).as_secs(),
+        })
+    }
+
+    fn into_view(self) -> KeyView {
+        let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
+        let silence = SystemTime::now().duration_since(then).unwrap_or_default();
+        let now = Instant::now();
+        let proven = ProvenKey {
+            key_id: self.key_id,
+            moment: self.moment,
+        };
+        KeyView {
+            announced: Some(proven.clone()),
+            proven: Some(proven),
+            last_success: Some(now.checked_sub(silence).unwrap_or(now)),
+            ..KeyView::default()
+        }
+    }
+}
+
+async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
+    let write = move || -> std::io::Result<()> {
+        let fresh = path.with_extension("new");
+        let mut file = create(&fresh)?;
+        serde_json::to_writer(&mut file, &stored)?;
+        file.write_all(b"\n")?;
+        // A rename may reach the disk before the data does.
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)
+    };
+    let ended = tokio::task::spawn_blocking(write).await;
+    ended
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::{KeyName, KeyVersion, MountPath, Namespace};
+
+    fn key(name: &str) -> TransitKey {
+        TransitKey {
+            namespace: Namespace::default(),
+            mount: MountPath::try_new("transit").expect("mount"),
+            name: KeyName::try_new(name).expect("name"),
+        }
+    }
+
+    fn view(silence: Duration) -> KeyView {
+        let moment = KeyMoment {
+            created: 1_714_000_000,
+            version: KeyVersion::try_new(3).expect("version"),
+        };
+        let proven = ProvenKey {
+            key_id: KeyId::new(&key("kms"), moment),
+            moment,
+        };
+        KeyView {
+            announced: Some(proven.clone()),
+            proven: Some(proven),
+            last_success: Instant::now().checked_sub(silence),
+            ..KeyView::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_survives_with_its_age() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("kms.state.json");
+        let silence = Duration::from_secs(5);
+        save(path.clone(), Stored::of(&view(silence)))
+            .await
+            .expect("saved");
+        let loaded = load(&path, &key("kms"));
+        assert_eq!(loaded.announced, view(silence).announced);
+        let age = loaded.last_success.expect("time").elapsed();
+        assert!(
+            age >= Duration::from_secs(4) && age <= Duration::from_secs(60),
+            "{age:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_state_of_another_key_is_not_ours() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("kms.state.json");
+        save(path.clone(), Stored::of(&view(Duration::ZERO)))
+            .await
+            .expect("saved");
+        assert!(load(&path, &key("other")).announced.is_none());
+    }
+
+    #[test]
+    fn a_damaged_or_missing_file_is_as_good_as_none() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("kms.state.json");
+        assert!(load(&path, &key("kms")).announced.is_none());
+        std::fs::write(&path, "{\"key_id\":3").expect("written");
+        assert!(load(&path, &key("kms")).announced.is_none());
+    }
+}

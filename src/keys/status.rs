@@ -1,0 +1,165 @@
+//! The Status policy: what kube-apiserver is told, as a function of what is known and the time.
+
+use std::time::Duration;
+
+use super::error::{ErrorKind, KeyError};
+use super::key_id::KeyId;
+use super::view::KeyView;
+use crate::session::SessionView;
+
+/// How long Vault may be silent before Status changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthLimits {
+    /// Up to here Status is `ok`.
+    pub tolerance: Duration,
+    /// From here on it is an error, which stops writes; between the two `healthz` has the reason.
+    pub fail_after: Duration,
+}
+
+/// What Status says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusReport {
+    /// The key_id that the next Encrypt uses.
+    pub key_id: KeyId,
+    /// `ok`, or the reason why not. Anything but `ok` turns kube-apiserver's readyz red while
+    /// writes go on (`encryptionconfig/config.go`).
+    pub healthz: String,
+}
+
+/// What follows from the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Policy {
+    /// Answer this.
+    Answer(StatusReport),
+    /// Answer this error: kube-apiserver stops writing.
+    Fail(KeyError),
+    /// Nothing was ever proven, for this reason: wait for it, inside the caller's deadline.
+    Wait(KeyError),
+}
+
+/// What Status says now.
+#[must_use]
+pub fn status_now(keys: &KeyView, sessions: &SessionView, limits: HealthLimits) -> Policy {
+    let silence = keys.last_success.map(|at| at.elapsed());
+    decide(keys, silence, &reason(keys, sessions), limits)
+}
+
+/// The best reason there is for a key that does not work: no session explains everything.
+pub(super) fn reason(keys: &KeyView, sessions: &SessionView) -> KeyError {
+    let known = keys.fault.as_ref().map(|fault| fault.error.clone());
+    let unavailable = |text| KeyError::new(ErrorKind::Unavailable, text);
+    match (&sessions.current, &sessions.fault, known) {
+        (None, Some(fault), _) => fault.clone().into(),
+        (None, None, _) => unavailable("not logged in to vault yet"),
+        (Some(_), _, Some(error)) => error,
+        (Some(_), _, None) => unavailable(
+            "the transit key has not been proven yet; it will be as soon as vault answers",
+        ),
+    }
+}
+
+/// Decides what Status says. `silence` is the time since Vault's last success, `reason` what is
+/// known of why it is silent.
+fn decide(
+    view: &KeyView,
+    silence: Option<Duration>,
+    reason: &KeyError,
+    limits: HealthLimits,
+) -> Policy {
+    if let Some(verdict) = view.verdict() {
+        return Policy::Fail(verdict.clone());
+    }
+    let (Some(proven), Some(silence)) = (&view.proven, silence) else {
+        return Policy::Wait(reason.clone());
+    };
+    if silence >= limits.fail_after {
+        let span = humantime::format_duration(Duration::from_secs(silence.as_secs()));
+        let text = format!("no success with vault for {span}: {reason}");
+        return Policy::Fail(KeyError::new(ErrorKind::Unavailable, text));
+    }
+    let healthz = if silence < limits.tolerance {
+        "ok".to_owned()
+    } else {
+        reason.text.clone()
+    };
+    Policy::Answer(StatusReport {
+        key_id: proven.key_id.clone(),
+        healthz,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::view::{KeyFault, ProvenKey};
+    use crate::vault::{KeyMoment, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
+
+    const LIMITS: HealthLimits = HealthLimits {
+        tolerance: Duration::from_secs(600),
+        fail_after: Duration::from_secs(3600),
+    };
+
+    fn proven() -> KeyView {
+        let key = TransitKey {
+            namespace: Namespace::default(),
+            mount: MountPath::try_new("transit").expect("mount"),
+            name: KeyName::try_new("kms").expect("name"),
+        };
+        let moment = KeyMoment {
+            created: 7,
+            version: KeyVersion::try_new(1).expect("version"),
+        };
+        KeyView {
+            proven: Some(ProvenKey {
+                key_id: KeyId::new(&key, moment),
+                moment,
+            }),
+            ..KeyView::default()
+        }
+    }
+
+    fn faulty(verdict: bool) -> KeyView {
+        let error = KeyError::new(ErrorKind::Denied, "denied");
+        KeyView {
+            fault: Some(KeyFault { error, verdict }),
+            ..proven()
+        }
+    }
+
+    fn away() -> KeyError {
+        KeyError::new(ErrorKind::Unavailable, "vault is away")
+    }
+
+    fn told(view: &KeyView, silent_seconds: u64) -> Result<String, String> {
+        let silence = Some(Duration::from_secs(silent_seconds));
+        match decide(view, silence, &away(), LIMITS) {
+            Policy::Answer(report) => Ok(report.healthz),
+            Policy::Fail(error) => Err(error.text),
+            Policy::Wait(_) => Err("wait".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_passing_fault_is_tolerated_then_told_then_fatal() {
+        assert_eq!(told(&faulty(false), 0), Ok("ok".to_owned()));
+        assert_eq!(told(&faulty(false), 599), Ok("ok".to_owned()));
+        assert_eq!(told(&faulty(false), 600), Ok("vault is away".to_owned()));
+        assert_eq!(told(&faulty(false), 3599), Ok("vault is away".to_owned()));
+        let fatal = "no success with vault for 1h: vault is away";
+        assert_eq!(told(&faulty(false), 3600), Err(fatal.to_owned()));
+    }
+
+    #[test]
+    fn a_verdict_fails_closed_at_once() {
+        assert_eq!(told(&faulty(true), 0), Err("denied".to_owned()));
+    }
+
+    #[test]
+    fn before_the_first_proof_status_waits() {
+        let nothing = KeyView::default();
+        assert_eq!(
+            decide(&nothing, None, &away(), LIMITS),
+            Policy::Wait(away())
+        );
+    }
+}

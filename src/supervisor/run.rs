@@ -1,0 +1,117 @@
+//! The daemon as a whole: what is opened before the first actor, and how it ends.
+
+use std::sync::{Arc, OnceLock};
+
+use ractor::concurrency::JoinHandle;
+use ractor::{Actor, ActorRef};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+#[cfg(feature = "faults")]
+use super::Child;
+use super::children::Children;
+use super::{Arguments, Supervisor, SupervisorMsg};
+#[cfg(feature = "faults")]
+use crate::actor::Fault;
+use crate::config::{Config, Source};
+use crate::grpc::{BindError, BoundSocket};
+use crate::system::{Exit, Signal};
+use crate::telemetry::LogLevel;
+use crate::vault::{BuildError, Client};
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    supervisor: ActorRef<SupervisorMsg>,
+    ended: JoinHandle<()>,
+    quit: CancellationToken,
+    exit: Arc<OnceLock<Exit>>,
+    stopping: bool,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A certificate file cannot be used.
+    #[error("{0}")]
+    Vault(#[from] BuildError),
+    /// The socket cannot be had.
+    #[error("{0}")]
+    Socket(#[from] BindError),
+    /// The first actor did not start.
+    #[error("supervisor: {0}")]
+    Supervisor(String),
+}
+
+impl StartError {
+    /// The process's exit code for it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Vault(_) | Self::Socket(BindError::NotASocket(_)) => Exit::Config,
+            Self::Socket(_) => Exit::Unavailable,
+            Self::Supervisor(_) => Exit::Internal,
+        }
+    }
+}
+
+impl Daemon {
+    /// Opens the socket and starts the actors. Waits for nothing in the world: kube-apiserver can
+    /// connect before Vault is there.
+    ///
+    /// # Errors
+    /// As [`StartError`].
+    pub async fn start(config: &Config, source: Source, log: LogLevel) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            warn!(warning, "configuration");
+        }
+        let client = Arc::new(Client::new(&config.vault)?);
+        let socket = Arc::new(BoundSocket::bind(&config.socket)?);
+        let quit = CancellationToken::new();
+        let exit = Arc::new(OnceLock::new());
+        let arguments = Arguments {
+            children: Children::new(config, client, socket),
+            source,
+            log,
+            quit: quit.clone(),
+            exit: exit.clone(),
+        };
+        let (supervisor, ended) = Supervisor::spawn(None, Supervisor, arguments)
+            .await
+            .map_err(|error| StartError::Supervisor(error.to_string()))?;
+        Ok(Self {
+            supervisor,
+            ended,
+            quit,
+            exit,
+            stopping: false,
+        })
+    }
+
+    /// Does what a signal asks for: the first one to stop drains, the second one does not wait.
+    pub fn signal(&mut self, signal: Signal) {
+        let message = match signal {
+            Signal::Reload => SupervisorMsg::Reload,
+            Signal::Stop if self.stopping => return self.quit.cancel(),
+            Signal::Stop => {
+                self.stopping = true;
+                SupervisorMsg::Stop
+            }
+        };
+        // It may be ending already; then there is nobody to tell.
+        let _ = self.supervisor.cast(message);
+    }
+
+    /// Waits for the end. A Supervisor that failed left no exit code of its own.
+    pub async fn ended(&mut self) -> Exit {
+        let _ = (&mut self.ended).await;
+        *self.exit.get().unwrap_or(&Exit::Internal)
+    }
+
+    /// Makes an actor fail.
+    #[cfg(feature = "faults")]
+    pub fn inject(&self, child: Child, fault: Fault) {
+        let _ = self.supervisor.cast(SupervisorMsg::Inject(child, fault));
+    }
+}

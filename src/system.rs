@@ -1,0 +1,85 @@
+//! The process and the host: exit codes, signals, and no trace of memory on disk.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use futures_util::StreamExt;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+
+/// How the process ends; the codes are those of sysexits.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: stopped when asked to.
+    Ok,
+    /// 69: another process has the socket, or the system refused it.
+    Unavailable,
+    /// 70: an actor failed again and again.
+    Internal,
+    /// 78: the configuration is wrong.
+    Config,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// The signals that the process gets from now on.
+pub struct SignalStream(Signals);
+
+impl fmt::Debug for SignalStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignalStream")
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Unavailable => 69,
+            Exit::Internal => 70,
+            Exit::Config => 78,
+        })
+    }
+}
+
+impl SignalStream {
+    /// Takes the signals over: from here on SIGHUP does not end the process. Has to be called
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn register() -> std::io::Result<Self> {
+        Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) -> Signal {
+        match self.0.next().await {
+            Some(SIGHUP) => Signal::Reload,
+            Some(_) => Signal::Stop,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Keeps memory, which holds tokens and seeds, out of core dumps and away from debuggers.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn harden() -> std::io::Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}

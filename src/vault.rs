@@ -1,0 +1,20 @@
+//! The HTTP API of Vault and OpenBao, as far as this plugin needs it.
+//!
+//! Knows nothing of Kubernetes, of actors or of when to call what: one call in, one typed answer out.
+
+mod answer;
+mod client;
+mod error;
+mod names;
+mod refusal;
+mod secret;
+mod token;
+mod transit;
+
+pub use client::{Address, BuildError, Client, ClientCertificate, Settings};
+pub use error::CallError;
+pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
+pub use refusal::Refusal;
+pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
+pub use token::{Grant, Health, Lease};
+pub use transit::{Encrypted, KeyInfo, KeyMoment};

@@ -1,0 +1,183 @@
+//! Values that must not leak (tokens, plaintexts) or must not be taken for another (ciphertexts).
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::names::KeyVersion;
+
+/// A Vault token, or another secret text that is sent to Vault. Wiped when dropped.
+pub struct Token(SecretString);
+
+/// Why a text cannot be a token.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum InvalidToken {
+    /// Nothing is left after trimming.
+    #[error("is empty")]
+    Empty,
+    /// A character that no header can carry.
+    #[error("holds a character that is not printable ASCII")]
+    Unprintable,
+}
+
+/// What kube-apiserver wants wrapped, or got unwrapped. Wiped when dropped.
+pub struct Plaintext(Zeroizing<Vec<u8>>);
+
+/// Transit's own `vault:v<version>:<base64>`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ciphertext(String);
+
+/// Why bytes cannot be a Transit ciphertext.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[error("ciphertext is not of Transit's form vault:v<version>:<base64>")]
+pub struct InvalidCiphertext;
+
+impl Token {
+    /// Takes a token, without the white space around it (files end in a newline).
+    ///
+    /// # Errors
+    /// When it is empty or cannot stand in a header.
+    pub fn try_new(text: &str) -> Result<Self, InvalidToken> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(InvalidToken::Empty);
+        }
+        if !trimmed.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(InvalidToken::Unprintable);
+        }
+        Ok(Self(SecretString::from(trimmed)))
+    }
+
+    /// The secret itself: for a request to Vault and nothing else.
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl Plaintext {
+    /// Takes the bytes over; they are wiped with this value.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The secret itself: for a request to Vault or the answer to kube-apiserver.
+    #[must_use]
+    pub fn expose_secret(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Hands the bytes on to an answer, which the allocator wipes when it is sent.
+    #[must_use]
+    pub fn into_exposed_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Ciphertext {
+    /// Takes what a client sent or Vault answered.
+    ///
+    /// # Errors
+    /// When it is not of Transit's form; what the base64 holds is for Vault to judge.
+    pub fn try_new(bytes: Vec<u8>) -> Result<Self, InvalidCiphertext> {
+        let text = String::from_utf8(bytes).map_err(|_| InvalidCiphertext)?;
+        let rest = text.strip_prefix("vault:v").ok_or(InvalidCiphertext)?;
+        let (version, sealed) = rest.split_once(':').ok_or(InvalidCiphertext)?;
+        version.parse::<u32>().map_err(|_| InvalidCiphertext)?;
+        let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+        if sealed.is_empty() || !sealed.bytes().all(base64) {
+            return Err(InvalidCiphertext);
+        }
+        Ok(Self(text))
+    }
+
+    /// The text as Transit takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key version that made it; version 0 is read as 1 (`keysutil/policy.go`).
+    #[must_use]
+    pub fn version(&self) -> KeyVersion {
+        let number = self.0["vault:v".len()..]
+            .split(':')
+            .next()
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(1);
+        KeyVersion::try_new(number).unwrap_or_else(first_version)
+    }
+
+    /// The bytes as they go to kube-apiserver.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plaintext({} bytes, redacted)", self.0.len())
+    }
+}
+
+impl fmt::Debug for Ciphertext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ciphertext({}, {} bytes)", self.version(), self.0.len())
+    }
+}
+
+fn first_version() -> KeyVersion {
+    #[expect(clippy::unwrap_used, reason = "1 is a version")]
+    KeyVersion::try_new(1).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_trimmed_and_must_be_printable() {
+        let token = Token::try_new(" hvs.abc\n").expect("valid");
+        assert_eq!(token.expose_secret(), "hvs.abc");
+        assert_eq!(Token::try_new(" \n").err(), Some(InvalidToken::Empty));
+        assert_eq!(
+            Token::try_new("a\nb").err(),
+            Some(InvalidToken::Unprintable)
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let token = Token::try_new("hvs.abc").expect("valid");
+        let plaintext = Plaintext::new(b"abc".to_vec());
+        assert!(!format!("{token:?}{plaintext:?}").contains("abc"));
+    }
+
+    #[test]
+    fn only_transits_own_form_is_a_ciphertext() {
+        let made = |text: &str| Ciphertext::try_new(text.as_bytes().to_vec());
+        assert_eq!(made("vault:v12:YQ==").expect("valid").version().get(), 12);
+        assert_eq!(made("vault:v0:YQ==").expect("valid").version().get(), 1);
+        for garbage in [
+            "",
+            "vault:",
+            "vault:v1",
+            "vault:v1:",
+            "vault:vx:YQ==",
+            "vault:v1:a b",
+        ] {
+            assert_eq!(made(garbage), Err(InvalidCiphertext), "{garbage:?}");
+        }
+        assert_eq!(Ciphertext::try_new(vec![0xff; 40]), Err(InvalidCiphertext));
+    }
+}

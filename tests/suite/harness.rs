@@ -1,0 +1,35 @@
+//! What every test stands on: real servers as child processes, a daemon under test, a client that
+//! plays kube-apiserver, and the doubles for what a real server cannot be made to do.
+//!
+//! Nothing in here asserts anything about the daemon; that is for the modules beside it.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test, bench and example uses its own part of the harness"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "a part is included by benches and examples as well"
+)]
+
+// Named, so that the parts are found from a bench that includes this file by its path.
+#[path = "harness/child.rs"]
+pub mod child;
+#[path = "harness/daemon.rs"]
+pub mod daemon;
+#[path = "harness/http.rs"]
+pub mod http;
+#[path = "harness/kms.rs"]
+pub mod kms;
+#[path = "harness/kubernetes.rs"]
+pub mod kubernetes;
+#[path = "harness/memory_transit.rs"]
+pub mod memory_transit;
+#[path = "harness/proxy.rs"]
+pub mod proxy;
+#[path = "harness/servers.rs"]
+pub mod servers;
+#[path = "harness/vault.rs"]
+pub mod vault;
+#[path = "harness/wait.rs"]
+pub mod wait;

@@ -1,0 +1,197 @@
+//! Where the programs come from that the tests run: installed ones, or ones built on first use.
+//!
+//! A real server is taken from its environment variable, else from PATH, else it is built from the
+//! Go module that `tests/servers/` pins and kept under `target/servers/`.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+#[path = "servers/building.rs"]
+mod building;
+
+/// A real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Vault, or OpenBao.
+    Vault,
+    /// Kubernetes' API server.
+    KubeApiserver,
+    /// What it stores its objects in.
+    Etcd,
+}
+
+impl Server {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::Etcd => "etcd",
+        }
+    }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Vault => "VAULT_BIN",
+            Self::KubeApiserver => "KUBE_APISERVER_BIN",
+            Self::Etcd => "ETCD_BIN",
+        }
+    }
+
+    fn installed_as(self) -> &'static [&'static str] {
+        match self {
+            Self::Vault => &["vault", "bao"],
+            Self::KubeApiserver => &["kube-apiserver"],
+            Self::Etcd => &["etcd"],
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Vault => "github.com/hashicorp/vault",
+            Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+        }
+    }
+}
+
+/// The program of `server`; built first if it has to be, which takes minutes once.
+pub fn binary(server: Server) -> PathBuf {
+    if let Some(given) = env::var_os(server.variable()) {
+        let path = PathBuf::from(given);
+        assert!(
+            path.is_file(),
+            "{} names no file: {}",
+            server.variable(),
+            path.display()
+        );
+        return path;
+    }
+    let mut installed = server
+        .installed_as()
+        .iter()
+        .filter_map(|name| on_path(name));
+    installed.next().unwrap_or_else(|| built(server))
+}
+
+/// The daemon as it is shipped, built once per process.
+pub fn release_daemon() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_daemon).clone()
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir() -> PathBuf {
+    let default = || OsString::from("target");
+    manifest_dir().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(default))
+}
+
+fn manifest_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+fn built(server: Server) -> PathBuf {
+    let pins = manifest_dir().join("tests/servers").join(server.name());
+    let go_mod = fs::read(pins.join("go.mod"))
+        .unwrap_or_else(|error| panic!("{}/go.mod: {error}", pins.display()));
+    let folder = servers_dir();
+    let program = folder.join(format!("{}-{}", server.name(), short_hash(&go_mod)));
+    if program.is_file() {
+        return program;
+    }
+    let _lock = lock(&folder.join(format!("{}.lock", server.name())));
+    if !program.is_file() {
+        go_build(server, &pins, &program);
+    }
+    program
+}
+
+fn go_build(server: Server, pins: &Path, program: &Path) {
+    let name = server.name();
+    assert!(
+        on_path("go").is_some(),
+        "this test needs a real {name}: set {} to one, put one on PATH ({}), or install Go 1.26 or \
+         later to have it built from tests/servers/{name}",
+        server.variable(),
+        server.installed_as().join(" or "),
+    );
+    let unfinished = program.with_extension("unfinished");
+    let mut command = Command::new("go");
+    command.args([
+        "build",
+        "-buildvcs=false",
+        "-trimpath",
+        "-ldflags=-s -w",
+        "-o",
+    ]);
+    command.arg(&unfinished).arg(server.package());
+    command.env("CGO_ENABLED", "0").current_dir(pins);
+    building::run(name, &mut command);
+    fs::rename(&unfinished, program).expect("a built server can be renamed");
+}
+
+fn build_daemon() -> PathBuf {
+    let _lock = lock(&servers_dir().join("release-daemon.lock"));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--release",
+        "--bin",
+        "vault-kms-plugin",
+        "--target-dir",
+    ]);
+    command.arg(target_dir()).current_dir(manifest_dir());
+    // What cargo tells a test about its package would make build scripts run again (ring's does).
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        let of_this_package = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ];
+        if of_this_package
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    building::run("vault-kms-plugin (release)", &mut command);
+    target_dir().join("release/vault-kms-plugin")
+}
+
+fn servers_dir() -> PathBuf {
+    let folder = target_dir().join("servers");
+    fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    folder
+}
+
+/// Held by whoever builds; the others wait here and then find the program.
+fn lock(path: &Path) -> File {
+    let file = File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    file.lock()
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    file
+}
+
+fn short_hash(content: &[u8]) -> String {
+    Sha256::digest(content)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,205 @@
+//! A real Vault (or OpenBao) as a child process, and the API calls that tests prepare it with.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::child::{self, Child};
+use super::{http, wait};
+
+#[path = "vault/api.rs"]
+mod api;
+#[path = "vault/launch.rs"]
+mod launch;
+
+pub use api::{Fixture, plugin_policy};
+
+use launch::{launch, write_config};
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// One server on a loopback port; killed when dropped.
+pub struct Vault {
+    dir: TempDir,
+    port: u16,
+    kind: Kind,
+    child: Mutex<Child>,
+}
+
+enum Kind {
+    /// Everything in memory: a restart finds it empty.
+    Dev,
+    /// Everything in a folder: a restart finds it sealed.
+    Persistent {
+        root_token: String,
+        unseal_key: String,
+    },
+}
+
+impl Vault {
+    /// A dev server: unsealed, empty, with the root token `root`.
+    pub async fn start() -> Self {
+        let vault = Self::new(Kind::Dev);
+        vault.wait_ready().await;
+        vault
+    }
+
+    /// A server that keeps its data over restarts and can be sealed.
+    pub async fn start_persistent() -> Self {
+        let nothing = Kind::Persistent {
+            root_token: String::new(),
+            unseal_key: String::new(),
+        };
+        let mut vault = Self::new(nothing);
+        vault.wait_answering().await;
+        let shares = json!({"secret_shares": 1, "secret_threshold": 1});
+        let (status, keys) = vault.request("PUT", "sys/init", Some(shares)).await;
+        assert_eq!(status, 200, "sys/init: {keys}");
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        vault.kind = Kind::Persistent {
+            root_token: text(&keys["root_token"]),
+            unseal_key: text(&keys["keys"][0]),
+        };
+        vault.unseal().await;
+        vault
+    }
+
+    /// The dev server that all tests of this process share; each takes a [`Vault::fixture`].
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Vault> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    fn new(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let port = child::free_port();
+        if let Kind::Persistent { .. } = kind {
+            write_config(&dir, port);
+        }
+        let child = Mutex::new(launch(&dir, port, &kind));
+        Self {
+            dir,
+            port,
+            kind,
+            child,
+        }
+    }
+
+    /// `http://127.0.0.1:…`
+    pub fn address(&self) -> String {
+        format!("http://{}", self.socket_address())
+    }
+
+    /// Where it listens.
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The token that may do everything.
+    pub fn root_token(&self) -> &str {
+        match &self.kind {
+            Kind::Dev => "root",
+            Kind::Persistent { root_token, .. } => root_token,
+        }
+    }
+
+    /// Kills it with SIGKILL; its port is closed when this returns.
+    pub fn kill(&self) {
+        self.child().kill();
+    }
+
+    /// Kills it and starts it again on the same port: unsealed, and empty if it is a dev server.
+    pub async fn restart(&self) {
+        self.relaunch();
+        match self.kind {
+            Kind::Dev => self.wait_ready().await,
+            Kind::Persistent { .. } => {
+                self.wait_answering().await;
+                self.unseal().await;
+            }
+        }
+    }
+
+    /// The same, but it stays sealed. Not for a dev server.
+    pub async fn restart_sealed(&self) {
+        self.relaunch();
+        self.wait_answering().await;
+        assert_eq!(
+            self.health().await,
+            Some(503),
+            "only a persistent server comes back sealed"
+        );
+    }
+
+    /// Seals it.
+    pub async fn seal(&self) {
+        let (status, answer) = self.request("PUT", "sys/seal", None).await;
+        assert_eq!(status, 204, "sys/seal: {answer}");
+        let sealed = async || self.health().await == Some(503);
+        wait::until_true("Vault is sealed", READY_LIMIT, sealed).await;
+    }
+
+    /// Unseals it. A sealed dev server cannot be unsealed.
+    pub async fn unseal(&self) {
+        let Kind::Persistent { unseal_key, .. } = &self.kind else {
+            panic!("the unseal key of a dev server is not known");
+        };
+        let (status, answer) = self
+            .request("PUT", "sys/unseal", Some(json!({ "key": unseal_key })))
+            .await;
+        assert_eq!(status, 200, "sys/unseal: {answer}");
+        self.wait_ready().await;
+    }
+
+    /// The status of `sys/health`, or nothing while it does not answer.
+    pub async fn health(&self) -> Option<u16> {
+        self.try_request("GET", "sys/health", None)
+            .await
+            .ok()
+            .map(|(status, _)| status)
+    }
+
+    /// What the server wrote to its log.
+    pub fn log(&self) -> String {
+        self.child().log()
+    }
+
+    async fn wait_answering(&self) {
+        let answers = async || {
+            self.child().expect_alive();
+            self.health().await.is_some()
+        };
+        wait::until_true("Vault answers", READY_LIMIT, answers).await;
+    }
+
+    /// Ready is when a mount works: OpenBao's health is good a moment before that.
+    async fn wait_ready(&self) {
+        let mounts = async || {
+            self.child().expect_alive();
+            if self.health().await != Some(200) {
+                return false;
+            }
+            let transit = Some(json!({ "type": "transit" }));
+            let mounted = self
+                .try_request("POST", "sys/mounts/ready-probe", transit)
+                .await;
+            mounted.is_ok_and(|(status, _)| status < 300)
+        };
+        wait::until_true("Vault is ready", READY_LIMIT, mounts).await;
+        self.request("DELETE", "sys/mounts/ready-probe", None).await;
+    }
+
+    fn relaunch(&self) {
+        let mut child = self.child();
+        child.kill();
+        *child = launch(&self.dir, self.port, &self.kind);
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
