@@ -1,4 +1,49 @@
 //! All integration tests, by subject, on one harness.
+//!
+//! Tests that need a real server are ignored where it is neither installed nor can be built; with
+//! `REQUIRE_REAL_SERVERS=1` they fail there instead.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say so at that line"
+)]
 
+mod authentication;
+mod bounds;
+mod calls;
+mod cluster;
+mod configuration;
 mod harness;
 mod harness_works;
+mod keys;
+mod secrets;
+mod signals;
+mod sockets;
+mod supervision;
+mod weather;
+
+use std::time::Duration;
+
+use harness::daemon::{Builder, Daemon};
+use harness::kms::KmsClient;
+use harness::vault::{Fixture, Vault};
+
+/// Long enough for a slow machine; no test waits for it when all is well.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A daemon for a fixture of its own on this Vault; more can be set on it.
+fn daemon_for(address: &str, fixture: &Fixture) -> Builder {
+    Daemon::builder()
+        .vault(address)
+        .transit(&fixture.mount, &fixture.key)
+        .token(&fixture.token)
+}
+
+/// A running daemon that has proven its key, on the shared Vault.
+async fn ready_daemon() -> (Fixture, Daemon, KmsClient) {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    (fixture, daemon, client)
+}

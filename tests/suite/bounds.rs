@@ -1,0 +1,92 @@
+//! The bounds on messages, connections and waiting calls.
+
+use std::os::unix::net::UnixStream;
+
+use tonic::Code;
+
+use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy};
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for, ready_daemon};
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn an_empty_plaintext_comes_back_and_a_huge_one_is_refused() {
+    let (_fixture, _daemon, client) = ready_daemon().await;
+    let (ciphertext, key_id) = client.encrypt(b"").await.unwrap();
+    assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), b"");
+    let most = vec![7; 60 * 1024];
+    let (ciphertext, key_id) = client.encrypt(&most[..40 * 1024]).await.unwrap();
+    assert_eq!(
+        client.decrypt(&ciphertext, &key_id).await.unwrap(),
+        &most[..40 * 1024]
+    );
+    let huge = vec![7; 5 * 1024 * 1024];
+    let error = client.encrypt(&huge).await.unwrap_err();
+    assert_eq!(error.code(), Code::OutOfRange, "{error}");
+    assert!(error.message().contains("65536"), "{error}");
+    assert_eq!(
+        client.encrypt_v1(&huge).await.unwrap_err().code(),
+        Code::OutOfRange
+    );
+    client.encrypt(b"and on it goes").await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_connection_over_the_limit_is_closed_and_the_others_live() {
+    let (_fixture, daemon, client) = ready_daemon().await;
+    client.status().await.unwrap();
+    // Held open and silent; the client's own is one of the 256.
+    let held: Vec<UnixStream> = (0..255)
+        .map(|_| UnixStream::connect(daemon.socket()).unwrap())
+        .collect();
+    let late = KmsClient::connect(daemon.socket());
+    wait::until("the 257th connection to be refused", LIMIT, async || {
+        daemon.log().contains("too many connections").then_some(())
+    })
+    .await;
+    let refused = late.status().await;
+    client.status().await.unwrap();
+    assert!(refused.is_err() || held.is_empty());
+    drop(held);
+    late.wait_ok(LIMIT).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn calls_that_would_wait_beyond_the_limit_are_refused_at_once() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let daemon = daemon_for(&proxy.address(), &fixture)
+        .extra("[limits]\nmax_waiting = 2")
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    proxy.reset_counts();
+    proxy.fault("/encrypt/", Fault::Hang);
+    let hung: Vec<_> = (0..2)
+        .map(|_| {
+            tokio::spawn({
+                let client = client.clone();
+                async move { client.encrypt(b"hangs").await }
+            })
+        })
+        .collect();
+    wait::until("two calls to hang", LIMIT, async || {
+        (proxy.requests().len() == 2).then_some(())
+    })
+    .await;
+    let error = client.encrypt(b"one too many").await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("limits.max_waiting"), "{error}");
+    client.status().await.unwrap();
+    for call in hung {
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+        assert!(error.message().contains("no answer in time"), "{error}");
+    }
+}

@@ -1,0 +1,114 @@
+//! No secret in the log, at any level, whatever happens.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::harness::daemon::Daemon;
+use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy};
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for};
+
+const SEED: [u8; 32] = *b"a plaintext nobody may ever see!";
+
+fn forms(secret: &[u8]) -> [String; 3] {
+    let hex = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    // What is not text cannot be in a log of text, but its Debug form can.
+    let raw = String::from_utf8_lossy(secret).into_owned();
+    [
+        raw,
+        STANDARD.encode(secret).trim_end_matches('=').to_owned(),
+        hex,
+    ]
+}
+
+fn assert_silent(log: &str, secret: &[u8]) {
+    for form in forms(secret) {
+        assert!(!log.contains(&form), "{form:?} is in the log");
+    }
+    let listed = format!("{:?}", &secret[..8]);
+    let listed = listed.trim_matches(['[', ']']);
+    assert!(!log.contains(listed), "{listed} is in the log");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn nothing_secret_is_logged_at_trace() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    for format in ["json", "text"] {
+        let daemon = daemon_for(&proxy.address(), &fixture)
+            .extra(&format!("[log]\nlevel = \"trace\"\nformat = \"{format}\""))
+            .spawn()
+            .await;
+        let client = KmsClient::connect(daemon.socket());
+        client.wait_ok(LIMIT).await;
+        let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
+        client.decrypt(&ciphertext, &key_id).await.unwrap();
+        let cipher = client.encrypt_v1(&SEED).await.unwrap();
+        client.decrypt_v1(&cipher).await.unwrap();
+        client.decrypt(b"garbage", &key_id).await.unwrap_err();
+        client.encrypt(&[7; 1024 * 1024]).await.unwrap_err();
+        // A server that gives the secret back in its errors and in JSON of the wrong shape.
+        let echo = format!(
+            "{{\"data\":{{\"plaintext\":{:?},\"ciphertext\":\"vault:v1:{}\"}}}}",
+            STANDARD.encode(SEED),
+            "no version"
+        );
+        proxy.fault(
+            "crypt/",
+            Fault::Answer {
+                status: 200,
+                body: echo,
+                content_type: "application/json".into(),
+            },
+        );
+        let _ = client.encrypt(&SEED).await.unwrap_err();
+        proxy.clear();
+        wait::until("the failures to be logged", LIMIT, async || {
+            daemon.log().contains("call failed").then_some(())
+        })
+        .await;
+        let log = daemon.log();
+        assert!(log.contains("encrypt"), "the log says nothing: {log}");
+        assert_silent(&log, &SEED);
+        assert_silent(&log, fixture.token.as_bytes());
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_service_account_token_is_not_logged_when_its_login_fails() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = format!("sa-{}", fixture.mount.replace('/', "-"));
+    vault
+        .expect(
+            "POST",
+            &format!("sys/auth/{mount}"),
+            Some(json!({ "type": "kubernetes" })),
+        )
+        .await;
+    let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzZWNyZXQgc2VydmljZSBhY2NvdW50In0.c2lnbmF0dXJl";
+    let builder = Daemon::builder()
+        .vault(&vault.address())
+        .transit(&fixture.mount, &fixture.key);
+    let file = builder.write_file("jwt", jwt);
+    let auth = format!(
+        "[auth]\nmethod = \"kubernetes\"\nmount = \"{mount}\"\nrole = \"r\"\njwt_file = \"{}\"\n[log]\nlevel = \"trace\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.encrypt(&SEED).await.unwrap_err();
+    wait::until("the failed login", LIMIT, async || {
+        daemon.log().contains("no login to vault").then_some(())
+    })
+    .await;
+    let log = daemon.log();
+    assert_silent(&log, &SEED);
+    assert_silent(&log, jwt.as_bytes());
+}

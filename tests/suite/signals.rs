@@ -1,0 +1,111 @@
+//! SIGTERM and SIGINT drain, a second one quits, SIGHUP never ends the process.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::harness::daemon::Daemon;
+use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy};
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for};
+
+const SEED: [u8; 32] = [3; 32];
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn calls_in_flight_finish_before_the_end() {
+    let vault = Vault::shared().await;
+    for signal in [Signal::TERM, Signal::INT] {
+        let fixture = vault.fixture().await;
+        let proxy = Proxy::start(vault.socket_address());
+        let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
+        let client = KmsClient::connect(daemon.socket());
+        client.wait_ok(LIMIT).await;
+        proxy.reset_counts();
+        proxy.fault("/encrypt/", Fault::Delay(Duration::from_millis(700)));
+        let call = tokio::spawn({
+            let client = client.clone();
+            async move { client.encrypt(&SEED).await }
+        });
+        wait::until("the call to be at Vault", LIMIT, async || {
+            (!proxy.requests().is_empty()).then_some(())
+        })
+        .await;
+        daemon.signal(signal);
+        call.await.unwrap().unwrap();
+        assert_eq!(daemon.wait_exit(LIMIT).await, 0);
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_second_signal_does_not_wait() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket()).with_timeout(Duration::from_secs(30));
+    client.wait_ok(LIMIT).await;
+    proxy.reset_counts();
+    proxy.fault("/encrypt/", Fault::Hang);
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.encrypt(&SEED).await }
+    });
+    wait::until("the call to be at Vault", LIMIT, async || {
+        (!proxy.requests().is_empty()).then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    daemon.signal(Signal::TERM);
+    wait::until("the drain", LIMIT, async || {
+        daemon.log().contains("stopping").then_some(())
+    })
+    .await;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_exit(LIMIT).await, 0);
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(daemon.log().contains("second signal"), "{}", daemon.log());
+    assert!(call.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
+    let daemon = Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x")
+        .extra("[log]\nlevel = \"info\"")
+        .spawn()
+        .await;
+    let good = std::fs::read_to_string(daemon.config_path()).unwrap();
+    daemon.change_config("[log]\nlevel = \"trace\"");
+    daemon.signal(Signal::HUP);
+    let said = async |text: &str| {
+        wait::until(text, LIMIT, async || {
+            daemon.log().contains(text).then_some(())
+        })
+        .await;
+    };
+    said("\"level\":\"trace\"").await;
+    daemon.write_config("[log]\nlevle = \"info\"\n");
+    daemon.signal(Signal::HUP);
+    said("configuration refused, everything stays as it was").await;
+    said("log.levle: is no key of this configuration").await;
+    std::fs::remove_file(daemon.config_path()).unwrap();
+    daemon.signal(Signal::HUP);
+    said("cannot be read").await;
+    daemon.write_config(&good);
+    daemon.signal(Signal::HUP);
+    said("\"level\":\"info\"").await;
+    KmsClient::connect(daemon.socket())
+        .version_v1()
+        .await
+        .unwrap();
+}

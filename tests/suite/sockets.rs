@@ -1,0 +1,138 @@
+//! The socket: its mode, a stale one, a living one, a file that is none, and who removes it.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use super::LIMIT;
+use super::harness::daemon::{Builder, Daemon};
+
+/// The socket is there long before anybody is logged in, so no Vault is needed here.
+fn nowhere() -> Builder {
+    Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x")
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+#[tokio::test]
+async fn only_its_owner_may_use_it_and_it_goes_with_the_daemon() {
+    let daemon = nowhere().spawn().await;
+    let mode = std::fs::metadata(daemon.socket())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let beside: Vec<_> = std::fs::read_dir(daemon.socket().parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert!(beside.is_empty(), "temporary names are left: {beside:?}");
+    assert_eq!(daemon.stop().await, 0);
+    assert!(!daemon.socket().exists());
+}
+
+#[tokio::test]
+async fn mode_owner_and_group_are_set() {
+    let daemon = nowhere()
+        .extra("[socket]\nmode = \"0660\"\ngroup = \"daemon\"\nowner = \"1\"")
+        .spawn()
+        .await;
+    let metadata = std::fs::metadata(daemon.socket()).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o660);
+    assert_eq!((metadata.uid(), metadata.gid()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_taken_over() {
+    let builder = nowhere();
+    drop(UnixListener::bind(builder.socket()).unwrap());
+    assert!(is_socket(builder.socket()));
+    let daemon = builder.spawn().await;
+    UnixStream::connect(daemon.socket()).unwrap();
+}
+
+#[tokio::test]
+async fn the_socket_of_a_killed_daemon_is_taken_over() {
+    let daemon = nowhere().spawn().await;
+    daemon.kill();
+    assert!(is_socket(daemon.socket()));
+    daemon.restart().await;
+    UnixStream::connect(daemon.socket()).unwrap();
+}
+
+#[tokio::test]
+async fn a_living_socket_is_respected() {
+    let first = nowhere().spawn().await;
+    let socket = first.socket().to_str().unwrap();
+    let mut second = nowhere().listen(socket).spawn_raw();
+    assert_eq!(second.wait_exit(LIMIT).await, 69);
+    assert!(second.log().contains("already serves"), "{}", second.log());
+    UnixStream::connect(first.socket()).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_never_touched() {
+    let builder = nowhere();
+    std::fs::write(builder.socket(), "precious").unwrap();
+    let daemon = builder.spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 78);
+    assert!(daemon.log().contains("is no socket"), "{}", daemon.log());
+    assert_eq!(
+        std::fs::read_to_string(daemon.socket()).unwrap(),
+        "precious"
+    );
+}
+
+#[tokio::test]
+async fn a_socket_that_is_no_longer_ours_is_left_alone() {
+    let daemon = nowhere().spawn().await;
+    std::fs::remove_file(daemon.socket()).unwrap();
+    let _other = UnixListener::bind(daemon.socket()).unwrap();
+    assert_eq!(daemon.stop().await, 0);
+    assert!(is_socket(daemon.socket()));
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_told() {
+    let builder = nowhere();
+    let lost = builder.dir().join("missing/kms.sock");
+    let daemon = builder.listen(lost.to_str().unwrap()).spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 69);
+    assert!(
+        daemon.log().contains("create its folder first"),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[tokio::test]
+async fn an_abstract_socket_works_too() {
+    let builder = nowhere();
+    let name = format!("@vault-kms-plugin-test-{}", std::process::id());
+    let state = format!("[state]\ndir = \"{}\"", builder.dir().display());
+    let daemon = builder.listen(&name).extra(&state).spawn().await;
+    let mut second = nowhere().listen(&name).extra(&state).spawn_raw();
+    assert_eq!(second.wait_exit(LIMIT).await, 69);
+    assert_eq!(daemon.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_stranger_is_turned_away() {
+    let daemon = nowhere()
+        .extra("[socket]\nallow_uids = [4242]")
+        .spawn()
+        .await;
+    let client = super::harness::kms::KmsClient::connect(daemon.socket());
+    assert!(client.version_v1().await.is_err());
+    assert!(
+        daemon.log().contains("refused a connection"),
+        "{}",
+        daemon.log()
+    );
+}

@@ -1,0 +1,173 @@
+//! Actors fail on request, and kube-apiserver sees nothing of it. The daemon runs inside the test,
+//! built with the fault hook that no release has.
+
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tracing::level_filters::LevelFilter;
+use vault_kms_plugin::actor::Fault;
+use vault_kms_plugin::config::{Environment, Source};
+use vault_kms_plugin::supervisor::{Child, Daemon};
+use vault_kms_plugin::system::{Exit, Signal};
+use vault_kms_plugin::telemetry::{Format, Settings, Telemetry};
+
+use super::harness::daemon::Builder;
+use super::harness::kms::KmsClient;
+use super::harness::vault::Vault;
+use super::harness::{http, wait};
+use super::{LIMIT, daemon_for};
+
+/// One for the process, as logging is.
+static LOG: LazyLock<Telemetry> = LazyLock::new(|| {
+    let quiet = Settings {
+        level: LevelFilter::OFF,
+        format: Format::Text,
+    };
+    Telemetry::start(quiet).unwrap()
+});
+
+/// The daemon inside this process, with the files of a builder.
+async fn start(builder: &Builder) -> Daemon {
+    let file = builder.write_file("inside.toml", &builder.config_text());
+    let source = Source {
+        file: Some(file),
+        environment: Environment::default(),
+    };
+    let config = source.load().unwrap();
+    Daemon::start(&config, source, LOG.level()).await.unwrap()
+}
+
+/// What the callers of a test share.
+#[derive(Default)]
+struct Tally {
+    calls: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// Calls in a loop until told to stop; returns every failure.
+async fn call_steadily(client: KmsClient, seed: [u8; 32], tally: Arc<Tally>) -> Vec<String> {
+    let mut failures = Vec::new();
+    while !tally.stop.load(Ordering::Relaxed) {
+        if let Err(failure) = one_round(&client, &seed).await {
+            failures.push(failure);
+        }
+        tally.calls.fetch_add(3, Ordering::Relaxed);
+    }
+    failures
+}
+
+async fn one_round(client: &KmsClient, seed: &[u8]) -> Result<(), String> {
+    let status = client.status().await.map_err(|e| e.to_string())?;
+    let (ciphertext, key_id) = client.encrypt(seed).await.map_err(|e| e.to_string())?;
+    let plaintext = client
+        .decrypt(&ciphertext, &key_id)
+        .await
+        .map_err(|e| e.to_string())?;
+    if status.healthz != "ok" || key_id != status.key_id || plaintext != seed {
+        return Err(format!("a wrong answer: {status:?} {key_id}"));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn no_call_fails_while_every_actor_fails_in_turn() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = daemon_for(&vault.address(), &fixture);
+    let mut daemon = start(&builder).await;
+    KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
+    let tally = Arc::new(Tally::default());
+    let callers: Vec<_> = (0..8)
+        .map(|number| {
+            let client = KmsClient::connect(builder.socket());
+            tokio::spawn(call_steadily(client, [number; 32], tally.clone()))
+        })
+        .collect();
+    for fault in [Fault::Panic, Fault::Error] {
+        for child in [Child::Session, Child::Keys, Child::Grpc, Child::Admin] {
+            progress(&tally).await;
+            daemon.inject(child, fault);
+            progress(&tally).await;
+            // A new connection: the accept loop is back too.
+            KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
+        }
+    }
+    let livez = format!("http://{}/livez", builder.admin_address());
+    wait::until("the probes to be back", LIMIT, async || {
+        let request = http::Request {
+            method: "GET",
+            url: &livez,
+            credential: None,
+            ca_pem: None,
+        };
+        http::text(request, None).await.ok()
+    })
+    .await;
+    tally.stop.store(true, Ordering::Relaxed);
+    let mut failures = Vec::new();
+    for caller in callers {
+        failures.extend(caller.await.unwrap());
+    }
+    let calls = tally.calls.load(Ordering::Relaxed);
+    assert!(
+        failures.is_empty(),
+        "of {calls} calls failed: {failures:#?}"
+    );
+    daemon.signal(Signal::Stop);
+    assert_eq!(daemon.ended().await, Exit::Ok);
+}
+
+/// Until 200 more calls were answered.
+async fn progress(tally: &Tally) {
+    let before = tally.calls.load(Ordering::Relaxed);
+    wait::until("200 calls", LIMIT, async || {
+        (tally.calls.load(Ordering::Relaxed) >= before + 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_sixth_failure_within_a_minute_ends_the_process_with_70() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = daemon_for(&vault.address(), &fixture);
+    let mut daemon = start(&builder).await;
+    let client = KmsClient::connect(builder.socket());
+    for _ in 0..6 {
+        client.wait_ok(LIMIT).await;
+        daemon.inject(Child::Keys, Fault::Panic);
+    }
+    let ended = tokio::time::timeout(LIMIT, daemon.ended()).await;
+    assert_eq!(ended, Ok(Exit::Internal));
+    assert!(!builder.socket().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taken_admin_port_never_ends_the_process() {
+    let builder = super::harness::daemon::Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x");
+    let taken = std::net::TcpListener::bind(builder.admin_address()).unwrap();
+    let daemon = start(&builder).await;
+    let client = KmsClient::connect(builder.socket());
+    for _ in 0..10 {
+        daemon.inject(Child::Admin, Fault::Panic);
+        client.version_v1().await.unwrap();
+    }
+    drop(taken);
+    let livez = format!("http://{}/livez", builder.admin_address());
+    wait::until("the probes", LIMIT, async || {
+        let request = http::Request {
+            method: "GET",
+            url: &livez,
+            credential: None,
+            ca_pem: None,
+        };
+        http::text(request, None).await.ok()
+    })
+    .await;
+}
