@@ -196,7 +196,7 @@ async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
     let builder = Daemon::builder()
         .vault(&vault.address())
         .transit(&fixture.mount, &fixture.key);
-    let jwt_file = builder.write_file("jwt", "not a token yet\n");
+    let jwt_file = builder.write_file("jwt", "not-a-token-yet\n");
     let auth = format!(
         "[auth]\nmethod = \"kubernetes\"\nmount = \"{mount}\"\nrole = \"plugin\"\njwt_file = \"{}\"",
         jwt_file.display()

@@ -16,12 +16,9 @@ async fn an_empty_plaintext_comes_back_and_a_huge_one_is_refused() {
     let (_fixture, _daemon, client) = ready_daemon().await;
     let (ciphertext, key_id) = client.encrypt(b"").await.unwrap();
     assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), b"");
-    let most = vec![7; 60 * 1024];
-    let (ciphertext, key_id) = client.encrypt(&most[..40 * 1024]).await.unwrap();
-    assert_eq!(
-        client.decrypt(&ciphertext, &key_id).await.unwrap(),
-        &most[..40 * 1024]
-    );
+    let large = vec![7; 40 * 1024];
+    let (ciphertext, key_id) = client.encrypt(&large).await.unwrap();
+    assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), large);
     let huge = vec![7; 5 * 1024 * 1024];
     let error = client.encrypt(&huge).await.unwrap_err();
     assert_eq!(error.code(), Code::OutOfRange, "{error}");
@@ -43,13 +40,12 @@ async fn the_connection_over_the_limit_is_closed_and_the_others_live() {
         .map(|_| UnixStream::connect(daemon.socket()).unwrap())
         .collect();
     let late = KmsClient::connect(daemon.socket());
-    wait::until("the 257th connection to be refused", LIMIT, async || {
+    late.status().await.unwrap_err();
+    wait::until("the 257th connection to be closed", LIMIT, async || {
         daemon.log().contains("too many connections").then_some(())
     })
     .await;
-    let refused = late.status().await;
     client.status().await.unwrap();
-    assert!(refused.is_err() || held.is_empty());
     drop(held);
     late.wait_ok(LIMIT).await;
 }

@@ -54,6 +54,14 @@ async fn a_file_that_is_missing_is_named() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_no_toml_is_shown_with_line_and_column() {
+    let daemon = Daemon::builder().config("[vault]\naddress =\n").spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 78);
+    let expected = "config.toml: is no TOML: TOML parse error at line 2, column 10";
+    assert!(daemon.log().contains(expected), "{}", daemon.log());
+}
+
+#[tokio::test]
 async fn wrong_usage_ends_with_64() {
     let daemon = Daemon::builder()
         .arguments(&["serve", "--nonsense"])

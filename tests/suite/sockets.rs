@@ -70,7 +70,7 @@ async fn the_socket_of_a_killed_daemon_is_taken_over() {
 async fn a_living_socket_is_respected() {
     let first = nowhere().spawn().await;
     let socket = first.socket().to_str().unwrap();
-    let mut second = nowhere().listen(socket).spawn_raw();
+    let second = nowhere().listen(socket).spawn_raw();
     assert_eq!(second.wait_exit(LIMIT).await, 69);
     assert!(second.log().contains("already serves"), "{}", second.log());
     UnixStream::connect(first.socket()).unwrap();
@@ -117,7 +117,7 @@ async fn an_abstract_socket_works_too() {
     let name = format!("@vault-kms-plugin-test-{}", std::process::id());
     let state = format!("[state]\ndir = \"{}\"", builder.dir().display());
     let daemon = builder.listen(&name).extra(&state).spawn().await;
-    let mut second = nowhere().listen(&name).extra(&state).spawn_raw();
+    let second = nowhere().listen(&name).extra(&state).spawn_raw();
     assert_eq!(second.wait_exit(LIMIT).await, 69);
     assert_eq!(daemon.stop().await, 0);
 }
