@@ -47,3 +47,14 @@ async fn ready_daemon() -> (Fixture, Daemon, KmsClient) {
     client.wait_ok(LIMIT).await;
     (fixture, daemon, client)
 }
+
+/// Where real servers are required, ignoring the tests that need them is a failure.
+#[test]
+fn required_real_servers_are_there() {
+    let required = std::env::var("REQUIRE_REAL_SERVERS").is_ok_and(|value| value == "1");
+    let missing = cfg!(no_vault) || cfg!(no_kubernetes);
+    assert!(
+        !(required && missing),
+        "install Go, or set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, and build again"
+    );
+}
