@@ -102,7 +102,7 @@ impl Forwarder {
                 }
                 // The actor died, or its task did: another one will be there in a moment.
                 tokio::select! {
-                    _ = keys.changed() => {}
+                    Ok(()) = keys.changed() => {}
                     () = sleep(REPEAT_IN) => {}
                 }
             }

@@ -1,9 +1,7 @@
 //! What kube-apiserver calls, under KMS v2 and v1, and what each call costs at Vault.
 
-use super::harness::kms::KmsClient;
-use super::harness::proxy::Proxy;
 use super::harness::vault::Vault;
-use super::{LIMIT, daemon_for, ready_daemon};
+use super::{ready_daemon, ready_daemon_behind_proxy};
 use tonic::Code;
 
 const SEED: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
@@ -52,14 +50,7 @@ async fn kms_v1_is_served_on_the_same_socket() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_operation_costs_one_request_and_status_none() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    client.wait_ok(LIMIT).await;
-    // The look at the key, with its canary, is over when Status is ok; the next is 27 s away.
-    proxy.reset_counts();
+    let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
 
     for _ in 0..10 {
         client.status().await.unwrap();
@@ -87,13 +78,7 @@ async fn an_operation_costs_one_request_and_status_none() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn under_v2_the_version_is_pinned_and_under_v1_it_is_not() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    client.wait_ok(LIMIT).await;
-    proxy.reset_counts();
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     client.encrypt(&SEED).await.unwrap();
     client.encrypt_v1(&SEED).await.unwrap();
     let bodies: Vec<serde_json::Value> = proxy

@@ -8,7 +8,7 @@ use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
-use super::{LIMIT, daemon_for, ready_daemon};
+use super::{LIMIT, daemon_for, ready_daemon, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [42; 32];
 
@@ -88,12 +88,9 @@ async fn a_version_is_not_announced_before_its_canary_came_back() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_new_version_that_does_not_work_leaves_the_old_one_writing() {
+    let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let before = client.status().await.unwrap().key_id;
     let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    let before = client.wait_ok(LIMIT).await.key_id;
     vault.rotate(&fixture.mount, &fixture.key).await;
     // The look sees version 2; its canary's decrypt is the first to be refused.
     proxy.fault_times(
@@ -168,18 +165,10 @@ async fn a_raised_minimum_fails_one_encrypt_and_then_the_new_version_writes() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn other_keys_may_still_decrypt() {
     let vault = Vault::shared().await;
-    let (old, new) = (vault.fixture().await, vault.fixture().await);
-    let policies = [old.policy.as_str(), new.policy.as_str()];
-    let token = vault
-        .create_token(serde_json::json!({ "policies": policies }))
-        .await;
+    let (old, new, token, also) = old_and_new(vault).await;
     let (by_old, old_id) = wrapped_by(vault, &old).await;
     // The new key is ahead, so that a version alone says nothing about whose ciphertext it is.
     let by_stranger = vault.encrypt(&old.mount, &old.key, b"by the old key").await;
-    let also = format!(
-        "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
-        old.mount, old.key
-    );
     let daemon = daemon_for(&vault.address(), &new)
         .token(&token)
         .extra(&also)
@@ -203,20 +192,12 @@ async fn other_keys_may_still_decrypt() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_older_key_with_more_versions_is_still_found_under_v1() {
     let vault = Vault::shared().await;
-    let (old, new) = (vault.fixture().await, vault.fixture().await);
-    let policies = [old.policy.as_str(), new.policy.as_str()];
-    let token = vault
-        .create_token(serde_json::json!({ "policies": policies }))
-        .await;
+    let (old, new, token, also) = old_and_new(vault).await;
     for _ in 0..3 {
         vault.rotate(&old.mount, &old.key).await;
     }
     let by_old = vault.encrypt(&old.mount, &old.key, &SEED).await;
     assert!(by_old.starts_with("vault:v4:"), "{by_old}");
-    let also = format!(
-        "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
-        old.mount, old.key
-    );
     let daemon = daemon_for(&vault.address(), &new)
         .token(&token)
         .extra(&also)
@@ -225,6 +206,20 @@ async fn an_older_key_with_more_versions_is_still_found_under_v1() {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     assert_eq!(client.decrypt_v1(by_old.as_bytes()).await.unwrap(), SEED);
+}
+
+/// Two keys and a token that may use both, and the table that lets the old one decrypt.
+async fn old_and_new(vault: &Vault) -> (Fixture, Fixture, String, String) {
+    let (old, new) = (vault.fixture().await, vault.fixture().await);
+    let policies = [old.policy.as_str(), new.policy.as_str()];
+    let token = vault
+        .create_token(serde_json::json!({ "policies": policies }))
+        .await;
+    let also = format!(
+        "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
+        old.mount, old.key
+    );
+    (old, new, token, also)
 }
 
 async fn wrapped_by(vault: &Vault, fixture: &Fixture) -> (Vec<u8>, String) {

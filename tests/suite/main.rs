@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use harness::daemon::{Builder, Daemon};
 use harness::kms::KmsClient;
+use harness::proxy::Proxy;
 use harness::vault::{Fixture, Vault};
 
 /// Long enough for a slow machine; no test waits for it when all is well.
@@ -46,6 +47,19 @@ async fn ready_daemon() -> (Fixture, Daemon, KmsClient) {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     (fixture, daemon, client)
+}
+
+/// The same with a proxy before Vault, whose counts begin after the key was proven.
+async fn ready_daemon_behind_proxy() -> (Fixture, Proxy, Daemon, KmsClient) {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    // The look at the key, with its canary, is over when Status is ok; the next is 27 s away.
+    proxy.reset_counts();
+    (fixture, proxy, daemon, client)
 }
 
 /// Where real servers are required, ignoring the tests that need them is a failure.

@@ -3,36 +3,35 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::task::JoinHandle;
+use tonic::Status;
 
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
-use super::harness::vault::Vault;
 use super::harness::wait;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [3; 32];
+
+/// An Encrypt that is under way: Vault has it and has not answered.
+async fn call_at_vault(client: &KmsClient, proxy: &Proxy) -> JoinHandle<Result<(), Status>> {
+    let client = client.clone();
+    let call = tokio::spawn(async move { client.encrypt(&SEED).await.map(drop) });
+    wait::until("the call to be at Vault", LIMIT, async || {
+        (!proxy.requests().is_empty()).then_some(())
+    })
+    .await;
+    call
+}
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_in_flight_finish_before_the_end() {
-    let vault = Vault::shared().await;
     for signal in [Signal::TERM, Signal::INT] {
-        let fixture = vault.fixture().await;
-        let proxy = Proxy::start(vault.socket_address());
-        let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-        let client = KmsClient::connect(daemon.socket());
-        client.wait_ok(LIMIT).await;
-        proxy.reset_counts();
+        let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
         proxy.fault("/encrypt/", Fault::Delay(Duration::from_millis(700)));
-        let call = tokio::spawn({
-            let client = client.clone();
-            async move { client.encrypt(&SEED).await }
-        });
-        wait::until("the call to be at Vault", LIMIT, async || {
-            (!proxy.requests().is_empty()).then_some(())
-        })
-        .await;
+        let call = call_at_vault(&client, &proxy).await;
         daemon.signal(signal);
         call.await.unwrap().unwrap();
         assert_eq!(daemon.wait_exit(LIMIT).await, 0);
@@ -42,22 +41,10 @@ async fn calls_in_flight_finish_before_the_end() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_second_signal_does_not_wait() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket()).with_timeout(Duration::from_secs(30));
-    client.wait_ok(LIMIT).await;
-    proxy.reset_counts();
+    let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let client = client.with_timeout(Duration::from_secs(30));
     proxy.fault("/encrypt/", Fault::Hang);
-    let call = tokio::spawn({
-        let client = client.clone();
-        async move { client.encrypt(&SEED).await }
-    });
-    wait::until("the call to be at Vault", LIMIT, async || {
-        (!proxy.requests().is_empty()).then_some(())
-    })
-    .await;
+    let call = call_at_vault(&client, &proxy).await;
     let start = Instant::now();
     daemon.signal(Signal::TERM);
     wait::until("the drain", LIMIT, async || {

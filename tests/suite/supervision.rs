@@ -94,17 +94,7 @@ async fn no_call_fails_while_every_actor_fails_in_turn() {
             KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
         }
     }
-    let livez = format!("http://{}/livez", builder.admin_address());
-    wait::until("the probes to be back", LIMIT, async || {
-        let request = http::Request {
-            method: "GET",
-            url: &livez,
-            credential: None,
-            ca_pem: None,
-        };
-        http::text(request, None).await.ok()
-    })
-    .await;
+    probes_are_back(&builder).await;
     tally.stop.store(true, Ordering::Relaxed);
     let mut failures = Vec::new();
     for caller in callers {
@@ -117,6 +107,20 @@ async fn no_call_fails_while_every_actor_fails_in_turn() {
     );
     daemon.signal(Signal::Stop);
     assert_eq!(daemon.ended().await, Exit::Ok);
+}
+
+async fn probes_are_back(builder: &Builder) {
+    let livez = format!("http://{}/livez", builder.admin_address());
+    wait::until("the probes to be back", LIMIT, async || {
+        let request = http::Request {
+            method: "GET",
+            url: &livez,
+            credential: None,
+            ca_pem: None,
+        };
+        http::text(request, None).await.ok()
+    })
+    .await;
 }
 
 /// Until 200 more calls were answered.
@@ -159,15 +163,5 @@ async fn a_taken_admin_port_never_ends_the_process() {
         client.version_v1().await.unwrap();
     }
     drop(taken);
-    let livez = format!("http://{}/livez", builder.admin_address());
-    wait::until("the probes", LIMIT, async || {
-        let request = http::Request {
-            method: "GET",
-            url: &livez,
-            credential: None,
-            ca_pem: None,
-        };
-        http::text(request, None).await.ok()
-    })
-    .await;
+    probes_are_back(&builder).await;
 }

@@ -6,10 +6,10 @@ use serde_json::json;
 use tonic::Code;
 
 use super::harness::kms::KmsClient;
-use super::harness::proxy::{Fault, Proxy};
+use super::harness::proxy::Fault;
 use super::harness::vault::Vault;
 use super::harness::wait;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [5; 32];
 
@@ -72,12 +72,7 @@ async fn a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_blink_of_vault_is_not_seen_by_callers() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    client.wait_ok(LIMIT).await;
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let blinks = [
         Fault::Refuse,
         Fault::error(
@@ -107,12 +102,8 @@ async fn a_blink_of_vault_is_not_seen_by_callers() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_hanging_vault_is_told_before_the_caller_gives_up() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket()).with_timeout(Duration::from_secs(1));
-    client.wait_ok(LIMIT).await;
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let client = client.with_timeout(Duration::from_secs(1));
     proxy.fault("", Fault::Hang);
     let start = Instant::now();
     let error = client.encrypt(&SEED).await.unwrap_err();
@@ -164,12 +155,8 @@ async fn a_missing_key_and_a_wrong_mount_are_told_with_the_mend() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn one_stray_refusal_changes_nothing() {
+    let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let proxy = Proxy::start(vault.socket_address());
-    let daemon = daemon_for(&proxy.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    client.wait_ok(LIMIT).await;
     // Makes the daemon look, and the look meets a refusal once.
     proxy.fault_times(
         "/keys/",
