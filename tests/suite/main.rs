@@ -19,6 +19,7 @@ mod secrets;
 mod signals;
 mod sockets;
 mod supervision;
+mod tls;
 mod weather;
 
 use std::time::Duration;

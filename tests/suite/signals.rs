@@ -63,6 +63,22 @@ async fn a_second_signal_does_not_wait() {
 }
 
 #[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_drain_has_a_limit_and_names_who_is_late() {
+    let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let client = client.with_timeout(Duration::from_secs(60));
+    proxy.fault("/encrypt/", Fault::Hang);
+    let call = call_at_vault(&client, &proxy).await;
+    let start = Instant::now();
+    assert_eq!(daemon.stop().await, 0);
+    let took = start.elapsed().as_secs();
+    assert!((9..14).contains(&took), "{took} s");
+    let late = "\"message\":\"calls in flight did not end in time\",\"connections\":1";
+    assert!(daemon.log().contains(late), "{}", daemon.log());
+    assert!(call.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
     let daemon = Daemon::builder()
         .vault("http://127.0.0.1:9")

@@ -43,18 +43,23 @@ enum Kind {
 impl Vault {
     /// A dev server: unsealed, empty, with the root token `root`.
     pub async fn start() -> Self {
-        let vault = Self::new(Kind::Dev);
+        let vault = Self::new(Kind::Dev, "");
         vault.wait_ready().await;
         vault
     }
 
     /// A server that keeps its data over restarts and can be sealed.
     pub async fn start_persistent() -> Self {
+        Self::start_persistent_with("").await
+    }
+
+    /// The same with more configuration, such as a second listener.
+    pub async fn start_persistent_with(more: &str) -> Self {
         let nothing = Kind::Persistent {
             root_token: String::new(),
             unseal_key: String::new(),
         };
-        let mut vault = Self::new(nothing);
+        let mut vault = Self::new(nothing, more);
         vault.wait_answering().await;
         let shares = json!({"secret_shares": 1, "secret_threshold": 1});
         let (status, keys) = vault.request("PUT", "sys/init", Some(shares)).await;
@@ -74,11 +79,11 @@ impl Vault {
         SHARED.get_or_init(Self::start).await
     }
 
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Kind, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let port = child::free_port();
         if let Kind::Persistent { .. } = kind {
-            write_config(&dir, port);
+            write_config(&dir, port, more);
         }
         let child = Mutex::new(launch(&dir, port, &kind));
         Self {

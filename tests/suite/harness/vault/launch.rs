@@ -36,7 +36,7 @@ fn config_path(dir: &TempDir) -> PathBuf {
 }
 
 /// File storage: unlike raft it has no election, so a restarted server is active at once.
-pub(super) fn write_config(dir: &TempDir, port: u16) {
+pub(super) fn write_config(dir: &TempDir, port: u16, more: &str) {
     let config = format!(
         r#"disable_mlock = true
 api_addr = "http://127.0.0.1:{port}"
@@ -47,6 +47,7 @@ listener "tcp" {{
   address = "127.0.0.1:{port}"
   tls_disable = true
 }}
+{more}
 "#,
         dir = dir.path().display()
     );
