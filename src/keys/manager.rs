@@ -50,6 +50,8 @@ pub struct State {
     looking: bool,
     last_look: Option<Instant>,
     timer: Option<AbortHandle>,
+    /// When that timer fires.
+    due: Option<Instant>,
     /// When the proven version last encrypted, and when anything last decrypted.
     worked: (Option<Instant>, Option<Instant>),
     tasks: JoinSet<()>,
@@ -94,6 +96,7 @@ impl State {
             looking: false,
             last_look: None,
             timer: None,
+            due: None,
             worked: (None, None),
             tasks,
             args,
@@ -244,6 +247,7 @@ impl State {
             return;
         }
         self.looking = true;
+        self.due = None;
         self.last_look = Some(Instant::now());
         let known = self.known();
         let (myself, caller, key) = (myself.clone(), self.caller.clone(), self.key.clone());
@@ -266,10 +270,15 @@ impl State {
 
     pub(super) fn looked(&mut self, myself: &ActorRef<KeyMsg>, LookOutcome(outcome): LookOutcome) {
         self.looking = false;
+        // A caller that met a contradiction during this look may know more than it saw.
+        let contradicted = self.due.is_some();
         let next = match outcome {
             Ok(found) => {
                 self.note_found(found);
-                LOOK_EVERY.mul_f64(0.9 + 0.2 * fastrand::f64())
+                match contradicted {
+                    true => LOOK_SPACING,
+                    false => LOOK_EVERY.mul_f64(0.9 + 0.2 * fastrand::f64()),
+                }
             }
             Err(error) => self.note_failed_look(error),
         };
@@ -343,7 +352,11 @@ impl State {
     /// Looks before the timer says so, but not in a storm.
     fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
         let since = self.last_look.map_or(LOOK_SPACING, |at| at.elapsed());
-        self.look_in(myself, LOOK_SPACING.saturating_sub(since));
+        let wait = LOOK_SPACING.saturating_sub(since);
+        // Setting a timer anew for each of many callers would keep it from ever firing.
+        if self.due.is_none_or(|due| due > Instant::now() + wait) {
+            self.look_in(myself, wait);
+        }
     }
 
     fn look_in(&mut self, myself: &ActorRef<KeyMsg>, wait: Duration) {
@@ -352,7 +365,7 @@ impl State {
         }
         debug!(wait_ms = wait.as_millis(), "next look at the key");
         let timer = myself.send_after(wait, || KeyMsg::Look);
-        self.timer = Some(timer.abort_handle());
+        (self.timer, self.due) = (Some(timer.abort_handle()), Some(Instant::now() + wait));
     }
 }
 
