@@ -11,7 +11,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::info;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
@@ -82,10 +82,7 @@ async fn serve(args: Arguments) -> String {
     let address = args.listen;
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
-        Err(error) => {
-            warn!(%address, %error, "admin.listen cannot be bound, trying again");
-            return error.to_string();
-        }
+        Err(error) => return format!("admin.listen: cannot bind {address}: {error}"),
     };
     info!(%address, "probes are served");
     let probes = Router::new()

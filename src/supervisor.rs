@@ -155,7 +155,7 @@ impl State {
     fn restart(&mut self, myself: &ActorRef<SupervisorMsg>, child: Child, reason: &str) {
         match self.args.children.failed(child, Instant::now()) {
             Decision::RestartIn(wait) => {
-                warn!(actor = %child, reason, wait_ms = wait.as_millis(), "an actor failed, restarting it");
+                warn!(actor = %child, reason, wait_ms = wait.as_millis() as u64, "an actor failed, restarting it");
                 myself.send_after(wait, move || SupervisorMsg::Start(child));
             }
             Decision::GiveUp => {

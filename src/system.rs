@@ -17,7 +17,7 @@ pub enum Exit {
     Unavailable,
     /// 70: an actor failed again and again.
     Internal,
-    /// 78: the configuration is wrong.
+    /// 78: the configuration is wrong, or a file that it names cannot be used.
     Config,
 }
 

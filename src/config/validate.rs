@@ -21,6 +21,8 @@ use crate::telemetry::{self, Format};
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
 /// All kube-apiservers share one Vault: a red readyz on all at once takes the API away.
 const TOLERANCE: Duration = Duration::from_secs(600);
+/// The key is looked at every 33 s at the latest: below this a healthy idle plugin would look ill.
+const TOLERANCE_LEAST: Duration = Duration::from_secs(60);
 /// After an hour an operator has to decide; writes stop.
 const FAIL_AFTER: Duration = Duration::from_secs(3600);
 /// More than a control plane ever asks at once; each costs a few kilobytes.
@@ -115,6 +117,12 @@ fn health(reader: &mut Reader, raw: raw::Health) -> HealthLimits {
         tolerance: tolerance.unwrap_or(TOLERANCE),
         fail_after: fail_after.unwrap_or(FAIL_AFTER),
     };
+    if limits.tolerance < TOLERANCE_LEAST {
+        reader.refuse(
+            "health.tolerance",
+            "is shorter than 1m: the key is looked at every 30s",
+        );
+    }
     if limits.tolerance > limits.fail_after {
         reader.refuse(
             "health.fail_after",

@@ -15,6 +15,9 @@ const REPEAT_FIRST: Duration = Duration::from_millis(25);
 /// The longest wait before a repeat.
 const REPEAT_MOST: Duration = Duration::from_secs(1);
 
+/// What a last try needs; with less left before the deadline the failure is the answer.
+const LAST_TRY: Duration = Duration::from_millis(50);
+
 /// The way to Vault, with a session.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
@@ -59,12 +62,11 @@ impl Caller {
                 After::Again => {}
                 After::Later => {
                     let wait = repeat_in.mul_f64(0.5 + 0.5 * fastrand::f64());
-                    let wait = wait.max(error.retry_after().unwrap_or_default());
                     repeat_in = (repeat_in * 2).min(REPEAT_MOST);
-                    if Instant::now() + wait >= deadline {
-                        return Err(KeyError::of_call(key, &error));
+                    match pause(wait, error.retry_after(), deadline) {
+                        Some(wait) => sleep(wait).await,
+                        None => return Err(KeyError::of_call(key, &error)),
                     }
-                    sleep(wait).await;
                 }
                 After::Never => return Err(KeyError::of_call(key, &error)),
             }
@@ -94,5 +96,16 @@ impl Caller {
             _ if error.is_passing() => After::Later,
             _ => After::Never,
         }
+    }
+}
+
+/// How long to wait before a repeat that still fits the deadline; the last one comes just in time.
+fn pause(wait: Duration, asked: Option<Duration>, deadline: Instant) -> Option<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let most = left.checked_sub(LAST_TRY)?;
+    match asked {
+        Some(asked) if asked > most => None,
+        Some(asked) => Some(wait.max(asked).min(most)),
+        None => Some(wait.min(most)),
     }
 }

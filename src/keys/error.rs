@@ -50,7 +50,8 @@ impl KeyError {
             Some(Refusal::PolicyDenied | Refusal::TokenRefused) => (
                 ErrorKind::Denied,
                 format!(
-                    "the policy of this token has to grant `update` on {} and {}, and `read` on {}",
+                    "the policy of this token has to grant `update` on {} and {}, and `read` on {}; \
+                     or correct transit.key, transit.mount, vault.namespace",
                     key.path("encrypt"),
                     key.path("decrypt"),
                     key.path("keys")

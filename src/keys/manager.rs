@@ -363,7 +363,7 @@ impl State {
         if let Some(timer) = self.timer.take() {
             timer.abort();
         }
-        debug!(wait_ms = wait.as_millis(), "next look at the key");
+        debug!(wait_ms = wait.as_millis() as u64, "next look at the key");
         let timer = myself.send_after(wait, || KeyMsg::Look);
         (self.timer, self.due) = (Some(timer.abort_handle()), Some(Instant::now() + wait));
     }

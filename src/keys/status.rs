@@ -52,6 +52,9 @@ pub(super) fn reason(keys: &KeyView, sessions: &SessionView) -> KeyError {
         (None, Some(fault), _) => fault.clone().into(),
         (None, None, _) => unavailable("not logged in to vault yet"),
         (Some(_), _, Some(error)) => error,
+        (Some(_), _, None) if keys.proven.is_some() => unavailable(
+            "vault has not answered for a while; a look at the transit key is under way",
+        ),
         (Some(_), _, None) => unavailable(
             "the transit key has not been proven yet; it will be as soon as vault answers",
         ),

@@ -79,7 +79,8 @@ pub fn binary(server: Server) -> PathBuf {
     installed.next().unwrap_or_else(|| built(server))
 }
 
-/// The daemon as it is shipped, built once per process.
+/// The daemon as it is shipped, built once per process. In a folder of its own: `cargo bench` and
+/// `cargo test --release` leave one with the fault hook in `target/release`.
 pub fn release_daemon() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build_daemon).clone()
@@ -153,7 +154,8 @@ fn build_daemon() -> PathBuf {
         "vault-kms-plugin",
         "--target-dir",
     ]);
-    command.arg(target_dir()).current_dir(manifest_dir());
+    let folder = target_dir().join("shipped");
+    command.arg(&folder).current_dir(manifest_dir());
     // What cargo tells a test about its package would make build scripts run again (ring's does).
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -171,7 +173,7 @@ fn build_daemon() -> PathBuf {
         }
     }
     building::run("vault-kms-plugin (release)", &mut command);
-    target_dir().join("release/vault-kms-plugin")
+    folder.join("release/vault-kms-plugin")
 }
 
 fn servers_dir() -> PathBuf {

@@ -1,0 +1,211 @@
+//! What the plugin costs beside Vault itself: `cargo bench --bench daemon`.
+//!
+//! A real Vault, the daemon as it is shipped, one caller. All series run in turns inside one
+//! process, so that what disturbs the machine disturbs them alike. Prints tables and judges
+//! nothing: figures of a busy machine are no failure.
+
+#[path = "daemon/figures.rs"]
+mod figures;
+#[path = "../tests/suite/harness.rs"]
+mod harness;
+#[path = "daemon/plain.rs"]
+mod plain;
+#[path = "daemon/startup.rs"]
+mod startup;
+
+use std::io::{Write, stdout};
+use std::time::{Duration, Instant};
+
+use figures::{Series, millis};
+use harness::daemon::Daemon;
+use harness::kms::KmsClient;
+use harness::vault::{Fixture, Vault};
+use plain::PlainCaller;
+
+const ROUNDS: usize = 20;
+/// Calls of each series in a round.
+const CALLS: usize = 100;
+/// Calls of each series before anything is counted.
+const WARM_UP: usize = 200;
+/// How long the daemon is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(10);
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is called, and how: one of each series.
+struct Callers {
+    plain: PlainCaller,
+    kms: KmsClient,
+    ciphertext: Vec<u8>,
+    key_id: String,
+}
+
+/// The resident memory of the daemon in KiB.
+struct Memory {
+    idle: u64,
+    after: u64,
+    idle_again: u64,
+}
+
+/// What is measured, in the order of the table.
+#[derive(Clone, Copy)]
+enum Call {
+    PlainEncrypt,
+    PlainDecrypt,
+    Status,
+    Encrypt,
+    Decrypt,
+}
+
+impl Call {
+    const ALL: [Self; 5] = [
+        Self::PlainEncrypt,
+        Self::PlainDecrypt,
+        Self::Status,
+        Self::Encrypt,
+        Self::Decrypt,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PlainEncrypt => "plain HTTP encrypt",
+            Self::PlainDecrypt => "plain HTTP decrypt",
+            Self::Status => "KMS Status",
+            Self::Encrypt => "KMS Encrypt",
+            Self::Decrypt => "KMS Decrypt",
+        }
+    }
+}
+
+fn main() {
+    // `cargo test --all-targets` starts benches too, without this.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return say("start it with: cargo bench --bench daemon");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime can be made").block_on(bench());
+}
+
+async fn bench() {
+    let vault = Vault::start().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon(&vault, &fixture).await;
+    tokio::time::sleep(IDLE).await;
+    let idle = daemon.rss_kib();
+    let mut callers = Callers::prepare(&vault, &fixture, &daemon).await;
+    let series = callers.measure().await;
+    let after = daemon.rss_kib();
+    tokio::time::sleep(IDLE).await;
+    let memory = Memory {
+        idle,
+        after,
+        idle_again: daemon.rss_kib(),
+    };
+    assert_eq!(daemon.stop().await, 0, "{}", daemon.log());
+    say(&latency(&series));
+    say(&resident(&memory));
+    say(&startup::measured());
+}
+
+async fn daemon(vault: &Vault, fixture: &Fixture) -> Daemon {
+    let builder = Daemon::builder()
+        .release()
+        .vault(&vault.address())
+        .transit(&fixture.mount, &fixture.key)
+        .token(&fixture.token);
+    // As an operator runs it; the tests' own level is more talkative.
+    builder.extra("[log]\nlevel = \"info\"").spawn().await
+}
+
+impl Callers {
+    async fn prepare(vault: &Vault, fixture: &Fixture, daemon: &Daemon) -> Self {
+        let kms = KmsClient::connect(daemon.socket());
+        kms.wait_ok(READY_LIMIT).await;
+        let seed = [7; 32];
+        let (ciphertext, key_id) = kms.encrypt(&seed).await.expect("Encrypt works");
+        let plain = PlainCaller::connect(vault.socket_address(), fixture, &seed, &ciphertext);
+        Self {
+            plain: plain.await,
+            kms,
+            ciphertext,
+            key_id,
+        }
+    }
+
+    /// Round by round, every series in each.
+    async fn measure(&mut self) -> [Series; 5] {
+        for call in Call::ALL {
+            for _ in 0..WARM_UP {
+                self.call(call).await;
+            }
+        }
+        let mut all = Call::ALL.map(|call| Series::new(call.name()));
+        for _ in 0..ROUNDS {
+            for (call, series) in Call::ALL.into_iter().zip(&mut all) {
+                for _ in 0..CALLS {
+                    let start = Instant::now();
+                    self.call(call).await;
+                    series.add(start.elapsed());
+                }
+            }
+        }
+        all
+    }
+
+    async fn call(&mut self, call: Call) {
+        match call {
+            Call::PlainEncrypt => self.plain.encrypt().await,
+            Call::PlainDecrypt => self.plain.decrypt().await,
+            Call::Status => drop(self.kms.status().await.expect("Status works")),
+            Call::Encrypt => drop(self.kms.encrypt(&[7; 32]).await.expect("Encrypt works")),
+            Call::Decrypt => {
+                let answer = self.kms.decrypt(&self.ciphertext, &self.key_id).await;
+                drop(answer.expect("Decrypt works"));
+            }
+        }
+    }
+}
+
+fn latency(series: &[Series; 5]) -> String {
+    let mut text = format!(
+        "one caller, {} calls of each in {ROUNDS} rounds\n\n{:<22}{:>10}{:>10}\n",
+        ROUNDS * CALLS,
+        "",
+        "p50",
+        "p99"
+    );
+    for one in series {
+        let (p50, p99) = (millis(one.percentile(50)), millis(one.percentile(99)));
+        text += &format!("{:<22}{p50:>10}{p99:>10}\n", one.name());
+    }
+    let [plain_encrypt, plain_decrypt, status, encrypt, decrypt] =
+        series.each_ref().map(|one| one.percentile(50));
+    text += &added("encrypt", encrypt, plain_encrypt, status);
+    text += &added("decrypt", decrypt, plain_decrypt, status);
+    text
+}
+
+/// What the plugin adds to Vault's time, counted in calls that it answers without Vault.
+fn added(name: &str, ours: Duration, plain: Duration, status: Duration) -> String {
+    let times = (ours.as_secs_f64() - plain.as_secs_f64()) / status.as_secs_f64();
+    format!("{name} p50 = plain + {times:.2} x status p50   (goal: at most 1.5)\n")
+}
+
+fn resident(memory: &Memory) -> String {
+    let mebibytes = |kib: u64| kib as f64 / 1024.0;
+    format!(
+        "resident memory\n\n{:<22}{:>6.1} MiB   (goal: at most 14)\n{:<22}{:>6.1} MiB\n{:<22}{:>6.1} MiB\n",
+        "before any call",
+        mebibytes(memory.idle),
+        "after the last call",
+        mebibytes(memory.after),
+        "idle for 10 s again",
+        mebibytes(memory.idle_again),
+    )
+}
+
+fn say(text: &str) {
+    // A reader that left is no reason to fail.
+    let _ = writeln!(stdout().lock(), "{text}");
+}
