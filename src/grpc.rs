@@ -76,6 +76,16 @@ impl Actor for GrpcServer {
         Ok(tasks)
     }
 
+    /// The listener is let go of only once the accept loop is gone.
+    async fn post_stop(
+        &self,
+        _: ActorRef<GrpcMsg>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), ActorProcessingErr> {
+        tasks.shutdown().await;
+        Ok(())
+    }
+
     async fn handle(
         &self,
         _: ActorRef<GrpcMsg>,

@@ -68,14 +68,15 @@ pub(super) async fn encrypt(
     outlast_lag(deadline, || caller.call(key, deadline, &operation)).await
 }
 
-/// Unwraps with the key that the key_id names, or with each in turn where it names none of ours.
+/// Unwraps with the key that the key_id names, or with each in turn where it names none of ours;
+/// tells which one it was.
 pub(super) async fn decrypt(
     caller: &Caller,
     keys: &[Arc<TransitKey>],
     ciphertext: &Ciphertext,
     key_id: Option<&str>,
     deadline: Instant,
-) -> Result<Plaintext, KeyError> {
+) -> Result<(Plaintext, Arc<TransitKey>), KeyError> {
     let named = keys
         .iter()
         .find(|key| key_id.is_some_and(|key_id| KeyId::names(key_id, key)));
@@ -84,7 +85,7 @@ pub(super) async fn decrypt(
         let mut worst: Option<KeyError> = None;
         for key in candidates {
             match decrypt_with(caller, key, ciphertext, deadline).await {
-                Ok(plaintext) => return Ok(plaintext),
+                Ok(plaintext) => return Ok((plaintext, key.clone())),
                 Err(error) => worst = Some(graver(worst, error)),
             }
         }
@@ -109,7 +110,8 @@ where
     }
 }
 
-async fn decrypt_with(
+/// Unwraps with this key.
+pub(super) async fn decrypt_with(
     caller: &Caller,
     key: &Arc<TransitKey>,
     ciphertext: &Ciphertext,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::caller::Caller;
+use super::crypt;
 use super::error::{ErrorKind, KeyError};
 use super::news::{self, Reading};
 use super::view::Canary;
@@ -100,20 +101,9 @@ async fn prove(
         decrypts_to(caller, key, &kept.ciphertext, &kept.plaintext).await?;
     }
     let plaintext = random_bytes()?;
-    let deadline = Instant::now() + LOOK_LIMIT;
     let canary = Arc::new(Plaintext::new(plaintext.to_vec()));
-    let encrypted = caller
-        .call(key, deadline, |session| {
-            let (client, key, canary) = (caller.client.clone(), key.clone(), canary.clone());
-            let version = Some(moment.version);
-            async move {
-                let token = &session.token;
-                client
-                    .encrypt(&key, &canary, version, token, deadline)
-                    .await
-            }
-        })
-        .await?;
+    let (version, deadline) = (Some(moment.version), Instant::now() + LOOK_LIMIT);
+    let encrypted = crypt::encrypt(caller, key, &canary, version, deadline).await?;
     decrypts_to(caller, key, &encrypted.ciphertext, &plaintext).await?;
     Ok(Canary {
         plaintext,
@@ -129,16 +119,7 @@ async fn decrypts_to(
     expected: &[u8; 32],
 ) -> Result<(), KeyError> {
     let deadline = Instant::now() + LOOK_LIMIT;
-    let plaintext = caller
-        .call(key, deadline, |session| {
-            let (client, key, ciphertext) =
-                (caller.client.clone(), key.clone(), ciphertext.clone());
-            async move {
-                let token = &session.token;
-                client.decrypt(&key, &ciphertext, token, deadline).await
-            }
-        })
-        .await?;
+    let plaintext = crypt::decrypt_with(caller, key, ciphertext, deadline).await?;
     if plaintext.expose_secret() == expected {
         return Ok(());
     }

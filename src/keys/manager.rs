@@ -52,7 +52,7 @@ pub struct State {
     timer: Option<AbortHandle>,
     /// When that timer fires.
     due: Option<Instant>,
-    /// When the proven version last encrypted, and when anything last decrypted.
+    /// When the proven version last encrypted, and when the writing key last decrypted.
     worked: (Option<Instant>, Option<Instant>),
     tasks: JoinSet<()>,
 }
@@ -66,8 +66,10 @@ pub struct LookOutcome(Result<Found, KeyError>);
 pub enum Observation {
     /// An Encrypt worked, with this version.
     Encrypted(KeyVersion),
-    /// A Decrypt worked.
+    /// A Decrypt by the writing key worked.
     Decrypted,
+    /// A Decrypt by another key worked, which says nothing of the writing one.
+    DecryptedByOther,
     /// Vault contradicted what is known of the key.
     Contradicted,
     /// The call failed in a way that says nothing of the key.
@@ -205,10 +207,11 @@ impl State {
             let key_id = key_id.as_deref();
             let answer = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline).await;
             let seen = match &answer {
-                Ok(_) => Observation::Decrypted,
+                Ok((_, key)) if Arc::ptr_eq(key, &readers[0]) => Observation::Decrypted,
+                Ok(_) => Observation::DecryptedByOther,
                 Err(error) => observe(error),
             };
-            let _ = reply.send(answer);
+            let _ = reply.send(answer.map(|(plaintext, _)| plaintext));
             let _ = myself.cast(KeyMsg::Observed(seen));
         });
     }
@@ -232,6 +235,7 @@ impl State {
                 }
             }
             Observation::Decrypted => self.worked.1 = Some(now),
+            Observation::DecryptedByOther => {}
             Observation::Contradicted => return self.look_soon(myself),
             Observation::Nothing => return,
         }

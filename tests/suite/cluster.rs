@@ -57,6 +57,7 @@ async fn kube_apiserver_keeps_its_secrets_through_restart_and_rotation() {
                 .create_secret("default", &name(number), &value(number))
                 .await;
             assert_eq!(code, 201, "{answer}");
+            // Not the wait itself, only its pace: two new Secrets a second will do.
             tokio::time::sleep(Duration::from_millis(500)).await;
             (key_ids(&etcd).await.len() == 2).then_some(())
         },
