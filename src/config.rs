@@ -55,6 +55,15 @@ pub struct Source {
 }
 
 impl Source {
+    /// This file, or the default one where it exists, and the process's environment.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        Self {
+            file,
+            environment: Environment::of_process(),
+        }
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors

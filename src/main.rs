@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use vault_kms_plugin::cli::Cli;
 use vault_kms_plugin::config::{Config, Source};
-use vault_kms_plugin::supervisor::{self, Daemon};
+use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream};
 use vault_kms_plugin::telemetry::Telemetry;
 use zeroizing_alloc::ZeroAlloc;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    let source = supervisor::source(arguments.config);
+    let source = Source::of_process(arguments.config);
     match source.load() {
         Ok(config) => serve(&config, source).into(),
         Err(errors) => {

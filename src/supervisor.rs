@@ -5,7 +5,6 @@ mod children;
 mod restart;
 mod run;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -212,14 +211,5 @@ impl State {
             }
             Err(error) => error!(%error, "configuration refused, everything stays as it was"),
         }
-    }
-}
-
-/// The file that was named on the command line, if any, and the environment.
-#[must_use]
-pub fn source(file: Option<PathBuf>) -> Source {
-    Source {
-        file,
-        environment: crate::config::Environment::of_process(),
     }
 }

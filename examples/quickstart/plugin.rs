@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 use vault_kms_plugin::config::{Config, Source};
-use vault_kms_plugin::supervisor::{self, Daemon};
+use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream};
 use vault_kms_plugin::telemetry::Telemetry;
 
@@ -134,7 +134,7 @@ fn configuration(server: &Server, dir: &Path) -> String {
 
 /// The daemon's own story, step by step as in `src/main.rs`.
 pub(super) fn run(config: PathBuf) -> ExitCode {
-    let source = supervisor::source(Some(config));
+    let source = Source::of_process(Some(config));
     let config = match source.load() {
         Ok(config) => config,
         Err(errors) => {
