@@ -2,13 +2,14 @@
 
 use std::os::unix::net::UnixStream;
 
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::Vault;
 use super::harness::wait;
-use super::{LIMIT, daemon_for, ready_daemon};
+use super::{LIMIT, daemon_for, ready_daemon, ready_daemon_behind_proxy};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
@@ -85,4 +86,26 @@ async fn calls_that_would_wait_beyond_the_limit_are_refused_at_once() {
         assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
         assert!(error.message().contains("no answer in time"), "{error}");
     }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_connection_carries_at_most_64_calls_at_once() {
+    let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    proxy.fault("/encrypt/", Fault::Hang);
+    let mut hung = JoinSet::new();
+    for _ in 0..80 {
+        let client = client.clone();
+        hung.spawn(async move { client.encrypt(b"hangs").await });
+    }
+    wait::until("64 calls to be at Vault", LIMIT, async || {
+        (proxy.requests().len() >= 64).then_some(())
+    })
+    .await;
+    // Another connection is served meanwhile, and the rest of the 80 waits at the client.
+    let other = KmsClient::connect(daemon.socket());
+    for _ in 0..20 {
+        other.status().await.unwrap();
+    }
+    assert_eq!(proxy.requests().len(), 64);
 }
