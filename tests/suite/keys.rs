@@ -267,3 +267,16 @@ async fn a_process_restarted_during_an_outage_answers_status() {
 fn state_file(daemon: &Daemon) -> std::path::PathBuf {
     daemon.socket().with_extension("state.json")
 }
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_standby_that_lags_is_asked_again() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let behind = "requested version for encryption is higher than the latest key version";
+    proxy.fault_times("/encrypt/", Fault::error(400, behind), 2);
+    let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
+    let behind = "invalid ciphertext: version is too new";
+    proxy.fault_times("/decrypt/", Fault::error(400, behind), 2);
+    assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), SEED);
+    assert!(proxy.count("/v1/") >= 6, "{:?}", proxy.requests());
+}
