@@ -14,7 +14,6 @@ use crate::vault::{CallError, Client, Refusal, TransitKey};
 const REPEAT_FIRST: Duration = Duration::from_millis(25);
 /// The longest wait before a repeat.
 const REPEAT_MOST: Duration = Duration::from_secs(1);
-
 /// What a last try needs; with less left before the deadline the failure is the answer.
 const LAST_TRY: Duration = Duration::from_millis(50);
 

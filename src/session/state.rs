@@ -208,12 +208,9 @@ impl State {
 
     fn publish_lease(&self, session: &Session, lease: Lease) {
         let renewed = Arc::new(Session {
-            token: session.token.clone(),
-            generation: session.generation,
-            obtained: session.obtained,
-            granted: session.granted,
             expires: lease.ttl.map(|ttl| Instant::now() + ttl),
             lease,
+            ..session.clone()
         });
         self.args
             .view
@@ -258,8 +255,10 @@ impl State {
             self.next = Next::Login(Duration::ZERO);
             self.step(myself);
         }
+        // A look at an older token says nothing of the one that callers doubt by now.
+        let answer = if is_current { doubt } else { Doubt::Replaced };
         for reply in self.doubts.drain(..) {
-            let _ = reply.send(doubt);
+            let _ = reply.send(answer);
         }
     }
 

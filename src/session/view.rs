@@ -11,8 +11,8 @@ use super::SessionMsg;
 use crate::actor::Current;
 use crate::vault::{Lease, Token};
 
-/// A token that Vault accepted.
-#[derive(Debug)]
+/// A token that Vault accepted. A clone shares the token itself.
+#[derive(Debug, Clone)]
 pub struct Session {
     /// The token.
     pub token: Arc<Token>,

@@ -167,13 +167,7 @@ async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = format!("kubernetes-{}", fixture.mount.replace('/', "-"));
-    vault
-        .expect(
-            "POST",
-            &format!("sys/auth/{mount}"),
-            Some(json!({ "type": "kubernetes" })),
-        )
-        .await;
+    vault.enable_auth("kubernetes", &mount).await;
     let reach = json!({
         "kubernetes_host": kubernetes.address(),
         "kubernetes_ca_cert": kubernetes.ca_pem(),

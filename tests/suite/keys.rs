@@ -165,15 +165,10 @@ async fn a_raised_minimum_fails_one_encrypt_and_then_the_new_version_writes() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn other_keys_may_still_decrypt() {
     let vault = Vault::shared().await;
-    let (old, new, token, also) = old_and_new(vault).await;
+    let (old, new, daemon) = moved_from_old_to_new(vault).await;
     let (by_old, old_id) = wrapped_by(vault, &old).await;
-    // The new key is ahead, so that a version alone says nothing about whose ciphertext it is.
+    // What vault-kubernetes-kms wrote looks like this: Transit's text, under a key_id of its own.
     let by_stranger = vault.encrypt(&old.mount, &old.key, b"by the old key").await;
-    let daemon = daemon_for(&vault.address(), &new)
-        .token(&token)
-        .extra(&also)
-        .spawn()
-        .await;
     let client = KmsClient::connect(daemon.socket());
     let status = client.wait_ok(LIMIT).await;
     assert!(status.key_id.contains(&new.mount), "{}", status.key_id);
@@ -192,24 +187,19 @@ async fn other_keys_may_still_decrypt() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_older_key_with_more_versions_is_still_found_under_v1() {
     let vault = Vault::shared().await;
-    let (old, new, token, also) = old_and_new(vault).await;
+    let (old, _new, daemon) = moved_from_old_to_new(vault).await;
     for _ in 0..3 {
         vault.rotate(&old.mount, &old.key).await;
     }
     let by_old = vault.encrypt(&old.mount, &old.key, &SEED).await;
     assert!(by_old.starts_with("vault:v4:"), "{by_old}");
-    let daemon = daemon_for(&vault.address(), &new)
-        .token(&token)
-        .extra(&also)
-        .spawn()
-        .await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     assert_eq!(client.decrypt_v1(by_old.as_bytes()).await.unwrap(), SEED);
 }
 
-/// Two keys and a token that may use both, and the table that lets the old one decrypt.
-async fn old_and_new(vault: &Vault) -> (Fixture, Fixture, String, String) {
+/// Two keys, and a daemon that writes with the new one and still reads the old one's.
+async fn moved_from_old_to_new(vault: &Vault) -> (Fixture, Fixture, Daemon) {
     let (old, new) = (vault.fixture().await, vault.fixture().await);
     let policies = [old.policy.as_str(), new.policy.as_str()];
     let token = vault
@@ -219,7 +209,9 @@ async fn old_and_new(vault: &Vault) -> (Fixture, Fixture, String, String) {
         "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
         old.mount, old.key
     );
-    (old, new, token, also)
+    let builder = daemon_for(&vault.address(), &new);
+    let daemon = builder.token(&token).extra(&also).spawn().await;
+    (old, new, daemon)
 }
 
 async fn wrapped_by(vault: &Vault, fixture: &Fixture) -> (Vec<u8>, String) {

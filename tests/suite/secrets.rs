@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
 
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
@@ -85,13 +84,7 @@ async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = format!("sa-{}", fixture.mount.replace('/', "-"));
-    vault
-        .expect(
-            "POST",
-            &format!("sys/auth/{mount}"),
-            Some(json!({ "type": "kubernetes" })),
-        )
-        .await;
+    vault.enable_auth("kubernetes", &mount).await;
     let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzZWNyZXQgc2VydmljZSBhY2NvdW50In0.c2lnbmF0dXJl";
     let builder = Daemon::builder()
         .vault(&vault.address())

@@ -85,6 +85,13 @@ impl Vault {
         answer
     }
 
+    /// Mounts an auth method of this kind.
+    pub async fn enable_auth(&self, kind: &str, mount: &str) {
+        let path = format!("sys/auth/{mount}");
+        self.expect("POST", &path, Some(json!({ "type": kind })))
+            .await;
+    }
+
     /// Mounts a transit engine.
     pub async fn enable_transit(&self, mount: &str) {
         let transit = json!({ "type": "transit" });
