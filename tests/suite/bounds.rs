@@ -42,10 +42,7 @@ async fn the_connection_over_the_limit_is_closed_and_the_others_live() {
         .collect();
     let late = KmsClient::connect(daemon.socket());
     late.status().await.unwrap_err();
-    wait::until("the 257th connection to be closed", LIMIT, async || {
-        daemon.log().contains("too many connections").then_some(())
-    })
-    .await;
+    daemon.logged("too many connections").await;
     client.status().await.unwrap();
     drop(held);
     late.wait_ok(LIMIT).await;

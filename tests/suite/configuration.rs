@@ -99,9 +99,7 @@ async fn the_environment_alone_can_configure_the_daemon() {
         .env("VAULT_KMS_PLUGIN_ADMIN_LISTEN", &admin)
         .spawn()
         .await;
-    assert!(
-        daemon
-            .log()
-            .contains("a token in the environment is for trying out")
-    );
+    daemon
+        .logged("a token in the environment is for trying out")
+        .await;
 }

@@ -7,7 +7,6 @@ use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::Vault;
-use super::harness::wait;
 use super::{LIMIT, daemon_for};
 
 const SEED: [u8; 32] = *b"a plaintext nobody may ever see!";
@@ -67,10 +66,7 @@ async fn nothing_secret_is_logged_at_trace() {
         );
         let _ = client.encrypt(&SEED).await.unwrap_err();
         proxy.clear();
-        wait::until("the failures to be logged", LIMIT, async || {
-            daemon.log().contains("call failed").then_some(())
-        })
-        .await;
+        daemon.logged("call failed").await;
         let log = daemon.log();
         assert!(log.contains("encrypt"), "the log says nothing: {log}");
         assert_silent(&log, &SEED);
@@ -97,10 +93,7 @@ async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let daemon = builder.extra(&auth).spawn().await;
     let client = KmsClient::connect(daemon.socket());
     client.encrypt(&SEED).await.unwrap_err();
-    wait::until("the failed login", LIMIT, async || {
-        daemon.log().contains("no login to vault").then_some(())
-    })
-    .await;
+    daemon.logged("no login to vault").await;
     let log = daemon.log();
     assert_silent(&log, &SEED);
     assert_silent(&log, jwt.as_bytes());

@@ -47,10 +47,7 @@ async fn a_second_signal_does_not_wait() {
     let call = call_at_vault(&client, &proxy).await;
     let start = Instant::now();
     daemon.signal(Signal::TERM);
-    wait::until("the drain", LIMIT, async || {
-        daemon.log().contains("stopping").then_some(())
-    })
-    .await;
+    daemon.logged("stopping").await;
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait_exit(LIMIT).await, 0);
     assert!(
@@ -90,23 +87,21 @@ async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
     let good = std::fs::read_to_string(daemon.config_path()).unwrap();
     daemon.change_config("[log]\nlevel = \"trace\"");
     daemon.signal(Signal::HUP);
-    let said = async |text: &str| {
-        wait::until(text, LIMIT, async || {
-            daemon.log().contains(text).then_some(())
-        })
-        .await;
-    };
-    said("\"level\":\"trace\"").await;
+    daemon.logged("\"level\":\"trace\"").await;
     daemon.write_config("[log]\nlevle = \"info\"\n");
     daemon.signal(Signal::HUP);
-    said("configuration refused, everything stays as it was").await;
-    said("log.levle: is no key of this configuration").await;
+    daemon
+        .logged("configuration refused, everything stays as it was")
+        .await;
+    daemon
+        .logged("log.levle: is no key of this configuration")
+        .await;
     std::fs::remove_file(daemon.config_path()).unwrap();
     daemon.signal(Signal::HUP);
-    said("cannot be read").await;
+    daemon.logged("cannot be read").await;
     daemon.write_config(&good);
     daemon.signal(Signal::HUP);
-    said("\"level\":\"info\"").await;
+    daemon.logged("\"level\":\"info\"").await;
     KmsClient::connect(daemon.socket())
         .version_v1()
         .await

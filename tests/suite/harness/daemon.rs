@@ -19,6 +19,7 @@ pub use builder::Builder;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+const LOG_LIMIT: Duration = Duration::from_secs(20);
 
 /// A daemon with a folder of its own; killed when dropped.
 pub struct Daemon {
@@ -141,6 +142,12 @@ impl Daemon {
         self.child().log()
     }
 
+    /// Waits until the log says `text`: a line is written by a thread of its own, a moment late.
+    pub async fn logged(&self, text: &str) {
+        let what = format!("the log to say {text:?}");
+        wait::until_true(&what, LOG_LIMIT, async || self.log().contains(text)).await;
+    }
+
     /// The lines of the log that are JSON objects.
     pub fn log_lines(&self) -> Vec<serde_json::Value> {
         let log = self.log();
@@ -191,4 +198,13 @@ fn launch(program: &Path, args: &[String], environment: &[(String, String)], dir
         child::clean_environment(command);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
     })
+}
+
+impl Drop for Daemon {
+    /// A test that failed shows what the daemon said; its folder is about to go.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+    }
 }
