@@ -3,6 +3,7 @@
 //! Connections outlive this actor: when it is restarted, those that live are not touched, and new
 //! ones wait in the listener's queue meanwhile. Knows nothing of Vault.
 
+pub mod authority;
 mod connections;
 mod deadline;
 mod forward;

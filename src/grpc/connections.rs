@@ -12,6 +12,8 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tracing::{debug, warn};
 
+use super::authority::Repaired;
+
 /// A control-plane node has a handful; more is a mistake or an attack.
 const MAX_CONNECTIONS: usize = 256;
 /// kube-apiserver queues what goes beyond, inside its deadline.
@@ -82,7 +84,7 @@ async fn serve_to_the_end(
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MAX_STREAMS);
     let service = TowerToHyperService::new(services);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let connection = server.serve_connection(TokioIo::new(Repaired::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,

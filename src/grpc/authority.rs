@@ -1,0 +1,183 @@
+//! The repair of `:authority`: what a client sends goes on byte for byte, save an `:authority` that
+//! the HTTP/2 server would refuse.
+//!
+//! KMS v1 clients of every Kubernetes and v2 clients before 1.32 send the socket's path as
+//! `:authority` (grpc-go `clientconn.go`, `encodeAuthority`), as `%2Frun%2Fkms.sock` or raw. No URI
+//! has such an authority, so h2 resets the stream with PROTOCOL_ERROR. Nothing here uses the value;
+//! it is replaced by zeros, as many as it had characters, so that the HPACK tables of both ends
+//! stay in step.
+//!
+//! This file knows where in the stream of frames the bytes stand. It does no I/O: [`stream`] does.
+
+mod block;
+mod frame;
+mod huffman;
+mod stream;
+
+use frame::{Block, Extent, Frame};
+pub(super) use stream::Repaired;
+
+/// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The repair of one connection: what the client sent so far, as far as it matters.
+///
+/// Bytes are given to [`Repair::mend`] as they come. Where a header block (or a frame's header) is
+/// not all there, its beginning is held back; until it is whole ([`Repair::wanted`] is 0) the bytes
+/// that come go to [`Repair::hold`] instead, and then those of [`Repair::release`] go on first.
+#[derive(Debug, Default)]
+pub struct Repair {
+    stage: Stage,
+    /// The beginning of a header block or of a frame's header; or a whole one, until it goes on.
+    held: Vec<u8>,
+    /// How many bytes `held` is short of, as far as is known.
+    wanted: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// So many bytes of the preface were there.
+    Preface(usize),
+    /// So many bytes go by unread until the next frame begins.
+    Frames(usize),
+    /// This is no HTTP/2: all of it goes by unread.
+    Foreign,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Preface(0)
+    }
+}
+
+/// What the bytes at the beginning of a frame call for.
+enum Step {
+    /// So many of them are a whole header block, which goes on as these bytes if it was mended.
+    Block(usize, Option<Vec<u8>>),
+    /// So many bytes go by unread, maybe more than there are.
+    Pass(usize),
+    /// So many more bytes are needed before anything can be said.
+    Hold(usize),
+    /// h2 will end this connection: the rest of it goes by unread.
+    GiveUp,
+}
+
+impl Repair {
+    /// Mends in place what was just read. Returns how many bytes, from the first, go on now; those
+    /// after it are held back or, where a value got shorter, gone.
+    pub fn mend(&mut self, bytes: &mut [u8]) -> usize {
+        debug_assert!(self.held.is_empty() || bytes.is_empty());
+        let mut at = self.pass_preface(bytes);
+        let mut end = bytes.len();
+        loop {
+            at += self.pass(end - at);
+            if at == end {
+                return end;
+            }
+            match step(&bytes[at..end]) {
+                Step::Block(size, None) => at += size,
+                Step::Block(size, Some(mended)) => {
+                    let mended_end = at + mended.len();
+                    bytes[at..mended_end].copy_from_slice(&mended);
+                    bytes.copy_within(at + size..end, mended_end);
+                    end -= size - mended.len();
+                    at = mended_end;
+                }
+                Step::Pass(size) => self.stage = Stage::Frames(size),
+                Step::Hold(missing) => {
+                    self.held.extend_from_slice(&bytes[at..end]);
+                    self.wanted = missing;
+                    return at;
+                }
+                Step::GiveUp => self.stage = Stage::Foreign,
+            }
+        }
+    }
+
+    /// How many bytes, at most, may be read and given to [`Repair::hold`] before anything goes on;
+    /// 0 where nothing is held back.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Adds what was read, no more than was wanted, to what is held back.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+        self.wanted -= bytes.len();
+        if self.wanted > 0 {
+            return;
+        }
+        match step(&self.held) {
+            Step::Block(_, None) => {}
+            Step::Block(_, Some(mended)) => self.held = mended,
+            // No more than a frame's header was held back for it.
+            Step::Pass(size) => self.stage = Stage::Frames(size - self.held.len()),
+            Step::Hold(missing) => self.wanted = missing,
+            Step::GiveUp => self.stage = Stage::Foreign,
+        }
+    }
+
+    /// The client has ended: what is held back goes on as it is.
+    pub fn end(&mut self) {
+        self.wanted = 0;
+        self.stage = Stage::Foreign;
+    }
+
+    /// Takes at most `room` of the bytes that are no longer held back. They go on before any other.
+    pub fn release(&mut self, room: usize) -> std::vec::Drain<'_, u8> {
+        let ready = if self.wanted == 0 { self.held.len() } else { 0 };
+        self.held.drain(..ready.min(room))
+    }
+
+    /// How much of the preface `bytes` begin with.
+    fn pass_preface(&mut self, bytes: &[u8]) -> usize {
+        let Stage::Preface(seen) = self.stage else {
+            return 0;
+        };
+        let rest = &PREFACE[seen..];
+        let count = rest.len().min(bytes.len());
+        self.stage = if bytes[..count] != rest[..count] {
+            Stage::Foreign
+        } else if count == rest.len() {
+            Stage::Frames(0)
+        } else {
+            Stage::Preface(seen + count)
+        };
+        count
+    }
+
+    /// How many of so many bytes go by unread.
+    fn pass(&mut self, available: usize) -> usize {
+        match &mut self.stage {
+            Stage::Frames(left) => {
+                let count = available.min(*left);
+                *left -= count;
+                count
+            }
+            Stage::Preface(_) | Stage::Foreign => available,
+        }
+    }
+}
+
+fn step(bytes: &[u8]) -> Step {
+    match Frame::read(bytes) {
+        None => Step::Hold(frame::HEADER - bytes.len()),
+        Some(first) if first.begins_block() => match frame::extent(bytes) {
+            Extent::Whole(size) => Step::Block(size, mended(&bytes[..size])),
+            Extent::Missing(count) => Step::Hold(count),
+            Extent::Odd => Step::GiveUp,
+        },
+        Some(other) => Step::Pass(other.size()),
+    }
+}
+
+/// The frames of a header block, mended; nothing if there is nothing to mend.
+fn mended(frames: &[u8]) -> Option<Vec<u8>> {
+    let frames = Block::read(frames)?;
+    let content = block::mended(&frames.content())?;
+    Some(frames.around(&content))
+}
+
+#[cfg(test)]
+mod tests;
