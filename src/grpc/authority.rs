@@ -15,7 +15,7 @@ mod huffman;
 mod stream;
 
 use frame::{Block, Extent, Frame};
-pub(super) use stream::Repaired;
+pub use stream::Repaired;
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

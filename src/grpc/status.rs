@@ -9,6 +9,7 @@ pub(super) fn of_error(error: &KeyError) -> Status {
     let code = match error.kind {
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorKind::Throttled => Code::ResourceExhausted,
         ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Precondition => Code::FailedPrecondition,
         ErrorKind::Invalid => Code::InvalidArgument,

@@ -12,6 +12,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The caller's time ran out.
     DeadlineExceeded,
+    /// Vault limits how often it may be asked.
+    Throttled,
     /// Vault refused: credentials or policy.
     Denied,
     /// The key is not in a state that allows it.
@@ -83,6 +85,13 @@ impl KeyError {
             Some(Refusal::KeyUnable) => (
                 ErrorKind::Precondition,
                 format!("transit key {key} cannot do this: use one of type aes256-gcm96"),
+            ),
+            Some(Refusal::Throttled) => (
+                ErrorKind::Throttled,
+                format!(
+                    "raise the rate limit quota that covers {}, or lift it for this mount",
+                    key.mount.as_str()
+                ),
             ),
             Some(Refusal::Other) => (ErrorKind::Invalid, String::new()),
             Some(Refusal::Passing) | None => (Self::passing_kind(error), String::new()),

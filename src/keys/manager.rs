@@ -388,7 +388,7 @@ fn take_proof(view: &mut KeyView, key: &TransitKey, canary: Canary) {
 /// What a failed call says of the key.
 fn observe(error: &KeyError) -> Observation {
     match error.refusal {
-        None | Some(Refusal::Passing | Refusal::Other) => Observation::Nothing,
+        None | Some(Refusal::Passing | Refusal::Throttled | Refusal::Other) => Observation::Nothing,
         Some(_) => Observation::Contradicted,
     }
 }

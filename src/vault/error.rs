@@ -68,7 +68,10 @@ impl CallError {
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self.refusal(), None | Some(Refusal::Passing))
+        matches!(
+            self.refusal(),
+            None | Some(Refusal::Passing | Refusal::Throttled)
+        )
     }
 
     /// How long Vault asked to wait, in its `Retry-After`.

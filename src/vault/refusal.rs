@@ -11,7 +11,7 @@ pub enum Refusal {
     PolicyDenied,
     /// No Transit key of that name.
     KeyMissing,
-    /// Nothing is mounted there, or the namespace does not exist.
+    /// No Transit engine is mounted there, or the namespace does not exist.
     NotMounted,
     /// The server does not know this key version yet: a standby that lags, or a restored snapshot.
     VersionTooNew,
@@ -21,12 +21,19 @@ pub enum Refusal {
     BadCiphertext,
     /// The key cannot do that at all: its type, a missing private half, a soft delete.
     KeyUnable,
-    /// A passing state of the server: sealed, standby, overloaded, failing.
+    /// A rate limit quota is used up; it passes.
+    Throttled,
+    /// A passing state of the server: sealed, standby, failing.
     Passing,
     /// Anything else.
     Other,
 }
 
+const NOT_MOUNTED: [&str; 3] = [
+    "no handler for route",
+    "namespace not found",
+    "unsupported path",
+];
 const VERSION_TOO_NEW: [&str; 2] = ["version is too new", "higher than the latest key version"];
 const VERSION_TOO_OLD: [&str; 3] = [
     "less than the minimum encryption key version",
@@ -55,13 +62,16 @@ impl Refusal {
             403 if message.contains("1 error occurred") => Self::PolicyDenied,
             403 => Self::TokenRefused,
             404 if message.is_empty() => Self::KeyMissing,
-            404 if says(&["no handler for route", "namespace not found"]) => Self::NotMounted,
+            404 if says(&NOT_MOUNTED) => Self::NotMounted,
             _ if says(&["encryption key not found"]) => Self::KeyMissing,
             _ if says(&VERSION_TOO_NEW) => Self::VersionTooNew,
             _ if says(&VERSION_TOO_OLD) => Self::VersionTooOld,
             _ if says(&BAD_CIPHERTEXT) => Self::BadCiphertext,
             _ if says(&KEY_UNABLE) => Self::KeyUnable,
-            412 | 429 | 472..=474 | 500.. => Self::Passing,
+            // RSA has no room for it: the one 500 that is the caller's doing.
+            500 if says(&["failed to RSA encrypt the plaintext"]) => Self::Other,
+            429 => Self::Throttled,
+            412 | 472..=474 | 500.. => Self::Passing,
             _ => Self::Other,
         }
     }
@@ -130,7 +140,7 @@ mod tests {
             (
                 429,
                 "request path \"transit/encrypt/k\": rate limit quota exceeded",
-                Passing,
+                Throttled,
             ),
             (400, "illegal base64 data at input byte 3", Other),
         ];

@@ -12,6 +12,7 @@ mod bounds;
 mod calls;
 mod cluster;
 mod configuration;
+mod errors;
 mod harness;
 mod harness_works;
 mod keys;

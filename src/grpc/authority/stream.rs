@@ -10,13 +10,14 @@ use super::Repair;
 
 /// A client's connection, as the HTTP/2 server should see it.
 #[derive(Debug)]
-pub(in crate::grpc) struct Repaired<S> {
+pub struct Repaired<S> {
     stream: S,
     repair: Repair,
 }
 
 impl<S> Repaired<S> {
-    pub(in crate::grpc) fn new(stream: S) -> Self {
+    /// The repair of this stream, from its first byte on.
+    pub fn new(stream: S) -> Self {
         Self {
             stream,
             repair: Repair::default(),
