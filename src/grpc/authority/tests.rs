@@ -10,6 +10,7 @@ use super::*;
 use drive::repaired;
 
 mod drive;
+mod h2;
 
 const TABLE: u32 = 4096;
 const DATA: u8 = 0;
@@ -219,7 +220,7 @@ fn read_back(bytes: &[u8]) -> (Vec<List>, Vec<Vec<u8>>) {
 
 proptest! {
     // Some forms need two entries of the dynamic table to meet by chance.
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(2048))]
     #[test]
     fn every_list_stays_the_same_save_a_bad_authority(
         requests in proptest::collection::vec(request(), 1..8),
