@@ -82,7 +82,7 @@ pub(super) async fn decrypt(
         .iter()
         .find(|key| key_id.is_some_and(|key_id| KeyId::names(key_id, key)));
     let candidates = named.map_or(keys, std::slice::from_ref);
-    outlast_lag(deadline, || async {
+    let outcome = outlast_lag(deadline, || async {
         let mut worst: Option<KeyError> = None;
         for key in candidates {
             match decrypt_with(caller, key, ciphertext, deadline).await {
@@ -95,7 +95,11 @@ pub(super) async fn decrypt(
         }
         Err(worst.unwrap_or_else(|| KeyError::new(ErrorKind::Internal, "no key is configured")))
     })
-    .await
+    .await;
+    match named {
+        Some(_) => outcome,
+        None => outcome.map_err(|error| error.by_none_of_ours(key_id)),
+    }
 }
 
 /// Repeats, until the deadline, what a lagging standby refused: it catches up by itself.

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::key_id::KeyId;
 use crate::session::LoginFault;
 use crate::vault::{CallError, KeyInfo, KeyVersion, Refusal, TransitKey};
 
@@ -93,6 +94,38 @@ impl KeyError {
             kind,
             text: format!("vault: {error}{separator}{mend}"),
             refusal,
+        }
+    }
+
+    /// A canary is not decrypted by the version that made it.
+    pub(super) fn of_canary(self, key: &TransitKey) -> Self {
+        if self.refusal != Some(Refusal::BadCiphertext) {
+            return self;
+        }
+        Self {
+            kind: ErrorKind::Precondition,
+            text: format!(
+                "transit key {key} no longer decrypts what it encrypted: it was made anew within \
+                 the second of its creation; restore it from its backup, or rotate it so that what \
+                 is written from now on has a key_id of its own ({})",
+                self.text
+            ),
+            ..self
+        }
+    }
+
+    /// A Decrypt by every key there is, for a key_id that names another.
+    pub(super) fn by_none_of_ours(self, key_id: Option<&str>) -> Self {
+        match (self.refusal, key_id) {
+            (Some(Refusal::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => Self {
+                text: format!(
+                    "{}; its key_id {key_id} names a key that is neither transit.key nor under \
+                     transit.decrypt_also",
+                    self.text
+                ),
+                ..self
+            },
+            _ => self,
         }
     }
 

@@ -158,7 +158,8 @@ impl Way<'_> {
     ) -> Result<Proved, KeyError> {
         if let Some(kept) = kept.filter(|kept| kept.moment == moment) {
             // Fails when the key was made anew within the second that its creation time can show.
-            self.decrypts(kept).await?;
+            let decrypted = self.decrypts(kept).await;
+            decrypted.map_err(|error| error.of_canary(self.key))?;
             if due == Proof::Canary {
                 let (canary, encrypted) = (kept.clone(), false);
                 return Ok(Proved { canary, encrypted });

@@ -184,6 +184,10 @@ impl State {
             Observation::Contradicted => return self.note_contradiction(myself),
             Observation::Nothing => return,
         }
+        if self.args.view.borrow().fault.is_some() {
+            // What failed may be over: nobody should wait for the timer to find out.
+            self.look_soon(myself);
+        }
         // Readers of the view need not be woken for a time.
         self.args.view.send_if_modified(|view| {
             view.last_success = Some(Instant::now());

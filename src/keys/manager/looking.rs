@@ -180,7 +180,7 @@ impl State {
     }
 
     /// Looks before the timer says so, but not in a storm.
-    fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
+    pub(super) fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
         let now = Instant::now();
         let wait = pace::provoked(self.looks.last, now);
         // Setting a timer anew for each of many callers would keep it from ever firing.
