@@ -10,8 +10,10 @@ mod key_id;
 mod look;
 mod manager;
 mod news;
+mod pace;
 mod state_file;
 mod status;
+mod verdict;
 mod view;
 
 use std::path::PathBuf;

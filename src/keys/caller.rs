@@ -64,6 +64,9 @@ impl Caller {
                     repeat_in = (repeat_in * 2).min(REPEAT_MOST);
                     match pause(wait, error.retry_after(), deadline) {
                         Some(wait) => sleep(wait).await,
+                        None if error.refusal() == Some(Refusal::TokenRefused) => {
+                            return Err(KeyError::of_doubtful_token(&error));
+                        }
                         None => return Err(KeyError::of_call(key, &error)),
                     }
                 }

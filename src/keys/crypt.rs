@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::caller::Caller;
 use super::error::{ErrorKind, KeyError};
 use super::key_id::KeyId;
+use super::look;
 use super::status;
 use super::view::{KeyView, ProvenKey};
 use crate::session::Session;
@@ -65,33 +66,40 @@ pub(super) async fn encrypt(
                 .await
         }
     };
-    outlast_lag(deadline, || caller.call(key, deadline, &operation)).await
+    let outcome = outlast_lag(deadline, || caller.call(key, deadline, &operation)).await;
+    outcome.map_err(|error| error.or_too_old_to_write(version))
 }
 
-/// Unwraps with the key that the key_id names, or with each in turn where it names none of ours;
-/// tells which one it was.
+/// Unwraps with the key that the key_id names, or with each in turn where it names none of ours.
 pub(super) async fn decrypt(
     caller: &Caller,
     keys: &[Arc<TransitKey>],
     ciphertext: &Ciphertext,
     key_id: Option<&str>,
     deadline: Instant,
-) -> Result<(Plaintext, Arc<TransitKey>), KeyError> {
+) -> Result<Plaintext, KeyError> {
     let named = keys
         .iter()
         .find(|key| key_id.is_some_and(|key_id| KeyId::names(key_id, key)));
     let candidates = named.map_or(keys, std::slice::from_ref);
-    outlast_lag(deadline, || async {
+    let outcome = outlast_lag(deadline, || async {
         let mut worst: Option<KeyError> = None;
         for key in candidates {
             match decrypt_with(caller, key, ciphertext, deadline).await {
-                Ok(plaintext) => return Ok((plaintext, key.clone())),
-                Err(error) => worst = Some(graver(worst, error)),
+                Ok(plaintext) => return Ok(plaintext),
+                Err(error) => {
+                    let error = explained(caller, key, ciphertext, deadline, error).await;
+                    worst = Some(graver(worst, error));
+                }
             }
         }
         Err(worst.unwrap_or_else(|| KeyError::new(ErrorKind::Internal, "no key is configured")))
     })
-    .await
+    .await;
+    match named {
+        Some(_) => outcome,
+        None => outcome.map_err(|error| error.by_none_of_ours(key_id)),
+    }
 }
 
 /// Repeats, until the deadline, what a lagging standby refused: it catches up by itself.
@@ -125,6 +133,21 @@ pub(super) async fn decrypt_with(
         }
     };
     caller.call(key, deadline, operation).await
+}
+
+/// Vault says «too old» without the limit: what an operator needs is asked for.
+async fn explained(
+    caller: &Caller,
+    key: &Arc<TransitKey>,
+    ciphertext: &Ciphertext,
+    deadline: Instant,
+    error: KeyError,
+) -> KeyError {
+    if error.refusal != Some(Refusal::VersionTooOld) {
+        return error;
+    }
+    let limit = look::least_decryptable(caller, key, deadline).await;
+    error.too_old_to_read(ciphertext.version(), limit)
 }
 
 /// Of two failed keys, the failure to report: «not made by this key» says least, lag says most.

@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
+use super::key_id::KeyId;
 use crate::session::LoginFault;
-use crate::vault::{CallError, Refusal, TransitKey};
+use crate::vault::{CallError, KeyInfo, KeyVersion, Refusal, TransitKey};
 
 /// What kind of failure it is; the gRPC side makes a code of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,8 @@ impl KeyError {
                 ErrorKind::Denied,
                 format!(
                     "the policy of this token has to grant `update` on {} and {}, and `read` on {}; \
-                     or correct transit.key, transit.mount, vault.namespace",
+                     or correct transit.key, transit.mount, vault.namespace (a key that does not \
+                     exist is answered in the same way)",
                     key.path("encrypt"),
                     key.path("decrypt"),
                     key.path("keys")
@@ -76,7 +78,7 @@ impl KeyError {
             ),
             Some(Refusal::VersionTooOld) => (
                 ErrorKind::Precondition,
-                "the key's minimum version passed it: lower min_decryption_version to read old data; writes follow by themselves".to_owned(),
+                format!("the minimum version of transit key {key} is above it"),
             ),
             Some(Refusal::BadCiphertext) => (
                 ErrorKind::Invalid,
@@ -104,6 +106,38 @@ impl KeyError {
         }
     }
 
+    /// A canary is not decrypted by the version that made it.
+    pub(super) fn of_canary(self, key: &TransitKey) -> Self {
+        if self.refusal != Some(Refusal::BadCiphertext) {
+            return self;
+        }
+        Self {
+            kind: ErrorKind::Precondition,
+            text: format!(
+                "transit key {key} no longer decrypts what it encrypted: it was made anew within \
+                 the second of its creation; restore it from its backup, or rotate it so that what \
+                 is written from now on has a key_id of its own ({})",
+                self.text
+            ),
+            ..self
+        }
+    }
+
+    /// A Decrypt by every key there is, for a key_id that names another.
+    pub(super) fn by_none_of_ours(self, key_id: Option<&str>) -> Self {
+        match (self.refusal, key_id) {
+            (Some(Refusal::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => Self {
+                text: format!(
+                    "{}; its key_id {key_id} names a key that is neither transit.key nor under \
+                     transit.decrypt_also",
+                    self.text
+                ),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The key itself can never serve, as a look at it shows.
     pub(super) fn unfit(key: &TransitKey, why: &str) -> Self {
         Self {
@@ -111,6 +145,64 @@ impl KeyError {
             text: format!("transit key {key} cannot serve: {why}"),
             refusal: Some(Refusal::KeyUnable),
         }
+    }
+
+    /// Vault refused the token, and nobody could tell in time whether it lives: no word on the key.
+    pub(super) fn of_doubtful_token(error: &CallError) -> Self {
+        let text = format!("vault: {error}; whether the token is alive could not be told in time");
+        Self::new(ErrorKind::Unavailable, text)
+    }
+
+    /// An Encrypt that was refused because its version is too old to write with.
+    pub(super) fn or_too_old_to_write(self, version: Option<KeyVersion>) -> Self {
+        match (self.refusal, version) {
+            (Some(Refusal::VersionTooOld), Some(version)) => Self {
+                text: format!(
+                    "{}: it no longer encrypts with version {version}, which Status announced \
+                     last; a newer one is announced once it is proven",
+                    self.text
+                ),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// A Decrypt that was refused because its version is below the key's limit, as far as known.
+    pub(super) fn too_old_to_read(self, version: KeyVersion, limit: Option<u32>) -> Self {
+        let version = version.get();
+        let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+        Self {
+            text: format!(
+                "{}: the ciphertext is of version {version}, below the key's \
+                 min_decryption_version{limit}; set that to {version} or lower until nothing in \
+                 etcd needs the version any more",
+                self.text
+            ),
+            ..self
+        }
+    }
+
+    /// A canary that was encrypted and not decrypted. Vault 1.21 breaks the connection where
+    /// OpenBao says that the private half is missing.
+    pub(super) fn after_encrypt(self, key: &TransitKey, info: &KeyInfo) -> Self {
+        if !info.imported || self.refusal.is_some() {
+            return self;
+        }
+        Self {
+            kind: ErrorKind::Precondition,
+            text: format!(
+                "transit key {key} was imported and encrypts, but decrypting brings no answer: \
+                 if it is a public key without its private half, import that too ({})",
+                self.text
+            ),
+            ..self
+        }
+    }
+
+    /// Whether it may pass with nothing changed by an operator.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self.refusal, None | Some(Refusal::Passing))
     }
 
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.
@@ -147,5 +239,84 @@ impl From<LoginFault> for KeyError {
             ErrorKind::Unavailable
         };
         Self::new(kind, fault.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::{KeyName, MountPath, Namespace};
+
+    fn key() -> TransitKey {
+        TransitKey {
+            namespace: Namespace::default(),
+            mount: MountPath::try_new("transit").expect("mount"),
+            name: KeyName::try_new("kms").expect("name"),
+        }
+    }
+
+    fn refused(meaning: Refusal) -> KeyError {
+        let error = CallError::Refused {
+            path: "transit/encrypt/kms".to_owned(),
+            status: 400,
+            message: "words".to_owned(),
+            meaning,
+            retry_after: None,
+        };
+        KeyError::of_call(&key(), &error)
+    }
+
+    #[test]
+    fn only_what_an_operator_has_to_mend_can_become_a_verdict() {
+        use Refusal::*;
+        let table = [
+            (PolicyDenied, ErrorKind::Denied, true),
+            (TokenRefused, ErrorKind::Denied, true),
+            (KeyMissing, ErrorKind::Precondition, true),
+            (NotMounted, ErrorKind::Precondition, true),
+            (KeyUnable, ErrorKind::Precondition, true),
+            (BadCiphertext, ErrorKind::Invalid, true),
+            (VersionTooNew, ErrorKind::Unavailable, false),
+            (VersionTooOld, ErrorKind::Precondition, false),
+            (Passing, ErrorKind::Unavailable, false),
+            (Other, ErrorKind::Invalid, false),
+        ];
+        for (meaning, kind, verdict) in table {
+            let error = refused(meaning);
+            assert_eq!(
+                (error.kind, error.may_be_verdict()),
+                (kind, verdict),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_answer_and_a_token_that_may_be_dead_say_nothing_of_the_key() {
+        let timed_out = CallError::TimedOut {
+            path: "transit/encrypt/kms".to_owned(),
+            address: "http://127.0.0.1:8200".to_owned(),
+        };
+        assert!(!KeyError::of_call(&key(), &timed_out).may_be_verdict());
+        let doubtful = KeyError::of_doubtful_token(&timed_out);
+        assert!(!doubtful.may_be_verdict() && doubtful.is_passing());
+    }
+
+    #[test]
+    fn a_version_that_is_too_old_is_named_with_the_limit() {
+        let version = KeyVersion::try_new(2).expect("version");
+        let text = refused(Refusal::VersionTooOld)
+            .too_old_to_read(version, Some(5))
+            .text;
+        assert!(
+            text.contains("of version 2,") && text.contains("min_decryption_version of 5;"),
+            "{text}"
+        );
+        let written = refused(Refusal::VersionTooOld)
+            .or_too_old_to_write(Some(version))
+            .text;
+        assert!(written.contains("encrypts with version v2"), "{written}");
+        let other = refused(Refusal::KeyMissing);
+        assert_eq!(other.clone().or_too_old_to_write(Some(version)), other);
     }
 }

@@ -37,6 +37,12 @@ impl KeyId {
         text.starts_with(&prefix(key))
     }
 
+    /// Whether a key_id, of whatever origin, has the form of ours.
+    #[must_use]
+    pub fn is_ours(text: &str) -> bool {
+        text.starts_with("transit1:")
+    }
+
     /// Whether every key_id of this key fits what kube-apiserver accepts.
     #[must_use]
     pub fn fits(key: &TransitKey) -> bool {

@@ -9,8 +9,10 @@ use super::caller::Caller;
 use super::crypt;
 use super::error::{ErrorKind, KeyError};
 use super::news::{self, Reading};
+use super::pace::Proof;
 use super::view::Canary;
-use crate::vault::{Ciphertext, KeyMoment, Plaintext, TransitKey};
+use crate::session::Session;
+use crate::vault::{KeyInfo, KeyMoment, Plaintext, TransitKey};
 
 /// How long one request of a look may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
@@ -20,10 +22,10 @@ const LOOK_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Known {
     pub(super) proven: Option<KeyMoment>,
     pub(super) canary: Option<Canary>,
-    /// Whether the proven version has to show again that it works.
-    pub(super) proof_due: bool,
-    /// Whether an earlier moment is believed now.
-    pub(super) believe_earlier: bool,
+    /// What the proven version has to show again.
+    pub(super) due: Proof,
+    /// The earlier moment that is believed by now.
+    pub(super) believed: Option<KeyMoment>,
 }
 
 /// What a look found.
@@ -33,9 +35,26 @@ pub(super) struct Found {
     /// The latest moment that the server told.
     pub(super) seen: KeyMoment,
     /// A version that was proven by this look, the proven one again or another.
-    pub(super) proof: Option<Canary>,
+    pub(super) proof: Option<Proved>,
+    /// Whether the proven version works although the server told an earlier one.
+    pub(super) disproved: bool,
     /// Why the server's latest version does not work while the proven one does.
     pub(super) spurned: Option<KeyError>,
+}
+
+/// A version that worked.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) canary: Canary,
+    /// Whether it encrypted, too.
+    pub(super) encrypted: bool,
+}
+
+/// The way to one key.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    caller: &'a Caller,
+    key: &'a Arc<TransitKey>,
 }
 
 /// Looks, and proves what has to be proven.
@@ -46,84 +65,149 @@ pub(super) async fn look(
 ) -> Result<Found, KeyError> {
     // However long Vault is away, a look is no failure: there is nothing to see yet.
     caller.sessions.wait_long().await;
-    let seen = latest(caller, key).await?;
+    let way = Way { caller, key };
+    let info = way.info().await?;
+    let seen = info.latest;
     let mut found = Found {
         reading: news::read(known.proven, seen),
         seen,
         proof: None,
+        disproved: false,
         spurned: None,
     };
-    let to_prove = match found.reading {
-        Reading::News => Some(seen),
-        Reading::Earlier if known.believe_earlier => Some(seen),
-        Reading::Earlier => None,
-        Reading::Same => known.proof_due.then_some(seen),
-    };
-    let Some(moment) = to_prove else {
-        return Ok(found);
-    };
-    let kept = known.canary.as_ref().filter(|kept| kept.moment == moment);
-    match (prove(caller, key, moment, kept).await, known.proven) {
-        (Ok(canary), _) => found.proof = Some(canary),
-        // The new version does not work; the one before still may, and must not be hidden by it.
-        (Err(error), Some(proven)) if error.may_be_verdict() && proven != moment => {
-            found.proof = Some(prove(caller, key, proven, known.canary.as_ref()).await?);
-            found.spurned = Some(error);
+    match found.reading {
+        Reading::News => {
+            let (proved, spurned) = way.prove_new(&info, &known).await?;
+            (found.proof, found.spurned) = (Some(proved), spurned);
         }
-        (Err(error), _) => return Err(error),
+        Reading::Same if known.due != Proof::NotDue => {
+            let kept = known.canary.as_ref();
+            found.proof = Some(way.prove(&info, seen, kept, known.due).await?);
+        }
+        Reading::Earlier if known.believed == Some(seen) => {
+            found.disproved = way.still_decrypts(known.canary.as_ref()).await?;
+            if !found.disproved {
+                let proved = way.prove(&info, seen, None, Proof::RoundTrip).await?;
+                found.proof = Some(proved);
+            }
+        }
+        Reading::Same | Reading::Earlier => {}
     }
     Ok(found)
 }
 
-async fn latest(caller: &Caller, key: &Arc<TransitKey>) -> Result<KeyMoment, KeyError> {
-    let deadline = Instant::now() + LOOK_LIMIT;
-    let info = caller
-        .call(key, deadline, |session| {
-            let (client, key) = (caller.client.clone(), key.clone());
+/// The limit under which Transit decrypts no more, for an error's text; nothing when it cannot be
+/// had in time.
+pub(super) async fn least_decryptable(
+    caller: &Caller,
+    key: &Arc<TransitKey>,
+    deadline: Instant,
+) -> Option<u32> {
+    let info = Way { caller, key }.read(deadline).await.ok()?;
+    Some(info.min_decryption_version)
+}
+
+impl Way<'_> {
+    async fn info(self) -> Result<KeyInfo, KeyError> {
+        let info = self.read(Instant::now() + LOOK_LIMIT).await?;
+        match info.unfit {
+            Some(why) => Err(KeyError::unfit(self.key, why)),
+            None => Ok(info),
+        }
+    }
+
+    async fn read(self, deadline: Instant) -> Result<KeyInfo, KeyError> {
+        let read = |session: Arc<Session>| {
+            let (client, key) = (self.caller.client.clone(), self.key.clone());
             async move { client.read_key(&key, &session.token, deadline).await }
+        };
+        self.caller.call(self.key, deadline, read).await
+    }
+
+    /// Proves a newer version. Where it does not work the one before still may, and must not be
+    /// hidden by it: then that is proven again, and the second value says what is wrong.
+    async fn prove_new(
+        self,
+        info: &KeyInfo,
+        known: &Known,
+    ) -> Result<(Proved, Option<KeyError>), KeyError> {
+        let spurned = match self.prove(info, info.latest, None, Proof::RoundTrip).await {
+            Ok(proved) => return Ok((proved, None)),
+            Err(error) => error,
+        };
+        let Some(proven) = known.proven else {
+            return Err(spurned);
+        };
+        let kept = known.canary.as_ref();
+        match self.prove(info, proven, kept, Proof::RoundTrip).await {
+            Ok(proved) => Ok((proved, Some(spurned))),
+            // Nobody may stop writing over a fault that passes.
+            Err(passing) if passing.is_passing() => Err(passing),
+            Err(_) => Err(spurned),
+        }
+    }
+
+    /// Decrypts the canary kept from before, and makes another: encrypts it with this version and
+    /// decrypts it.
+    async fn prove(
+        self,
+        info: &KeyInfo,
+        moment: KeyMoment,
+        kept: Option<&Canary>,
+        due: Proof,
+    ) -> Result<Proved, KeyError> {
+        if let Some(kept) = kept.filter(|kept| kept.moment == moment) {
+            // Fails when the key was made anew within the second that its creation time can show.
+            let decrypted = self.decrypts(kept).await;
+            decrypted.map_err(|error| error.of_canary(self.key))?;
+            if due == Proof::Canary {
+                let (canary, encrypted) = (kept.clone(), false);
+                return Ok(Proved { canary, encrypted });
+            }
+        }
+        let canary = self.make_canary(moment).await?;
+        let decrypted = self.decrypts(&canary).await;
+        decrypted.map_err(|error| error.after_encrypt(self.key, info))?;
+        let encrypted = true;
+        Ok(Proved { canary, encrypted })
+    }
+
+    async fn make_canary(self, moment: KeyMoment) -> Result<Canary, KeyError> {
+        let (plaintext, deadline) = (random_bytes()?, Instant::now() + LOOK_LIMIT);
+        let secret = Arc::new(Plaintext::new(plaintext.to_vec()));
+        let version = Some(moment.version);
+        let encrypted = crypt::encrypt(self.caller, self.key, &secret, version, deadline).await?;
+        Ok(Canary {
+            plaintext,
+            ciphertext: encrypted.ciphertext,
+            moment,
         })
-        .await?;
-    match info.unfit {
-        Some(why) => Err(KeyError::unfit(key, why)),
-        None => Ok(info.latest),
     }
-}
 
-/// Encrypts a canary with this version and decrypts it, and the one kept from before.
-async fn prove(
-    caller: &Caller,
-    key: &Arc<TransitKey>,
-    moment: KeyMoment,
-    kept: Option<&Canary>,
-) -> Result<Canary, KeyError> {
-    if let Some(kept) = kept {
-        // Fails when the key was made anew within the second that its creation time can show.
-        decrypts_to(caller, key, &kept.ciphertext, &kept.plaintext).await?;
+    async fn decrypts(self, canary: &Canary) -> Result<(), KeyError> {
+        let deadline = Instant::now() + LOOK_LIMIT;
+        let plaintext =
+            crypt::decrypt_with(self.caller, self.key, &canary.ciphertext, deadline).await?;
+        if plaintext.expose_secret() == canary.plaintext {
+            return Ok(());
+        }
+        Err(KeyError::unfit(
+            self.key,
+            "a canary came back as something else",
+        ))
     }
-    let plaintext = random_bytes()?;
-    let canary = Arc::new(Plaintext::new(plaintext.to_vec()));
-    let (version, deadline) = (Some(moment.version), Instant::now() + LOOK_LIMIT);
-    let encrypted = crypt::encrypt(caller, key, &canary, version, deadline).await?;
-    decrypts_to(caller, key, &encrypted.ciphertext, &plaintext).await?;
-    Ok(Canary {
-        plaintext,
-        ciphertext: encrypted.ciphertext,
-        moment,
-    })
-}
 
-async fn decrypts_to(
-    caller: &Caller,
-    key: &Arc<TransitKey>,
-    ciphertext: &Ciphertext,
-    expected: &[u8; 32],
-) -> Result<(), KeyError> {
-    let deadline = Instant::now() + LOOK_LIMIT;
-    let plaintext = crypt::decrypt_with(caller, key, ciphertext, deadline).await?;
-    if plaintext.expose_secret() == expected {
-        return Ok(());
+    /// Whether the proven version is there after all: its canary says so, where there is one.
+    async fn still_decrypts(self, canary: Option<&Canary>) -> Result<bool, KeyError> {
+        let Some(canary) = canary else {
+            return Ok(false);
+        };
+        match self.decrypts(canary).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_passing() => Err(error),
+            Err(_) => Ok(false),
+        }
     }
-    Err(KeyError::unfit(key, "a canary came back as something else"))
 }
 
 fn random_bytes() -> Result<[u8; 32], KeyError> {

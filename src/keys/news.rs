@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::vault::KeyMoment;
+use crate::vault::{KeyMoment, KeyVersion};
 
 /// How long an earlier moment has to be all that is heard before it is believed: longer than any
 /// standby lags, so what remains is a restored snapshot.
@@ -37,18 +37,36 @@ pub(super) fn read(proven: Option<KeyMoment>, seen: KeyMoment) -> Reading {
 }
 
 impl Lag {
-    /// Notes what a look said; `true` once an earlier moment has to be believed.
-    pub(super) fn note(&mut self, reading: Reading, seen: KeyMoment, now: Instant) -> bool {
-        if reading != Reading::Earlier {
-            self.since = None;
-            return false;
-        }
-        let since = match self.since {
-            Some((moment, since)) if moment == seen => since,
-            _ => now,
+    /// Notes what a look said.
+    pub(super) fn note(&mut self, reading: Reading, seen: KeyMoment, now: Instant) {
+        self.since = match (reading, self.since) {
+            (Reading::Earlier, Some((moment, since))) if moment == seen => Some((moment, since)),
+            (Reading::Earlier, _) => Some((seen, now)),
+            _ => None,
         };
-        self.since = Some((seen, since));
-        now.duration_since(since) >= BELIEVE_EARLIER_AFTER
+    }
+
+    /// Notes that the proven key decrypted its canary: whoever spoke of an earlier one lags.
+    pub(super) fn disproved(&mut self) {
+        self.since = None;
+    }
+
+    /// Notes that a version encrypted. That disproves a moment only where the number was not there
+    /// yet: an earlier key of the same name may have had one of its own.
+    pub(super) fn encrypted(&mut self, version: KeyVersion) {
+        self.since = self.since.filter(|(moment, _)| moment.version >= version);
+    }
+
+    /// How long until an earlier moment has to be believed, if one is heard.
+    pub(super) fn belief_in(&self, now: Instant) -> Option<Duration> {
+        let (_, since) = self.since?;
+        Some(BELIEVE_EARLIER_AFTER.saturating_sub(now.duration_since(since)))
+    }
+
+    /// The earlier moment that has to be believed by now.
+    pub(super) fn believed(&self, now: Instant) -> Option<KeyMoment> {
+        let due = self.belief_in(now)?.is_zero();
+        self.since.filter(|_| due).map(|(moment, _)| moment)
     }
 }
 
@@ -75,27 +93,53 @@ mod tests {
         assert_eq!(read(None, moment(1, 1)), Reading::News);
     }
 
+    const START: u64 = 1_000;
+
+    /// Hears these moments at these seconds, where a version 2 of second 100 was proven.
+    fn heard(looks: &[(u64, KeyMoment)]) -> (Lag, impl Fn(u64) -> Instant + use<>) {
+        let start = Instant::now();
+        let at = move |seconds| start + Duration::from_secs(START + seconds);
+        let mut lag = Lag::default();
+        for (second, seen) in looks {
+            let reading = read(Some(moment(100, 2)), *seen);
+            lag.note(reading, *seen, at(*second));
+        }
+        (lag, at)
+    }
+
     #[test]
     fn earlier_is_believed_after_a_minute_without_contradiction() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let old = moment(90, 1);
-        let mut lag = Lag::default();
-        assert!(!lag.note(Reading::Earlier, old, at(0)));
-        assert!(!lag.note(Reading::Earlier, old, at(59)));
-        assert!(lag.note(Reading::Earlier, old, at(60)));
+        let (lag, at) = heard(&[(0, moment(90, 1)), (30, moment(90, 1))]);
+        assert_eq!(lag.believed(at(59)), None);
+        assert_eq!(lag.belief_in(at(59)), Some(Duration::from_secs(1)));
+        assert_eq!(lag.believed(at(60)), Some(moment(90, 1)));
     }
 
     #[test]
     fn one_contrary_answer_starts_the_minute_anew() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
         let (old, older) = (moment(90, 1), moment(80, 1));
-        let mut lag = Lag::default();
-        assert!(!lag.note(Reading::Earlier, old, at(0)));
-        assert!(!lag.note(Reading::Same, moment(100, 2), at(30)));
-        assert!(!lag.note(Reading::Earlier, old, at(61)));
-        assert!(!lag.note(Reading::Earlier, older, at(100)));
-        assert!(!lag.note(Reading::Earlier, old, at(121)));
+        let (lag, at) = heard(&[(0, old), (30, moment(100, 2)), (61, old)]);
+        assert_eq!(lag.belief_in(at(61)), Some(Duration::from_secs(60)));
+        let (lag, at) = heard(&[(0, old), (30, moment(200, 1))]);
+        assert_eq!(lag.belief_in(at(61)), None);
+        let (lag, at) = heard(&[(0, old), (50, older)]);
+        assert_eq!(lag.believed(at(109)), None);
+        assert_eq!(lag.believed(at(110)), Some(older));
+    }
+
+    #[test]
+    fn what_the_proven_version_does_disproves_the_lag() {
+        let version = |number| KeyVersion::try_new(number).expect("version");
+        let (mut lag, at) = heard(&[(0, moment(90, 1))]);
+        lag.encrypted(version(1));
+        assert!(lag.believed(at(60)).is_some());
+        lag.encrypted(version(2));
+        assert_eq!(lag.believed(at(60)), None);
+        // An older key of that name, back from a backup, has its own version 2.
+        let (mut lag, at) = heard(&[(0, moment(50, 2))]);
+        lag.encrypted(version(2));
+        assert_eq!(lag.believed(at(60)), Some(moment(50, 2)));
+        lag.disproved();
+        assert_eq!(lag.believed(at(60)), None);
     }
 }

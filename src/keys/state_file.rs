@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::key_id::KeyId;
 use super::view::{KeyView, ProvenKey};
@@ -26,9 +26,9 @@ struct Stored {
 }
 
 /// What an earlier process announced for this key. A file that is missing, damaged or of another
-/// key is as good as none.
+/// key is as good as none; of another key that is not among `also`, which still decrypt, it warns.
 #[must_use]
-pub fn load(path: &Path, key: &TransitKey) -> KeyView {
+pub fn load(path: &Path, key: &TransitKey, also: &[TransitKey]) -> KeyView {
     let stored = match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice::<Stored>(&bytes).map_err(|error| error.to_string()),
         Err(error) if error.kind() == ErrorKind::NotFound => return KeyView::default(),
@@ -36,11 +36,24 @@ pub fn load(path: &Path, key: &TransitKey) -> KeyView {
     };
     match stored {
         Ok(stored) if stored.key_id == KeyId::new(key, stored.moment) => stored.into_view(),
-        Ok(_) => KeyView::default(),
+        Ok(stored) => {
+            note_moved(path, &stored.key_id, also);
+            KeyView::default()
+        }
         Err(error) => {
             warn!(path = %path.display(), %error, "state file is not readable, going on without it");
             KeyView::default()
         }
+    }
+}
+
+/// The process before this one wrote with another key.
+fn note_moved(path: &Path, before: &KeyId, also: &[TransitKey]) {
+    let path = path.display();
+    if also.iter().any(|key| KeyId::names(before.as_str(), key)) {
+        info!(%path, %before, "another key writes than before, what that one wrote is still read");
+    } else {
+        error!(%path, %before, "another key writes than before, and nothing that the one before wrote can be read: put that one under transit.decrypt_also");
     }
 }
 
@@ -158,7 +171,7 @@ mod tests {
         save(path.clone(), Stored::of(&view(silence)))
             .await
             .expect("saved");
-        let loaded = load(&path, &key("kms"));
+        let loaded = load(&path, &key("kms"), &[]);
         assert_eq!(loaded.announced, view(silence).announced);
         let age = loaded.last_success.expect("time").elapsed();
         assert!(
@@ -174,15 +187,15 @@ mod tests {
         save(path.clone(), Stored::of(&view(Duration::ZERO)))
             .await
             .expect("saved");
-        assert!(load(&path, &key("other")).announced.is_none());
+        assert!(load(&path, &key("other"), &[]).announced.is_none());
     }
 
     #[test]
     fn a_damaged_or_missing_file_is_as_good_as_none() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("kms.state.json");
-        assert!(load(&path, &key("kms")).announced.is_none());
+        assert!(load(&path, &key("kms"), &[]).announced.is_none());
         std::fs::write(&path, "{\"key_id\":3").expect("written");
-        assert!(load(&path, &key("kms")).announced.is_none());
+        assert!(load(&path, &key("kms"), &[]).announced.is_none());
     }
 }

@@ -78,7 +78,11 @@ fn decide(
     if silence >= limits.fail_after {
         let span = humantime::format_duration(Duration::from_secs(silence.as_secs()));
         let text = format!("no success with vault for {span}: {reason}");
-        return Policy::Fail(KeyError::new(ErrorKind::Unavailable, text));
+        let kind = match reason.kind {
+            ErrorKind::Denied | ErrorKind::Precondition => reason.kind,
+            _ => ErrorKind::Unavailable,
+        };
+        return Policy::Fail(KeyError::new(kind, text));
     }
     let healthz = if silence < limits.tolerance {
         "ok".to_owned()
@@ -92,77 +96,4 @@ fn decide(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keys::view::{KeyFault, ProvenKey};
-    use crate::vault::{KeyMoment, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
-
-    const LIMITS: HealthLimits = HealthLimits {
-        tolerance: Duration::from_secs(600),
-        fail_after: Duration::from_secs(3600),
-    };
-
-    fn proven() -> KeyView {
-        let key = TransitKey {
-            namespace: Namespace::default(),
-            mount: MountPath::try_new("transit").expect("mount"),
-            name: KeyName::try_new("kms").expect("name"),
-        };
-        let moment = KeyMoment {
-            created: 7,
-            version: KeyVersion::try_new(1).expect("version"),
-        };
-        KeyView {
-            proven: Some(ProvenKey {
-                key_id: KeyId::new(&key, moment),
-                moment,
-            }),
-            ..KeyView::default()
-        }
-    }
-
-    fn faulty(verdict: bool) -> KeyView {
-        let error = KeyError::new(ErrorKind::Denied, "denied");
-        KeyView {
-            fault: Some(KeyFault { error, verdict }),
-            ..proven()
-        }
-    }
-
-    fn away() -> KeyError {
-        KeyError::new(ErrorKind::Unavailable, "vault is away")
-    }
-
-    fn told(view: &KeyView, silent_seconds: u64) -> Result<String, String> {
-        let silence = Some(Duration::from_secs(silent_seconds));
-        match decide(view, silence, &away(), LIMITS) {
-            Policy::Answer(report) => Ok(report.healthz),
-            Policy::Fail(error) => Err(error.text),
-            Policy::Wait(_) => Err("wait".to_owned()),
-        }
-    }
-
-    #[test]
-    fn a_passing_fault_is_tolerated_then_told_then_fatal() {
-        assert_eq!(told(&faulty(false), 0), Ok("ok".to_owned()));
-        assert_eq!(told(&faulty(false), 599), Ok("ok".to_owned()));
-        assert_eq!(told(&faulty(false), 600), Ok("vault is away".to_owned()));
-        assert_eq!(told(&faulty(false), 3599), Ok("vault is away".to_owned()));
-        let fatal = "no success with vault for 1h: vault is away";
-        assert_eq!(told(&faulty(false), 3600), Err(fatal.to_owned()));
-    }
-
-    #[test]
-    fn a_verdict_fails_closed_at_once() {
-        assert_eq!(told(&faulty(true), 0), Err("denied".to_owned()));
-    }
-
-    #[test]
-    fn before_the_first_proof_status_waits() {
-        let nothing = KeyView::default();
-        assert_eq!(
-            decide(&nothing, None, &away(), LIMITS),
-            Policy::Wait(away())
-        );
-    }
-}
+mod tests;

@@ -72,7 +72,11 @@ impl Children {
     /// Prepares them; none is started.
     pub(super) fn new(config: &Config, client: Arc<Client>, socket: Arc<BoundSocket>) -> Self {
         let session_view = Arc::new(watch::Sender::new(SessionView::default()));
-        let known = keys::load_state(&config.keys.state_file, &config.keys.key);
+        let known = keys::load_state(
+            &config.keys.state_file,
+            &config.keys.key,
+            &config.keys.decrypt_also,
+        );
         let key_view = Arc::new(watch::Sender::new(known));
         let (session, keys) = (Slot::new(None), Slot::new(None));
         let connections = Connections::default();

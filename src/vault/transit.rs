@@ -38,6 +38,10 @@ pub struct KeyMoment {
 pub struct KeyInfo {
     /// The latest version and when it was made.
     pub latest: KeyMoment,
+    /// Versions below it are not decrypted.
+    pub min_decryption_version: u32,
+    /// Whether its material was brought from outside, perhaps without its private half.
+    pub imported: bool,
     /// Why this key can never serve, where it cannot.
     pub unfit: Option<&'static str>,
 }
@@ -64,7 +68,13 @@ struct KeyData {
     #[serde(default)]
     keys: HashMap<String, VersionData>,
     #[serde(default)]
+    min_decryption_version: u32,
+    #[serde(default)]
+    imported_key: bool,
+    #[serde(default)]
     derived: bool,
+    #[serde(default)]
+    convergent_encryption: bool,
     #[serde(default)]
     soft_deleted: bool,
     supports_encryption: Option<bool>,
@@ -196,19 +206,27 @@ fn key_info(data: &KeyData) -> Option<KeyInfo> {
     };
     Some(KeyInfo {
         latest: KeyMoment { created, version },
+        min_decryption_version: data.min_decryption_version,
+        imported: data.imported_key,
         unfit: unfit(data),
     })
 }
 
 fn unfit(data: &KeyData) -> Option<&'static str> {
+    if data.convergent_encryption {
+        return Some(
+            "it is a convergent key, which is derived and needs a context: make one with \
+             convergent_encryption=false and derived=false",
+        );
+    }
     if data.derived {
-        return Some("it is a derived key, which needs a context: make it with derived=false");
+        return Some("it is a derived key, which needs a context: make one with derived=false");
     }
     if data.soft_deleted {
         return Some("it is soft-deleted: restore it");
     }
     if data.supports_encryption == Some(false) || data.supports_decryption == Some(false) {
-        return Some("its type cannot encrypt and decrypt: make it of type aes256-gcm96");
+        return Some("its type cannot encrypt and decrypt: make one of type aes256-gcm96");
     }
     None
 }

@@ -28,7 +28,7 @@ static LOG: LazyLock<Telemetry> = LazyLock::new(|| {
 });
 
 /// The daemon inside this process, with the files of a builder.
-async fn start(builder: &Builder) -> Daemon {
+pub(super) async fn start(builder: &Builder) -> Daemon {
     let file = builder.write_file("inside.toml", &builder.config_text());
     let source = Source {
         file: Some(file),

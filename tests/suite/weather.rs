@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tonic::Code;
 
 use super::harness::kms::KmsClient;
@@ -172,26 +171,6 @@ async fn one_stray_refusal_changes_nothing() {
         key_id.contains(":v2:").then_some(())
     })
     .await;
-}
-
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_key_that_can_never_serve_is_named() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let derived = json!({ "derived": true });
-    vault
-        .create_key_with(&fixture.mount, "derived", derived)
-        .await;
-    let daemon = daemon_for(&vault.address(), &fixture)
-        .transit(&fixture.mount, "derived")
-        .token(vault.root_token())
-        .spawn()
-        .await;
-    let client = KmsClient::connect(daemon.socket()).with_timeout(LIMIT);
-    let error = client.status().await.unwrap_err();
-    assert_eq!(error.code(), Code::FailedPrecondition, "{error}");
-    assert!(error.message().contains("derived=false"), "{error}");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use super::{http, wait};
 
 #[path = "vault/api.rs"]
 mod api;
+#[path = "vault/backups.rs"]
+pub mod backups;
 #[path = "vault/launch.rs"]
 mod launch;
 

@@ -1,0 +1,213 @@
+//! Looks at the key: when the next one is, and what each leaves behind.
+
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::super::KeyMsg;
+use super::super::error::KeyError;
+use super::super::key_id::KeyId;
+use super::super::look::{self, Found, Known};
+use super::super::news::{Lag, Reading};
+use super::super::pace::{self, Worked};
+use super::super::verdict::{Judgement, Suspicion};
+use super::super::view::{Canary, KeyFault, KeyView, ProvenKey};
+use super::State;
+use crate::vault::{KeyVersion, TransitKey};
+
+/// How a look ended.
+#[derive(Debug)]
+pub struct LookOutcome(Result<Found, KeyError>);
+
+/// What the looks so far have left, and when the next one is.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    lag: Lag,
+    suspicion: Suspicion,
+    worked: Worked,
+    /// Whether Vault contradicted what is known since the last look began.
+    contradicted: bool,
+    /// Why the latest version does not work, as it was logged last.
+    spurned: Option<KeyError>,
+    /// Looks that failed since the last one that succeeded.
+    failed: u32,
+    under_way: bool,
+    last: Option<Instant>,
+    timer: Option<AbortHandle>,
+    /// When that timer fires.
+    due: Option<Instant>,
+}
+
+impl State {
+    pub(in super::super) fn look(&mut self, myself: &ActorRef<KeyMsg>) {
+        if self.looks.under_way {
+            return;
+        }
+        let known = self.known(Instant::now());
+        self.looks.under_way = true;
+        self.looks.contradicted = false;
+        self.looks.due = None;
+        self.looks.last = Some(Instant::now());
+        let (myself, caller, key) = (myself.clone(), self.caller.clone(), self.key.clone());
+        self.tasks.spawn(async move {
+            let outcome = look::look(&caller, &key, known).await;
+            let _ = myself.cast(KeyMsg::Looked(LookOutcome(outcome)));
+        });
+    }
+
+    fn known(&self, now: Instant) -> Known {
+        let view = self.args.view.borrow();
+        let doubted = self.looks.contradicted || view.fault.is_some();
+        Known {
+            proven: view.proven.as_ref().map(|proven| proven.moment),
+            canary: view.canary.clone(),
+            due: self.looks.worked.due(doubted, now),
+            believed: self.looks.lag.believed(now),
+        }
+    }
+
+    pub(in super::super) fn looked(
+        &mut self,
+        myself: &ActorRef<KeyMsg>,
+        LookOutcome(outcome): LookOutcome,
+    ) {
+        self.looks.under_way = false;
+        let now = Instant::now();
+        let next = match outcome {
+            Ok(found) => {
+                self.note_found(found, now);
+                // A caller that was contradicted during this look may know more than it saw.
+                let belief = self.looks.lag.belief_in(now);
+                pace::after_success(self.looks.contradicted, belief, fastrand::f64())
+            }
+            Err(error) => {
+                let judgement = self.note_failed(error, now);
+                let proven = self.args.view.borrow().proven.is_some();
+                pace::after_failure(judgement, self.looks.failed, proven)
+            }
+        };
+        self.look_in(myself, next);
+    }
+
+    fn note_found(&mut self, found: Found, now: Instant) {
+        (self.looks.failed, self.looks.suspicion) = (0, Suspicion::default());
+        self.looks.lag.note(found.reading, found.seen, now);
+        if found.disproved {
+            self.looks.lag.disproved();
+        }
+        self.note_spurned(found.spurned, found.seen.version);
+        if let Some(proof) = &found.proof {
+            self.looks.worked.decrypted = Some(now);
+            if proof.encrypted {
+                self.looks.worked.encrypted = Some(now);
+            }
+        }
+        if found.reading == Reading::Earlier && found.proof.is_some() {
+            warn!(version = %found.seen.version, "vault has had an earlier key version for a minute and more: a restored snapshot");
+        }
+        let key = &self.key;
+        self.args.view.send_modify(|view| {
+            view.last_success = Some(now);
+            if let Some(fault) = view.fault.take() {
+                info!(ended = %fault.error, "the transit key works again");
+            }
+            if let Some(proof) = found.proof {
+                take_proof(view, key, proof.canary);
+            }
+        });
+    }
+
+    /// Logs, once, that the latest version does not work.
+    fn note_spurned(&mut self, spurned: Option<KeyError>, version: KeyVersion) {
+        if let Some(error) = &spurned
+            && self.looks.spurned != spurned
+        {
+            error!(%error, %version, "the latest key version does not work, the one before goes on writing");
+        }
+        self.looks.spurned = spurned;
+    }
+
+    /// Publishes why the look failed.
+    fn note_failed(&mut self, error: KeyError, now: Instant) -> Judgement {
+        let refused = error.may_be_verdict();
+        let (suspicion, judgement) = self.looks.suspicion.judge(refused, now);
+        self.looks.suspicion = suspicion;
+        self.looks.failed = self.looks.failed.saturating_add(1);
+        let verdict = judgement == Judgement::Verdict;
+        self.publish_fault(KeyFault { error, verdict });
+        judgement
+    }
+
+    fn publish_fault(&self, fault: KeyFault) {
+        let news = self.args.view.borrow().fault.as_ref() != Some(&fault);
+        if !news {
+            return;
+        }
+        match fault.verdict {
+            true => {
+                error!(error = %fault.error, "the transit key cannot be used until an operator acts")
+            }
+            false => warn!(error = %fault.error, "a look at the transit key failed"),
+        }
+        self.args.view.send_modify(|view| {
+            // A verdict stands until something succeeds, whatever passing fault comes after.
+            if fault.verdict || view.verdict().is_none() {
+                view.fault = Some(fault);
+            }
+        });
+    }
+
+    /// An Encrypt worked, with this version.
+    pub(super) fn note_encrypted(&mut self, myself: &ActorRef<KeyMsg>, version: KeyVersion) {
+        let view = self.args.view.borrow();
+        let proven = view.proven.as_ref().map(|proven| proven.moment.version);
+        drop(view);
+        if proven == Some(version) {
+            self.looks.worked.encrypted = Some(Instant::now());
+            self.looks.lag.encrypted(version);
+        } else if proven < Some(version) {
+            self.look_soon(myself);
+        }
+    }
+
+    /// Vault contradicted what is known: the next look is soon, and proves again what it can.
+    pub(super) fn note_contradiction(&mut self, myself: &ActorRef<KeyMsg>) {
+        self.looks.contradicted = true;
+        self.look_soon(myself);
+    }
+
+    /// Looks before the timer says so, but not in a storm.
+    pub(super) fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
+        let now = Instant::now();
+        let wait = pace::provoked(self.looks.last, now);
+        // Setting a timer anew for each of many callers would keep it from ever firing.
+        if self.looks.due.is_none_or(|due| due > now + wait) {
+            self.look_in(myself, wait);
+        }
+    }
+
+    fn look_in(&mut self, myself: &ActorRef<KeyMsg>, wait: Duration) {
+        if let Some(timer) = self.looks.timer.take() {
+            timer.abort();
+        }
+        debug!(wait_ms = wait.as_millis() as u64, "next look at the key");
+        let timer = myself.send_after(wait, || KeyMsg::Look);
+        self.looks.timer = Some(timer.abort_handle());
+        self.looks.due = Some(Instant::now() + wait);
+    }
+}
+
+fn take_proof(view: &mut KeyView, key: &TransitKey, canary: Canary) {
+    let proven = ProvenKey {
+        key_id: KeyId::new(key, canary.moment),
+        moment: canary.moment,
+    };
+    if view.proven.as_ref() != Some(&proven) {
+        info!(key_id = %proven.key_id, "a key version works");
+    }
+    view.proven = Some(proven);
+    view.canary = Some(canary);
+}

@@ -1,0 +1,301 @@
+//! The Status policy as a table: what is known, and for how long Vault has been silent.
+
+use super::*;
+use crate::keys::view::{KeyFault, ProvenKey};
+use crate::session::{LoginFault, Session};
+use crate::vault::{
+    KeyMoment, KeyName, KeyVersion, Lease, MountPath, Namespace, Token, TransitKey,
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+const LIMITS: HealthLimits = HealthLimits {
+    tolerance: Duration::from_secs(600),
+    fail_after: Duration::from_secs(3600),
+};
+/// Below the tolerance, at it, below the end, at it.
+const CLOCK: [u64; 6] = [0, 599, 600, 3599, 3600, 100_000];
+
+/// What a row of the table expects of every moment of the clock.
+#[derive(Debug, Clone, Copy)]
+enum Expected {
+    /// `ok`, then `healthz` has this reason, then an error of this kind has it.
+    Fades(&'static str, ErrorKind),
+    /// The error at once and always.
+    Closed(&'static str, ErrorKind),
+    /// The caller waits, for this reason.
+    Waits(&'static str, ErrorKind),
+}
+
+fn version(number: u32, created: i64) -> ProvenKey {
+    let key = TransitKey {
+        namespace: Namespace::default(),
+        mount: MountPath::try_new("transit").expect("mount"),
+        name: KeyName::try_new("kms").expect("name"),
+    };
+    let moment = KeyMoment {
+        created,
+        version: KeyVersion::try_new(number).expect("version"),
+    };
+    ProvenKey {
+        key_id: KeyId::new(&key, moment),
+        moment,
+    }
+}
+
+fn never_proven() -> KeyView {
+    KeyView::default()
+}
+
+fn proven() -> KeyView {
+    KeyView {
+        announced: Some(version(1, 7)),
+        proven: Some(version(1, 7)),
+        ..KeyView::default()
+    }
+}
+
+/// A version 2 that was proven after version 1 was announced.
+fn newer_proven() -> KeyView {
+    KeyView {
+        proven: Some(version(2, 9)),
+        ..proven()
+    }
+}
+
+fn faulty(view: KeyView, kind: ErrorKind, text: &str, verdict: bool) -> KeyView {
+    let error = KeyError::new(kind, text);
+    KeyView {
+        fault: Some(KeyFault { error, verdict }),
+        ..view
+    }
+}
+
+fn logged_in() -> SessionView {
+    let lease = Lease {
+        ttl: None,
+        renewable: false,
+        num_uses: 0,
+    };
+    SessionView {
+        current: Some(Arc::new(Session {
+            token: Arc::new(Token::try_new("t").expect("token")),
+            generation: 1,
+            obtained: Instant::now(),
+            lease,
+            granted: None,
+            expires: None,
+        })),
+        ..SessionView::default()
+    }
+}
+
+fn not_logged_in(refused: Option<bool>) -> SessionView {
+    let fault = refused.map(|refused| LoginFault {
+        text: "no login".to_owned(),
+        refused,
+    });
+    SessionView {
+        fault,
+        ..SessionView::default()
+    }
+}
+
+/// Every state but that of the last two tests, and what Status makes of it.
+fn table() -> Vec<(&'static str, KeyView, SessionView, Expected)> {
+    use ErrorKind::{Denied, Precondition, Unavailable};
+    use Expected::{Closed, Fades, Waits};
+    let passing = |view| faulty(view, Unavailable, "vault is away", false);
+    let slow = faulty(proven(), ErrorKind::DeadlineExceeded, "too slow", false);
+    let suspected = |view| faulty(view, Denied, "denied", false);
+    let verdict = |view| faulty(view, Precondition, "key gone", true);
+    vec![
+        (
+            "never proven",
+            never_proven(),
+            logged_in(),
+            Waits("not been proven yet", Unavailable),
+        ),
+        (
+            "never proven, not logged in",
+            never_proven(),
+            not_logged_in(None),
+            Waits("not logged in", Unavailable),
+        ),
+        (
+            "never proven, login refused",
+            never_proven(),
+            not_logged_in(Some(true)),
+            Waits("no login", Denied),
+        ),
+        (
+            "never proven, login passing",
+            never_proven(),
+            not_logged_in(Some(false)),
+            Waits("no login", Unavailable),
+        ),
+        (
+            "never proven, passing fault",
+            passing(never_proven()),
+            logged_in(),
+            Waits("vault is away", Unavailable),
+        ),
+        (
+            "never proven, suspected",
+            suspected(never_proven()),
+            logged_in(),
+            Waits("denied", Denied),
+        ),
+        (
+            "never proven, verdict",
+            verdict(never_proven()),
+            logged_in(),
+            Closed("key gone", Precondition),
+        ),
+        (
+            "proven",
+            proven(),
+            logged_in(),
+            Fades("has not answered for a while", Unavailable),
+        ),
+        (
+            "passing fault",
+            passing(proven()),
+            logged_in(),
+            Fades("vault is away", Unavailable),
+        ),
+        ("slow", slow, logged_in(), Fades("too slow", Unavailable)),
+        (
+            "suspected",
+            suspected(proven()),
+            logged_in(),
+            Fades("denied", Denied),
+        ),
+        (
+            "verdict",
+            verdict(proven()),
+            logged_in(),
+            Closed("key gone", Precondition),
+        ),
+        (
+            "verdict, then the session went",
+            verdict(proven()),
+            not_logged_in(Some(false)),
+            Closed("key gone", Precondition),
+        ),
+        (
+            "newer version works",
+            newer_proven(),
+            logged_in(),
+            Fades("has not answered for a while", Unavailable),
+        ),
+        (
+            "newer version works, passing fault",
+            passing(newer_proven()),
+            logged_in(),
+            Fades("vault is away", Unavailable),
+        ),
+        (
+            "newer version worked, then a verdict",
+            verdict(newer_proven()),
+            logged_in(),
+            Closed("key gone", Precondition),
+        ),
+        (
+            "login refused",
+            proven(),
+            not_logged_in(Some(true)),
+            Fades("no login", Denied),
+        ),
+        (
+            "login passing",
+            proven(),
+            not_logged_in(Some(false)),
+            Fades("no login", Unavailable),
+        ),
+        (
+            "not logged in yet",
+            proven(),
+            not_logged_in(None),
+            Fades("not logged in", Unavailable),
+        ),
+        (
+            "login refused explains more than a fault",
+            passing(proven()),
+            not_logged_in(Some(true)),
+            Fades("no login", Denied),
+        ),
+    ]
+}
+
+fn expect(row: &str, expected: Expected, key_id: Option<&KeyId>, silent: u64, policy: &Policy) {
+    let at = format!("{row}, silent for {silent} s: {policy:?}");
+    let tells =
+        |error: &KeyError, text: &str, kind| error.text.contains(text) && error.kind == kind;
+    let right = match (expected, policy) {
+        (Expected::Waits(text, kind), Policy::Wait(error)) => tells(error, text, kind),
+        (Expected::Closed(text, kind), Policy::Fail(error)) => tells(error, text, kind),
+        (Expected::Fades(text, kind), Policy::Fail(error)) => {
+            silent >= 3600 && tells(error, text, kind)
+        }
+        (Expected::Fades(text, _), Policy::Answer(report)) => {
+            let healthz = match silent {
+                0..600 => report.healthz == "ok",
+                600..3600 => report.healthz.contains(text),
+                _ => false,
+            };
+            healthz && Some(&report.key_id) == key_id
+        }
+        _ => false,
+    };
+    assert!(right, "{at}");
+}
+
+#[test]
+fn what_status_says_follows_from_what_is_known_and_the_clock() {
+    for (row, view, sessions, expected) in table() {
+        let key_id = view.proven.as_ref().map(|proven| &proven.key_id);
+        for silent in CLOCK {
+            // Nothing ever succeeded where nothing was proven.
+            let silence = key_id.map(|_| Duration::from_secs(silent));
+            let policy = decide(&view, silence, &reason(&view, &sessions), LIMITS);
+            expect(row, expected, key_id, silent, &policy);
+        }
+    }
+}
+
+#[test]
+fn the_error_after_the_limit_says_for_how_long() {
+    let away = KeyError::new(ErrorKind::Unavailable, "vault is away");
+    let policy = decide(
+        &proven(),
+        Some(Duration::from_millis(3_600_900)),
+        &away,
+        LIMITS,
+    );
+    let text = "no success with vault for 1h: vault is away";
+    assert_eq!(
+        policy,
+        Policy::Fail(KeyError::new(ErrorKind::Unavailable, text))
+    );
+}
+
+#[test]
+fn what_an_earlier_process_announced_fades_like_the_rest() {
+    // As the state file leaves it: no canary, no fault, the last success as long ago as it was.
+    for silent in CLOCK {
+        let view = KeyView {
+            last_success: Instant::now().checked_sub(Duration::from_secs(silent)),
+            ..proven()
+        };
+        let policy = status_now(&view, &not_logged_in(None), LIMITS);
+        let expected = Expected::Fades("not logged in", ErrorKind::Unavailable);
+        expect(
+            "restored",
+            expected,
+            Some(&version(1, 7).key_id),
+            silent,
+            &policy,
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! Keys that come back: Transit's own backups, also changed ones, and the whole storage.
+
+use std::fs;
+use std::path::Path;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::Vault;
+
+impl Vault {
+    /// Transit's backup of a key, which this call allows first.
+    pub async fn backup(&self, mount: &str, key: &str) -> String {
+        let allowed = json!({ "exportable": true, "allow_plaintext_backup": true });
+        self.configure_key(mount, key, allowed).await;
+        let path = format!("{mount}/backup/{key}");
+        let answer = self.expect("GET", &path, None).await;
+        let backup = answer["data"]["backup"].as_str();
+        backup.expect("a backup is a text").to_owned()
+    }
+
+    /// Puts a backup in the place of a key, or where there is none.
+    pub async fn restore(&self, mount: &str, key: &str, backup: &str) {
+        let body = json!({ "backup": backup, "force": true });
+        self.expect("POST", &format!("{mount}/restore/{key}"), Some(body))
+            .await;
+    }
+
+    /// Stops a persistent server for a moment to copy its storage.
+    pub async fn snapshot(&self) {
+        self.kill();
+        copy(&self.data(), &self.dir.path().join("snapshot"));
+        self.restart().await;
+    }
+
+    /// Stops a persistent server and starts it with the storage as it was copied.
+    pub async fn restore_snapshot(&self) {
+        self.kill();
+        fs::remove_dir_all(self.data()).expect("a stopped server's storage can be removed");
+        copy(&self.dir.path().join("snapshot"), &self.data());
+        self.restart().await;
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+}
+
+/// A backup in which `change` was applied to the key's policy and to each of its versions.
+pub fn changed(backup: &str, policy: impl Fn(&mut Value), version: impl Fn(&mut Value)) -> String {
+    let bytes = STANDARD.decode(backup).expect("a backup is base64");
+    let mut whole: Value = serde_json::from_slice(&bytes).expect("of JSON");
+    policy(&mut whole["policy"]);
+    let current = whole["policy"]["keys"].as_object_mut();
+    let current = current.expect("a policy has keys").values_mut();
+    current.for_each(&version);
+    let archived = whole["archived_keys"]["keys"].as_array_mut();
+    // The archive's first place belongs to version 0, which never was.
+    let archived = archived.expect("a backup has an archive");
+    archived.iter_mut().skip(1).for_each(&version);
+    STANDARD.encode(whole.to_string())
+}
+
+/// A backup of whatever kind of key with `from` replaced in its text. RSA keys hold numbers that are
+/// too long for [`changed`].
+pub fn rewritten(backup: &str, from: &str, to: &str) -> String {
+    let bytes = STANDARD.decode(backup).expect("a backup is base64");
+    let text = String::from_utf8(bytes).expect("of a text");
+    assert!(text.contains(from), "no {from} in the backup");
+    STANDARD.encode(text.replace(from, to))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("its entries too");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a file has a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file can be copied");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Another key than before: under another name, mount or namespace, with and without the old one
+//! still decrypting.
+
+use serde_json::json;
+use tonic::Code;
+
+use super::super::harness::daemon::Daemon;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::vault::{Fixture, Vault};
+use super::super::{LIMIT, daemon_for};
+use super::{SEED, state_names, works};
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn other_keys_may_still_decrypt() {
+    let vault = Vault::shared().await;
+    let (old, new, daemon) = moved_from_old_to_new(vault).await;
+    let (by_old, old_id) = wrapped_by(vault, &old).await;
+    // What vault-kubernetes-kms wrote looks like this: Transit's text, under a key_id of its own.
+    let by_stranger = vault.encrypt(&old.mount, &old.key, b"by the old key").await;
+    let client = KmsClient::connect(daemon.socket());
+    let status = client.wait_ok(LIMIT).await;
+    assert!(status.key_id.contains(&new.mount), "{}", status.key_id);
+    assert_eq!(client.decrypt(&by_old, &old_id).await.unwrap(), SEED);
+    assert_eq!(client.decrypt_v1(&by_old).await.unwrap(), SEED);
+    let foreign = client
+        .decrypt(by_stranger.as_bytes(), "somebody else's key_id")
+        .await;
+    assert_eq!(foreign.unwrap(), b"by the old key");
+    // A key_id that names one of our keys is taken at its word.
+    let misnamed = client.decrypt(&by_old, &status.key_id).await.unwrap_err();
+    assert_eq!(misnamed.code(), Code::InvalidArgument, "{misnamed}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn an_older_key_with_more_versions_is_still_found_under_v1() {
+    let vault = Vault::shared().await;
+    let (old, _new, daemon) = moved_from_old_to_new(vault).await;
+    for _ in 0..3 {
+        vault.rotate(&old.mount, &old.key).await;
+    }
+    let by_old = vault.encrypt(&old.mount, &old.key, &SEED).await;
+    assert!(by_old.starts_with("vault:v4:"), "{by_old}");
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    assert_eq!(client.decrypt_v1(by_old.as_bytes()).await.unwrap(), SEED);
+}
+
+/// Two keys, and a daemon that writes with the new one and still reads the old one's.
+async fn moved_from_old_to_new(vault: &Vault) -> (Fixture, Fixture, Daemon) {
+    let (old, new) = (vault.fixture().await, vault.fixture().await);
+    let policies = [old.policy.as_str(), new.policy.as_str()];
+    let token = vault
+        .create_token(serde_json::json!({ "policies": policies }))
+        .await;
+    let also = format!(
+        "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
+        old.mount, old.key
+    );
+    let builder = daemon_for(&vault.address(), &new);
+    let daemon = builder.token(&token).extra(&also).spawn().await;
+    (old, new, daemon)
+}
+
+async fn wrapped_by(vault: &Vault, fixture: &Fixture) -> (Vec<u8>, String) {
+    let daemon = daemon_for(&vault.address(), fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    client.encrypt(&SEED).await.unwrap()
+}
+
+/// Stops the daemon, changes its configuration, starts it again.
+async fn moved(daemon: &Daemon, toml: &str) -> KmsClient {
+    daemon.stop().await;
+    daemon.change_config(toml);
+    daemon.restart().await;
+    KmsClient::connect(daemon.socket())
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so() {
+    let vault = Vault::shared().await;
+    let (here, there) = (vault.fixture().await, vault.fixture().await);
+    vault.create_key(&here.mount, "other").await;
+    let namespace = format!("team-{}", here.mount);
+    has_namespace_with(vault, &namespace, &here).await;
+    let moves = [
+        "[transit]\nkey = \"other\"".to_owned(),
+        format!("[transit]\nmount = \"{}\"", there.mount),
+        format!("[vault]\nnamespace = \"{namespace}\""),
+    ];
+    for toml in moves {
+        let daemon = daemon_for(&vault.address(), &here)
+            .token(vault.root_token())
+            .spawn()
+            .await;
+        let client = KmsClient::connect(daemon.socket());
+        let before = client.wait_ok(LIMIT).await.key_id;
+        state_names(&daemon, &before).await;
+        let client = moved(&daemon, &toml).await;
+        let after = client.wait_ok(LIMIT).await.key_id;
+        assert_ne!(after, before);
+        assert_eq!(works(&client).await, after);
+        let told = daemon.log_lines().into_iter().any(|line| {
+            let text = line.to_string();
+            line["level"] == "ERROR" && text.contains(&before) && text.contains("decrypt_also")
+        });
+        assert!(told, "{}", daemon.log());
+    }
+}
+
+/// The same mount and key in a namespace. Vault without a licence knows none and ignores the
+/// header: then it is the same key under another key_id, which is all that this test needs.
+async fn has_namespace_with(vault: &Vault, namespace: &str, fixture: &Fixture) {
+    let path = format!("sys/namespaces/{namespace}");
+    if vault.request("POST", &path, Some(json!({}))).await.0 < 300 {
+        let mount = format!("{namespace}/sys/mounts/{}", fixture.mount);
+        let transit = json!({ "type": "transit" });
+        vault.expect("POST", &mount, Some(transit)).await;
+        let inside = format!("{namespace}/{}", fixture.mount);
+        vault.create_key(&inside, &fixture.key).await;
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn what_a_key_left_behind_wrote_is_refused_with_the_mend() {
+    let vault = Vault::shared().await;
+    let (old, new) = (vault.fixture().await, vault.fixture().await);
+    let (by_old, old_id) = wrapped_by(vault, &old).await;
+    let daemon = daemon_for(&vault.address(), &new).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let error = client.decrypt(&by_old, &old_id).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+    assert!(error.message().contains(&old_id), "{error}");
+    assert!(error.message().contains("transit.decrypt_also"), "{error}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_move_with_the_old_key_still_reading_is_no_error() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    vault.create_key(&fixture.mount, "other").await;
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .token(vault.root_token())
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let (old, before) = client.encrypt(&SEED).await.unwrap();
+    state_names(&daemon, &before).await;
+    let toml = format!(
+        "[transit]\nkey = \"other\"\n[[transit.decrypt_also]]\nkey = \"{}\"\nmount = \"{}\"",
+        fixture.key, fixture.mount
+    );
+    let client = moved(&daemon, &toml).await;
+    client.wait_ok(LIMIT).await;
+    assert_ne!(works(&client).await, before);
+    assert_eq!(client.decrypt(&old, &before).await.unwrap(), SEED);
+    assert_eq!(client.decrypt_v1(&old).await.unwrap(), SEED);
+    daemon.logged("what that one wrote is still read").await;
+    assert!(
+        !daemon.log().contains("\"level\":\"ERROR\""),
+        "{}",
+        daemon.log()
+    );
+}

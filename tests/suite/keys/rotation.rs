@@ -1,0 +1,151 @@
+//! Rotations under load: no key_id ever stands for two versions, and Encrypt follows Status.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::super::harness::kms::KmsClient;
+use super::super::harness::vault::{Fixture, Vault};
+use super::super::harness::wait;
+use super::super::{LIMIT, ready_daemon};
+use super::SEED;
+
+const CALLERS: u64 = 8;
+const ROTATIONS: u32 = 50;
+
+/// What all callers saw.
+#[derive(Default)]
+struct Seen {
+    announced: Mutex<HashSet<String>>,
+    /// By key_id, the Transit versions of its ciphertexts.
+    written: Mutex<HashMap<String, HashSet<u32>>>,
+    violations: Mutex<Vec<String>>,
+    calls: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// `3` of `transit1::transit:kms:v3:1714000000`.
+fn version_of(key_id: &str) -> u32 {
+    let version = key_id.rsplit(':').nth(1).unwrap();
+    version.strip_prefix('v').unwrap().parse().unwrap()
+}
+
+/// `3` of `vault:v3:…`.
+fn version_in(ciphertext: &[u8]) -> u32 {
+    let text = std::str::from_utf8(ciphertext).unwrap();
+    let version = text.split(':').nth(1).unwrap();
+    version.strip_prefix('v').unwrap().parse().unwrap()
+}
+
+/// What kube-apiserver does at a new key_id: Status, Encrypt, and somewhere a Decrypt.
+async fn one_round(client: &KmsClient, seen: &Seen) -> Result<(), String> {
+    let told = |error: tonic::Status| error.to_string();
+    let status = client.status().await.map_err(told)?;
+    seen.announced.lock().unwrap().insert(status.key_id.clone());
+    let (ciphertext, key_id) = client.encrypt(&SEED).await.map_err(told)?;
+    let version = version_in(&ciphertext);
+    let plaintext = client.decrypt(&ciphertext, &key_id).await.map_err(told)?;
+    seen.calls.fetch_add(3, Ordering::Relaxed);
+    let mut written = seen.written.lock().unwrap();
+    written.entry(key_id.clone()).or_default().insert(version);
+    // Another caller's Status may have come between this one's Status and its Encrypt.
+    let right = status.healthz == "ok"
+        && plaintext == SEED
+        && version == version_of(&key_id)
+        && version >= version_of(&status.key_id);
+    right
+        .then_some(())
+        .ok_or_else(|| format!("{version} under {key_id} after {status:?}"))
+}
+
+async fn call_steadily(client: KmsClient, seen: Arc<Seen>) {
+    while !seen.stop.load(Ordering::Relaxed) {
+        if let Err(violation) = one_round(&client, &seen).await {
+            seen.violations.lock().unwrap().push(violation);
+        }
+    }
+}
+
+/// Until each caller has gone round once more.
+async fn progress(seen: &Seen) {
+    let before = seen.calls.load(Ordering::Relaxed);
+    wait::until_true("calls to go on", LIMIT, async || {
+        seen.calls.load(Ordering::Relaxed) >= before + 3 * CALLERS
+    })
+    .await;
+}
+
+/// Until this version is announced; a KMS v1 Encrypt makes the daemon look.
+async fn announced(client: &KmsClient, seen: &Seen, version: u32) {
+    let marker = format!(":v{version}:");
+    wait::until_true("the version to be announced", LIMIT, async || {
+        client.encrypt_v1(&SEED).await.unwrap();
+        let announced = seen.announced.lock().unwrap();
+        announced.iter().any(|key_id| key_id.contains(&marker))
+    })
+    .await;
+}
+
+/// Rotates under load; every `each`th version is waited for.
+async fn rotate_under_load(
+    fixture: &Fixture,
+    client: &KmsClient,
+    sockets: &[KmsClient],
+    each: u32,
+) {
+    let vault = Vault::shared().await;
+    let seen = Arc::new(Seen::default());
+    let start = |client: &KmsClient| tokio::spawn(call_steadily(client.clone(), seen.clone()));
+    let callers: Vec<_> = sockets.iter().map(start).collect();
+    for version in 2..=ROTATIONS + 1 {
+        vault.rotate(&fixture.mount, &fixture.key).await;
+        progress(&seen).await;
+        if (version - 1) % each == 0 {
+            announced(client, &seen, version).await;
+        }
+    }
+    progress(&seen).await;
+    seen.stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    report(&seen, each);
+}
+
+fn report(seen: &Seen, each: u32) {
+    let (announced, written) = (seen.announced.lock().unwrap(), seen.written.lock().unwrap());
+    let violations = seen.violations.lock().unwrap();
+    eprintln!(
+        "{ROTATIONS} rotations: {} calls, {} key_ids announced, {} written with, {} violations",
+        seen.calls.load(Ordering::Relaxed),
+        announced.len(),
+        written.len(),
+        violations.len()
+    );
+    assert!(violations.is_empty(), "{violations:#?}");
+    assert!(announced.len() > (ROTATIONS / each) as usize);
+    for (key_id, versions) in written.iter() {
+        assert_eq!(versions, &HashSet::from([version_of(key_id)]), "{key_id}");
+        assert!(announced.contains(key_id), "{key_id} was never announced");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn fifty_rotations_under_load_mix_no_versions() {
+    let (fixture, daemon, client) = ready_daemon().await;
+    let sockets: Vec<_> = (0..CALLERS)
+        .map(|_| KmsClient::connect(daemon.socket()))
+        .collect();
+    rotate_under_load(&fixture, &client, &sockets, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "soak: 60 s, each of fifty versions is announced"]
+async fn soak_fifty_rotations_are_each_announced_under_load() {
+    let (fixture, daemon, client) = ready_daemon().await;
+    let sockets: Vec<_> = (0..CALLERS)
+        .map(|_| KmsClient::connect(daemon.socket()))
+        .collect();
+    rotate_under_load(&fixture, &client, &sockets, 1).await;
+}
