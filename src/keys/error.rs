@@ -202,7 +202,10 @@ impl KeyError {
 
     /// Whether it may pass with nothing changed by an operator.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self.refusal, None | Some(Refusal::Passing))
+        matches!(
+            self.refusal,
+            None | Some(Refusal::Passing | Refusal::Throttled)
+        )
     }
 
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.
@@ -278,6 +281,7 @@ mod tests {
             (BadCiphertext, ErrorKind::Invalid, true),
             (VersionTooNew, ErrorKind::Unavailable, false),
             (VersionTooOld, ErrorKind::Precondition, false),
+            (Throttled, ErrorKind::Throttled, false),
             (Passing, ErrorKind::Unavailable, false),
             (Other, ErrorKind::Invalid, false),
         ];

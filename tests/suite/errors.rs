@@ -22,7 +22,8 @@ const GRANT: &str = "has to grant `update`";
 const CREATE: &str = "create it, or correct transit.key";
 const MOUNT: &str = "enable it, or correct transit.mount and vault.namespace";
 const LAG: &str = "a standby that lags, or a restored snapshot";
-const TOO_OLD: &str = "lower min_decryption_version";
+const TOO_OLD_TO_WRITE: &str = "the minimum version of transit key";
+const TOO_OLD_TO_READ: &str = "below the key's min_decryption_version";
 const OTHER_KEY: &str = "was not made by transit key";
 const UNABLE: &str = "use one of type aes256-gcm96";
 const QUOTA: &str = "raise the rate limit quota";
@@ -125,13 +126,13 @@ const ENCRYPT: [Row; 8] = {
             400,
             "requested version for encryption is less than the minimum encryption key version",
             FailedPrecondition,
-            TOO_OLD,
+            TOO_OLD_TO_WRITE,
         ),
         (
             400,
             "1 error occurred:\n\t* no such key version\n\n",
             FailedPrecondition,
-            TOO_OLD,
+            TOO_OLD_TO_WRITE,
         ),
         (
             400,
@@ -230,7 +231,7 @@ const DECRYPT: [Row; 15] = {
             400,
             "ciphertext or signature version is disallowed by policy (too old)",
             FailedPrecondition,
-            TOO_OLD,
+            TOO_OLD_TO_READ,
         ),
         (
             400,
