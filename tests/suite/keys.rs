@@ -42,6 +42,19 @@ async fn closed(client: &KmsClient, code: Code) -> tonic::Status {
     .await
 }
 
+/// `3` of `transit1::transit:kms:v3:1714000000`.
+pub(super) fn version_of(key_id: &str) -> u32 {
+    let version = key_id.rsplit(':').nth(1).unwrap();
+    version.strip_prefix('v').unwrap().parse().unwrap()
+}
+
+/// `3` of `vault:v3:…`.
+pub(super) fn version_in(ciphertext: &[u8]) -> u32 {
+    let text = std::str::from_utf8(ciphertext).unwrap();
+    let version = text.split(':').nth(1).unwrap();
+    version.strip_prefix('v').unwrap().parse().unwrap()
+}
+
 /// That a seed can be wrapped and unwrapped, under v2 and v1; the key_id.
 async fn works(client: &KmsClient) -> String {
     let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();

@@ -18,6 +18,7 @@ mod keys;
 mod secrets;
 mod signals;
 mod sockets;
+mod standby;
 mod supervision;
 mod tls;
 mod weather;
