@@ -1,7 +1,5 @@
 //! Looks at the key: when the next one is, and what each leaves behind.
 
-use std::time::Duration;
-
 use ractor::ActorRef;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -89,7 +87,7 @@ impl State {
                 pace::after_failure(judgement, self.looks.failed, proven)
             }
         };
-        self.look_in(myself, next);
+        self.look_at(myself, now + next);
     }
 
     fn note_found(&mut self, found: Found, now: Instant) {
@@ -182,21 +180,22 @@ impl State {
     /// Looks before the timer says so, but not in a storm.
     pub(super) fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
         let now = Instant::now();
-        let wait = pace::provoked(self.looks.last, now);
+        let soon = now + pace::provoked(self.looks.last, now);
         // Setting a timer anew for each of many callers would keep it from ever firing.
-        if self.looks.due.is_none_or(|due| due > now + wait) {
-            self.look_in(myself, wait);
+        if self.looks.due.is_none_or(|due| due > soon) {
+            self.look_at(myself, soon);
         }
     }
 
-    fn look_in(&mut self, myself: &ActorRef<KeyMsg>, wait: Duration) {
+    fn look_at(&mut self, myself: &ActorRef<KeyMsg>, due: Instant) {
         if let Some(timer) = self.looks.timer.take() {
             timer.abort();
         }
+        let wait = due.saturating_duration_since(Instant::now());
         debug!(wait_ms = wait.as_millis() as u64, "next look at the key");
         let timer = myself.send_after(wait, || KeyMsg::Look);
         self.looks.timer = Some(timer.abort_handle());
-        self.looks.due = Some(Instant::now() + wait);
+        self.looks.due = Some(due);
     }
 }
 
