@@ -105,19 +105,19 @@ async fn ask_plainly(addresses: Vec<String>, fixture: Fixture, seen: Arc<Seen>) 
     }
 }
 
-/// Until Vault has answered after this moment, and each caller has gone round since.
-async fn recovered(seen: &Seen, since: Instant) {
-    let answered = async || {
-        let answers = seen.answers.lock().unwrap();
-        // The first answers may come from a leader that is about to leave.
-        answers.last().is_some_and(|last| *last > since)
-            && answers
-                .windows(2)
-                .any(|pair| pair[1] > since && pair[1] - pair[0] > SILENCE)
-    };
-    wait::until_true("Vault to answer again", LIMIT * 2, answered).await;
-    let before = seen.calls.load(Ordering::Relaxed);
-    let enough = before + 20 * CALLERS as u64;
+/// Until another node leads, Vault has answered since, and each caller has gone round a few times.
+async fn recovered(cluster: &Cluster, from: usize, seen: &Seen) {
+    wait::until_true("another leader", LIMIT * 2, async || {
+        cluster.leader().await != from
+    })
+    .await;
+    let since = Instant::now();
+    wait::until_true("Vault to answer again", LIMIT, async || {
+        let last = seen.answers.lock().unwrap().last().copied();
+        last.is_some_and(|last| last > since)
+    })
+    .await;
+    let enough = seen.calls.load(Ordering::Relaxed) + 20 * CALLERS as u64;
     wait::until_true("calls to go on", LIMIT, async || {
         seen.calls.load(Ordering::Relaxed) >= enough
     })
@@ -161,14 +161,12 @@ async fn no_call_fails_but_without_a_leader_and_no_answer_is_wrong() {
     tasks.push(tokio::spawn(plain));
     rotated(&cluster, &fixture, &client, 2).await;
 
-    let stepped_down = Instant::now();
-    cluster.step_down().await;
-    recovered(&seen, stepped_down).await;
+    let before = cluster.step_down().await;
+    recovered(&cluster, before, &seen).await;
     rotated(&cluster, &fixture, &client, 3).await;
 
-    let killed = Instant::now();
     let gone = cluster.kill_leader().await;
-    recovered(&seen, killed).await;
+    recovered(&cluster, gone, &seen).await;
     rotated(&cluster, &fixture, &client, 4).await;
     cluster.bring_back(gone).await;
     rotated(&cluster, &fixture, &client, 5).await;

@@ -91,12 +91,13 @@ impl Cluster {
         .await
     }
 
-    /// The leader gives up its place.
-    pub async fn step_down(&self) {
+    /// The leader gives up its place; its index.
+    pub async fn step_down(&self) -> usize {
         let leader = self.leader().await;
         self.nodes[leader]
             .expect("PUT", "sys/step-down", None)
             .await;
+        leader
     }
 
     /// Kills the leader with SIGKILL; its index.
