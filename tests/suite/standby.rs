@@ -10,6 +10,7 @@ use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
+use super::keys::state_names;
 use super::{LIMIT, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [17; 32];
@@ -96,6 +97,24 @@ async fn a_standby_that_lags_takes_no_announced_version_back() {
         proxy.count(&looks) >= 3
     })
     .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_restart_behind_a_standby_that_lags_takes_no_announced_version_back() {
+    let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let announced = rotated_behind_a_standby_that_lags(&fixture, &proxy, &client).await;
+    state_names(&daemon, &announced).await;
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    let looks = format!("/v1/{}/keys/", fixture.mount);
+    wait::until_true("a look", LIMIT, async || proxy.count(&looks) >= 1).await;
+    let status = client.status().await.unwrap();
+    assert_eq!(
+        (status.healthz.as_str(), &status.key_id),
+        ("ok", &announced)
+    );
+    assert_eq!(client.encrypt(&SEED).await.unwrap().1, announced);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::super::error::KeyError;
 use super::super::key_id::KeyId;
 use super::super::look::{self, Found, Known};
 use super::super::news::{Lag, Reading};
-use super::super::pace::{self, Worked};
+use super::super::pace::{self, Hurry, Worked};
 use super::super::verdict::{Judgement, Suspicion};
 use super::super::view::{Canary, KeyFault, KeyView, ProvenKey};
 use super::State;
@@ -37,6 +37,13 @@ pub(super) struct Looks {
     timer: Option<AbortHandle>,
     /// When that timer fires.
     due: Option<Instant>,
+}
+
+impl Looks {
+    /// Whether the last look found that the latest version does not work.
+    pub(super) fn latest_is_spurned(&self) -> bool {
+        self.spurned.is_some()
+    }
 }
 
 impl State {
@@ -77,9 +84,12 @@ impl State {
         let next = match outcome {
             Ok(found) => {
                 self.note_found(found, now);
-                // A caller that was contradicted during this look may know more than it saw.
-                let belief = self.looks.lag.belief_in(now);
-                pace::after_success(self.looks.contradicted, belief, fastrand::f64())
+                let hurry = Hurry {
+                    contradicted: self.looks.contradicted,
+                    spurned: self.looks.latest_is_spurned(),
+                    belief: self.looks.lag.belief_in(now),
+                };
+                pace::after_success(hurry, fastrand::f64())
             }
             Err(error) => {
                 let judgement = self.note_failed(error, now);
