@@ -70,6 +70,31 @@ pub(super) async fn encrypt(
     outcome.map_err(|error| error.or_too_old_to_write(version))
 }
 
+/// Wraps with the key's latest version, for KMS v1, which knows no key_id and so no other way to
+/// follow a rotation. A version later than the proven one has to give the seed back first: what
+/// etcd holds of it nobody asks for until it is needed. Tells which version was the latest.
+pub(super) async fn encrypt_latest(
+    caller: &Caller,
+    key: &Arc<TransitKey>,
+    plaintext: &Arc<Plaintext>,
+    proven: KeyVersion,
+    deadline: Instant,
+) -> Result<(Encrypted, KeyVersion), KeyError> {
+    let done = encrypt(caller, key, plaintext, None, deadline).await?;
+    let latest = done.version;
+    if latest <= proven {
+        return Ok((done, latest));
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let halfway = Instant::now() + left / 2;
+    let back = decrypt_with(caller, key, &done.ciphertext, halfway).await;
+    if back.is_ok_and(|back| back.expose_secret() == plaintext.expose_secret()) {
+        return Ok((done, latest));
+    }
+    let done = encrypt(caller, key, plaintext, Some(proven), deadline).await?;
+    Ok((done, latest))
+}
+
 /// Unwraps with the key that the key_id names, or with each in turn where it names none of ours.
 pub(super) async fn decrypt(
     caller: &Caller,

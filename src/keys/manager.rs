@@ -14,6 +14,7 @@ use super::caller::Caller;
 use super::crypt::{self, Wrapped};
 use super::error::KeyError;
 use super::status::{Policy, StatusReport, status_now};
+use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, state_file};
 use crate::actor::reap;
 use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
@@ -134,21 +135,23 @@ impl State {
     ) {
         let (myself, caller) = (myself.clone(), self.caller.clone());
         let (view, key) = (self.args.view.clone(), self.key.clone());
+        let pinned = pin == Pin::Announced || self.looks.latest_is_spurned();
         self.tasks.spawn(async move {
             let work = async {
-                let pinned = crypt::pinned(&caller, &view, deadline).await?;
-                let version = (pin == Pin::Announced).then_some(pinned.moment.version);
-                let done = crypt::encrypt(&caller, &key, &plaintext, version, deadline).await?;
-                Ok((
-                    done.version,
-                    Wrapped {
-                        ciphertext: done.ciphertext,
-                        key_id: pinned.key_id,
-                    },
-                ))
+                let ProvenKey { key_id, moment } = crypt::pinned(&caller, &view, deadline).await?;
+                let version = moment.version;
+                let (done, latest) = if pinned {
+                    let version = Some(version);
+                    let done = crypt::encrypt(&caller, &key, &plaintext, version, deadline).await?;
+                    (done, moment.version)
+                } else {
+                    crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline).await?
+                };
+                let ciphertext = done.ciphertext;
+                Ok((latest, Wrapped { ciphertext, key_id }))
             };
             let (seen, answer) = match work.await {
-                Ok((version, wrapped)) => (Observation::Encrypted(version), Ok(wrapped)),
+                Ok((latest, wrapped)) => (Observation::Encrypted(latest), Ok(wrapped)),
                 Err(error) => (observe(&error), Err(error)),
             };
             let _ = reply.send(answer);

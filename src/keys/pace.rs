@@ -51,14 +51,27 @@ impl Worked {
     }
 }
 
-/// How long to wait after a look that succeeded. `belief` is when an earlier moment, if one is
-/// heard, will have to be believed; `random` is between 0 and 1.
-pub(super) fn after_success(contradicted: bool, belief: Option<Duration>, random: f64) -> Duration {
-    if contradicted {
-        return LOOK_SPACING;
-    }
+/// How a look that succeeded makes the next one come sooner.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Hurry {
+    /// A caller was contradicted meanwhile, and may know more than the look saw.
+    pub(super) contradicted: bool,
+    /// The latest version does not work.
+    pub(super) spurned: bool,
+    /// When an earlier moment, if one is heard, will have to be believed.
+    pub(super) belief: Option<Duration>,
+}
+
+/// How long to wait after a look that succeeded; `random` is between 0 and 1.
+pub(super) fn after_success(hurry: Hurry, random: f64) -> Duration {
     let usual = LOOK_EVERY.mul_f64(0.9 + 0.2 * random);
-    belief.map_or(usual, |wait| wait.clamp(LOOK_SPACING, usual))
+    let belief = hurry.belief.map(|wait| wait.max(LOOK_SPACING));
+    let reasons = [
+        hurry.contradicted.then_some(LOOK_SPACING),
+        hurry.spurned.then_some(RETRY_MOST),
+        belief,
+    ];
+    reasons.into_iter().flatten().fold(usual, Duration::min)
 }
 
 /// How long to wait after the `failed`th look in a row that failed.
@@ -110,19 +123,31 @@ mod tests {
 
     #[test]
     fn a_grant_that_went_is_a_verdict_within_six_minutes() {
-        let longest_look = after_success(false, None, 1.0);
+        let longest_look = after_success(Hurry::default(), 1.0);
         let confirmed = after_failure(Judgement::Suspected, 1, true);
         assert!(PROOF_AGE + longest_look + confirmed < seconds(360));
     }
 
     #[test]
     fn looks_follow_each_other_at_half_a_minute_sooner_where_something_waits_for_them() {
-        assert_eq!(after_success(false, None, 0.0), seconds(27));
-        assert_eq!(after_success(false, None, 1.0), seconds(33));
-        assert_eq!(after_success(true, None, 1.0), seconds(1));
-        assert_eq!(after_success(false, Some(seconds(60)), 1.0), seconds(33));
-        assert_eq!(after_success(false, Some(seconds(12)), 1.0), seconds(12));
-        assert_eq!(after_success(false, Some(Duration::ZERO), 1.0), seconds(1));
+        let calm = Hurry::default();
+        assert_eq!(after_success(calm, 0.0), seconds(27));
+        assert_eq!(after_success(calm, 1.0), seconds(33));
+        let hurried = |contradicted, spurned, belief: Option<u64>| {
+            let belief = belief.map(seconds);
+            let hurry = Hurry {
+                contradicted,
+                spurned,
+                belief,
+            };
+            after_success(hurry, 1.0).as_secs()
+        };
+        assert_eq!(hurried(true, true, Some(12)), 1);
+        assert_eq!(hurried(false, true, None), 10);
+        assert_eq!(hurried(false, true, Some(5)), 5);
+        assert_eq!(hurried(false, false, Some(60)), 33);
+        assert_eq!(hurried(false, false, Some(12)), 12);
+        assert_eq!(hurried(false, false, Some(0)), 1);
     }
 
     #[test]

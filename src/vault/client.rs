@@ -24,7 +24,7 @@ use super::secret::Token;
 #[derive(Debug)]
 pub struct Client {
     nodes: Vec<Node>,
-    /// The node that answered last; asked first.
+    /// The node to ask first: the one that answered last, or that comes after one that hung.
     preferred: AtomicUsize,
 }
 
@@ -60,21 +60,32 @@ impl Client {
         })
     }
 
-    /// Sends a request to the node that answered last, and to the next ones where none answers.
+    /// Sends a request to the preferred node, and to the next ones while none can be reached.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut outcome = self.send_to(first, &request).await;
+        let mut asked = first;
+        let mut outcome = self.send_to(asked, &request).await;
         for step in 1..self.nodes.len() {
             if !matches!(outcome, Err(CallError::Unreachable { .. })) {
                 break;
             }
-            let next = (first + step) % self.nodes.len();
-            outcome = self.send_to(next, &request).await;
-            if outcome.is_ok() {
-                self.preferred.store(next, Ordering::Relaxed);
-            }
+            asked = (first + step) % self.nodes.len();
+            outcome = self.send_to(asked, &request).await;
+        }
+        match &outcome {
+            Ok(_) => self.prefer(first, asked),
+            // Nothing is left of this call's time, but the next call need not wait for the same
+            // node: one that hangs still accepts connections.
+            Err(CallError::TimedOut { .. }) => self.prefer(first, (asked + 1) % self.nodes.len()),
+            Err(_) => {}
         }
         outcome
+    }
+
+    /// Asks another node first from now on, unless another call has changed that meanwhile.
+    fn prefer(&self, before: usize, now: usize) {
+        let order = Ordering::Relaxed;
+        let _ = self.preferred.compare_exchange(before, now, order, order);
     }
 
     async fn send_to(&self, index: usize, request: &Request<'_>) -> Result<Answer, CallError> {

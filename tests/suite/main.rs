@@ -19,6 +19,7 @@ mod keys;
 mod secrets;
 mod signals;
 mod sockets;
+mod standby;
 mod supervision;
 mod tls;
 mod weather;

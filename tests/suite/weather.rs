@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tonic::Code;
 
 use super::harness::kms::KmsClient;
-use super::harness::proxy::Fault;
+use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::Vault;
 use super::harness::wait;
 use super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
@@ -188,5 +188,26 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
         .await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
+    client.encrypt(&SEED).await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn an_address_that_hangs_costs_one_call_and_not_the_next() {
+    let vault = Vault::shared().await;
+    let (fixture, address) = (vault.fixture().await, vault.address());
+    let proxy = Proxy::start(vault.socket_address());
+    let both = format!(
+        "[vault]\naddress = [\"{}\", \"{address}\"]",
+        proxy.address()
+    );
+    let daemon = daemon_for(&address, &fixture).extra(&both).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let client = client.with_timeout(Duration::from_secs(1));
+    client.encrypt(&SEED).await.unwrap();
+    proxy.fault("", Fault::Hang);
+    let error = client.encrypt(&SEED).await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
     client.encrypt(&SEED).await.unwrap();
 }

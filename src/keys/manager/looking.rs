@@ -1,7 +1,5 @@
 //! Looks at the key: when the next one is, and what each leaves behind.
 
-use std::time::Duration;
-
 use ractor::ActorRef;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -12,7 +10,7 @@ use super::super::error::KeyError;
 use super::super::key_id::KeyId;
 use super::super::look::{self, Found, Known};
 use super::super::news::{Lag, Reading};
-use super::super::pace::{self, Worked};
+use super::super::pace::{self, Hurry, Worked};
 use super::super::verdict::{Judgement, Suspicion};
 use super::super::view::{Canary, KeyFault, KeyView, ProvenKey};
 use super::State;
@@ -39,6 +37,13 @@ pub(super) struct Looks {
     timer: Option<AbortHandle>,
     /// When that timer fires.
     due: Option<Instant>,
+}
+
+impl Looks {
+    /// Whether the last look found that the latest version does not work.
+    pub(super) fn latest_is_spurned(&self) -> bool {
+        self.spurned.is_some()
+    }
 }
 
 impl State {
@@ -79,9 +84,12 @@ impl State {
         let next = match outcome {
             Ok(found) => {
                 self.note_found(found, now);
-                // A caller that was contradicted during this look may know more than it saw.
-                let belief = self.looks.lag.belief_in(now);
-                pace::after_success(self.looks.contradicted, belief, fastrand::f64())
+                let hurry = Hurry {
+                    contradicted: self.looks.contradicted,
+                    spurned: self.looks.latest_is_spurned(),
+                    belief: self.looks.lag.belief_in(now),
+                };
+                pace::after_success(hurry, fastrand::f64())
             }
             Err(error) => {
                 let judgement = self.note_failed(error, now);
@@ -89,7 +97,7 @@ impl State {
                 pace::after_failure(judgement, self.looks.failed, proven)
             }
         };
-        self.look_in(myself, next);
+        self.look_at(myself, now + next);
     }
 
     fn note_found(&mut self, found: Found, now: Instant) {
@@ -182,21 +190,22 @@ impl State {
     /// Looks before the timer says so, but not in a storm.
     pub(super) fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
         let now = Instant::now();
-        let wait = pace::provoked(self.looks.last, now);
+        let soon = now + pace::provoked(self.looks.last, now);
         // Setting a timer anew for each of many callers would keep it from ever firing.
-        if self.looks.due.is_none_or(|due| due > now + wait) {
-            self.look_in(myself, wait);
+        if self.looks.due.is_none_or(|due| due > soon) {
+            self.look_at(myself, soon);
         }
     }
 
-    fn look_in(&mut self, myself: &ActorRef<KeyMsg>, wait: Duration) {
+    fn look_at(&mut self, myself: &ActorRef<KeyMsg>, due: Instant) {
         if let Some(timer) = self.looks.timer.take() {
             timer.abort();
         }
+        let wait = due.saturating_duration_since(Instant::now());
         debug!(wait_ms = wait.as_millis() as u64, "next look at the key");
         let timer = myself.send_after(wait, || KeyMsg::Look);
         self.looks.timer = Some(timer.abort_handle());
-        self.looks.due = Some(Instant::now() + wait);
+        self.looks.due = Some(due);
     }
 }
 

@@ -101,130 +101,39 @@ fn not_logged_in(refused: Option<bool>) -> SessionView {
     }
 }
 
-/// Every state but that of the last two tests, and what Status makes of it.
-fn table() -> Vec<(&'static str, KeyView, SessionView, Expected)> {
-    use ErrorKind::{Denied, Precondition, Unavailable};
+/// A state, and what Status makes of it.
+type Row = (&'static str, KeyView, SessionView, Expected);
+
+#[rustfmt::skip] // A row a line.
+fn table() -> Vec<Row> {
+    use ErrorKind::{DeadlineExceeded, Denied, Precondition, Unavailable};
     use Expected::{Closed, Fades, Waits};
-    let passing = |view| faulty(view, Unavailable, "vault is away", false);
-    let slow = faulty(proven(), ErrorKind::DeadlineExceeded, "too slow", false);
+    let passing = |view| faulty(view, Unavailable, "away", false);
+    let slow = faulty(proven(), DeadlineExceeded, "too slow", false);
     let suspected = |view| faulty(view, Denied, "denied", false);
     let verdict = |view| faulty(view, Precondition, "key gone", true);
+    let no_login = |refused| not_logged_in(Some(refused));
     vec![
-        (
-            "never proven",
-            never_proven(),
-            logged_in(),
-            Waits("not been proven yet", Unavailable),
-        ),
-        (
-            "never proven, not logged in",
-            never_proven(),
-            not_logged_in(None),
-            Waits("not logged in", Unavailable),
-        ),
-        (
-            "never proven, login refused",
-            never_proven(),
-            not_logged_in(Some(true)),
-            Waits("no login", Denied),
-        ),
-        (
-            "never proven, login passing",
-            never_proven(),
-            not_logged_in(Some(false)),
-            Waits("no login", Unavailable),
-        ),
-        (
-            "never proven, passing fault",
-            passing(never_proven()),
-            logged_in(),
-            Waits("vault is away", Unavailable),
-        ),
-        (
-            "never proven, suspected",
-            suspected(never_proven()),
-            logged_in(),
-            Waits("denied", Denied),
-        ),
-        (
-            "never proven, verdict",
-            verdict(never_proven()),
-            logged_in(),
-            Closed("key gone", Precondition),
-        ),
-        (
-            "proven",
-            proven(),
-            logged_in(),
-            Fades("has not answered for a while", Unavailable),
-        ),
-        (
-            "passing fault",
-            passing(proven()),
-            logged_in(),
-            Fades("vault is away", Unavailable),
-        ),
+        ("new", never_proven(), logged_in(), Waits("not been proven", Unavailable)),
+        ("new, no login yet", never_proven(), not_logged_in(None), Waits("not logged in", Unavailable)),
+        ("new, login refused", never_proven(), no_login(true), Waits("no login", Denied)),
+        ("new, login passing", never_proven(), no_login(false), Waits("no login", Unavailable)),
+        ("new, passing fault", passing(never_proven()), logged_in(), Waits("away", Unavailable)),
+        ("new, suspected", suspected(never_proven()), logged_in(), Waits("denied", Denied)),
+        ("new, verdict", verdict(never_proven()), logged_in(), Closed("key gone", Precondition)),
+        ("proven", proven(), logged_in(), Fades("not answered for a while", Unavailable)),
+        ("passing fault", passing(proven()), logged_in(), Fades("away", Unavailable)),
         ("slow", slow, logged_in(), Fades("too slow", Unavailable)),
-        (
-            "suspected",
-            suspected(proven()),
-            logged_in(),
-            Fades("denied", Denied),
-        ),
-        (
-            "verdict",
-            verdict(proven()),
-            logged_in(),
-            Closed("key gone", Precondition),
-        ),
-        (
-            "verdict, then the session went",
-            verdict(proven()),
-            not_logged_in(Some(false)),
-            Closed("key gone", Precondition),
-        ),
-        (
-            "newer version works",
-            newer_proven(),
-            logged_in(),
-            Fades("has not answered for a while", Unavailable),
-        ),
-        (
-            "newer version works, passing fault",
-            passing(newer_proven()),
-            logged_in(),
-            Fades("vault is away", Unavailable),
-        ),
-        (
-            "newer version worked, then a verdict",
-            verdict(newer_proven()),
-            logged_in(),
-            Closed("key gone", Precondition),
-        ),
-        (
-            "login refused",
-            proven(),
-            not_logged_in(Some(true)),
-            Fades("no login", Denied),
-        ),
-        (
-            "login passing",
-            proven(),
-            not_logged_in(Some(false)),
-            Fades("no login", Unavailable),
-        ),
-        (
-            "not logged in yet",
-            proven(),
-            not_logged_in(None),
-            Fades("not logged in", Unavailable),
-        ),
-        (
-            "login refused explains more than a fault",
-            passing(proven()),
-            not_logged_in(Some(true)),
-            Fades("no login", Denied),
-        ),
+        ("suspected", suspected(proven()), logged_in(), Fades("denied", Denied)),
+        ("verdict", verdict(proven()), logged_in(), Closed("key gone", Precondition)),
+        ("verdict, no session", verdict(proven()), no_login(false), Closed("key gone", Precondition)),
+        ("newer works", newer_proven(), logged_in(), Fades("not answered for a while", Unavailable)),
+        ("newer works, passing fault", passing(newer_proven()), logged_in(), Fades("away", Unavailable)),
+        ("newer worked, verdict", verdict(newer_proven()), logged_in(), Closed("key gone", Precondition)),
+        ("no login yet", proven(), not_logged_in(None), Fades("not logged in", Unavailable)),
+        ("login refused", proven(), no_login(true), Fades("no login", Denied)),
+        ("login passing", proven(), no_login(false), Fades("no login", Unavailable)),
+        ("login refused, passing fault", passing(proven()), no_login(true), Fades("no login", Denied)),
     ]
 }
 

@@ -15,12 +15,14 @@ use super::{http, wait};
 mod api;
 #[path = "vault/backups.rs"]
 pub mod backups;
+#[path = "vault/cluster.rs"]
+pub mod cluster;
 #[path = "vault/launch.rs"]
 mod launch;
 
 pub use api::{Fixture, plugin_policy};
 
-use launch::{launch, write_config};
+use launch::{file_config, launch};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -62,17 +64,22 @@ impl Vault {
             unseal_key: String::new(),
         };
         let mut vault = Self::new(nothing, more);
-        vault.wait_answering().await;
+        vault.initialise().await;
+        vault
+    }
+
+    /// Makes the keys of a server whose storage is empty, and unseals it.
+    async fn initialise(&mut self) {
+        self.wait_answering().await;
         let shares = json!({"secret_shares": 1, "secret_threshold": 1});
-        let (status, keys) = vault.request("PUT", "sys/init", Some(shares)).await;
+        let (status, keys) = self.request("PUT", "sys/init", Some(shares)).await;
         assert_eq!(status, 200, "sys/init: {keys}");
         let text = |value: &Value| value.as_str().expect("a string").to_owned();
-        vault.kind = Kind::Persistent {
+        self.kind = Kind::Persistent {
             root_token: text(&keys["root_token"]),
             unseal_key: text(&keys["keys"][0]),
         };
-        vault.unseal().await;
-        vault
+        self.unseal().await;
     }
 
     /// The dev server that all tests of this process share; each takes a [`Vault::fixture`].
@@ -82,11 +89,14 @@ impl Vault {
     }
 
     fn new(kind: Kind, more: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let port = child::free_port();
-        if let Kind::Persistent { .. } = kind {
-            write_config(&dir, port, more);
-        }
+        Self::with_config(kind, port, |dir| file_config(dir, port, more))
+    }
+
+    /// A dev server takes no notice of the configuration.
+    fn with_config(kind: Kind, port: u16, config: impl FnOnce(&TempDir) -> String) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        launch::write_config(&dir, &config(&dir));
         let child = Mutex::new(launch(&dir, port, &kind));
         Self {
             dir,

@@ -8,7 +8,7 @@ use super::super::harness::kms::KmsClient;
 use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
 use super::super::{LIMIT, ready_daemon};
-use super::SEED;
+use super::{SEED, version_in, version_of};
 
 const CALLERS: u64 = 8;
 const ROTATIONS: u32 = 50;
@@ -22,19 +22,6 @@ struct Seen {
     violations: Mutex<Vec<String>>,
     calls: AtomicU64,
     stop: AtomicBool,
-}
-
-/// `3` of `transit1::transit:kms:v3:1714000000`.
-fn version_of(key_id: &str) -> u32 {
-    let version = key_id.rsplit(':').nth(1).unwrap();
-    version.strip_prefix('v').unwrap().parse().unwrap()
-}
-
-/// `3` of `vault:v3:…`.
-fn version_in(ciphertext: &[u8]) -> u32 {
-    let text = std::str::from_utf8(ciphertext).unwrap();
-    let version = text.split(':').nth(1).unwrap();
-    version.strip_prefix('v').unwrap().parse().unwrap()
 }
 
 /// What kube-apiserver does at a new key_id: Status, Encrypt, and somewhere a Decrypt.

@@ -35,21 +35,59 @@ fn config_path(dir: &TempDir) -> PathBuf {
     dir.path().join("config.hcl")
 }
 
+pub(super) fn write_config(dir: &TempDir, config: &str) {
+    fs::write(config_path(dir), config).expect("Vault's configuration can be written");
+}
+
 /// File storage: unlike raft it has no election, so a restarted server is active at once.
-pub(super) fn write_config(dir: &TempDir, port: u16, more: &str) {
-    let config = format!(
+pub(super) fn file_config(dir: &TempDir, port: u16, more: &str) -> String {
+    format!(
         r#"disable_mlock = true
 api_addr = "http://127.0.0.1:{port}"
 storage "file" {{
   path = "{dir}/data"
 }}
-listener "tcp" {{
-  address = "127.0.0.1:{port}"
-  tls_disable = true
-}}
+{listener}
 {more}
 "#,
-        dir = dir.path().display()
-    );
-    fs::write(config_path(dir), config).expect("Vault's configuration can be written");
+        dir = dir.path().display(),
+        listener = listener(port)
+    )
+}
+
+/// One node of several, each of which looks for the others at `ports`.
+pub(super) fn raft_config(dir: &TempDir, port: u16, ports: &[u16]) -> String {
+    let data = dir.path().join("data");
+    // Vault wants it to be there; OpenBao makes it.
+    fs::create_dir_all(&data).expect("a folder can be made");
+    let join = |port| format!("  retry_join {{ leader_api_addr = \"http://127.0.0.1:{port}\" }}\n");
+    // The default multiplier, 5, is for slow machines and makes elections slow; who joined is given
+    // its vote at the second reconciliation.
+    format!(
+        r#"disable_mlock = true
+api_addr = "http://127.0.0.1:{port}"
+cluster_addr = "https://127.0.0.1:{cluster}"
+storage "raft" {{
+  path = "{data}"
+  node_id = "n{port}"
+  performance_multiplier = "1"
+  autopilot_update_interval = "1s"
+  autopilot_reconcile_interval = "1s"
+{joins}}}
+{listener}
+"#,
+        cluster = port + 1,
+        data = data.display(),
+        joins = ports.iter().map(join).collect::<String>(),
+        listener = listener(port)
+    )
+}
+
+fn listener(port: u16) -> String {
+    format!(
+        r#"listener "tcp" {{
+  address = "127.0.0.1:{port}"
+  tls_disable = true
+}}"#
+    )
 }
