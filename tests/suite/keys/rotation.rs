@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::{Fixture, Vault};
-use super::super::harness::wait;
-use super::super::{LIMIT, ready_daemon, ready_daemon_behind_proxy};
 use super::{SEED, version_in, version_of};
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::{Fixture, Vault};
+use crate::harness::wait;
+use crate::{LIMIT, ready_daemon, ready_daemon_behind_proxy};
 
 const CALLERS: u64 = 8;
 const ROTATIONS: u32 = 50;
