@@ -21,6 +21,7 @@ type settings struct {
 	api    string // "v1" or "v2"
 	rotate string // the URL that adds a version to the plugin's key; "" leaves the rotation out
 	token  string // of Vault, for that
+	calls  int    // how many calls one connection has to stand; 0 leaves that out
 }
 
 func main() {
@@ -28,9 +29,10 @@ func main() {
 	flag.StringVar(&s.api, "api", "v2", "the KMS API: v1 or v2")
 	flag.StringVar(&s.rotate, "rotate", "", "the URL that adds a version to the plugin's key")
 	flag.StringVar(&s.token, "token", "", "the Vault token for -rotate")
+	flag.IntVar(&s.calls, "calls", 0, "how many calls one connection has to stand")
 	flag.Parse()
 	if flag.NArg() == 0 {
-		fail("usage: conformance [-api v1|v2] [-rotate URL -token TOKEN] ENDPOINT...")
+		fail("usage: conformance [-api v1|v2] [-rotate URL -token TOKEN] [-calls COUNT] ENDPOINT...")
 	}
 	if err := enableV1(); err != nil {
 		fail(err.Error())

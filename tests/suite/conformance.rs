@@ -48,6 +48,15 @@ impl Client {
         if old { "v2beta1" } else { "v2" }
     }
 
+    /// How many calls its connection has to stand. Under v2 they cost Vault nothing; 1.31 is the
+    /// last release whose v2 sends its socket's path, which has to be mended again and again.
+    fn calls(self) -> u32 {
+        match self.api {
+            "v2" if self.is("v0.31.") => 10_000,
+            _ => 100,
+        }
+    }
+
     /// Runs the program to its end: its exit code, and what it said.
     async fn run(self, arguments: &[&str]) -> (i32, String) {
         let folder = TempDir::new().unwrap();
@@ -107,10 +116,10 @@ async fn every_kubernetes_release_writes_reads_and_follows_a_rotation() {
         proven(&daemon).await;
         let Fixture { mount, key, .. } = &fixture;
         let rotate = format!("{}/v1/{mount}/keys/{key}/rotate", vault.address());
-        let endpoint = endpoint(daemon.socket());
-        client
-            .conform(&["-rotate", &rotate, "-token", vault.root_token(), &endpoint])
-            .await
+        let (calls, endpoint) = (client.calls().to_string(), endpoint(daemon.socket()));
+        let token = vault.root_token();
+        let options = ["-rotate", &rotate, "-token", token, "-calls", &calls];
+        client.conform(&[&options[..], &[&endpoint]].concat()).await
     })
     .await;
 }
