@@ -14,7 +14,7 @@ use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
 use super::{LIMIT, daemon_for};
 
-const RELEASES: [&str; 7] = [
+pub(super) const RELEASES: [&str; 7] = [
     "v0.25.16", "v0.27.16", "v0.28.15", "v0.29.15", "v0.31.14", "v0.33.13", "v0.37.2",
 ];
 /// Beyond the program's own limit of 150 s for an endpoint.

@@ -30,6 +30,7 @@ use std::time::Duration;
 use harness::daemon::{Builder, Daemon};
 use harness::kms::KmsClient;
 use harness::proxy::Proxy;
+use harness::servers::{self, Server};
 use harness::vault::{Fixture, Vault};
 
 /// Long enough for a slow machine; no test waits for it when all is well.
@@ -64,6 +65,18 @@ async fn ready_daemon_behind_proxy() -> (Fixture, Proxy, Daemon, KmsClient) {
     // The look at the key, with its canary, is over when Status is ok; the next is 27 s away.
     proxy.reset_counts();
     (fixture, proxy, daemon, client)
+}
+
+#[test]
+#[ignore = "builds, and tests nothing: run it before a run that should not be slowed by builds"]
+fn all_that_the_tests_run_is_built() {
+    for server in [Server::Etcd, Server::KubeApiserver, Server::Vault] {
+        servers::binary(server);
+    }
+    for release in conformance::RELEASES {
+        servers::conformance(release);
+    }
+    servers::release_daemon();
 }
 
 /// Where real servers are required, ignoring the tests that need them is a failure.
