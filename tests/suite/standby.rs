@@ -55,6 +55,14 @@ async fn rotated_behind_a_standby_that_lags(
     proxy: &Proxy,
     client: &KmsClient,
 ) -> String {
+    let (announced, old) = rotated(fixture, client).await;
+    proxy.fault("/keys/", old);
+    proxy.reset_counts();
+    announced
+}
+
+/// Rotates; the key_id that is announced then, and what was told of the key before.
+async fn rotated(fixture: &Fixture, client: &KmsClient) -> (String, Fault) {
     let vault = Vault::shared().await;
     let path = format!("{}/keys/{}", fixture.mount, fixture.key);
     let body = vault.expect("GET", &path, None).await.to_string();
@@ -71,9 +79,37 @@ async fn rotated_behind_a_standby_that_lags(
         body,
         content_type,
     };
+    (announced, old)
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_standby_that_lags_ends_no_verdict() {
+    let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let (announced, old) = rotated(&fixture, &client).await;
+    let denied = "1 error occurred:\n\t* permission denied\n\n";
+    proxy.fault("/decrypt/", Fault::error(403, denied));
+    let denies = async || {
+        // Makes the daemon look.
+        client
+            .decrypt(b"vault:v1:AAAA", &announced)
+            .await
+            .unwrap_err();
+        let told = client.status().await;
+        told.is_err_and(|error| error.code() == Code::PermissionDenied)
+    };
+    wait::until_true("the verdict", LIMIT, denies).await;
     proxy.fault("/keys/", old);
     proxy.reset_counts();
-    announced
+    let looks = format!("/v1/{}/keys/", fixture.mount);
+    wait::until_true("three looks", LIMIT, async || {
+        assert!(denies().await, "the verdict is gone");
+        proxy.count(&looks) >= 3
+    })
+    .await;
+    proxy.clear();
+    client.wait_ok(LIMIT).await;
+    assert_eq!(client.encrypt(&SEED).await.unwrap().1, announced);
 }
 
 #[tokio::test]

@@ -116,10 +116,13 @@ impl State {
         if found.reading == Reading::Earlier && found.proof.is_some() {
             warn!(version = %found.seen.version, "vault has had an earlier key version for a minute and more: a restored snapshot");
         }
-        let key = &self.key;
+        let (key, proved) = (&self.key, found.proof.is_some() || found.disproved);
         self.args.view.send_modify(|view| {
             view.last_success = Some(now);
-            if let Some(fault) = view.fault.take() {
+            // What an earlier version was heard of proves nothing against a verdict.
+            if (proved || view.verdict().is_none())
+                && let Some(fault) = view.fault.take()
+            {
                 info!(ended = %fault.error, "the transit key works again");
             }
             if let Some(proof) = found.proof {
