@@ -8,6 +8,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::credentials::{self, Fingerprint};
 use super::login::{self, LoginError, Settings};
 use super::plan::{self, Next};
 use super::view::{Doubt, LoginFault, Session};
@@ -29,13 +30,19 @@ pub struct State {
     failures: u32,
     /// Whether Vault could not be reached at the last try.
     away: bool,
+    /// Waits for a change of credentials that Vault refused.
+    watcher: Option<AbortHandle>,
     doubts: Vec<RpcReplyPort<Doubt>>,
     tasks: JoinSet<()>,
 }
 
 /// How a login ended.
 #[derive(Debug)]
-pub struct LoginOutcome(Result<Grant, LoginError>);
+pub struct LoginOutcome {
+    granted: Result<Grant, LoginError>,
+    /// What the credentials were when it began.
+    credentials: Fingerprint,
+}
 
 /// How a renewal ended.
 #[derive(Debug)]
@@ -45,10 +52,15 @@ impl State {
     /// The state of an actor that starts, and its first step.
     pub(super) fn new(args: Arguments, myself: &ActorRef<SessionMsg>) -> Self {
         // After a restart the session that was published lives on.
-        let session = args.view.borrow().current.clone();
-        let next = session.map_or(Next::Login(Duration::ZERO), |session| {
-            plan::after_login(session.remaining(Instant::now()), fastrand::f64())
-        });
+        let view = args.view.borrow().clone();
+        let now = Instant::now();
+        let quiet = view
+            .quiet_until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let next = match view.current {
+            Some(session) => plan::after_login(session.remaining(now), fastrand::f64()),
+            None => Next::Login(quiet),
+        };
         let mut state = Self {
             args,
             next,
@@ -56,9 +68,13 @@ impl State {
             busy: false,
             failures: 0,
             away: false,
+            watcher: None,
             doubts: Vec::new(),
             tasks: JoinSet::new(),
         };
+        if !quiet.is_zero() {
+            state.watch(myself, None);
+        }
         state.schedule(myself);
         state
     }
@@ -87,14 +103,27 @@ impl State {
         }
     }
 
+    /// Logs in now, where a login is what is waited for.
+    pub(super) fn try_again(&mut self, myself: &ActorRef<SessionMsg>) {
+        if let Next::Login(_) = self.next {
+            self.next = Next::Login(Duration::ZERO);
+            self.step(myself);
+        }
+    }
+
     fn start_login(&mut self, myself: &ActorRef<SessionMsg>) {
         self.busy = true;
+        self.watch_no_more();
         let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
         let (myself, was_away) = (myself.clone(), self.away);
         self.tasks.spawn(async move {
-            let outcome = log_in(&client, &settings, was_away).await;
+            let credentials = credentials::fingerprint(&settings.method.credentials()).await;
+            let granted = log_in(&client, &settings, was_away).await;
             // The actor may have stopped meanwhile; then nobody wants the outcome.
-            let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome(outcome)));
+            let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome {
+                granted,
+                credentials,
+            }));
         });
     }
 
@@ -111,13 +140,9 @@ impl State {
         });
     }
 
-    pub(super) fn logged_in(
-        &mut self,
-        myself: &ActorRef<SessionMsg>,
-        LoginOutcome(outcome): LoginOutcome,
-    ) {
+    pub(super) fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
         self.busy = false;
-        match outcome {
+        match outcome.granted {
             Ok(grant) => {
                 (self.failures, self.away) = (0, false);
                 self.next = plan::after_login(grant.lease, fastrand::f64());
@@ -130,7 +155,10 @@ impl State {
                 );
             }
             Err(error) => {
-                let wait = self.note_failure(&error);
+                let mut wait = self.note_failure(&error);
+                if error.is_refused_credential() && self.args.settings.method.locks_out() {
+                    wait = self.leave_alone(myself, outcome.credentials);
+                }
                 self.next = Next::Login(wait);
             }
         }
@@ -156,6 +184,40 @@ impl State {
         plan::retry_in(self.failures, error.retry_after(), fastrand::f64())
     }
 
+    /// One more refusal may lock the role out for every node: only new credentials are tried soon.
+    /// Returns how long the refused ones are left alone.
+    fn leave_alone(&mut self, myself: &ActorRef<SessionMsg>, refused: Fingerprint) -> Duration {
+        let wait = plan::refused_in(fastrand::f64());
+        warn!(
+            wait_minutes = wait.as_secs() / 60,
+            "refused credentials are not tried again until their file changes, SIGHUP comes or the time is over: vault would lock the role out"
+        );
+        let until = Some(Instant::now() + wait);
+        self.args.view.send_modify(|view| view.quiet_until = until);
+        self.watch(myself, Some(refused));
+        wait
+    }
+
+    /// Logs in once the credentials are others than these, or than they are now.
+    fn watch(&mut self, myself: &ActorRef<SessionMsg>, refused: Option<Fingerprint>) {
+        let (myself, credentials) = (myself.clone(), self.args.settings.method.credentials());
+        let watcher = self.tasks.spawn(async move {
+            let before = match refused {
+                Some(refused) => refused,
+                None => credentials::fingerprint(&credentials).await,
+            };
+            credentials::changed(&credentials, before).await;
+            let _ = myself.cast(SessionMsg::TryAgain);
+        });
+        self.watcher = Some(watcher);
+    }
+
+    fn watch_no_more(&mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.abort();
+        }
+    }
+
     fn publish_grant(&mut self, grant: Grant) -> Arc<Session> {
         let now = Instant::now();
         let generation = self.args.view.borrow().logins + 1;
@@ -170,6 +232,7 @@ impl State {
         self.args.view.send_modify(|view| {
             view.current = Some(session.clone());
             view.fault = None;
+            view.quiet_until = None;
             view.logins = generation;
         });
         session
