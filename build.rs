@@ -18,12 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Sets `no_vault` and `no_kubernetes` where the real servers are neither installed nor can be
-/// built, so that the tests that need them are counted as ignored and not as passed.
+/// built, and `no_go` where nothing can be built at all, so that the tests that need them are
+/// counted as ignored and not as passed.
 ///
 /// A change of PATH alone does not run this again: cargo's own wrapper changes it between calls,
 /// and each run costs a whole release build.
 fn announce_real_servers() {
-    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes)");
+    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go)");
     for variable in ["VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
@@ -31,6 +32,9 @@ fn announce_real_servers() {
         env::var_os(variable).is_some() || names.iter().any(|name| on_path(name))
     };
     let can_build = on_path("go");
+    if !can_build {
+        println!("cargo::rustc-cfg=no_go");
+    }
     if !can_build && !has("VAULT_BIN", &["vault", "bao"]) {
         println!("cargo::rustc-cfg=no_vault");
     }

@@ -29,10 +29,11 @@ use vault_kms_plugin::grpc::proto::v1beta1::{
     VersionResponse,
 };
 
-const ROUNDS: usize = 60;
+/// Many and short: what disturbs the machine then disturbs both alike.
+const ROUNDS: usize = 1000;
 const CALLERS: usize = 16;
 /// Calls of each caller in a round.
-const CALLS: usize = 100;
+const CALLS: usize = 20;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 fn main() {

@@ -135,17 +135,23 @@ impl State {
     ) {
         let (myself, caller) = (myself.clone(), self.caller.clone());
         let (view, key) = (self.args.view.clone(), self.key.clone());
-        let pinned = pin == Pin::Announced || self.looks.latest_is_spurned();
+        let spurned = self.looks.latest_is_spurned();
         self.tasks.spawn(async move {
             let work = async {
                 let ProvenKey { key_id, moment } = crypt::pinned(&caller, &view, deadline).await?;
-                let version = moment.version;
-                let (done, latest) = if pinned {
-                    let version = Some(version);
-                    let done = crypt::encrypt(&caller, &key, &plaintext, version, deadline).await?;
-                    (done, moment.version)
-                } else {
+                let announced = moment.version;
+                // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
+                let proven = view.borrow().proven.as_ref().map(|it| it.moment.version);
+                let (version, free) = match pin {
+                    Pin::Announced => (announced, false),
+                    Pin::Latest => (proven.unwrap_or(announced), !spurned),
+                };
+                let (done, latest) = if free {
                     crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline).await?
+                } else {
+                    let pinned = Some(version);
+                    let done = crypt::encrypt(&caller, &key, &plaintext, pinned, deadline).await?;
+                    (done, version)
                 };
                 let ciphertext = done.ciphertext;
                 Ok((latest, Wrapped { ciphertext, key_id }))

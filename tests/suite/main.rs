@@ -12,6 +12,7 @@ mod bounds;
 mod calls;
 mod cluster;
 mod configuration;
+mod conformance;
 mod errors;
 mod harness;
 mod harness_works;
@@ -69,9 +70,10 @@ async fn ready_daemon_behind_proxy() -> (Fixture, Proxy, Daemon, KmsClient) {
 #[test]
 fn required_real_servers_are_there() {
     let required = std::env::var("REQUIRE_REAL_SERVERS").is_ok_and(|value| value == "1");
-    let missing = cfg!(no_vault) || cfg!(no_kubernetes);
+    let missing = cfg!(no_vault) || cfg!(no_kubernetes) || cfg!(no_go);
     assert!(
         !(required && missing),
-        "install Go, or set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, and build again"
+        "install Go, and build again: without it, VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN do \
+         not suffice for tests/conformance"
     );
 }

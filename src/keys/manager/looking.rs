@@ -5,15 +5,15 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::super::KeyMsg;
-use super::super::error::KeyError;
-use super::super::key_id::KeyId;
-use super::super::look::{self, Found, Known};
-use super::super::news::{Lag, Reading};
-use super::super::pace::{self, Hurry, Worked};
-use super::super::verdict::{Judgement, Suspicion};
-use super::super::view::{Canary, KeyFault, KeyView, ProvenKey};
 use super::State;
+use crate::keys::KeyMsg;
+use crate::keys::error::KeyError;
+use crate::keys::key_id::KeyId;
+use crate::keys::look::{self, Found, Known};
+use crate::keys::news::{Lag, Reading};
+use crate::keys::pace::{self, Hurry, Worked};
+use crate::keys::verdict::{Judgement, Suspicion};
+use crate::keys::view::{Canary, KeyFault, KeyView, ProvenKey};
 use crate::vault::{KeyVersion, TransitKey};
 
 /// How a look ended.
@@ -47,7 +47,7 @@ impl Looks {
 }
 
 impl State {
-    pub(in super::super) fn look(&mut self, myself: &ActorRef<KeyMsg>) {
+    pub(in crate::keys) fn look(&mut self, myself: &ActorRef<KeyMsg>) {
         if self.looks.under_way {
             return;
         }
@@ -74,7 +74,7 @@ impl State {
         }
     }
 
-    pub(in super::super) fn looked(
+    pub(in crate::keys) fn looked(
         &mut self,
         myself: &ActorRef<KeyMsg>,
         LookOutcome(outcome): LookOutcome,

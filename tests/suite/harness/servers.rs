@@ -14,6 +14,14 @@ use sha2::{Digest, Sha256};
 
 #[path = "servers/building.rs"]
 mod building;
+#[path = "servers/conformance.rs"]
+mod conformance;
+#[path = "servers/go.rs"]
+mod go;
+
+pub use conformance::conformance;
+
+use go::Recipe;
 
 /// A real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,43 +112,21 @@ fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 fn built(server: Server) -> PathBuf {
-    let pins = manifest_dir().join("tests/servers").join(server.name());
-    let go_mod = fs::read(pins.join("go.mod"))
-        .unwrap_or_else(|error| panic!("{}/go.mod: {error}", pins.display()));
-    let folder = servers_dir();
-    let program = folder.join(format!("{}-{}", server.name(), short_hash(&go_mod)));
-    if program.is_file() {
-        return program;
-    }
-    let _lock = lock(&folder.join(format!("{}.lock", server.name())));
-    if !program.is_file() {
-        go_build(server, &pins, &program);
-    }
-    program
-}
-
-fn go_build(server: Server, pins: &Path, program: &Path) {
     let name = server.name();
-    assert!(
-        on_path("go").is_some(),
-        "this test needs a real {name}: set {} to one, put one on PATH ({}), or install Go 1.26 or \
-         later to have it built from tests/servers/{name}",
-        server.variable(),
-        server.installed_as().join(" or "),
-    );
-    let unfinished = program.with_extension("unfinished");
-    let mut command = Command::new("go");
-    command.args([
-        "build",
-        "-buildvcs=false",
-        "-trimpath",
-        "-ldflags=-s -w",
-        "-o",
-    ]);
-    command.arg(&unfinished).arg(server.package());
-    command.env("CGO_ENABLED", "0").current_dir(pins);
-    building::run(name, &mut command);
-    fs::rename(&unfinished, program).expect("a built server can be renamed");
+    let pins = manifest_dir().join("tests/servers").join(name);
+    let recipe = Recipe {
+        name: name.to_owned(),
+        made_of: vec![pins.join("go.mod")],
+        folder: pins,
+        arguments: vec![server.package().into()],
+        mend: format!(
+            "set {} to one, put one on PATH ({}), or install Go 1.26 or later to have it built \
+             from tests/servers/{name}",
+            server.variable(),
+            server.installed_as().join(" or "),
+        ),
+    };
+    recipe.program()
 }
 
 fn build_daemon() -> PathBuf {

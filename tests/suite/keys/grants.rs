@@ -6,12 +6,12 @@ use tonic::Code;
 use vault_kms_plugin::actor::Fault;
 use vault_kms_plugin::supervisor::Child;
 
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::{Fixture, Vault, plugin_policy};
-use super::super::harness::wait;
-use super::super::supervision;
-use super::super::{LIMIT, daemon_for, ready_daemon};
 use super::{SEED, closed, works};
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::{Fixture, Vault, plugin_policy};
+use crate::harness::wait;
+use crate::supervision;
+use crate::{LIMIT, daemon_for, ready_daemon};
 
 async fn take_decrypt_away(vault: &Vault, fixture: &Fixture) {
     let policy = plugin_policy(&fixture.mount, &fixture.key);

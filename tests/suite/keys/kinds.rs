@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::super::harness::daemon::Daemon;
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::backups;
-use super::super::harness::vault::{Fixture, Vault};
-use super::super::harness::wait;
-use super::super::{LIMIT, daemon_for};
 use super::{SEED, next_key_id, works};
+use crate::harness::daemon::Daemon;
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::backups;
+use crate::harness::vault::{Fixture, Vault};
+use crate::harness::wait;
+use crate::{LIMIT, daemon_for};
 
 /// Its private half was thrown away when it was made.
 const PUBLIC_KEY: &str = "\

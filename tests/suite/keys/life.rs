@@ -3,12 +3,12 @@
 use serde_json::json;
 use tonic::Code;
 
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::Vault;
-use super::super::harness::vault::backups;
-use super::super::harness::wait;
-use super::super::{LIMIT, daemon_for, ready_daemon};
 use super::{SEED, closed, next_key_id, works};
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::Vault;
+use crate::harness::vault::backups;
+use crate::harness::wait;
+use crate::{LIMIT, daemon_for, ready_daemon};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]

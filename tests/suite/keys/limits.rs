@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use tonic::Code;
 
-use super::super::harness::vault::Vault;
-use super::super::harness::wait;
-use super::super::{LIMIT, ready_daemon};
 use super::{SEED, next_key_id, works};
+use crate::harness::vault::Vault;
+use crate::harness::wait;
+use crate::{LIMIT, ready_daemon};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]

@@ -4,11 +4,11 @@
 use serde_json::json;
 use tonic::Code;
 
-use super::super::harness::daemon::Daemon;
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::{Fixture, Vault};
-use super::super::{LIMIT, daemon_for};
 use super::{SEED, state_names, works};
+use crate::harness::daemon::Daemon;
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::{Fixture, Vault};
+use crate::{LIMIT, daemon_for};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]

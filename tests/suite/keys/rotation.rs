@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::{Fixture, Vault};
-use super::super::harness::wait;
-use super::super::{LIMIT, ready_daemon};
 use super::{SEED, version_in, version_of};
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::{Fixture, Vault};
+use crate::harness::wait;
+use crate::{LIMIT, ready_daemon, ready_daemon_behind_proxy};
 
 const CALLERS: u64 = 8;
 const ROTATIONS: u32 = 50;
@@ -115,6 +115,24 @@ fn report(seen: &Seen, each: u32) {
         assert_eq!(versions, &HashSet::from([version_of(key_id)]), "{key_id}");
         assert!(announced.contains(key_id), "{key_id} was never announced");
     }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn kms_v1_pays_one_request_for_a_proven_version_that_no_status_announced() {
+    let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let vault = Vault::shared().await;
+    vault.rotate(&fixture.mount, &fixture.key).await;
+    // The first one has to show that it can be read again.
+    client.encrypt_v1(&SEED).await.unwrap();
+    wait::until_true("version 2 to be proven", LIMIT, async || {
+        daemon.log().matches("a key version works").count() == 2
+    })
+    .await;
+    proxy.reset_counts();
+    let by_v1 = client.encrypt_v1(&SEED).await.unwrap();
+    assert!(by_v1.starts_with(b"vault:v2:"), "{by_v1:?}");
+    assert_eq!(proxy.requests().len(), 1, "{:?}", proxy.requests());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::harness::daemon::Daemon;
-use super::super::harness::kms::KmsClient;
-use super::super::harness::vault::Fixture;
-use super::super::harness::vault::cluster::Cluster;
-use super::super::harness::{http, wait};
-use super::super::keys::{version_in, version_of};
-use super::super::{LIMIT, daemon_for};
 use super::SEED;
+use crate::harness::daemon::Daemon;
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::Fixture;
+use crate::harness::vault::cluster::Cluster;
+use crate::harness::{http, wait};
+use crate::keys::{version_in, version_of};
+use crate::{LIMIT, daemon_for};
 
 const CALLERS: usize = 4;
 /// Two answers of Vault further apart than this are a time without a leader.

@@ -1,5 +1,7 @@
 //! The objects that tests put into kube-apiserver.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -64,16 +66,41 @@ impl KubeApiserver {
         self.request("POST", &path, Some(body)).await
     }
 
+    /// Stores it once more as it is, so that it is encrypted anew; status and answer.
+    pub async fn rewrite_secret(&self, namespace: &str, name: &str) -> (u16, Value) {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        let secret = self.expect("GET", &path, None).await;
+        self.request("PUT", &path, Some(secret)).await
+    }
+
+    /// All of a namespace that [`KubeApiserver::create_secret`] stored, by name; or the status and
+    /// the message.
+    pub async fn list_secrets(
+        &self,
+        namespace: &str,
+    ) -> Result<BTreeMap<String, String>, (u16, String)> {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets");
+        let (status, answer) = self.request("GET", &path, None).await;
+        let Some(items) = answer["items"].as_array() else {
+            return Err((status, answer["message"].to_string()));
+        };
+        let entry = |item: &Value| {
+            let name = item["metadata"]["name"].as_str()?.to_owned();
+            Some((name, decoded(&item["data"]["value"])?))
+        };
+        Ok(items.iter().filter_map(entry).collect())
+    }
+
     /// Reads back what [`KubeApiserver::create_secret`] stored, or the status and the message.
     pub async fn read_secret(&self, namespace: &str, name: &str) -> Result<String, (u16, String)> {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         let (status, answer) = self.request("GET", &path, None).await;
-        match answer["data"]["value"].as_str() {
-            Some(text) => {
-                let bytes = STANDARD.decode(text).expect("a Secret holds base64");
-                Ok(String::from_utf8_lossy(&bytes).into_owned())
-            }
-            None => Err((status, answer["message"].to_string())),
-        }
+        decoded(&answer["data"]["value"]).ok_or_else(|| (status, answer["message"].to_string()))
     }
+}
+
+fn decoded(value: &Value) -> Option<String> {
+    let bytes = STANDARD.decode(value.as_str()?);
+    let bytes = bytes.expect("a Secret holds base64");
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }

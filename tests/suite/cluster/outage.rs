@@ -1,0 +1,199 @@
+//! Status as kube-apiserver sees it when Vault fails: what goes on, what stops, and that nothing has
+//! to be restarted. Soaks, because kube-apiserver counts in minutes:
+//! `cargo test --test suite -- --ignored soak_`.
+
+use std::time::{Duration, Instant};
+
+use super::super::LIMIT;
+use super::super::daemon_for;
+use super::super::harness::daemon::Daemon;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
+use super::super::harness::proxy::{Fault, Proxy};
+use super::super::harness::vault::{Fixture, Vault, plugin_policy};
+use super::super::harness::wait;
+use super::{NAMESPACE, create, key_ids, name, read_all, value};
+
+/// kube-apiserver writes for 3 minutes after the last Status that was no error.
+const WRITE_EXPIRY: Duration = Duration::from_secs(180);
+/// Its period of asking for Status is a minute; a look of ours is 33 s away at most.
+const NOTICED: Duration = Duration::from_secs(150);
+
+/// A cluster whose plugin reaches Vault through a proxy.
+struct Cluster {
+    fixture: Fixture,
+    proxy: Proxy,
+    daemon: Daemon,
+    etcd: Etcd,
+    kubernetes: KubeApiserver,
+    written: usize,
+}
+
+impl Cluster {
+    async fn start(vault: &Vault) -> Self {
+        let fixture = vault.fixture().await;
+        let proxy = Proxy::start(vault.socket_address());
+        let daemon = daemon_for(&proxy.address(), &fixture)
+            .release()
+            .extra("[health]\ntolerance = \"1m\"")
+            .spawn()
+            .await;
+        let etcd = Etcd::start().await;
+        let encryption = EncryptionConfiguration::v2(daemon.socket());
+        let kubernetes = KubeApiserver::start(&etcd, Some(&encryption), None).await;
+        Self {
+            fixture,
+            proxy,
+            daemon,
+            etcd,
+            kubernetes,
+            written: 0,
+        }
+    }
+
+    async fn write(&mut self) {
+        create(&self.kubernetes, self.written).await;
+        self.written += 1;
+    }
+
+    /// Writes, a Secret every other second, until `done` or the limit; every write has to succeed.
+    async fn write_until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        done: impl AsyncFn(&Self) -> bool,
+    ) {
+        let start = Instant::now();
+        while !done(self).await {
+            assert!(
+                start.elapsed() < limit,
+                "waited {limit:?} in vain for: {what}"
+            );
+            self.write().await;
+            tokio::time::sleep(Duration::from_secs(2)).await; // the pace
+        }
+    }
+
+    async fn write_for(&mut self, time: Duration) {
+        let start = Instant::now();
+        self.write_until("nothing", time * 2, async |_| start.elapsed() >= time)
+            .await;
+    }
+
+    async fn is_red(&self) -> bool {
+        self.kubernetes
+            .readyz()
+            .await
+            .is_some_and(|code| code != 200)
+    }
+
+    async fn wait_green(&self) {
+        wait::until_true("readyz is green again", NOTICED, async || {
+            !self.is_red().await
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "soak: 5 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
+async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
+    let vault = Vault::shared().await;
+    let mut cluster = Cluster::start(vault).await;
+    cluster.write().await;
+    let outage = Instant::now();
+    cluster.proxy.fault("", Fault::Refuse);
+    cluster
+        .write_until("readyz turns red", NOTICED, Cluster::is_red)
+        .await;
+    let check = "/readyz/kms-providers";
+    let (_, told) = cluster.kubernetes.request_text("GET", check, None).await;
+    assert!(told.contains("cannot be reached"), "{told}");
+    // In the middle of it the plugin dies, and comes back without Vault.
+    cluster.daemon.kill();
+    cluster.daemon.restart().await;
+    let left = (WRITE_EXPIRY + Duration::from_secs(30)).saturating_sub(outage.elapsed());
+    cluster.write_for(left).await;
+    assert!(
+        cluster.is_red().await,
+        "readyz is green while vault is away"
+    );
+    cluster.proxy.clear();
+    cluster.wait_green().await;
+    cluster.write().await;
+    read_all(&cluster.kubernetes, 0..cluster.written).await;
+    let key_ids = key_ids(&cluster.etcd, cluster.written).await;
+    assert_eq!(key_ids.len(), 1, "{key_ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "soak: 6 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
+async fn soak_a_policy_taken_away_stops_writes_and_given_back_lets_them_go_on() {
+    let vault = Vault::shared().await;
+    let mut cluster = Cluster::start(vault).await;
+    cluster.write().await;
+    let Fixture {
+        mount, key, policy, ..
+    } = cluster.fixture.clone();
+    let nothing = "path \"nothing\" { capabilities = [\"read\"] }";
+    vault.write_policy(&policy, nothing).await;
+    wait::until_true("readyz turns red", NOTICED, async || cluster.is_red().await).await;
+    let client = KmsClient::connect(cluster.daemon.socket());
+    let told = client.status().await.unwrap_err();
+    assert_eq!(told.code(), tonic::Code::PermissionDenied, "{told}");
+    let limit = WRITE_EXPIRY + NOTICED;
+    let (code, answer) = wait::until("writes stop", limit, async || {
+        tokio::time::sleep(Duration::from_secs(2)).await; // the pace
+        let number = cluster.written;
+        cluster.written += 1;
+        let answer = cluster
+            .kubernetes
+            .create_secret(NAMESPACE, &name(number), &value(number))
+            .await;
+        (answer.0 != 201).then_some(answer)
+    })
+    .await;
+    assert_eq!(code, 500, "{answer}");
+    // What is there can be read all the time.
+    read_all(&cluster.kubernetes, 0..cluster.written - 1).await;
+    vault
+        .write_policy(&policy, &plugin_policy(&mount, &key))
+        .await;
+    cluster.wait_green().await;
+    cluster.write().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "soak: a minute, because kube-apiserver keeps the last Status for 20 s"]
+async fn soak_stray_refusals_of_a_proxy_change_nothing() {
+    let vault = Vault::shared().await;
+    let mut cluster = Cluster::start(vault).await;
+    cluster.write().await;
+    let denied = "1 error occurred:\n\t* permission denied\n\n";
+    for stray in [
+        Fault::error(403, denied),
+        Fault::error(404, "no handler for route"),
+    ] {
+        cluster.proxy.fault_times("/keys/", stray.clone(), 1);
+        cluster.proxy.fault_times("/decrypt/", stray, 1);
+        // Makes the daemon look at once.
+        let Fixture { mount, key, .. } = &cluster.fixture;
+        vault.rotate(mount, key).await;
+        let client = KmsClient::connect(cluster.daemon.socket());
+        client.encrypt_v1(b"makes it look").await.unwrap();
+        let looked = async || cluster.proxy.count("/v1/") > 0;
+        wait::until_true("a look", LIMIT, looked).await;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(25) {
+            assert!(
+                !cluster.is_red().await,
+                "one stray refusal turned readyz red"
+            );
+            create(&cluster.kubernetes, cluster.written).await;
+            cluster.written += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await; // the pace
+        }
+        cluster.proxy.clear();
+    }
+    read_all(&cluster.kubernetes, 0..cluster.written).await;
+}
