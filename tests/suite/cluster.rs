@@ -2,6 +2,7 @@
 //! a real Vault, and etcd holds nothing that can be read.
 
 mod outage;
+mod policy;
 mod v1;
 
 use std::collections::BTreeSet;

@@ -20,17 +20,17 @@ const WRITE_EXPIRY: Duration = Duration::from_secs(180);
 const NOTICED: Duration = Duration::from_secs(150);
 
 /// A cluster whose plugin reaches Vault through a proxy.
-struct Cluster {
-    fixture: Fixture,
-    proxy: Proxy,
-    daemon: Daemon,
-    etcd: Etcd,
-    kubernetes: KubeApiserver,
-    written: usize,
+pub(super) struct Cluster {
+    pub(super) fixture: Fixture,
+    pub(super) proxy: Proxy,
+    pub(super) daemon: Daemon,
+    pub(super) etcd: Etcd,
+    pub(super) kubernetes: KubeApiserver,
+    pub(super) written: usize,
 }
 
 impl Cluster {
-    async fn start(vault: &Vault) -> Self {
+    pub(super) async fn start(vault: &Vault) -> Self {
         let fixture = vault.fixture().await;
         let proxy = Proxy::start(vault.socket_address());
         let daemon = daemon_for(&proxy.address(), &fixture)
@@ -51,13 +51,13 @@ impl Cluster {
         }
     }
 
-    async fn write(&mut self) {
+    pub(super) async fn write(&mut self) {
         create(&self.kubernetes, self.written).await;
         self.written += 1;
     }
 
     /// Writes, a Secret every other second, until `done` or the limit; every write has to succeed.
-    async fn write_until(
+    pub(super) async fn write_until(
         &mut self,
         what: &str,
         limit: Duration,
@@ -80,14 +80,20 @@ impl Cluster {
             .await;
     }
 
-    async fn is_red(&self) -> bool {
+    pub(super) async fn is_red(&self) -> bool {
         self.kubernetes
             .readyz()
             .await
             .is_some_and(|code| code != 200)
     }
 
-    async fn wait_green(&self) {
+    /// Why it is red: `/readyz` itself withholds the reason.
+    pub(super) async fn told(&self) -> String {
+        let check = "/readyz/kms-providers";
+        self.kubernetes.request_text("GET", check, None).await.1
+    }
+
+    pub(super) async fn wait_green(&self) {
         wait::until_true("readyz is green again", NOTICED, async || {
             !self.is_red().await
         })
@@ -106,8 +112,7 @@ async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
     cluster
         .write_until("readyz turns red", NOTICED, Cluster::is_red)
         .await;
-    let check = "/readyz/kms-providers";
-    let (_, told) = cluster.kubernetes.request_text("GET", check, None).await;
+    let told = cluster.told().await;
     assert!(told.contains("cannot be reached"), "{told}");
     // In the middle of it the plugin dies, and comes back without Vault.
     cluster.daemon.kill();
@@ -174,6 +179,7 @@ async fn soak_stray_refusals_of_a_proxy_change_nothing() {
         Fault::error(403, denied),
         Fault::error(404, "no handler for route"),
     ] {
+        cluster.proxy.reset_counts();
         cluster.proxy.fault_times("/keys/", stray.clone(), 1);
         cluster.proxy.fault_times("/decrypt/", stray, 1);
         // Makes the daemon look at once.
@@ -181,7 +187,8 @@ async fn soak_stray_refusals_of_a_proxy_change_nothing() {
         vault.rotate(mount, key).await;
         let client = KmsClient::connect(cluster.daemon.socket());
         client.encrypt_v1(b"makes it look").await.unwrap();
-        let looked = async || cluster.proxy.count("/v1/") > 0;
+        let key_path = format!("/v1/{mount}/keys/{key}");
+        let looked = async || cluster.proxy.count(&key_path) > 0;
         wait::until_true("a look", LIMIT, looked).await;
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(25) {

@@ -1,0 +1,82 @@
+//! The Status policy with a real kube-apiserver, in less than a minute each; `outage.rs` has the
+//! soaks, which wait until kube-apiserver stops writing.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::harness::daemon::Daemon;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::proxy::Fault;
+use super::super::harness::vault::{Fixture, Vault, plugin_policy};
+use super::outage::Cluster;
+use super::read_all;
+
+/// kube-apiserver keeps a good Status for 20 s.
+const TOLD: Duration = Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(
+    any(no_vault, no_kubernetes),
+    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
+)]
+async fn readyz_tells_of_an_outage_while_writes_go_on_and_nothing_has_to_be_restarted() {
+    let mut cluster = Cluster::start(Vault::shared().await).await;
+    cluster.write().await;
+    cluster.proxy.fault("", Fault::Refuse);
+    cluster.daemon.kill();
+    // Spares the minute of tolerance: what a plugin knows of an outage before it, it has from here.
+    grow_older(&cluster.daemon, Duration::from_secs(120));
+    cluster.daemon.restart().await;
+    tells(&mut cluster, "cannot be reached").await;
+    cluster.write().await;
+    cluster.proxy.clear();
+    cluster.wait_green().await;
+    cluster.write().await;
+    read_all(&cluster.kubernetes, 0..cluster.written).await;
+}
+
+/// Writes until readyz is red for this reason.
+async fn tells(cluster: &mut Cluster, reason: &str) {
+    cluster
+        .write_until(reason, TOLD, async |cluster: &Cluster| {
+            cluster.told().await.contains(reason)
+        })
+        .await;
+    assert!(cluster.is_red().await);
+}
+
+/// Makes the last success with Vault, as the state file has it, lie further back.
+fn grow_older(daemon: &Daemon, by: Duration) {
+    let path = daemon.socket().with_extension("state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let last = state["last_success"].as_u64().unwrap();
+    state["last_success"] = json!(last - by.as_secs());
+    fs::write(&path, state.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(
+    any(no_vault, no_kubernetes),
+    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
+)]
+async fn readyz_tells_of_a_policy_taken_away_and_is_green_once_it_is_back() {
+    let vault = Vault::shared().await;
+    let mut cluster = Cluster::start(vault).await;
+    cluster.write().await;
+    let Fixture { mount, key, .. } = cluster.fixture.clone();
+    let policy = cluster.fixture.policy.clone();
+    let nothing = r#"path "nothing" { capabilities = ["read"] }"#;
+    vault.write_policy(&policy, nothing).await;
+    // A refused call makes the daemon look at once.
+    let client = KmsClient::connect(cluster.daemon.socket());
+    client.encrypt_v1(b"ping").await.unwrap_err();
+    // The seed that kube-apiserver holds serves for three more minutes.
+    tells(&mut cluster, "PermissionDenied").await;
+    read_all(&cluster.kubernetes, 0..cluster.written).await;
+    let given_back = plugin_policy(&mount, &key);
+    vault.write_policy(&policy, &given_back).await;
+    cluster.wait_green().await;
+    cluster.write().await;
+}
