@@ -131,31 +131,30 @@ fn jwt(reader: &mut Reader, method: &str, raw: raw::Auth, role: Option<String>) 
 
 fn approle(reader: &mut Reader, raw: raw::Auth, warnings: &mut Vec<String>) -> Option<AppRole> {
     let mount = mount(reader, raw.mount, "approle");
+    let before = reader.errors.len();
     let role_id = one_of(
         reader,
         ("auth.role_id", raw.role_id),
         ("auth.role_id_file", raw.role_id_file),
     );
-    let before = reader.errors.len();
-    let in_the_open = raw.secret_id.is_some();
-    let secret_id = one_of(
-        reader,
-        ("auth.secret_id", raw.secret_id),
-        ("auth.secret_id_file", raw.secret_id_file),
-    );
-    if in_the_open {
-        warnings.push(
-            "auth.secret_id: a secret in the configuration or the environment is for trying out: \
-             use auth.secret_id_file"
-                .to_owned(),
-        );
-    }
     if role_id.is_none() && reader.errors.len() == before {
         reader.refuse(
             "auth.role_id",
             "is missing: vault read auth/approle/role/NAME/role-id shows it; or name auth.role_id_file",
         );
     }
+    if raw.secret_id.is_some() {
+        warnings.push(
+            "auth.secret_id: a secret in the configuration or the environment is for trying out: \
+             use auth.secret_id_file"
+                .to_owned(),
+        );
+    }
+    let secret_id = one_of(
+        reader,
+        ("auth.secret_id", raw.secret_id),
+        ("auth.secret_id_file", raw.secret_id_file),
+    );
     Some(AppRole {
         mount: mount?,
         role_id: role_id?,
