@@ -79,6 +79,15 @@ impl Actor for VaultSession {
         Ok(State::new(args, &myself))
     }
 
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<SessionMsg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.end().await;
+        Ok(())
+    }
+
     async fn handle(
         &self,
         myself: ActorRef<SessionMsg>,

@@ -77,6 +77,11 @@ impl Method {
         }
     }
 
+    /// Whether the token is one that we got for ourselves, and nobody else's.
+    pub(super) fn owns_its_token(&self) -> bool {
+        !matches!(self, Self::Token(_))
+    }
+
     /// All credentials that it uses.
     pub(super) fn credentials(&self) -> Vec<Credential> {
         match self {

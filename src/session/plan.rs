@@ -21,6 +21,8 @@ const RETRY_MOST: Duration = Duration::from_secs(10);
 /// How long refused credentials are left alone where Vault counts refusals: its own window and its
 /// lockout last 15 minutes each.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
+/// The longest that a token lives on which was replaced: longer than the calls that use it yet.
+const REVOKE_MOST: Duration = Duration::from_secs(10);
 /// How often an unreachable or sealed Vault is asked for its health.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
@@ -84,6 +86,13 @@ pub(super) fn retry_in(failures: u32, retry_after: Option<Duration>, jitter: f64
 /// again with nothing changed: 15 to 45 minutes.
 pub(super) fn refused_in(jitter: f64) -> Duration {
     REFUSED.mul_f64(0.5 + jitter)
+}
+
+/// How long a token that was replaced is left to the calls that are under way with it.
+pub(super) fn revoke_in(remaining: Lease) -> Duration {
+    remaining
+        .ttl
+        .map_or(REVOKE_MOST, |ttl| (ttl / 2).min(REVOKE_MOST))
 }
 
 /// How long to wait before an unreachable or sealed Vault is asked again.

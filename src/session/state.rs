@@ -6,7 +6,7 @@ use std::time::Duration;
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::credentials::{self, Fingerprint};
 use super::login::{self, LoginError, Settings};
@@ -18,6 +18,9 @@ use crate::vault::{CallError, Client, Grant, Lease, Refusal};
 
 /// How long one login or renewal may take. Longer than a call's deadline: TokenReview is slow.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the end of the process waits for its token's.
+const REVOKE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the actor keeps.
 #[derive(Debug)]
@@ -221,6 +224,7 @@ impl State {
     fn publish_grant(&mut self, grant: Grant) -> Arc<Session> {
         let now = Instant::now();
         let generation = self.args.view.borrow().logins + 1;
+        self.revoke_later(self.current());
         let session = Arc::new(Session {
             token: Arc::new(grant.token),
             generation,
@@ -236,6 +240,30 @@ impl State {
             view.logins = generation;
         });
         session
+    }
+
+    /// Ends a token of ours that has a successor by now.
+    fn revoke_later(&mut self, replaced: Option<Arc<Session>>) {
+        let Some(session) = replaced.filter(|_| self.args.settings.method.owns_its_token()) else {
+            return;
+        };
+        let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
+        let wait = plan::revoke_in(session.remaining(Instant::now()));
+        self.tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
+            revoke(&client, &settings, &session, STEP_LIMIT).await;
+        });
+    }
+
+    /// Ends the token with the process, if it is ours.
+    pub(super) async fn end(&mut self) {
+        let Some(session) = self.current() else {
+            return;
+        };
+        if self.args.settings.method.owns_its_token() {
+            let (client, settings) = (&self.args.client, &self.args.settings);
+            revoke(client, settings, &session, REVOKE_LIMIT).await;
+        }
     }
 
     pub(super) fn renewed(
@@ -352,6 +380,17 @@ async fn log_in(client: &Client, settings: &Settings, was_away: bool) -> Result<
         tokio::time::sleep(Duration::from_secs(1).mul_f64(fastrand::f64())).await;
     }
     login::login(client, settings, Instant::now() + STEP_LIMIT).await
+}
+
+async fn revoke(client: &Client, settings: &Settings, session: &Session, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let revoked = client
+        .revoke_self(&settings.namespace, &session.token, deadline)
+        .await;
+    if let Err(error) = revoked {
+        // It ends by itself when its lease does.
+        debug!(%error, "a token that is no longer needed was not revoked");
+    }
 }
 
 /// What a look at a doubted token says.

@@ -14,6 +14,7 @@ use super::super::harness::daemon::{Builder, Daemon};
 use super::super::harness::kms::KmsClient;
 use super::super::harness::proxy::Proxy;
 use super::super::harness::vault::{Fixture, Vault};
+use super::super::harness::wait;
 use super::SEED;
 
 /// A daemon that is told nothing yet of how to log in.
@@ -200,6 +201,45 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_re
     std::fs::write(&file, &jwt).unwrap();
     works(&daemon).await;
     assert!(!daemon.log().contains(&jwt), "{}", daemon.log());
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_token_of_ours_is_revoked_once_it_is_replaced_and_at_the_end() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "approle", &fixture).await;
+    let short = json!({ "token_ttl": "3s", "token_max_ttl": "6s" });
+    let role_id = role(vault, &mount, &fixture, short).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = daemon_at(&proxy.address(), &fixture);
+    let file = builder.write_file("secret-id", &secret_id(vault, &mount).await);
+    let auth = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    works(&daemon).await;
+    let revoked = || {
+        let mut seen = proxy.requests();
+        seen.retain(|seen| seen.path == "/v1/auth/token/revoke-self");
+        seen
+    };
+    wait::until_true("a token that was replaced is revoked", LIMIT, async || {
+        !revoked().is_empty()
+    })
+    .await;
+    assert_eq!(daemon.stop().await, 0);
+    let tokens: Vec<_> = revoked()
+        .iter()
+        .map(|seen| seen.headers["x-vault-token"].to_str().unwrap().to_owned())
+        .collect();
+    assert!(tokens.len() >= 2, "{} tokens", tokens.len());
+    for token in tokens {
+        let looked = Some(json!({ "token": token }));
+        let (status, answer) = vault.request("POST", "auth/token/lookup", looked).await;
+        assert_eq!(status, 403, "{answer}");
+    }
 }
 
 /// A JWT of the plugin's service account, as a cluster signs them.
