@@ -16,7 +16,8 @@ use tokio::sync::watch;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::vault::Client;
-pub use login::{Method, Settings, TokenSource};
+pub use credentials::Credential;
+pub use login::{AppRole, Jwt, Method, Settings, Userpass};
 pub use state::{LoginOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
 
@@ -40,6 +41,8 @@ pub struct Arguments {
 pub enum SessionMsg {
     /// It is time for what was planned.
     Step,
+    /// A credential changed, or an operator asked: refused credentials may be tried again.
+    TryAgain,
     /// A login ended.
     LoggedIn(LoginOutcome),
     /// A renewal ended.
@@ -76,6 +79,15 @@ impl Actor for VaultSession {
         Ok(State::new(args, &myself))
     }
 
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<SessionMsg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.end().await;
+        Ok(())
+    }
+
     async fn handle(
         &self,
         myself: ActorRef<SessionMsg>,
@@ -85,6 +97,7 @@ impl Actor for VaultSession {
         state.reap()?;
         match message {
             SessionMsg::Step => state.step(&myself),
+            SessionMsg::TryAgain => state.try_again(&myself),
             SessionMsg::LoggedIn(outcome) => state.logged_in(&myself, outcome),
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
             SessionMsg::Doubt { generation, reply } => state.doubt(&myself, generation, reply),

@@ -207,6 +207,7 @@ impl State {
         });
         match applied {
             Ok(level) => {
+                self.args.children.try_login_again();
                 info!(%level, "configuration read again: the log level is applied, all else needs a restart")
             }
             Err(error) => error!(%error, "configuration refused, everything stays as it was"),

@@ -28,7 +28,20 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
     ("transit", &["mount", "key"]),
     (
         "auth",
-        &["method", "mount", "role", "jwt_file", "token_file"],
+        &[
+            "method",
+            "namespace",
+            "mount",
+            "role",
+            "jwt_file",
+            "token_file",
+            "role_id",
+            "role_id_file",
+            "secret_id",
+            "secret_id_file",
+            "username",
+            "password_file",
+        ],
     ),
     ("admin", &["listen"]),
     ("log", &["level", "format"]),
@@ -95,10 +108,35 @@ pub(super) struct DecryptAlso {
 #[serde(default)]
 pub(super) struct Auth {
     pub(super) method: Leaf,
+    pub(super) namespace: Leaf,
     pub(super) mount: Leaf,
     pub(super) role: Leaf,
     pub(super) jwt_file: Leaf,
     pub(super) token_file: Leaf,
+    pub(super) role_id: Leaf,
+    pub(super) role_id_file: Leaf,
+    pub(super) secret_id: Leaf,
+    pub(super) secret_id_file: Leaf,
+    pub(super) username: Leaf,
+    pub(super) password_file: Leaf,
+}
+
+impl Auth {
+    /// The keys that only some methods have.
+    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 10] {
+        [
+            ("mount", &self.mount),
+            ("role", &self.role),
+            ("jwt_file", &self.jwt_file),
+            ("token_file", &self.token_file),
+            ("role_id", &self.role_id),
+            ("role_id_file", &self.role_id_file),
+            ("secret_id", &self.secret_id),
+            ("secret_id_file", &self.secret_id_file),
+            ("username", &self.username),
+            ("password_file", &self.password_file),
+        ]
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

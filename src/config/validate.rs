@@ -16,6 +16,7 @@ use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits};
 use crate::session;
 use crate::telemetry::{self, Format};
+use crate::vault::Namespace;
 
 /// Loopback: kubelet's probes and a node's agent reach it, the network does not.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
@@ -46,7 +47,13 @@ pub(super) fn config(
         Some(namespace.clone()),
     );
     let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
-    let auth = auth::auth(&mut reader, raw.auth, environment, &mut warnings);
+    let mut raw_auth = raw.auth;
+    let auth_namespace = reader.parsed(
+        "auth.namespace",
+        raw_auth.namespace.take(),
+        Namespace::try_new,
+    );
+    let auth = auth::auth(&mut reader, raw_auth, environment, &mut warnings);
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<SocketAddr>()
             .map_err(|_| format!("{text:?} is not of the form 127.0.0.1:8790"))
@@ -69,7 +76,10 @@ pub(super) fn config(
         kms_version,
         max_waiting,
         vault,
-        auth: session::Settings { namespace, method },
+        auth: session::Settings {
+            namespace: auth_namespace.unwrap_or(namespace),
+            method,
+        },
         keys: keys::Settings {
             key,
             decrypt_also,

@@ -1,26 +1,81 @@
-//! Credential files: read at each use, trimmed, bounded, and named when something is wrong.
+//! Credentials: from the configuration, or from files that are read at each use, trimmed, bounded,
+//! and named when something is wrong.
 
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::fs::File;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::fs::{self, File};
 use tokio::io::AsyncReadExt;
+use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::vault::Token;
-
-/// Far above every token, below anything that would hurt.
+/// Far above every credential, below anything that would hurt.
 const MAX_BYTES: u64 = 64 * 1024;
+/// How often a file is looked at while nothing but a change of it can help.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// Reads the secret in a file. `key` is the configuration key that names the file.
-///
-/// # Errors
-/// With the key, the file, what is wrong and what to do.
-pub(super) async fn read(key: &str, path: &Path) -> Result<Token, String> {
+/// One credential, and the configuration key that it stands under.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    key: &'static str,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Value(Arc<SecretString>),
+    File(PathBuf),
+}
+
+/// What changes when one of several files is written or replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint(Vec<Option<(u64, u64, i64, i64)>>);
+
+impl Credential {
+    /// A credential that stands in the configuration itself.
+    #[must_use]
+    pub fn value(key: &'static str, secret: &str) -> Self {
+        let source = Source::Value(Arc::new(SecretString::from(secret)));
+        Self { key, source }
+    }
+
+    /// A credential in a file.
+    #[must_use]
+    pub fn file(key: &'static str, path: PathBuf) -> Self {
+        let source = Source::File(path);
+        Self { key, source }
+    }
+
+    /// Where it comes from, for an operator.
+    pub(super) fn origin(&self) -> String {
+        match &self.source {
+            Source::Value(_) => self.key.to_owned(),
+            Source::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The credential as it is now.
+    ///
+    /// # Errors
+    /// With the key, the file, what is wrong and what to do.
+    pub(super) async fn read(&self) -> Result<Zeroizing<String>, String> {
+        match &self.source {
+            Source::Value(secret) => Ok(Zeroizing::new(secret.expose_secret().to_owned())),
+            Source::File(path) => read(self.key, path).await,
+        }
+    }
+}
+
+async fn read(key: &str, path: &Path) -> Result<Zeroizing<String>, String> {
     let refuse = |cause: &str| format!("{key}: {} {cause}", path.display());
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path)
         .await
         .map_err(|error| refuse(&format!("cannot be opened: {error}; put the secret there")))?;
+    warn_if_open_to_all(key, path, &file).await;
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .await
@@ -29,5 +84,35 @@ pub(super) async fn read(key: &str, path: &Path) -> Result<Token, String> {
         return Err(refuse("is longer than 64 KiB: that is no secret"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| refuse("is not text"))?;
-    Token::try_new(text).map_err(|error| refuse(&format!("{error}; put the secret there")))
+    match text.trim() {
+        "" => Err(refuse("is empty; put the secret there")),
+        secret => Ok(Zeroizing::new(secret.to_owned())),
+    }
+}
+
+async fn warn_if_open_to_all(key: &str, path: &Path, file: &File) {
+    const READ_BY_OTHERS: u32 = 0o004;
+    let mode = file.metadata().await.map(|data| data.permissions().mode());
+    if mode.is_ok_and(|mode| mode & READ_BY_OTHERS != 0) {
+        warn!(key, file = %path.display(), "every local user can read this credential: take the right to read it from others");
+    }
+}
+
+/// Returns once the files among these are others than `before`; never, where none is a file.
+pub(super) async fn changed(credentials: &[Credential], before: Fingerprint) {
+    while fingerprint(credentials).await == before {
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// What the files among these are now.
+pub(super) async fn fingerprint(credentials: &[Credential]) -> Fingerprint {
+    let mut all = Vec::new();
+    for credential in credentials {
+        if let Source::File(path) = &credential.source {
+            let data = fs::metadata(path).await.ok();
+            all.push(data.map(|d| (d.ino(), d.len(), d.mtime(), d.mtime_nsec())));
+        }
+    }
+    Fingerprint(all)
 }

@@ -1,15 +1,14 @@
-//! The ways to log in. One function per method; what they have in common is the [`Grant`].
+//! The ways to log in, and whether Vault can be logged into at all.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+mod error;
+mod methods;
 
-use serde_json::json;
-use thiserror::Error;
 use tokio::time::Instant;
 
-use super::credentials;
-use crate::vault::{CallError, Client, Grant, Health, Lease, MountPath, Namespace, Refusal, Token};
+use super::credentials::Credential;
+use crate::vault::{CallError, Client, Grant, Health, MountPath, Namespace};
+pub(super) use error::LoginError;
+use methods::Attempt;
 
 /// How to log in, and in which namespace.
 #[derive(Debug, Clone)]
@@ -24,66 +23,75 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub enum Method {
     /// A token that somebody else got.
-    Token(TokenSource),
+    Token(Credential),
     /// A service account's token, reviewed by kube-apiserver for Vault.
-    Kubernetes {
-        /// Where the auth method is mounted.
-        mount: MountPath,
-        /// The role.
-        role: String,
-        /// The file with the service account's token.
-        jwt_file: PathBuf,
-    },
+    Kubernetes(Jwt),
+    /// A JWT that Vault checks by itself.
+    Jwt(Jwt),
+    /// A role_id, and a secret_id where the role asks for one.
+    AppRole(AppRole),
+    /// A user and a password.
+    Userpass(Userpass),
 }
 
-/// Where a token comes from.
+/// What a login with a JWT needs.
 #[derive(Debug, Clone)]
-pub enum TokenSource {
-    /// A file, read at each login.
-    File(PathBuf),
-    /// The environment, for trying out.
-    Environment(Arc<Token>),
+pub struct Jwt {
+    /// Where the auth method is mounted.
+    pub mount: MountPath,
+    /// The role; the mount's own default where there is none.
+    pub role: Option<String>,
+    /// The JWT.
+    pub jwt: Credential,
 }
 
-/// Why there is no new session.
-#[derive(Debug, Error)]
-pub(super) enum LoginError {
-    /// Vault cannot be logged into now; only its health is asked for until it can.
-    #[error("{0}")]
-    Away(String),
-    /// Our own side: a credential file.
-    #[error("{0}")]
-    Credential(String),
-    /// Vault answered the login with an error.
-    #[error("login by {method} failed: {cause}{mend}")]
-    Failed {
-        method: &'static str,
-        cause: CallError,
-        mend: String,
-    },
-    /// Vault granted a token that a daemon cannot live on.
-    #[error("the token is good for {0} requests only: make one without num_uses")]
-    Counted(u64),
+/// What a login with an AppRole needs.
+#[derive(Debug, Clone)]
+pub struct AppRole {
+    /// Where the auth method is mounted.
+    pub mount: MountPath,
+    /// Names the role.
+    pub role_id: Credential,
+    /// Proves it, unless the role has `bind_secret_id=false`.
+    pub secret_id: Option<Credential>,
 }
 
-impl LoginError {
-    pub(super) fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
-    }
+/// What a login with a password needs.
+#[derive(Debug, Clone)]
+pub struct Userpass {
+    /// Where the auth method is mounted.
+    pub mount: MountPath,
+    /// The user.
+    pub username: String,
+    /// The password.
+    pub password: Credential,
+}
 
-    /// Whether an operator has to act.
-    pub(super) fn is_refusal(&self) -> bool {
+impl Method {
+    /// Whether Vault locks a role or user out, for every node that shares it, after a few refusals
+    /// (5 in 15 minutes; OpenBao `configutil/userlockout.go`).
+    pub(super) fn locks_out(&self) -> bool {
         match self {
-            Self::Away(_) => false,
-            Self::Credential(_) | Self::Counted(_) => true,
-            Self::Failed { cause, .. } => !cause.is_passing(),
+            Self::AppRole(_) | Self::Userpass(_) => true,
+            Self::Token(_) | Self::Kubernetes(_) | Self::Jwt(_) => false,
         }
     }
 
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    /// Whether the token is one that we got for ourselves, and nobody else's.
+    pub(super) fn owns_its_token(&self) -> bool {
+        !matches!(self, Self::Token(_))
+    }
+
+    /// All credentials that it uses.
+    pub(super) fn credentials(&self) -> Vec<Credential> {
         match self {
-            Self::Failed { cause, .. } => cause.retry_after(),
-            _ => None,
+            Self::Token(token) => vec![token.clone()],
+            Self::Kubernetes(jwt) | Self::Jwt(jwt) => vec![jwt.jwt.clone()],
+            Self::AppRole(approle) => {
+                let secret_id = approle.secret_id.iter();
+                secret_id.chain([&approle.role_id]).cloned().collect()
+            }
+            Self::Userpass(userpass) => vec![userpass.password.clone()],
         }
     }
 }
@@ -110,98 +118,20 @@ pub(super) async fn login(
     settings: &Settings,
     deadline: Instant,
 ) -> Result<Grant, LoginError> {
+    let attempt = Attempt {
+        client,
+        namespace: &settings.namespace,
+        deadline,
+    };
     let grant = match &settings.method {
-        Method::Token(source) => by_token(client, settings, source, deadline).await?,
-        Method::Kubernetes {
-            mount,
-            role,
-            jwt_file,
-        } => by_kubernetes(client, settings, mount, role, jwt_file, deadline).await?,
+        Method::Token(token) => attempt.by_token(token).await?,
+        Method::Kubernetes(jwt) => attempt.by_kubernetes(jwt).await?,
+        Method::Jwt(jwt) => attempt.by_jwt(jwt).await?,
+        Method::AppRole(approle) => attempt.by_approle(approle).await?,
+        Method::Userpass(userpass) => attempt.by_userpass(userpass).await?,
     };
     match grant.lease.num_uses {
         0 => Ok(grant),
         uses => Err(LoginError::Counted(uses)),
     }
-}
-
-async fn by_token(
-    client: &Client,
-    settings: &Settings,
-    source: &TokenSource,
-    deadline: Instant,
-) -> Result<Grant, LoginError> {
-    let (token, origin) = match source {
-        TokenSource::File(path) => (
-            read("auth.token_file", path).await?,
-            path.display().to_string(),
-        ),
-        TokenSource::Environment(token) => (
-            Token::try_new(token.expose_secret())
-                .map_err(|error| LoginError::Credential(format!("VAULT_TOKEN {error}")))?,
-            "VAULT_TOKEN".to_owned(),
-        ),
-    };
-    let lease = client
-        .lookup_self(&settings.namespace, &token, deadline)
-        .await;
-    match lease {
-        Ok(lease) => Ok(Grant { token, lease }),
-        // Alive, but without the default policy: nobody can say for how long.
-        Err(error) if error.refusal() == Some(Refusal::PolicyDenied) => Ok(Grant {
-            token,
-            lease: Lease {
-                ttl: None,
-                renewable: false,
-                num_uses: 0,
-            },
-        }),
-        Err(cause) => Err(LoginError::Failed {
-            method: "token",
-            mend: mend(&cause, &format!("put a valid token into {origin}")),
-            cause,
-        }),
-    }
-}
-
-async fn by_kubernetes(
-    client: &Client,
-    settings: &Settings,
-    mount: &MountPath,
-    role: &str,
-    jwt_file: &std::path::Path,
-    deadline: Instant,
-) -> Result<Grant, LoginError> {
-    let jwt = read("auth.jwt_file", jwt_file).await?;
-    let body = json!({ "role": role, "jwt": jwt.expose_secret() });
-    let path = format!("auth/{}/login", mount.as_str());
-    client
-        .login(&settings.namespace, &path, &body, deadline)
-        .await
-        .map_err(|cause| LoginError::Failed {
-            method: "kubernetes",
-            mend: mend(
-                &cause,
-                &format!(
-                    "check that auth.mount is {:?}, that role {role:?} binds this service account, \
-                     that {} is fresh, and that vault reaches kube-apiserver",
-                    mount.as_str(),
-                    jwt_file.display()
-                ),
-            ),
-            cause,
-        })
-}
-
-async fn read(key: &str, path: &std::path::Path) -> Result<Token, LoginError> {
-    credentials::read(key, path)
-        .await
-        .map_err(LoginError::Credential)
-}
-
-/// Advice only where an operator can follow it.
-fn mend(cause: &CallError, advice: &str) -> String {
-    if cause.is_passing() {
-        return String::new();
-    }
-    format!("; {advice}")
 }

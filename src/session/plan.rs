@@ -18,6 +18,11 @@ const SOONEST: Duration = Duration::from_millis(500);
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest: with it the first call works soon after Vault's return.
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// How long refused credentials are left alone where Vault counts refusals: its own window and its
+/// lockout last 15 minutes each.
+const REFUSED: Duration = Duration::from_secs(30 * 60);
+/// The longest that a token lives on which was replaced: longer than the calls that use it yet.
+const REVOKE_MOST: Duration = Duration::from_secs(10);
 /// How often an unreachable or sealed Vault is asked for its health.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
@@ -75,6 +80,19 @@ pub(super) fn retry_in(failures: u32, retry_after: Option<Duration>, jitter: f64
         .min(RETRY_MOST);
     let wait = RETRY_FIRST + limit.saturating_sub(RETRY_FIRST).mul_f64(jitter);
     wait.max(retry_after.unwrap_or_default())
+}
+
+/// How long to wait before credentials that Vault refused, and counts the refusals of, are tried
+/// again with nothing changed: 15 to 45 minutes.
+pub(super) fn refused_in(jitter: f64) -> Duration {
+    REFUSED.mul_f64(0.5 + jitter)
+}
+
+/// How long a token that was replaced is left to the calls that are under way with it.
+pub(super) fn revoke_in(remaining: Lease) -> Duration {
+    remaining
+        .ttl
+        .map_or(REVOKE_MOST, |ttl| (ttl / 2).min(REVOKE_MOST))
 }
 
 /// How long to wait before an unreachable or sealed Vault is asked again.
@@ -138,6 +156,11 @@ mod tests {
             let ttl = Duration::from_secs(seconds);
             let wait = renew_in(ttl, jitter);
             prop_assert!(wait <= ttl.mul_f64(0.76) && wait >= ttl.mul_f64(0.24));
+        }
+
+        #[test]
+        fn refused_credentials_never_reach_five_in_fifteen_minutes(jitter in 0.0..1.0) {
+            prop_assert!(refused_in(jitter) >= Duration::from_secs(15 * 60));
         }
 
         #[test]

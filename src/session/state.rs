@@ -6,8 +6,9 @@ use std::time::Duration;
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use super::credentials::{self, Fingerprint};
 use super::login::{self, LoginError, Settings};
 use super::plan::{self, Next};
 use super::view::{Doubt, LoginFault, Session};
@@ -17,6 +18,9 @@ use crate::vault::{CallError, Client, Grant, Lease, Refusal};
 
 /// How long one login or renewal may take. Longer than a call's deadline: TokenReview is slow.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the end of the process waits for its token's.
+const REVOKE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the actor keeps.
 #[derive(Debug)]
@@ -29,13 +33,19 @@ pub struct State {
     failures: u32,
     /// Whether Vault could not be reached at the last try.
     away: bool,
+    /// Waits for a change of credentials that Vault refused.
+    watcher: Option<AbortHandle>,
     doubts: Vec<RpcReplyPort<Doubt>>,
     tasks: JoinSet<()>,
 }
 
 /// How a login ended.
 #[derive(Debug)]
-pub struct LoginOutcome(Result<Grant, LoginError>);
+pub struct LoginOutcome {
+    granted: Result<Grant, LoginError>,
+    /// What the credentials were when it began.
+    credentials: Fingerprint,
+}
 
 /// How a renewal ended.
 #[derive(Debug)]
@@ -45,10 +55,15 @@ impl State {
     /// The state of an actor that starts, and its first step.
     pub(super) fn new(args: Arguments, myself: &ActorRef<SessionMsg>) -> Self {
         // After a restart the session that was published lives on.
-        let session = args.view.borrow().current.clone();
-        let next = session.map_or(Next::Login(Duration::ZERO), |session| {
-            plan::after_login(session.remaining(Instant::now()), fastrand::f64())
-        });
+        let view = args.view.borrow().clone();
+        let now = Instant::now();
+        let quiet = view
+            .quiet_until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let next = match view.current {
+            Some(session) => plan::after_login(session.remaining(now), fastrand::f64()),
+            None => Next::Login(quiet),
+        };
         let mut state = Self {
             args,
             next,
@@ -56,9 +71,13 @@ impl State {
             busy: false,
             failures: 0,
             away: false,
+            watcher: None,
             doubts: Vec::new(),
             tasks: JoinSet::new(),
         };
+        if !quiet.is_zero() {
+            state.watch(myself, None);
+        }
         state.schedule(myself);
         state
     }
@@ -87,14 +106,27 @@ impl State {
         }
     }
 
+    /// Logs in now, where a login is what is waited for.
+    pub(super) fn try_again(&mut self, myself: &ActorRef<SessionMsg>) {
+        if let Next::Login(_) = self.next {
+            self.next = Next::Login(Duration::ZERO);
+            self.step(myself);
+        }
+    }
+
     fn start_login(&mut self, myself: &ActorRef<SessionMsg>) {
         self.busy = true;
+        self.watch_no_more();
         let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
         let (myself, was_away) = (myself.clone(), self.away);
         self.tasks.spawn(async move {
-            let outcome = log_in(&client, &settings, was_away).await;
+            let credentials = credentials::fingerprint(&settings.method.credentials()).await;
+            let granted = log_in(&client, &settings, was_away).await;
             // The actor may have stopped meanwhile; then nobody wants the outcome.
-            let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome(outcome)));
+            let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome {
+                granted,
+                credentials,
+            }));
         });
     }
 
@@ -111,13 +143,9 @@ impl State {
         });
     }
 
-    pub(super) fn logged_in(
-        &mut self,
-        myself: &ActorRef<SessionMsg>,
-        LoginOutcome(outcome): LoginOutcome,
-    ) {
+    pub(super) fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
         self.busy = false;
-        match outcome {
+        match outcome.granted {
             Ok(grant) => {
                 (self.failures, self.away) = (0, false);
                 self.next = plan::after_login(grant.lease, fastrand::f64());
@@ -130,7 +158,10 @@ impl State {
                 );
             }
             Err(error) => {
-                let wait = self.note_failure(&error);
+                let mut wait = self.note_failure(&error);
+                if error.is_refused_credential() && self.args.settings.method.locks_out() {
+                    wait = self.leave_alone(myself, outcome.credentials);
+                }
                 self.next = Next::Login(wait);
             }
         }
@@ -156,9 +187,44 @@ impl State {
         plan::retry_in(self.failures, error.retry_after(), fastrand::f64())
     }
 
+    /// One more refusal may lock the role out for every node: only new credentials are tried soon.
+    /// Returns how long the refused ones are left alone.
+    fn leave_alone(&mut self, myself: &ActorRef<SessionMsg>, refused: Fingerprint) -> Duration {
+        let wait = plan::refused_in(fastrand::f64());
+        warn!(
+            wait_minutes = wait.as_secs() / 60,
+            "refused credentials are not tried again until their file changes, SIGHUP comes or the time is over: vault would lock the role out"
+        );
+        let until = Some(Instant::now() + wait);
+        self.args.view.send_modify(|view| view.quiet_until = until);
+        self.watch(myself, Some(refused));
+        wait
+    }
+
+    /// Logs in once the credentials are others than these, or than they are now.
+    fn watch(&mut self, myself: &ActorRef<SessionMsg>, refused: Option<Fingerprint>) {
+        let (myself, credentials) = (myself.clone(), self.args.settings.method.credentials());
+        let watcher = self.tasks.spawn(async move {
+            let before = match refused {
+                Some(refused) => refused,
+                None => credentials::fingerprint(&credentials).await,
+            };
+            credentials::changed(&credentials, before).await;
+            let _ = myself.cast(SessionMsg::TryAgain);
+        });
+        self.watcher = Some(watcher);
+    }
+
+    fn watch_no_more(&mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.abort();
+        }
+    }
+
     fn publish_grant(&mut self, grant: Grant) -> Arc<Session> {
         let now = Instant::now();
         let generation = self.args.view.borrow().logins + 1;
+        self.revoke_later(self.current());
         let session = Arc::new(Session {
             token: Arc::new(grant.token),
             generation,
@@ -170,9 +236,34 @@ impl State {
         self.args.view.send_modify(|view| {
             view.current = Some(session.clone());
             view.fault = None;
+            view.quiet_until = None;
             view.logins = generation;
         });
         session
+    }
+
+    /// Ends a token of ours that has a successor by now.
+    fn revoke_later(&mut self, replaced: Option<Arc<Session>>) {
+        let Some(session) = replaced.filter(|_| self.args.settings.method.owns_its_token()) else {
+            return;
+        };
+        let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
+        let wait = plan::revoke_in(session.remaining(Instant::now()));
+        self.tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
+            revoke(&client, &settings, &session, STEP_LIMIT).await;
+        });
+    }
+
+    /// Ends the token with the process, if it is ours.
+    pub(super) async fn end(&mut self) {
+        let Some(session) = self.current() else {
+            return;
+        };
+        if self.args.settings.method.owns_its_token() {
+            let (client, settings) = (&self.args.client, &self.args.settings);
+            revoke(client, settings, &session, REVOKE_LIMIT).await;
+        }
     }
 
     pub(super) fn renewed(
@@ -289,6 +380,17 @@ async fn log_in(client: &Client, settings: &Settings, was_away: bool) -> Result<
         tokio::time::sleep(Duration::from_secs(1).mul_f64(fastrand::f64())).await;
     }
     login::login(client, settings, Instant::now() + STEP_LIMIT).await
+}
+
+async fn revoke(client: &Client, settings: &Settings, session: &Session, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let revoked = client
+        .revoke_self(&settings.namespace, &session.token, deadline)
+        .await;
+    if let Err(error) = revoked {
+        // It ends by itself when its lease does.
+        debug!(%error, "a token that is no longer needed was not revoked");
+    }
 }
 
 /// What a look at a doubted token says.

@@ -44,6 +44,8 @@ pub struct SessionView {
     pub current: Option<Arc<Session>>,
     /// The last failure to log in, until a login succeeds.
     pub fault: Option<LoginFault>,
+    /// Until when refused credentials are left alone; outlives the actor, as a lockout would.
+    pub quiet_until: Option<Instant>,
     /// How many logins of this process succeeded.
     pub logins: u64,
 }

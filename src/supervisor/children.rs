@@ -149,6 +149,14 @@ impl Children {
         Some(child)
     }
 
+    /// An operator asked: refused credentials are tried at once.
+    pub(super) fn try_login_again(&self) {
+        if let Some(session) = self.session.borrow().as_ref() {
+            // One that is just dying is started again, and logs in.
+            let _ = session.cast(SessionMsg::TryAgain);
+        }
+    }
+
     /// Counts a failure and decides what follows. Probes never end the process.
     pub(super) fn failed(&mut self, child: Child, now: Instant) -> Decision {
         let failures = self.failures.entry(child).or_default();

@@ -171,6 +171,30 @@ impl Client {
         })
     }
 
+    /// Ends the token.
+    ///
+    /// # Errors
+    /// As [`CallError`].
+    pub async fn revoke_self(
+        &self,
+        namespace: &Namespace,
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let path = "auth/token/revoke-self";
+        let body = Some(json!({}).to_string().into_bytes());
+        self.send(request(
+            Method::POST,
+            path,
+            Some(namespace),
+            Some(token),
+            body,
+            deadline,
+        ))
+        .await?;
+        Ok(())
+    }
+
     /// Prolongs the token, without an increment: one could shorten it. `None` when Vault answers
     /// 204, which means that it was not prolonged.
     ///

@@ -1,18 +1,30 @@
 //! `[auth]`.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use toml::Value;
 
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::Reader;
-use crate::session::{Method, TokenSource};
+use crate::session::{AppRole, Credential, Jwt, Method, Userpass};
 use crate::vault::{MountPath, Token};
 
-/// What `vault auth enable kubernetes` gives.
-const KUBERNETES_MOUNT: &str = "kubernetes";
+/// The methods, and the keys that belong to each.
+const METHODS: [(&str, &[&str]); 5] = [
+    ("token", &["token_file"]),
+    ("kubernetes", &["mount", "role", "jwt_file"]),
+    ("jwt", &["mount", "role", "jwt_file"]),
+    (
+        "approle",
+        &[
+            "mount",
+            "role_id",
+            "role_id_file",
+            "secret_id",
+            "secret_id_file",
+        ],
+    ),
+    ("userpass", &["mount", "username", "password_file"]),
+];
 
 pub(super) fn auth(
     reader: &mut Reader,
@@ -21,60 +33,65 @@ pub(super) fn auth(
     warnings: &mut Vec<String>,
 ) -> Option<Method> {
     let token = environment.vault("TOKEN");
-    let method = match (reader.text("auth.method", raw.method.take()), token) {
-        (Some(method), _) => method,
+    let name = match (reader.text("auth.method", raw.method.take()), token) {
+        (Some(name), _) => name,
         (None, Some(_)) => "token".to_owned(),
         (None, None) => {
-            reader.refuse(
-                "auth.method",
-                "is missing: token or kubernetes; or set VAULT_TOKEN to try it out",
-            );
+            let problem = format!("is missing: {}; or set VAULT_TOKEN to try it out", names());
+            reader.refuse("auth.method", problem);
             return None;
         }
     };
-    match method.as_str() {
-        "token" => {
-            for (key, leaf) in [
-                ("mount", &raw.mount),
-                ("role", &raw.role),
-                ("jwt_file", &raw.jwt_file),
-            ] {
-                refuse_foreign(reader, key, leaf, "kubernetes");
-            }
-            let file = reader.path("auth.token_file", raw.token_file);
-            token_source(reader, file, token, warnings).map(Method::Token)
-        }
+    let Some((_, own)) = METHODS.iter().find(|(method, _)| *method == name) else {
+        let problem = format!("{name:?} is not supported: {}", names());
+        reader.refuse("auth.method", problem);
+        return None;
+    };
+    refuse_foreign(reader, &raw, own);
+    match name.as_str() {
+        "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
         "kubernetes" => {
-            refuse_foreign(reader, "token_file", &raw.token_file, "token");
-            kubernetes(reader, raw)
+            let role = required_text(reader, "auth.role", raw.role.take(), "the role in vault");
+            let jwt = jwt(reader, &name, raw, role.clone())?;
+            role.map(|_| Method::Kubernetes(jwt))
         }
-        other => {
-            reader.refuse(
-                "auth.method",
-                format!("{other:?} is not supported: token or kubernetes"),
-            );
-            None
+        "jwt" => {
+            let role = reader.text("auth.role", raw.role.take());
+            jwt(reader, &name, raw, role).map(Method::Jwt)
         }
+        "approle" => approle(reader, raw, warnings).map(Method::AppRole),
+        _ => userpass(reader, raw).map(Method::Userpass),
     }
 }
 
-fn refuse_foreign(reader: &mut Reader, key: &str, leaf: &Leaf, method: &str) {
-    if leaf.is_some() {
-        reader.refuse(
-            &format!("auth.{key}"),
-            format!("belongs to auth.method {method:?}: remove it"),
-        );
+/// `token, kubernetes or …`
+fn names() -> String {
+    let names: Vec<_> = METHODS.iter().map(|(name, _)| *name).collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    format!("{} or {last}", others.join(", "))
+}
+
+/// Refuses every key that is set and belongs to other methods only.
+fn refuse_foreign(reader: &mut Reader, raw: &raw::Auth, own: &[&str]) {
+    for (key, leaf) in raw.of_methods() {
+        if leaf.is_none() || own.contains(&key) {
+            continue;
+        }
+        let owners = METHODS.iter().filter(|(_, keys)| keys.contains(&key));
+        let owners: Vec<_> = owners.map(|(name, _)| format!("{name:?}")).collect();
+        let problem = format!("belongs to auth.method {}: remove it", owners.join(" or "));
+        reader.refuse(&format!("auth.{key}"), problem);
     }
 }
 
 fn token_source(
     reader: &mut Reader,
-    file: Option<PathBuf>,
+    file: Leaf,
     token: Option<&str>,
     warnings: &mut Vec<String>,
-) -> Option<TokenSource> {
-    if let Some(file) = file {
-        return Some(TokenSource::File(file));
+) -> Option<Credential> {
+    if let Some(file) = reader.path("auth.token_file", file) {
+        return Some(Credential::file("auth.token_file", file));
     }
     match token.map(Token::try_new) {
         Some(Ok(token)) => {
@@ -82,7 +99,7 @@ fn token_source(
                 "VAULT_TOKEN: a token in the environment is for trying out: use auth.token_file"
                     .to_owned(),
             );
-            Some(TokenSource::Environment(Arc::new(token)))
+            Some(Credential::value("VAULT_TOKEN", token.expose_secret()))
         }
         Some(Err(error)) => {
             reader.refuse("VAULT_TOKEN", error);
@@ -98,30 +115,114 @@ fn token_source(
     }
 }
 
-fn kubernetes(reader: &mut Reader, raw: raw::Auth) -> Option<Method> {
-    let mount = raw
-        .mount
-        .or_else(|| Some(Value::String(KUBERNETES_MOUNT.to_owned())));
-    let mount = reader.required(
-        "auth.mount",
-        mount,
-        "where is the auth method mounted?",
-        MountPath::try_new,
-    );
-    let role = reader.required("auth.role", raw.role, "the role in vault", |text| {
-        Ok::<_, String>(text.to_owned())
-    });
+fn jwt(reader: &mut Reader, method: &str, raw: raw::Auth, role: Option<String>) -> Option<Jwt> {
+    let mount = mount(reader, raw.mount, method);
+    let why = match method {
+        "kubernetes" => "the file with the service account's token",
+        _ => "the file with the JWT",
+    };
+    let jwt = required_file(reader, "auth.jwt_file", raw.jwt_file, why);
+    Some(Jwt {
+        mount: mount?,
+        role,
+        jwt: jwt?,
+    })
+}
+
+fn approle(reader: &mut Reader, raw: raw::Auth, warnings: &mut Vec<String>) -> Option<AppRole> {
+    let mount = mount(reader, raw.mount, "approle");
     let before = reader.errors.len();
-    let jwt_file = reader.path("auth.jwt_file", raw.jwt_file);
-    if jwt_file.is_none() && reader.errors.len() == before {
+    let role_id = one_of(
+        reader,
+        ("auth.role_id", raw.role_id),
+        ("auth.role_id_file", raw.role_id_file),
+    );
+    if role_id.is_none() && reader.errors.len() == before {
         reader.refuse(
-            "auth.jwt_file",
-            "is missing: the file with the service account's token",
+            "auth.role_id",
+            "is missing: vault read auth/approle/role/NAME/role-id shows it; or name auth.role_id_file",
         );
     }
-    Some(Method::Kubernetes {
+    if raw.secret_id.is_some() {
+        warnings.push(
+            "auth.secret_id: a secret in the configuration or the environment is for trying out: \
+             use auth.secret_id_file"
+                .to_owned(),
+        );
+    }
+    let secret_id = one_of(
+        reader,
+        ("auth.secret_id", raw.secret_id),
+        ("auth.secret_id_file", raw.secret_id_file),
+    );
+    Some(AppRole {
         mount: mount?,
-        role: role?,
-        jwt_file: jwt_file?,
+        role_id: role_id?,
+        secret_id,
     })
+}
+
+fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
+    let mount = mount(reader, raw.mount, "userpass");
+    let username =
+        reader.required(
+            "auth.username",
+            raw.username,
+            "the user in vault",
+            |text| match text.contains(['/', '?', '#', '%']) {
+                true => Err(format!("{text:?} holds a character that no path may hold")),
+                false => Ok(text.to_owned()),
+            },
+        );
+    let why = "the file with the user's password";
+    let password = required_file(reader, "auth.password_file", raw.password_file, why);
+    Some(Userpass {
+        mount: mount?,
+        username: username?,
+        password: password?,
+    })
+}
+
+/// The mount, by default where `vault auth enable METHOD` puts it.
+fn mount(reader: &mut Reader, leaf: Leaf, method: &str) -> Option<MountPath> {
+    let leaf = leaf.or_else(|| Some(Value::String(method.to_owned())));
+    let why = "where is the auth method mounted?";
+    reader.required("auth.mount", leaf, why, MountPath::try_new)
+}
+
+fn required_text(reader: &mut Reader, key: &str, leaf: Leaf, why: &str) -> Option<String> {
+    reader.required(key, leaf, why, |text| Ok::<_, String>(text.to_owned()))
+}
+
+fn required_file(
+    reader: &mut Reader,
+    key: &'static str,
+    leaf: Leaf,
+    why: &str,
+) -> Option<Credential> {
+    let before = reader.errors.len();
+    let path = reader.path(key, leaf);
+    if path.is_none() && reader.errors.len() == before {
+        reader.refuse(key, format!("is missing: {why}"));
+    }
+    path.map(|path| Credential::file(key, path))
+}
+
+/// A credential from the one key or the other, not from both.
+fn one_of(
+    reader: &mut Reader,
+    value: (&'static str, Leaf),
+    file: (&'static str, Leaf),
+) -> Option<Credential> {
+    let text = reader.text(value.0, value.1);
+    let path = reader.path(file.0, file.1);
+    match (text, path) {
+        (Some(_), Some(_)) => {
+            reader.refuse(value.0, format!("stands beside {}: remove one", file.0));
+            None
+        }
+        (Some(text), None) => Some(Credential::value(value.0, text.trim())),
+        (None, Some(path)) => Some(Credential::file(file.0, path)),
+        (None, None) => None,
+    }
 }

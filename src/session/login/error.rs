@@ -1,0 +1,55 @@
+//! Why there is no new session.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::vault::CallError;
+
+/// Why there is no new session.
+#[derive(Debug, Error)]
+pub(in crate::session) enum LoginError {
+    /// Vault cannot be logged into now; only its health is asked for until it can.
+    #[error("{0}")]
+    Away(String),
+    /// Our own side: a credential file.
+    #[error("{0}")]
+    Credential(String),
+    /// Vault answered the login with an error.
+    #[error("login by {method} failed: {cause}{mend}")]
+    Failed {
+        method: &'static str,
+        cause: CallError,
+        mend: String,
+    },
+    /// Vault granted a token that a daemon cannot live on.
+    #[error("the token is good for {0} requests only: make one without num_uses")]
+    Counted(u64),
+}
+
+impl LoginError {
+    pub(in crate::session) fn is_away(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+
+    /// Whether an operator has to act.
+    pub(in crate::session) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Away(_) => false,
+            Self::Credential(_) | Self::Counted(_) => true,
+            Self::Failed { cause, .. } => !cause.is_passing(),
+        }
+    }
+
+    /// Whether Vault saw credentials and refused them, and may have counted it.
+    pub(in crate::session) fn is_refused_credential(&self) -> bool {
+        matches!(self, Self::Failed { cause, .. } if !cause.is_passing())
+    }
+
+    pub(in crate::session) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Failed { cause, .. } => cause.retry_after(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One function per method; what they have in common is the [`Grant`].
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::super::credentials::Credential;
+use super::error::LoginError;
+use super::{AppRole, Jwt, Userpass};
+use crate::vault::{CallError, Client, Grant, Lease, Namespace, Refusal, Token};
+
+/// One login: where, and until when.
+pub(super) struct Attempt<'a> {
+    pub(super) client: &'a Client,
+    pub(super) namespace: &'a Namespace,
+    pub(super) deadline: Instant,
+}
+
+impl Attempt<'_> {
+    pub(super) async fn by_token(&self, credential: &Credential) -> Result<Grant, LoginError> {
+        let text = read(credential).await?;
+        let origin = credential.origin();
+        let token = Token::try_new(&text)
+            .map_err(|error| LoginError::Credential(format!("{origin}: the token {error}")))?;
+        let lease = self
+            .client
+            .lookup_self(self.namespace, &token, self.deadline)
+            .await;
+        match lease {
+            Ok(lease) => Ok(Grant { token, lease }),
+            // Alive, but without the default policy: nobody can say for how long.
+            Err(error) if error.refusal() == Some(Refusal::PolicyDenied) => Ok(Grant {
+                token,
+                lease: Lease {
+                    ttl: None,
+                    renewable: false,
+                    num_uses: 0,
+                },
+            }),
+            Err(cause) => {
+                let advice = format!("put a valid token into {origin}");
+                Err(failed("token", cause, &advice))
+            }
+        }
+    }
+
+    /// A service account's token, which Vault lets kube-apiserver review.
+    pub(super) async fn by_kubernetes(&self, jwt: &Jwt) -> Result<Grant, LoginError> {
+        let advice = format!(
+            "check that auth.mount is {:?}, that role {:?} binds this service account, \
+             that {} is fresh, and that vault reaches kube-apiserver",
+            jwt.mount.as_str(),
+            jwt.role.as_deref().unwrap_or_default(),
+            jwt.jwt.origin()
+        );
+        self.with_jwt("kubernetes", jwt, &advice).await
+    }
+
+    /// Any JWT, which Vault checks with the issuer's public keys.
+    pub(super) async fn by_jwt(&self, jwt: &Jwt) -> Result<Grant, LoginError> {
+        let role = match &jwt.role {
+            Some(role) => format!("role {role:?}"),
+            None => "the mount's default_role".to_owned(),
+        };
+        let advice = format!(
+            "check that auth.mount is {:?}, that {role} binds the subject and audience of the JWT, \
+             and that {} is fresh",
+            jwt.mount.as_str(),
+            jwt.jwt.origin()
+        );
+        self.with_jwt("jwt", jwt, &advice).await
+    }
+
+    async fn with_jwt(
+        &self,
+        method: &'static str,
+        jwt: &Jwt,
+        advice: &str,
+    ) -> Result<Grant, LoginError> {
+        let token = read(&jwt.jwt).await?;
+        let mut body = json!({ "jwt": token.as_str() });
+        if let Some(role) = &jwt.role {
+            body["role"] = json!(role);
+        }
+        let path = format!("auth/{}/login", jwt.mount.as_str());
+        self.post(method, &path, &body, advice).await
+    }
+
+    pub(super) async fn by_approle(&self, approle: &AppRole) -> Result<Grant, LoginError> {
+        let mut body = json!({ "role_id": read(&approle.role_id).await?.as_str() });
+        let mut origins = approle.role_id.origin();
+        if let Some(secret_id) = &approle.secret_id {
+            body["secret_id"] = json!(read(secret_id).await?.as_str());
+            origins = format!("{origins} and {}", secret_id.origin());
+        }
+        let advice = format!(
+            "check auth.mount {:?}, and put a role_id and secret_id that vault knows into {origins} \
+             (a secret_id ends with its TTL and its uses)",
+            approle.mount.as_str()
+        );
+        let path = format!("auth/{}/login", approle.mount.as_str());
+        self.post("approle", &path, &body, &advice).await
+    }
+
+    pub(super) async fn by_userpass(&self, userpass: &Userpass) -> Result<Grant, LoginError> {
+        let body = json!({ "password": read(&userpass.password).await?.as_str() });
+        let (mount, user) = (userpass.mount.as_str(), userpass.username.as_str());
+        let advice = format!(
+            "check auth.mount {mount:?} and auth.username {user:?}, and put the password into {}",
+            userpass.password.origin()
+        );
+        let path = format!("auth/{mount}/login/{user}");
+        self.post("userpass", &path, &body, &advice).await
+    }
+
+    async fn post(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: &Value,
+        advice: &str,
+    ) -> Result<Grant, LoginError> {
+        let answer = self.client.login(self.namespace, path, body, self.deadline);
+        answer.await.map_err(|cause| failed(method, cause, advice))
+    }
+}
+
+async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
+    credential.read().await.map_err(LoginError::Credential)
+}
+
+/// With advice only where an operator can follow it.
+fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
+    let mend = match cause.is_passing() {
+        true => String::new(),
+        false => format!("; {advice}"),
+    };
+    LoginError::Failed {
+        method,
+        cause,
+        mend,
+    }
+}

@@ -1,0 +1,266 @@
+//! AppRole, JWT and userpass on a real Vault: each way to log in, and what a refusal does.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rcgen::KeyPair;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::super::LIMIT;
+use super::super::harness::daemon::{Builder, Daemon};
+use super::super::harness::kms::KmsClient;
+use super::super::harness::proxy::Proxy;
+use super::super::harness::vault::{Fixture, Vault};
+use super::super::harness::wait;
+use super::SEED;
+
+/// A daemon that is told nothing yet of how to log in.
+fn daemon_at(address: &str, fixture: &Fixture) -> Builder {
+    Daemon::builder()
+        .vault(address)
+        .transit(&fixture.mount, &fixture.key)
+}
+
+/// An auth method of this kind at a path of several parts, which no other test has.
+async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
+    let mount = format!("team/{kind}/{}", fixture.mount.replace('/', "-"));
+    vault.enable_auth(kind, &mount).await;
+    mount
+}
+
+/// A role `plugin` of an AppRole mount; its role_id.
+async fn role(vault: &Vault, mount: &str, fixture: &Fixture, more: Value) -> String {
+    let mut role = json!({ "token_policies": [fixture.policy], "token_ttl": "1h" });
+    role.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let path = format!("auth/{mount}/role/plugin");
+    vault.expect("POST", &path, Some(role)).await;
+    let answer = vault.expect("GET", &format!("{path}/role-id"), None).await;
+    answer["data"]["role_id"].as_str().unwrap().to_owned()
+}
+
+async fn secret_id(vault: &Vault, mount: &str) -> String {
+    let path = format!("auth/{mount}/role/plugin/secret-id");
+    let answer = vault.expect("POST", &path, Some(json!({}))).await;
+    answer["data"]["secret_id"].as_str().unwrap().to_owned()
+}
+
+async fn works(daemon: &Daemon) {
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    client.encrypt(&SEED).await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn approle_logs_in_with_ids_from_files_from_values_and_without_a_secret_id() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "approle", &fixture).await;
+    let role_id = role(vault, &mount, &fixture, json!({})).await;
+    let secret = secret_id(vault, &mount).await;
+
+    let builder = daemon_at(&vault.address(), &fixture);
+    let (role_file, secret_file) = (
+        builder.write_file("role-id", &format!("{role_id}\n")),
+        builder.write_file("secret-id", &format!("  {secret}\n")),
+    );
+    let files = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"/{mount}/\"\nrole_id_file = \"{}\"\nsecret_id_file = \"{}\"",
+        role_file.display(),
+        secret_file.display()
+    );
+    works(&builder.extra(&files).spawn().await).await;
+
+    let values = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id = \"{secret}\"\n[log]\nlevel = \"trace\""
+    );
+    let daemon = daemon_at(&vault.address(), &fixture)
+        .extra(&values)
+        .spawn()
+        .await;
+    works(&daemon).await;
+    daemon
+        .logged("auth.secret_id: a secret in the configuration")
+        .await;
+    assert!(!daemon.log().contains(&secret), "{}", daemon.log());
+
+    let open = json!({ "bind_secret_id": false, "token_bound_cidrs": "127.0.0.1/32" });
+    role(vault, &mount, &fixture, open).await;
+    let alone =
+        format!("[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"");
+    let daemon = daemon_at(&vault.address(), &fixture)
+        .extra(&alone)
+        .spawn()
+        .await;
+    works(&daemon).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "approle", &fixture).await;
+    let role_id = role(vault, &mount, &fixture, json!({})).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let builder = daemon_at(&proxy.address(), &fixture);
+        let file = builder.write_file("secret-id", "wrong");
+        let auth = format!(
+            "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
+            file.display()
+        );
+        nodes.push((builder.extra(&auth).spawn().await, file));
+    }
+    for (node, file) in &nodes {
+        node.logged("refused credentials are not tried again").await;
+        // Calls do not provoke another try.
+        let client = KmsClient::connect(node.socket());
+        let error = client.encrypt(&SEED).await.unwrap_err();
+        assert_eq!(error.code(), Code::PermissionDenied, "{error}");
+        let said = error.message();
+        assert!(said.contains(file.to_str().unwrap()), "{said}");
+    }
+    let logins = format!("/v1/auth/{mount}/login");
+    assert_eq!(proxy.count(&logins), 3);
+    // Had the role been locked, the right one would be refused too.
+    for (node, file) in &nodes {
+        std::fs::write(file, secret_id(vault, &mount).await).unwrap();
+        works(node).await;
+    }
+    assert_eq!(proxy.count(&logins), 6);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn sighup_tries_refused_credentials_again() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "userpass", &fixture).await;
+    let builder = daemon_at(&vault.address(), &fixture);
+    let file = builder.write_file("password", "correct horse, ünïcode\n");
+    let auth = format!(
+        "[auth]\nmethod = \"userpass\"\nmount = \"{mount}\"\nusername = \"plugin\"\npassword_file = \"{}\"\n[log]\nlevel = \"trace\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    daemon
+        .logged("refused credentials are not tried again")
+        .await;
+    let user = json!({ "password": "correct horse, ünïcode", "token_policies": [fixture.policy] });
+    vault
+        .expect("POST", &format!("auth/{mount}/users/plugin"), Some(user))
+        .await;
+    daemon.signal(Signal::HUP);
+    works(&daemon).await;
+    assert!(!daemon.log().contains("correct horse"), "{}", daemon.log());
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_refusal() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "jwt", &fixture).await;
+    let key = KeyPair::generate().unwrap();
+    let config = json!({ "jwt_validation_pubkeys": [key.public_key_pem()] });
+    vault
+        .expect("POST", &format!("auth/{mount}/config"), Some(config))
+        .await;
+    let role = json!({
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": ["vault"],
+        "bound_subject": "system:serviceaccount:kube-system:vault-kms-plugin",
+        "token_policies": [fixture.policy],
+    });
+    vault
+        .expect("POST", &format!("auth/{mount}/role/plugin"), Some(role))
+        .await;
+    let builder = daemon_at(&vault.address(), &fixture);
+    let file = builder.write_file("jwt", &signed(&key, "another audience"));
+    let auth = format!(
+        "[auth]\nmethod = \"jwt\"\nmount = \"{mount}\"\nrole = \"plugin\"\njwt_file = \"{}\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    let error = KmsClient::connect(daemon.socket())
+        .encrypt(&SEED)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::PermissionDenied, "{error}");
+    assert!(error.message().contains("role \"plugin\""), "{error}");
+    // No lockout here: it is tried again soon, with what the file holds by then.
+    let jwt = signed(&key, "vault");
+    std::fs::write(&file, &jwt).unwrap();
+    works(&daemon).await;
+    assert!(!daemon.log().contains(&jwt), "{}", daemon.log());
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_token_of_ours_is_revoked_once_it_is_replaced_and_at_the_end() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "approle", &fixture).await;
+    let short = json!({ "token_ttl": "3s", "token_max_ttl": "6s" });
+    let role_id = role(vault, &mount, &fixture, short).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = daemon_at(&proxy.address(), &fixture);
+    let file = builder.write_file("secret-id", &secret_id(vault, &mount).await);
+    let auth = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    works(&daemon).await;
+    let revoked = || {
+        let mut seen = proxy.requests();
+        seen.retain(|seen| seen.path == "/v1/auth/token/revoke-self");
+        seen
+    };
+    wait::until_true("a token that was replaced is revoked", LIMIT, async || {
+        !revoked().is_empty()
+    })
+    .await;
+    assert_eq!(daemon.stop().await, 0);
+    let tokens: Vec<_> = revoked()
+        .iter()
+        .map(|seen| seen.headers["x-vault-token"].to_str().unwrap().to_owned())
+        .collect();
+    assert!(tokens.len() >= 2, "{} tokens", tokens.len());
+    for token in tokens {
+        let looked = Some(json!({ "token": token }));
+        let (status, answer) = vault.request("POST", "auth/token/lookup", looked).await;
+        assert_eq!(status, 403, "{answer}");
+    }
+}
+
+/// A JWT of the plugin's service account, as a cluster signs them.
+fn signed(key: &KeyPair, audience: &str) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let claims = json!({
+        "iss": "https://kubernetes.default.svc",
+        "sub": "system:serviceaccount:kube-system:vault-kms-plugin",
+        "aud": [audience],
+        "iat": now,
+        "exp": now + 3600,
+    });
+    let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let head = encoded(json!({ "alg": "ES256", "typ": "JWT" }));
+    let text = format!("{head}.{}", encoded(claims));
+    let random = SystemRandom::new();
+    let pkcs8 = key.serialize_der();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8, &random).unwrap();
+    let signature = key.sign(&random, text.as_bytes()).unwrap();
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
