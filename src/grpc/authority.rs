@@ -40,7 +40,7 @@ enum Stage {
     Preface(usize),
     /// So many bytes go by unread until the next frame begins.
     Frames(usize),
-    /// This is no HTTP/2: all of it goes by unread.
+    /// All of it goes by unread: it is no HTTP/2, or h2 will end it, or it has ended.
     Foreign,
 }
 
