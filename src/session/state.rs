@@ -1,5 +1,7 @@
 //! The session's state and what each message does to it.
 
+mod quiet;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,15 +57,10 @@ impl State {
     /// The state of an actor that starts, and its first step.
     pub(super) fn new(args: Arguments, myself: &ActorRef<SessionMsg>) -> Self {
         // After a restart the session that was published lives on.
-        let view = args.view.borrow().clone();
-        let now = Instant::now();
-        let quiet = view
-            .quiet_until
-            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        let next = match view.current {
-            Some(session) => plan::after_login(session.remaining(now), fastrand::f64()),
-            None => Next::Login(quiet),
-        };
+        let session = args.view.borrow().current.clone();
+        let next = session.map_or(Next::Login(Duration::ZERO), |session| {
+            plan::after_login(session.remaining(Instant::now()), fastrand::f64())
+        });
         let mut state = Self {
             args,
             next,
@@ -75,9 +72,7 @@ impl State {
             doubts: Vec::new(),
             tasks: JoinSet::new(),
         };
-        if !quiet.is_zero() {
-            state.watch(myself, None);
-        }
+        state.stay_quiet(myself);
         state.schedule(myself);
         state
     }
@@ -96,6 +91,10 @@ impl State {
             self.args.view.send_modify(|view| view.current = None);
             self.next = Next::Login(Duration::ZERO);
         }
+        if self.current().is_none() && !self.quiet().is_zero() {
+            self.next = Next::Login(self.quiet());
+            return self.schedule(myself);
+        }
         if self.busy {
             return;
         }
@@ -103,14 +102,6 @@ impl State {
             (Some(session), Next::Renew(_)) => self.start_renewal(myself, &session),
             (Some(_), Next::Rest) => {}
             _ => self.start_login(myself),
-        }
-    }
-
-    /// Logs in now, where a login is what is waited for.
-    pub(super) fn try_again(&mut self, myself: &ActorRef<SessionMsg>) {
-        if let Next::Login(_) = self.next {
-            self.next = Next::Login(Duration::ZERO);
-            self.step(myself);
         }
     }
 
@@ -185,40 +176,6 @@ impl State {
             return plan::health_in(fastrand::f64());
         }
         plan::retry_in(self.failures, error.retry_after(), fastrand::f64())
-    }
-
-    /// One more refusal may lock the role out for every node: only new credentials are tried soon.
-    /// Returns how long the refused ones are left alone.
-    fn leave_alone(&mut self, myself: &ActorRef<SessionMsg>, refused: Fingerprint) -> Duration {
-        let wait = plan::refused_in(fastrand::f64());
-        warn!(
-            wait_minutes = wait.as_secs() / 60,
-            "refused credentials are not tried again until their file changes, SIGHUP comes or the time is over: vault would lock the role out"
-        );
-        let until = Some(Instant::now() + wait);
-        self.args.view.send_modify(|view| view.quiet_until = until);
-        self.watch(myself, Some(refused));
-        wait
-    }
-
-    /// Logs in once the credentials are others than these, or than they are now.
-    fn watch(&mut self, myself: &ActorRef<SessionMsg>, refused: Option<Fingerprint>) {
-        let (myself, credentials) = (myself.clone(), self.args.settings.method.credentials());
-        let watcher = self.tasks.spawn(async move {
-            let before = match refused {
-                Some(refused) => refused,
-                None => credentials::fingerprint(&credentials).await,
-            };
-            credentials::changed(&credentials, before).await;
-            let _ = myself.cast(SessionMsg::TryAgain);
-        });
-        self.watcher = Some(watcher);
-    }
-
-    fn watch_no_more(&mut self) {
-        if let Some(watcher) = self.watcher.take() {
-            watcher.abort();
-        }
     }
 
     fn publish_grant(&mut self, grant: Grant) -> Arc<Session> {

@@ -139,6 +139,42 @@ async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_used_up_secret_id_is_tried_once_though_the_session_ends() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = mounted(vault, "approle", &fixture).await;
+    let short = json!({ "token_ttl": "4s", "token_max_ttl": "4s", "secret_id_num_uses": 1 });
+    let role_id = role(vault, &mount, &fixture, short).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = daemon_at(&proxy.address(), &fixture);
+    let file = builder.write_file("secret-id", &secret_id(vault, &mount).await);
+    let auth = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    works(&daemon).await;
+    daemon
+        .logged("refused credentials are not tried again")
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    // The session lives on for a moment; its end is no reason to try again.
+    for _ in 0..2 {
+        wait::until_true("calls to fail", LIMIT, async || {
+            let refused = client.encrypt(&SEED).await.err();
+            refused.is_some_and(|error| error.code() == Code::PermissionDenied)
+        })
+        .await;
+    }
+    let logins = format!("/v1/auth/{mount}/login");
+    assert_eq!(proxy.count(&logins), 2);
+    std::fs::write(&file, secret_id(vault, &mount).await).unwrap();
+    works(&daemon).await;
+    assert_eq!(proxy.count(&logins), 3);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn sighup_tries_refused_credentials_again() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
