@@ -91,13 +91,7 @@ impl Reader {
     }
 
     pub(super) fn path(&mut self, key: &str, leaf: Leaf) -> Option<PathBuf> {
-        self.parsed(key, leaf, |text| {
-            let path = PathBuf::from(text);
-            if path.is_absolute() {
-                return Ok(path);
-            }
-            Err(format!("{text:?} is no absolute path"))
-        })
+        self.parsed(key, leaf, absolute)
     }
 
     pub(super) fn flag(&mut self, key: &str, leaf: Leaf) -> Option<bool> {
@@ -169,6 +163,15 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+/// A path that does not depend on where the process was started.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(format!("{text:?} is no absolute path"))
+}
 
 fn kind(value: &Value) -> &'static str {
     match value {

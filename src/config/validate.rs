@@ -14,9 +14,7 @@ use super::reader::{ConfigError, ConfigErrors, Reader};
 use super::{Config, Environment};
 use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits};
-use crate::session;
 use crate::telemetry::{self, Format};
-use crate::vault::Namespace;
 
 /// Loopback: kubelet's probes and a node's agent reach it, the network does not.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
@@ -47,13 +45,7 @@ pub(super) fn config(
         Some(namespace.clone()),
     );
     let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
-    let mut raw_auth = raw.auth;
-    let auth_namespace = reader.parsed(
-        "auth.namespace",
-        raw_auth.namespace.take(),
-        Namespace::try_new,
-    );
-    let auth = auth::auth(&mut reader, raw_auth, environment, &mut warnings);
+    let auth = auth::auth(&mut reader, raw.auth, namespace, environment, &mut warnings);
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<SocketAddr>()
             .map_err(|_| format!("{text:?} is not of the form 127.0.0.1:8790"))
@@ -62,7 +54,7 @@ pub(super) fn config(
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
     let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
-    let (Some(socket), Some(vault), Some(key), Some(method), Some(state_file)) =
+    let (Some(socket), Some(vault), Some(key), Some(auth), Some(state_file)) =
         (socket, vault, key, auth, state_file)
     else {
         return Err(reader.errors.into());
@@ -76,10 +68,7 @@ pub(super) fn config(
         kms_version,
         max_waiting,
         vault,
-        auth: session::Settings {
-            namespace: auth_namespace.unwrap_or(namespace),
-            method,
-        },
+        auth,
         keys: keys::Settings {
             key,
             decrypt_also,

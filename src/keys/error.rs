@@ -202,10 +202,7 @@ impl KeyError {
 
     /// Whether it may pass with nothing changed by an operator.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(
-            self.refusal,
-            None | Some(Refusal::Passing | Refusal::Throttled)
-        )
+        self.refusal.is_none_or(Refusal::is_passing)
     }
 
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.

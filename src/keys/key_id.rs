@@ -8,6 +8,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::vault::{KeyMoment, TransitKey};
 
+/// What every key_id of ours begins with, and the version of its form.
+const SCHEME: &str = "transit1:";
 /// What kube-apiserver accepts, in bytes (`envelope.go`, `keyIDMaxSize`).
 const MAX_BYTES: usize = 1024;
 /// `4294967295:-9223372036854775808`: the longest version and time.
@@ -40,7 +42,7 @@ impl KeyId {
     /// Whether a key_id, of whatever origin, has the form of ours.
     #[must_use]
     pub fn is_ours(text: &str) -> bool {
-        text.starts_with("transit1:")
+        text.starts_with(SCHEME)
     }
 
     /// Whether every key_id of this key fits what kube-apiserver accepts.
@@ -65,7 +67,7 @@ impl fmt::Display for KeyId {
 fn prefix(key: &TransitKey) -> String {
     let part = |text| utf8_percent_encode(text, &ENCODED);
     format!(
-        "transit1:{}:{}:{}:v",
+        "{SCHEME}{}:{}:{}:v",
         part(key.namespace.as_str()),
         part(key.mount.as_str()),
         part(key.name.as_str())

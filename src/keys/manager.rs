@@ -207,8 +207,8 @@ impl State {
 
 /// What a failed call says of the key.
 fn observe(error: &KeyError) -> Observation {
-    match error.refusal {
-        None | Some(Refusal::Passing | Refusal::Throttled | Refusal::Other) => Observation::Nothing,
-        Some(_) => Observation::Contradicted,
+    if error.is_passing() || error.refusal == Some(Refusal::Other) {
+        return Observation::Nothing;
     }
+    Observation::Contradicted
 }

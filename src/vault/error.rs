@@ -68,10 +68,7 @@ impl CallError {
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(
-            self.refusal(),
-            None | Some(Refusal::Passing | Refusal::Throttled)
-        )
+        self.refusal().is_none_or(Refusal::is_passing)
     }
 
     /// How long Vault asked to wait, in its `Retry-After`.

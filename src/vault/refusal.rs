@@ -54,6 +54,12 @@ const KEY_UNABLE: [&str; 5] = [
 ];
 
 impl Refusal {
+    /// Whether the same call may succeed a moment later with nothing changed by an operator.
+    #[must_use]
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::Passing | Self::Throttled)
+    }
+
     /// Reads a status code and Vault's own error text.
     #[must_use]
     pub fn read(status: u16, message: &str) -> Self {

@@ -182,16 +182,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<(), CallError> {
         let path = "auth/token/revoke-self";
-        let body = Some(json!({}).to_string().into_bytes());
-        self.send(request(
-            Method::POST,
-            path,
-            Some(namespace),
-            Some(token),
-            body,
-            deadline,
-        ))
-        .await?;
+        self.post_self(path, namespace, token, deadline).await?;
         Ok(())
     }
 
@@ -207,17 +198,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Option<Lease>, CallError> {
         let path = "auth/token/renew-self";
-        let body = Some(json!({}).to_string().into_bytes());
-        let answer: Answer = self
-            .send(request(
-                Method::POST,
-                path,
-                Some(namespace),
-                Some(token),
-                body,
-                deadline,
-            ))
-            .await?;
+        let answer = self.post_self(path, namespace, token, deadline).await?;
         if answer.is_empty() {
             return Ok(None);
         }
@@ -225,6 +206,26 @@ impl Client {
             .parse::<AuthEnvelope>()?
             .auth
             .map(|auth| auth.lease()))
+    }
+
+    /// What a token asks for itself, with an empty body.
+    async fn post_self(
+        &self,
+        path: &str,
+        namespace: &Namespace,
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<Answer, CallError> {
+        let body = Some(json!({}).to_string().into_bytes());
+        self.send(request(
+            Method::POST,
+            path,
+            Some(namespace),
+            Some(token),
+            body,
+            deadline,
+        ))
+        .await
     }
 }
 

@@ -5,13 +5,12 @@ mod methods;
 use serde_json::json;
 use tonic::Code;
 
-use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::kubernetes::{Etcd, KubeApiserver};
 use super::harness::proxy::Proxy;
 use super::harness::vault::Vault;
 use super::harness::wait;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, daemon_at, daemon_for};
 
 const SEED: [u8; 32] = [9; 32];
 
@@ -189,9 +188,7 @@ async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
         .expect("POST", &format!("auth/{mount}/role/plugin"), Some(role))
         .await;
 
-    let builder = Daemon::builder()
-        .vault(&vault.address())
-        .transit(&fixture.mount, &fixture.key);
+    let builder = daemon_at(&vault.address(), &fixture);
     let jwt_file = builder.write_file("jwt", "not-a-token-yet\n");
     let auth = format!(
         "[auth]\nmethod = \"kubernetes\"\nmount = \"{mount}\"\nrole = \"plugin\"\njwt_file = \"{}\"",

@@ -38,10 +38,14 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// A daemon for a fixture of its own on this Vault; more can be set on it.
 fn daemon_for(address: &str, fixture: &Fixture) -> Builder {
+    daemon_at(address, fixture).token(&fixture.token)
+}
+
+/// The same, told nothing yet of how to log in.
+fn daemon_at(address: &str, fixture: &Fixture) -> Builder {
     Daemon::builder()
         .vault(address)
         .transit(&fixture.mount, &fixture.key)
-        .token(&fixture.token)
 }
 
 /// A running daemon that has proven its key, on the shared Vault.

@@ -3,11 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::Vault;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, daemon_at, daemon_for};
 
 const SEED: [u8; 32] = *b"a plaintext nobody may ever see!";
 
@@ -82,9 +81,7 @@ async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let mount = format!("sa-{}", fixture.mount.replace('/', "-"));
     vault.enable_auth("kubernetes", &mount).await;
     let jwt = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzZWNyZXQgc2VydmljZSBhY2NvdW50In0.c2lnbmF0dXJl";
-    let builder = Daemon::builder()
-        .vault(&vault.address())
-        .transit(&fixture.mount, &fixture.key);
+    let builder = daemon_at(&vault.address(), &fixture);
     let file = builder.write_file("jwt", jwt);
     let auth = format!(
         "[auth]\nmethod = \"kubernetes\"\nmount = \"{mount}\"\nrole = \"r\"\njwt_file = \"{}\"\n[log]\nlevel = \"trace\"",

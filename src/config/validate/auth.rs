@@ -4,9 +4,9 @@ use toml::Value;
 
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
-use crate::config::reader::Reader;
-use crate::session::{AppRole, Credential, Jwt, Method, Userpass};
-use crate::vault::{MountPath, Token};
+use crate::config::reader::{Reader, absolute};
+use crate::session::{AppRole, Credential, Jwt, Method, Settings, Userpass};
+use crate::vault::{MountPath, Namespace, Token};
 
 /// The methods, and the keys that belong to each.
 const METHODS: [(&str, &[&str]); 5] = [
@@ -26,7 +26,22 @@ const METHODS: [(&str, &[&str]); 5] = [
     ("userpass", &["mount", "username", "password_file"]),
 ];
 
+/// How to log in; in `namespace`, unless another one is named.
 pub(super) fn auth(
+    reader: &mut Reader,
+    mut raw: raw::Auth,
+    namespace: Namespace,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Option<Settings> {
+    let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
+    Some(Settings {
+        method: method(reader, raw, environment, warnings)?,
+        namespace: own.unwrap_or(namespace),
+    })
+}
+
+fn method(
     reader: &mut Reader,
     mut raw: raw::Auth,
     environment: &Environment,
@@ -52,8 +67,8 @@ pub(super) fn auth(
         "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
         "kubernetes" => {
             let role = required_text(reader, "auth.role", raw.role.take(), "the role in vault");
-            let jwt = jwt(reader, &name, raw, role.clone())?;
-            role.map(|_| Method::Kubernetes(jwt))
+            let jwt = jwt(reader, &name, raw, role)?;
+            jwt.role.is_some().then_some(Method::Kubernetes(jwt))
         }
         "jwt" => {
             let role = reader.text("auth.role", raw.role.take());
@@ -200,11 +215,7 @@ fn required_file(
     leaf: Leaf,
     why: &str,
 ) -> Option<Credential> {
-    let before = reader.errors.len();
-    let path = reader.path(key, leaf);
-    if path.is_none() && reader.errors.len() == before {
-        reader.refuse(key, format!("is missing: {why}"));
-    }
+    let path = reader.required(key, leaf, why, absolute);
     path.map(|path| Credential::file(key, path))
 }
 

@@ -1,5 +1,7 @@
 //! AppRole, JWT and userpass on a real Vault: each way to log in, and what a refusal does.
 
+use std::path::PathBuf;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::KeyPair;
@@ -9,20 +11,13 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::super::LIMIT;
-use super::super::harness::daemon::{Builder, Daemon};
+use super::super::harness::daemon::Daemon;
 use super::super::harness::kms::KmsClient;
 use super::super::harness::proxy::Proxy;
 use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
+use super::super::{LIMIT, daemon_at};
 use super::SEED;
-
-/// A daemon that is told nothing yet of how to log in.
-fn daemon_at(address: &str, fixture: &Fixture) -> Builder {
-    Daemon::builder()
-        .vault(address)
-        .transit(&fixture.mount, &fixture.key)
-}
 
 /// An auth method of this kind at a path of several parts, which no other test has.
 async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
@@ -47,6 +42,23 @@ async fn secret_id(vault: &Vault, mount: &str) -> String {
     let path = format!("auth/{mount}/role/plugin/secret-id");
     let answer = vault.expect("POST", &path, Some(json!({}))).await;
     answer["data"]["secret_id"].as_str().unwrap().to_owned()
+}
+
+/// A daemon that logs in to a role with a secret_id from a file, and that file.
+async fn by_approle(
+    address: &str,
+    fixture: &Fixture,
+    mount: &str,
+    role_id: &str,
+    secret_id: &str,
+) -> (Daemon, PathBuf) {
+    let builder = daemon_at(address, fixture);
+    let file = builder.write_file("secret-id", secret_id);
+    let auth = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
+        file.display()
+    );
+    (builder.extra(&auth).spawn().await, file)
 }
 
 async fn works(daemon: &Daemon) {
@@ -110,13 +122,7 @@ async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
     let proxy = Proxy::start(vault.socket_address());
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        let builder = daemon_at(&proxy.address(), &fixture);
-        let file = builder.write_file("secret-id", "wrong");
-        let auth = format!(
-            "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
-            file.display()
-        );
-        nodes.push((builder.extra(&auth).spawn().await, file));
+        nodes.push(by_approle(&proxy.address(), &fixture, &mount, &role_id, "wrong").await);
     }
     for (node, file) in &nodes {
         node.logged("refused credentials are not tried again").await;
@@ -146,13 +152,8 @@ async fn a_used_up_secret_id_is_tried_once_though_the_session_ends() {
     let short = json!({ "token_ttl": "4s", "token_max_ttl": "4s", "secret_id_num_uses": 1 });
     let role_id = role(vault, &mount, &fixture, short).await;
     let proxy = Proxy::start(vault.socket_address());
-    let builder = daemon_at(&proxy.address(), &fixture);
-    let file = builder.write_file("secret-id", &secret_id(vault, &mount).await);
-    let auth = format!(
-        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
-        file.display()
-    );
-    let daemon = builder.extra(&auth).spawn().await;
+    let secret = secret_id(vault, &mount).await;
+    let (daemon, file) = by_approle(&proxy.address(), &fixture, &mount, &role_id, &secret).await;
     works(&daemon).await;
     daemon
         .logged("refused credentials are not tried again")
@@ -248,13 +249,8 @@ async fn a_token_of_ours_is_revoked_once_it_is_replaced_and_at_the_end() {
     let short = json!({ "token_ttl": "3s", "token_max_ttl": "6s" });
     let role_id = role(vault, &mount, &fixture, short).await;
     let proxy = Proxy::start(vault.socket_address());
-    let builder = daemon_at(&proxy.address(), &fixture);
-    let file = builder.write_file("secret-id", &secret_id(vault, &mount).await);
-    let auth = format!(
-        "[auth]\nmethod = \"approle\"\nmount = \"{mount}\"\nrole_id = \"{role_id}\"\nsecret_id_file = \"{}\"",
-        file.display()
-    );
-    let daemon = builder.extra(&auth).spawn().await;
+    let secret = secret_id(vault, &mount).await;
+    let (daemon, _file) = by_approle(&proxy.address(), &fixture, &mount, &role_id, &secret).await;
     works(&daemon).await;
     let revoked = || {
         let mut seen = proxy.requests();
