@@ -170,10 +170,14 @@ impl Daemon {
         &self.admin_address
     }
 
-    /// GET of an admin path; panics when nothing answers.
+    /// GET of an admin path, once its listener is there: it comes a moment after the socket.
     pub async fn admin(&self, path: &str) -> (u16, String) {
-        let answer = self.try_admin(path).await;
-        answer.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.log()))
+        let what = format!("an answer to {path}");
+        wait::until(&what, START_LIMIT, async || {
+            self.child().expect_alive();
+            self.try_admin(path).await.ok()
+        })
+        .await
     }
 
     /// GET of an admin path, while the listener may be away.
