@@ -7,7 +7,7 @@
 //! it is replaced by zeros, as many as it had characters, so that the HPACK tables of both ends
 //! stay in step.
 //!
-//! This file knows where in the stream of frames the bytes stand. It does no I/O: [`stream`] does.
+//! This file knows where in the stream of frames the bytes stand. It does no I/O: [`Repaired`] does.
 
 mod block;
 mod frame;
