@@ -56,8 +56,8 @@ impl Worked {
 pub(super) struct Hurry {
     /// A caller was contradicted meanwhile, and may know more than the look saw.
     pub(super) contradicted: bool,
-    /// The latest version does not work.
-    pub(super) spurned: bool,
+    /// The latest version does not work, or a verdict stands: it may be mended any time.
+    pub(super) failing: bool,
     /// When an earlier moment, if one is heard, will have to be believed.
     pub(super) belief: Option<Duration>,
 }
@@ -68,7 +68,7 @@ pub(super) fn after_success(hurry: Hurry, random: f64) -> Duration {
     let belief = hurry.belief.map(|wait| wait.max(LOOK_SPACING));
     let reasons = [
         hurry.contradicted.then_some(LOOK_SPACING),
-        hurry.spurned.then_some(RETRY_MOST),
+        hurry.failing.then_some(RETRY_MOST),
         belief,
     ];
     reasons.into_iter().flatten().fold(usual, Duration::min)
@@ -133,11 +133,11 @@ mod tests {
         let calm = Hurry::default();
         assert_eq!(after_success(calm, 0.0), seconds(27));
         assert_eq!(after_success(calm, 1.0), seconds(33));
-        let hurried = |contradicted, spurned, belief: Option<u64>| {
+        let hurried = |contradicted, failing, belief: Option<u64>| {
             let belief = belief.map(seconds);
             let hurry = Hurry {
                 contradicted,
-                spurned,
+                failing,
                 belief,
             };
             after_success(hurry, 1.0).as_secs()

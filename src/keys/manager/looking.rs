@@ -84,9 +84,10 @@ impl State {
         let next = match outcome {
             Ok(found) => {
                 self.note_found(found, now);
+                let verdict = self.args.view.borrow().verdict().is_some();
                 let hurry = Hurry {
                     contradicted: self.looks.contradicted,
-                    spurned: self.looks.latest_is_spurned(),
+                    failing: verdict || self.looks.latest_is_spurned(),
                     belief: self.looks.lag.belief_in(now),
                 };
                 pace::after_success(hurry, fastrand::f64())

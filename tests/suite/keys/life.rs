@@ -1,5 +1,7 @@
 //! A key's life under one name: gone, made again, restored, made anew within a second.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tonic::Code;
 
@@ -108,7 +110,7 @@ async fn a_key_made_anew_within_its_second_is_noticed_by_its_canary() {
 
 /// Until a look has brought the version that Vault has now.
 async fn announced(client: &KmsClient, version: &str) -> String {
-    let limit = LIMIT * 5;
+    let limit = Duration::from_secs(100);
     wait::until("the version to be announced", limit, async || {
         let status = client.status().await.unwrap();
         assert_eq!(status.healthz, "ok");
@@ -154,7 +156,7 @@ async fn soak_a_restored_snapshot_is_believed_after_a_minute() {
         "the earlier version was announced after {:?}",
         restored.elapsed()
     );
-    assert!(restored.elapsed() > LIMIT * 3 - LIMIT / 10);
+    assert!(restored.elapsed() > Duration::from_secs(58));
     assert_eq!(works(&client).await, first);
     daemon.logged("a restored snapshot").await;
     let warned = daemon
