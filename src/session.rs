@@ -4,6 +4,7 @@
 
 mod credentials;
 mod login;
+mod machine;
 mod plan;
 mod state;
 mod view;
@@ -18,7 +19,8 @@ use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
 pub use login::{AppRole, Jwt, Method, Settings, Userpass};
-pub use state::{LoginOutcome, RenewOutcome, State};
+pub use machine::{Event, Failure, Machine, Step};
+pub use state::{LoginOutcome, ReachOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
 
 /// The actor. It holds nothing: all is in its state.
@@ -39,10 +41,10 @@ pub struct Arguments {
 /// The actor's messages.
 #[derive(Debug)]
 pub enum SessionMsg {
-    /// It is time for what was planned.
-    Step,
-    /// A credential changed, or an operator asked: refused credentials may be tried again.
-    TryAgain,
+    /// What the machine is told as it is.
+    Happened(Event),
+    /// A look at Vault's health ended.
+    Reached(ReachOutcome),
     /// A login ended.
     LoggedIn(LoginOutcome),
     /// A renewal ended.
@@ -96,8 +98,8 @@ impl Actor for VaultSession {
     ) -> Result<(), ActorProcessingErr> {
         state.reap()?;
         match message {
-            SessionMsg::Step => state.step(&myself),
-            SessionMsg::TryAgain => state.try_again(&myself),
+            SessionMsg::Happened(event) => state.note(&myself, event),
+            SessionMsg::Reached(outcome) => state.reached(&myself, outcome),
             SessionMsg::LoggedIn(outcome) => state.logged_in(&myself, outcome),
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
             SessionMsg::Doubt { generation, reply } => state.doubt(&myself, generation, reply),

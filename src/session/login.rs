@@ -99,16 +99,22 @@ impl Method {
 /// Whether Vault can be logged into. A path that something denies proves nothing, so it counts as
 /// ready: the login will tell.
 pub(super) async fn reach(client: &Client, deadline: Instant) -> Result<(), LoginError> {
+    let away = |text: &str| Err(LoginError::Away(text.to_owned()));
     match client.health(deadline).await {
-        Ok(Health::Ready) => Ok(()),
-        Ok(Health::Sealed) => Err(LoginError::Away("vault is sealed: unseal it".to_owned())),
-        Ok(Health::Secondary) => Err(LoginError::Away(
-            "vault is a disaster-recovery secondary: point vault.address at the primary".to_owned(),
-        )),
-        Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => {
-            Err(LoginError::Away(format!("vault: {error}")))
+        Ok(Health::Sealed) => away("vault is sealed: unseal it"),
+        Ok(Health::Secondary) => {
+            away("vault is a disaster-recovery secondary: point vault.address at the primary")
         }
-        Err(_) => Ok(()),
+        Ok(Health::Standby) => match client.has_leader(deadline).await {
+            Ok(false) => {
+                away("vault has no leader: its nodes are electing one, or lost their quorum")
+            }
+            Ok(true) | Err(_) => Ok(()),
+        },
+        Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => {
+            away(&format!("vault: {error}"))
+        }
+        Ok(Health::Ready) | Err(_) => Ok(()),
     }
 }
 
@@ -130,8 +136,16 @@ pub(super) async fn login(
         Method::AppRole(approle) => attempt.by_approle(approle).await?,
         Method::Userpass(userpass) => attempt.by_userpass(userpass).await?,
     };
-    match grant.lease.num_uses {
-        0 => Ok(grant),
-        uses => Err(LoginError::Counted(uses)),
+    if grant.lease.num_uses > 0 {
+        if settings.method.owns_its_token() {
+            // With one of its uses; where that fails it ends with its lease.
+            let ended = client.revoke_self(&settings.namespace, &grant.token, deadline);
+            drop(ended.await);
+        }
+        return Err(LoginError::Counted(grant.lease.num_uses));
     }
+    if grant.lease.ttl.is_some_and(|ttl| ttl.is_zero()) {
+        return Err(LoginError::Ended);
+    }
+    Ok(grant)
 }

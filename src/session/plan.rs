@@ -14,17 +14,24 @@ const RENEW_SPREAD: f64 = 0.05;
 const SHRUNK: f64 = 0.90;
 /// Keeps a nearly dead token from being renewed in a hot loop.
 const SOONEST: Duration = Duration::from_millis(500);
-/// The first wait after a failed login.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// The longest: with it the first call works soon after Vault's return.
+/// Up to which the first wait after a failed login is drawn; doubled by each failure.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Up to which the longest is: with it the first call works soon after Vault's return.
 const RETRY_MOST: Duration = Duration::from_secs(10);
+/// The shortest wait that is ever drawn: keeps luck from making a hot loop.
+const RETRY_LEAST: Duration = Duration::from_millis(50);
+/// The longest that Vault can make us wait; more would be an accident of something between.
+const ASKED_MOST: Duration = Duration::from_secs(300);
 /// How long refused credentials are left alone where Vault counts refusals: its own window and its
 /// lockout last 15 minutes each.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
 /// The longest that a token lives on which was replaced: longer than the calls that use it yet.
 const REVOKE_MOST: Duration = Duration::from_secs(10);
-/// How often an unreachable or sealed Vault is asked for its health.
+/// How often at the least an unreachable or sealed Vault is asked for its health. With the spread
+/// of the logins it makes two seconds, after which the first call works.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
+/// Over how long the logins of a fleet are spread whose Vault came back.
+const RETURN_WITHIN: Duration = Duration::from_millis(900);
 
 /// What the session does next, and in how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,34 +59,26 @@ pub(super) fn after_login(lease: Lease, jitter: f64) -> Next {
     }
 }
 
-/// What follows a renewal that turned a lease first `granted` into `renewed`; `None` is Vault's
-/// 204, which prolonged nothing.
-pub(super) fn after_renewal(
-    granted: Option<Duration>,
-    renewed: Option<Lease>,
-    jitter: f64,
-) -> Next {
-    let Some(lease) = renewed else {
-        return Next::Login(Duration::ZERO);
-    };
-    let shrunk = match (granted, lease.ttl) {
+/// What follows a renewal that turned a lease first `granted` into this one.
+pub(super) fn after_renewal(granted: Option<Duration>, renewed: Lease, jitter: f64) -> Next {
+    let shrunk = match (granted, renewed.ttl) {
         (Some(granted), Some(ttl)) => ttl < granted.mul_f64(SHRUNK),
-        _ => false,
+        // Vault rounds down: what is left of it is less than a second.
+        (Some(_), None) => return Next::Login(Duration::ZERO),
+        (None, _) => false,
     };
-    match after_login(lease, jitter) {
+    match after_login(renewed, jitter) {
         Next::Renew(wait) if shrunk => Next::Login(wait),
         next => next,
     }
 }
 
-/// How long to wait after the `failures`-th login in a row that was refused or failed: full
-/// jitter under a doubling limit, and at least what Vault asked for.
+/// How long to wait after the `failures`-th step in a row that failed: full jitter under a doubling
+/// limit, and at least what Vault asked for.
 pub(super) fn retry_in(failures: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
-    let limit = RETRY_FIRST
-        .saturating_mul(1 << failures.min(10))
-        .min(RETRY_MOST);
-    let wait = RETRY_FIRST + limit.saturating_sub(RETRY_FIRST).mul_f64(jitter);
-    wait.max(retry_after.unwrap_or_default())
+    let doubled = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10));
+    let wait = doubled.min(RETRY_MOST).mul_f64(jitter).max(RETRY_LEAST);
+    wait.max(retry_after.unwrap_or_default().min(ASKED_MOST))
 }
 
 /// How long to wait before credentials that Vault refused, and counts the refusals of, are tried
@@ -97,7 +96,15 @@ pub(super) fn revoke_in(remaining: Lease) -> Duration {
 
 /// How long to wait before an unreachable or sealed Vault is asked again.
 pub(super) fn health_in(jitter: f64) -> Duration {
-    HEALTH_EVERY.mul_f64(0.8 + 0.4 * jitter)
+    HEALTH_EVERY.mul_f64(0.7 + 0.3 * jitter)
+}
+
+/// How long a login waits once Vault can be logged into: not all who saw it `away` come at once.
+pub(super) fn return_in(jitter: f64, away: bool) -> Duration {
+    match away {
+        true => RETURN_WITHIN.mul_f64(jitter),
+        false => Duration::ZERO,
+    }
 }
 
 #[cfg(test)]
@@ -131,11 +138,7 @@ mod tests {
             after_login(lease(3600, false), 0.5),
             Next::Login(HOUR.mul_f64(0.70))
         );
-        assert_eq!(
-            after_renewal(Some(HOUR), None, 0.5),
-            Next::Login(Duration::ZERO)
-        );
-        let shrunk = after_renewal(Some(HOUR), Some(lease(600, true)), 0.5);
+        let shrunk = after_renewal(Some(HOUR), lease(600, true), 0.5);
         assert_eq!(shrunk, Next::Login(Duration::from_secs(420)));
     }
 
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_full_renewal_is_followed_by_the_next() {
-        let next = after_renewal(Some(HOUR), Some(lease(3600, true)), 0.5);
+        let next = after_renewal(Some(HOUR), lease(3600, true), 0.5);
         assert_eq!(next, Next::Renew(HOUR.mul_f64(0.70)));
     }
 
@@ -166,9 +169,16 @@ mod tests {
         #[test]
         fn waits_after_failures_stay_within_bounds(failures in 0_u32..1000, jitter in 0.0..1.0) {
             let wait = retry_in(failures, None, jitter);
-            prop_assert!(wait >= RETRY_FIRST && wait <= RETRY_MOST);
+            prop_assert!(wait >= RETRY_LEAST && wait <= RETRY_MOST);
             let asked = Duration::from_secs(30);
             prop_assert!(retry_in(failures, Some(asked), jitter) >= asked);
+            let absurd = Duration::from_secs(86_400);
+            prop_assert_eq!(retry_in(failures, Some(absurd), jitter), ASKED_MOST);
+        }
+
+        #[test]
+        fn a_vault_that_came_back_is_logged_into_within_two_seconds(a in 0.0..1.0, b in 0.0..1.0) {
+            prop_assert!(health_in(a) + return_in(b, true) < Duration::from_secs(2));
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Who is logged in: the snapshot that the session actor publishes and everybody else reads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::concurrency::oneshot;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::SessionMsg;
+use super::{Event, SessionMsg};
 use crate::actor::Current;
 use crate::vault::{Lease, Token};
 
@@ -22,8 +21,6 @@ pub struct Session {
     pub obtained: Instant,
     /// The lease as last granted or renewed.
     pub lease: Lease,
-    /// The lease's length when the token was granted; renewals shrink from there.
-    pub granted: Option<Duration>,
     /// When it ends, unless renewed.
     pub expires: Option<Instant>,
 }
@@ -69,10 +66,6 @@ pub struct Sessions {
 }
 
 impl Session {
-    pub(super) fn is_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|end| end <= now)
-    }
-
     /// The lease with what is left of it now.
     pub(super) fn remaining(&self, now: Instant) -> Lease {
         Lease {
@@ -100,6 +93,9 @@ impl Sessions {
     /// # Errors
     /// At the deadline, with the reason why there is none.
     pub async fn wait(&self, deadline: Instant) -> Result<Arc<Session>, LoginFault> {
+        if self.view.borrow().current.is_none() {
+            self.want();
+        }
         timeout_at(deadline, self.wait_long())
             .await
             .map_err(|_| self.fault())
@@ -132,6 +128,14 @@ impl Sessions {
         match (asked, timeout_at(deadline, verdict).await) {
             (Ok(()), Ok(Ok(doubt))) => doubt,
             _ => Doubt::Unknown,
+        }
+    }
+
+    /// Lets the actor know that a call waits.
+    fn want(&self) {
+        if let Some(actor) = self.actor.borrow().as_ref() {
+            // One that is just dying is started again, and logs in.
+            let _ = actor.cast(SessionMsg::Happened(Event::Wanted));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
 use crate::grpc::{self, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
 use crate::keys::{self, KeyManager, KeyMsg};
-use crate::session::{self, SessionMsg, SessionView, Sessions, VaultSession};
+use crate::session::{self, Event, SessionMsg, SessionView, Sessions, VaultSession};
 use crate::vault::Client;
 
 /// An actor under the Supervisor.
@@ -153,7 +153,7 @@ impl Children {
     pub(super) fn try_login_again(&self) {
         if let Some(session) = self.session.borrow().as_ref() {
             // One that is just dying is started again, and logs in.
-            let _ = session.cast(SessionMsg::TryAgain);
+            let _ = session.cast(SessionMsg::Happened(Event::TryAgain));
         }
     }
 

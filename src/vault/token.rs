@@ -36,8 +36,10 @@ pub struct Grant {
 /// Whether the server can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// Unsealed; a standby forwards, so it counts.
+    /// Unsealed and active.
     Ready,
+    /// Unsealed, and forwards to the active node if there is one.
+    Standby,
     /// Sealed, or never initialised.
     Sealed,
     /// A disaster-recovery secondary, which serves nobody.
@@ -49,7 +51,16 @@ struct HealthData {
     initialized: bool,
     sealed: bool,
     #[serde(default)]
+    standby: bool,
+    #[serde(default)]
     replication_dr_mode: String,
+}
+
+#[derive(Deserialize)]
+struct LeaderData {
+    ha_enabled: bool,
+    #[serde(default)]
+    leader_address: String,
 }
 
 #[derive(Deserialize)]
@@ -104,8 +115,19 @@ impl Client {
                 replication_dr_mode: mode,
                 ..
             } if mode == "secondary" => Health::Secondary,
+            HealthData { standby: true, .. } => Health::Standby,
             HealthData { .. } => Health::Ready,
         })
+    }
+
+    /// Whether a standby knows the active node.
+    ///
+    /// # Errors
+    /// As [`CallError`].
+    pub async fn has_leader(&self, deadline: Instant) -> Result<bool, CallError> {
+        let request = request(Method::GET, "sys/leader", None, None, None, deadline);
+        let data: LeaderData = self.send(request).await?.parse()?;
+        Ok(!data.ha_enabled || !data.leader_address.is_empty())
     }
 
     /// Logs in at `auth/<mount>/login` with a body of the method's own.

@@ -83,7 +83,6 @@ fn logged_in() -> SessionView {
             generation: 1,
             obtained: Instant::now(),
             lease,
-            granted: None,
             expires: None,
         })),
         ..SessionView::default()

@@ -1,9 +1,9 @@
 //! Why there is no new session.
 
-use std::time::Duration;
-
 use thiserror::Error;
 
+use super::Method;
+use crate::session::machine::{Event, Failure};
 use crate::vault::CallError;
 
 /// Why there is no new session.
@@ -22,34 +22,38 @@ pub(in crate::session) enum LoginError {
         cause: CallError,
         mend: String,
     },
+    /// The token lives for less than a second more.
+    #[error("the token is about to end: put a fresh one in its place")]
+    Ended,
     /// Vault granted a token that a daemon cannot live on.
     #[error("the token is good for {0} requests only: make one without num_uses")]
     Counted(u64),
 }
 
 impl LoginError {
-    pub(in crate::session) fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+    /// What it is to the state machine.
+    pub(in crate::session) fn event(&self, method: &Method) -> Event {
+        let failure = match self {
+            Self::Away(_) => return Event::Away,
+            Self::Failed { cause, .. } => match cause {
+                CallError::Unreachable { .. } => return Event::Away,
+                cause if cause.is_passing() => Failure::Passing(cause.retry_after()),
+                _ if method.locks_out() => Failure::Counted,
+                _ => Failure::Refused,
+            },
+            // Another try would spend one of those uses.
+            Self::Counted(_) if method.locks_out() || !method.owns_its_token() => Failure::Counted,
+            Self::Credential(_) | Self::Ended | Self::Counted(_) => Failure::Refused,
+        };
+        Event::Failed(failure)
     }
 
     /// Whether an operator has to act.
     pub(in crate::session) fn is_refusal(&self) -> bool {
         match self {
             Self::Away(_) => false,
-            Self::Credential(_) | Self::Counted(_) => true,
+            Self::Credential(_) | Self::Ended | Self::Counted(_) => true,
             Self::Failed { cause, .. } => !cause.is_passing(),
-        }
-    }
-
-    /// Whether Vault saw credentials and refused them, and may have counted it.
-    pub(in crate::session) fn is_refused_credential(&self) -> bool {
-        matches!(self, Self::Failed { cause, .. } if !cause.is_passing())
-    }
-
-    pub(in crate::session) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Failed { cause, .. } => cause.retry_after(),
-            _ => None,
         }
     }
 }
