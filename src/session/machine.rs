@@ -26,6 +26,8 @@ pub struct Machine {
     quiet: bool,
     /// When its health was asked for last.
     asked: Option<Instant>,
+    /// Logins in a row that followed a denial.
+    denied: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,6 +44,7 @@ struct Held {
     /// The lease's length when it was granted; renewals shrink from there.
     granted: Option<Duration>,
     ends: Option<Instant>,
+    since: Instant,
 }
 
 /// What takes time and can fail.
@@ -74,6 +77,8 @@ pub enum Event {
     NotRenewed(Failure),
     /// Vault no longer knows the token.
     Died,
+    /// It lives, but is denied what it is for: a role or a file may by now give one that is not.
+    Denied,
     /// An operator or a changed file asks to try again what was refused.
     TryAgain,
     /// A call waits for a session.
@@ -108,6 +113,7 @@ impl Machine {
             away: false,
             quiet: quiet_until.is_some_and(|until| until > now),
             asked: None,
+            denied: 0,
         };
         if machine.quiet {
             machine.phase = Phase::Waiting {
@@ -201,6 +207,7 @@ impl Machine {
                 }
                 self.at_once(now)
             }
+            Event::Denied => self.denied(now),
             Event::TryAgain => {
                 let stuck = self.quiet || self.failures > 0 || self.held.is_none();
                 self.quiet = false;
@@ -218,8 +225,8 @@ impl Machine {
         };
         self.failures = 0;
         self.held = Some(Held {
-            granted: held.granted,
-            ..Held::new(lease, now)
+            ends: Held::new(lease, now).ends,
+            ..held
         });
         Phase::planned(plan::after_renewal(held.granted, lease, random), now)
     }
@@ -235,6 +242,20 @@ impl Machine {
             }
         };
         Phase::wait(wait, Step::Reach, now)
+    }
+
+    /// Tries another token, but less and less often: each login may spend a use of its credentials.
+    fn denied(&mut self, now: Instant) -> Phase {
+        let idle = matches!(self.phase, Phase::Waiting { .. }) && self.failures == 0;
+        let Some(held) = self.held.filter(|_| idle && !self.quiet) else {
+            return self.phase;
+        };
+        let age = now.duration_since(held.since);
+        if age < plan::denied_in(self.denied) {
+            return self.phase;
+        }
+        self.denied = plan::denials(self.denied, age);
+        self.waiting_no_more(now)
     }
 
     /// Drops a token that ended, and what was planned for it.
@@ -285,7 +306,7 @@ impl Event {
     /// The step whose outcome it is.
     fn ends(self) -> Option<Step> {
         match self {
-            Self::Due | Self::Wanted | Self::TryAgain | Self::Died => None,
+            Self::Due | Self::Wanted | Self::Denied | Self::TryAgain | Self::Died => None,
             Self::Reached | Self::Away => Some(Step::Reach),
             Self::Granted(_) | Self::Failed(_) => Some(Step::Login),
             Self::Renewed(_) | Self::NotRenewed(_) => Some(Step::Renew),
@@ -321,6 +342,7 @@ impl Held {
         Self {
             granted: lease.ttl,
             ends: lease.ttl.map(|ttl| now + ttl),
+            since: now,
         }
     }
 }

@@ -25,6 +25,10 @@ const ASKED_MOST: Duration = Duration::from_secs(300);
 /// How long refused credentials are left alone where Vault counts refusals: its own window and its
 /// lockout last 15 minutes each.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
+/// How old a token has to be whose denial leads to another login; doubled by each that followed.
+const DENIED_FIRST: Duration = Duration::from_secs(30);
+/// The most that it has to be.
+const DENIED_MOST: Duration = Duration::from_secs(30 * 60);
 /// The longest that a token lives on which was replaced: longer than the calls that use it yet.
 const REVOKE_MOST: Duration = Duration::from_secs(10);
 /// How often at the least an unreachable or sealed Vault is asked for its health. With the spread
@@ -85,6 +89,21 @@ pub(super) fn retry_in(failures: u32, retry_after: Option<Duration>, jitter: f64
 /// again with nothing changed: 15 to 45 minutes.
 pub(super) fn refused_in(jitter: f64) -> Duration {
     REFUSED.mul_f64(0.5 + jitter)
+}
+
+/// How old a token has to be before a denial leads to another login, after so many of those.
+pub(super) fn denied_in(denials: u32) -> Duration {
+    DENIED_FIRST
+        .saturating_mul(1 << denials.min(10))
+        .min(DENIED_MOST)
+}
+
+/// The number of such logins in a row, with one more after a token of this age.
+pub(super) fn denials(before: u32, age: Duration) -> u32 {
+    match age > DENIED_MOST * 2 {
+        true => 1,
+        false => before.saturating_add(1),
+    }
 }
 
 /// How long a token that was replaced is left to the calls that are under way with it.
@@ -148,6 +167,12 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_long_after_the_last_is_a_new_matter() {
+        assert_eq!(denials(3, Duration::from_secs(240)), 4);
+        assert_eq!(denials(3, 2 * HOUR), 1);
+    }
+
+    #[test]
     fn a_full_renewal_is_followed_by_the_next() {
         let next = after_renewal(Some(HOUR), lease(3600, true), 0.5);
         assert_eq!(next, Next::Renew(HOUR.mul_f64(0.70)));
@@ -174,6 +199,13 @@ mod tests {
             prop_assert!(retry_in(failures, Some(asked), jitter) >= asked);
             let absurd = Duration::from_secs(86_400);
             prop_assert_eq!(retry_in(failures, Some(absurd), jitter), ASKED_MOST);
+        }
+
+        #[test]
+        fn denials_lead_to_fewer_and_fewer_logins(denials in 0_u32..1000) {
+            let wait = denied_in(denials);
+            prop_assert!(wait >= DENIED_FIRST && wait <= DENIED_MOST);
+            prop_assert!(wait <= denied_in(denials + 1));
         }
 
         #[test]

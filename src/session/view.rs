@@ -94,7 +94,7 @@ impl Sessions {
     /// At the deadline, with the reason why there is none.
     pub async fn wait(&self, deadline: Instant) -> Result<Arc<Session>, LoginFault> {
         if self.view.borrow().current.is_none() {
-            self.want();
+            self.tell(Event::Wanted);
         }
         timeout_at(deadline, self.wait_long())
             .await
@@ -131,11 +131,15 @@ impl Sessions {
         }
     }
 
-    /// Lets the actor know that a call waits.
-    fn want(&self) {
+    /// Lets the actor know that its token is alive but denied what it is for.
+    pub fn denied(&self) {
+        self.tell(Event::Denied);
+    }
+
+    fn tell(&self, event: Event) {
         if let Some(actor) = self.actor.borrow().as_ref() {
-            // One that is just dying is started again, and logs in.
-            let _ = actor.cast(SessionMsg::Happened(Event::Wanted));
+            // One that is just dying is started again, and goes on.
+            let _ = actor.cast(SessionMsg::Happened(event));
         }
     }
 

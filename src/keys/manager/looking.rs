@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::State;
 use crate::keys::KeyMsg;
-use crate::keys::error::KeyError;
+use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::key_id::KeyId;
 use crate::keys::look::{self, Found, Known};
 use crate::keys::news::{Lag, Reading};
@@ -149,6 +149,9 @@ impl State {
         self.looks.suspicion = suspicion;
         self.looks.failed = self.looks.failed.saturating_add(1);
         let verdict = judgement == Judgement::Verdict;
+        if verdict && error.kind == ErrorKind::Denied {
+            self.caller.sessions.denied();
+        }
         self.publish_fault(KeyFault { error, verdict });
         judgement
     }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::Method;
 use crate::session::machine::{Event, Failure};
-use crate::vault::CallError;
+use crate::vault::{CallError, Refusal};
 
 /// Why there is no new session.
 #[derive(Debug, Error)]
@@ -38,6 +38,9 @@ impl LoginError {
             Self::Failed { cause, .. } => match cause {
                 CallError::Unreachable { .. } => return Event::Away,
                 cause if cause.is_passing() => Failure::Passing(cause.retry_after()),
+                // Vault counts wrong credentials, which it answers with 400. It says 403 where
+                // nothing is mounted, and to a role that is locked out: neither makes it worse.
+                cause if cause.refusal() == Some(Refusal::TokenRefused) => Failure::Refused,
                 _ if method.locks_out() => Failure::Counted,
                 _ => Failure::Refused,
             },

@@ -209,6 +209,22 @@ fn a_dead_token_means_one_login_and_no_second_while_it_is_under_way() {
 }
 
 #[test]
+fn a_denial_leads_to_another_login_after_30_seconds_then_a_minute_then_two() {
+    let mut story = Story::active();
+    for wait in [30, 60, 120] {
+        assert_eq!(story.tell(Denied), None);
+        story.now += Duration::from_secs(wait - 1);
+        assert_eq!(story.tell(Denied), None);
+        story.now += Duration::from_secs(1);
+        assert_eq!(story.tell(Denied), Some(Step::Reach));
+        assert!(story.machine.has_session());
+        assert_eq!(story.tell(Denied), None);
+        story.tell(Reached);
+        story.tell(Granted(lease(3600, true)));
+    }
+}
+
+#[test]
 fn an_operator_changes_nothing_that_works() {
     let mut story = Story::active();
     let before = story.machine;
@@ -228,6 +244,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Due),
         1 => Just(Wanted),
         1 => Just(TryAgain),
+        1 => Just(Denied),
         1 => Just(Died),
         2 => Just(Reached),
         1 => Just(Away),
