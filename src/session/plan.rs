@@ -26,7 +26,7 @@ const ASKED_MOST: Duration = Duration::from_secs(300);
 /// lockout last 15 minutes each.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
 /// How old a token has to be whose denial leads to another login; doubled by each that followed.
-const DENIED_FIRST: Duration = Duration::from_secs(30);
+const DENIED_FIRST: Duration = Duration::from_secs(15);
 /// The most that it has to be.
 const DENIED_MOST: Duration = Duration::from_secs(30 * 60);
 /// The longest that a token lives on which was replaced: longer than the calls that use it yet.

@@ -1,6 +1,8 @@
 //! Logging in: tokens, the Kubernetes method against a real kube-apiserver, renewal, re-login.
 
+pub(crate) mod approle;
 mod methods;
+mod refusals;
 
 use serde_json::json;
 use tonic::Code;

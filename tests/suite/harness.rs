@@ -23,6 +23,8 @@ pub mod http;
 pub mod kms;
 #[path = "harness/kubernetes.rs"]
 pub mod kubernetes;
+#[path = "harness/load.rs"]
+pub mod load;
 #[path = "harness/memory_transit.rs"]
 pub mod memory_transit;
 #[path = "harness/proxy.rs"]

@@ -1,5 +1,7 @@
 //! Bad weather: Vault away, sealed, restarted, without the key or the mount.
 
+mod outages;
+
 use std::time::{Duration, Instant};
 
 use tonic::Code;

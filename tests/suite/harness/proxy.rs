@@ -70,6 +70,8 @@ struct Rule {
     fault: Fault,
     /// How often it still applies; nothing means always.
     left: Option<u32>,
+    /// Which part of the requests it applies to, at random.
+    share: f64,
 }
 
 #[derive(Debug, Default)]
@@ -119,12 +121,17 @@ impl Proxy {
     /// From now on this happens to requests whose path contains `path_contains` (`""`: to all).
     /// What was set last is looked at first.
     pub fn fault(&self, path_contains: &str, fault: Fault) {
-        self.add(path_contains, fault, None);
+        self.add(path_contains, fault, None, 1.0);
+    }
+
+    /// The same, for this part of such requests only, at random.
+    pub fn fault_share(&self, path_contains: &str, fault: Fault, share: f64) {
+        self.add(path_contains, fault, None, share);
     }
 
     /// The same, for the next `times` such requests only.
     pub fn fault_times(&self, path_contains: &str, fault: Fault, times: u32) {
-        self.add(path_contains, fault, Some(times));
+        self.add(path_contains, fault, Some(times), 1.0);
     }
 
     /// Lets everything pass again.
@@ -155,11 +162,12 @@ impl Proxy {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    fn add(&self, path_contains: &str, fault: Fault, left: Option<u32>) {
+    fn add(&self, path_contains: &str, fault: Fault, left: Option<u32>, share: f64) {
         let rule = Rule {
             path_contains: path_contains.to_owned(),
             fault,
             left,
+            share,
         };
         lock(&self.shared.rules).insert(0, rule);
     }
@@ -179,8 +187,11 @@ impl Shared {
     /// What to do with a request for `path`; uses up one time of a limited fault.
     fn fault_for(&self, path: &str) -> Fault {
         let mut rules = lock(&self.rules);
-        let matching =
-            |rule: &&mut Rule| path.contains(&rule.path_contains) && rule.left != Some(0);
+        let matching = |rule: &&mut Rule| {
+            path.contains(&rule.path_contains)
+                && rule.left != Some(0)
+                && fastrand::f64() < rule.share
+        };
         let Some(rule) = rules.iter_mut().find(matching) else {
             return Fault::Pass;
         };

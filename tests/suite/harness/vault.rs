@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -162,6 +162,12 @@ impl Vault {
 
     /// Unseals it. A sealed dev server cannot be unsealed.
     pub async fn unseal(&self) {
+        self.unseal_active().await;
+        self.wait_ready().await;
+    }
+
+    /// The same, but only until it says that it is active; the moment of that.
+    pub async fn unseal_active(&self) -> Instant {
         let Kind::Persistent { unseal_key, .. } = &self.kind else {
             panic!("the unseal key of a dev server is not known");
         };
@@ -169,7 +175,9 @@ impl Vault {
             .request("PUT", "sys/unseal", Some(json!({ "key": unseal_key })))
             .await;
         assert_eq!(status, 200, "sys/unseal: {answer}");
-        self.wait_ready().await;
+        let active = async || self.health().await == Some(200);
+        wait::until_true("Vault is active", READY_LIMIT, active).await;
+        Instant::now()
     }
 
     /// The status of `sys/health`, or nothing while it does not answer.

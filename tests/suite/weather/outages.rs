@@ -1,0 +1,192 @@
+//! Vault goes away while callers go on, and its tokens end meanwhile: how long after its return
+//! does the first call succeed?
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tonic::Code;
+
+use crate::LIMIT;
+use crate::authentication::approle::AppRole;
+use crate::harness::daemon::Daemon;
+use crate::harness::kms::KmsClient;
+use crate::harness::load::Load;
+use crate::harness::proxy::Proxy;
+use crate::harness::vault::cluster::Cluster;
+use crate::harness::vault::Vault;
+use crate::harness::wait;
+
+/// Longer than the tokens of these tests live.
+const AWAY: Duration = Duration::from_secs(8);
+/// What is promised is two seconds; a loaded machine gets more.
+const BACK_WITHIN: Duration = Duration::from_secs(6);
+
+/// Lets a daemon, whose token lives for 4 s, go through an outage under load.
+async fn endures(vault: &Vault, away: Duration, sealed: bool) {
+    let fixture = vault.fixture().await;
+    let approle = AppRole::short(vault, &fixture, 4, 8).await;
+    let daemon = approle.daemon(&vault.address(), &fixture).0.spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let load = Load::start(vec![client.clone(); 4], Duration::from_millis(50));
+    load.progress(20, LIMIT).await;
+    if sealed {
+        vault.seal().await;
+    } else {
+        vault.kill();
+    }
+    tokio::time::sleep(away).await;
+    if !sealed {
+        vault.restart_sealed().await;
+    }
+    let back = vault.unseal_active().await;
+    let first = load.success_after(back, LIMIT).await - back;
+    let way = if sealed { "sealed" } else { "killed" };
+    eprintln!("{way} for {away:?}: the first call succeeded {first:?} after the return");
+    assert!(first < BACK_WITHIN, "{first:?}");
+    load.progress(40, LIMIT).await;
+    let outcome = load.stop().await;
+    // No longer than a call may wait.
+    let settled = back + first + Duration::from_secs(3);
+    let late: Vec<_> = outcome
+        .failures
+        .iter()
+        .filter(|failure| failure.at > settled)
+        .collect();
+    assert!(late.is_empty(), "{late:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_killed_vault_is_back_for_callers_soon_after_its_return_though_all_tokens_ended() {
+    let vault = Vault::start_persistent().await;
+    endures(&vault, AWAY, false).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_sealed_vault_is_back_for_callers_soon_after_it_is_unsealed_though_all_tokens_ended() {
+    let vault = Vault::start_persistent().await;
+    endures(&vault, AWAY, true).await;
+}
+
+#[tokio::test]
+#[ignore = "soak: 10 min, outages of up to three minutes"]
+async fn soak_the_length_of_an_outage_changes_nothing_about_the_return() {
+    let vault = Vault::start_persistent().await;
+    for seconds in [2, 20, 60, 180] {
+        for sealed in [false, true] {
+            endures(&vault, Duration::from_secs(seconds), sealed).await;
+        }
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn an_absent_vault_is_asked_for_its_health_and_not_logged_into() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    let approle = AppRole::short(&vault, &fixture, 3, 3).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let daemon = approle.daemon(&proxy.address(), &fixture).0.spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    vault.seal().await;
+    daemon.logged("vault is sealed").await;
+    wait::until_true("the session's end", LIMIT, async || {
+        let told = client.encrypt(&[1; 32]).await;
+        told.is_err_and(|error| error.message().contains("vault is sealed"))
+    })
+    .await;
+    proxy.reset_counts();
+    let (start, asks) = (Instant::now(), 5);
+    wait::until_true("health to be asked", LIMIT, async || {
+        proxy.count("/v1/sys/health") >= asks
+    })
+    .await;
+    // Each second, somewhat less where calls wait.
+    assert!(
+        start.elapsed() > Duration::from_secs(2),
+        "{asks} in {:?}",
+        start.elapsed()
+    );
+    assert_eq!(proxy.count(&approle.login_path()), 0);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_cluster_without_a_leader_is_told_and_calls_work_soon_after_the_election() {
+    let cluster = Cluster::start().await;
+    let vault = cluster.node(cluster.leader().await);
+    let fixture = vault.fixture().await;
+    let approle = AppRole::short(vault, &fixture, 4, 8).await;
+    let addresses = cluster.addresses();
+    let (builder, _) = approle.daemon(&addresses[0], &fixture);
+    let all = format!("[vault]\naddress = {addresses:?}");
+    let daemon = builder.extra(&all).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let first = cluster.kill_leader().await;
+    let second = cluster.kill_leader().await;
+    wait::until_true("the lack of a leader to be told", LIMIT, async || {
+        let told = client.encrypt(&[1; 32]).await;
+        told.is_err_and(|error| {
+            assert_eq!(error.code(), Code::Unavailable, "{error}");
+            error.message().contains("vault has no leader")
+        })
+    })
+    .await;
+    let load = Load::start(vec![client; 2], Duration::from_millis(50));
+    let led = async {
+        cluster.leader().await;
+        Instant::now()
+    };
+    let ((), led) = tokio::join!(cluster.bring_back(first), led);
+    let back = load.success_after(led, LIMIT).await - led;
+    eprintln!("the first call succeeded {back:?} after the election was seen");
+    assert!(back < BACK_WITHIN, "{back:?}");
+    load.stop().await;
+    cluster.bring_back(second).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn three_nodes_return_through_a_rate_limit_and_heed_how_long_vault_asks_to_wait() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    let approle = AppRole::short(&vault, &fixture, 4, 8).await;
+    let headers = json!({ "enable_rate_limit_response_headers": true });
+    vault
+        .expect("POST", "sys/quotas/config", Some(headers))
+        .await;
+    let proxy = Proxy::start(vault.socket_address());
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(approle.daemon(&proxy.address(), &fixture).0.spawn().await);
+    }
+    for node in &nodes {
+        KmsClient::connect(node.socket()).wait_ok(LIMIT).await;
+    }
+    let limit = json!({ "path": format!("auth/{}", approle.mount), "rate": 1, "interval": "3s" });
+    vault
+        .expect("POST", "sys/quotas/rate-limit/logins", Some(limit))
+        .await;
+    vault.kill();
+    tokio::time::sleep(AWAY).await;
+    vault.restart().await;
+    proxy.reset_counts();
+    let all: Vec<_> = nodes.iter().map(encrypts).collect();
+    futures_util::future::join_all(all).await;
+    // One login every three seconds is let through: who is refused waits as long as it is told.
+    let logins = proxy.count(&approle.login_path());
+    eprintln!("three nodes returned through a limit of one login in 3 s with {logins} logins");
+    assert!((3..=12).contains(&logins), "{logins} logins");
+}
+
+async fn encrypts(node: &Daemon) {
+    let client = KmsClient::connect(node.socket());
+    wait::until("calls to work", LIMIT, async || {
+        client.encrypt(&[1; 32]).await.ok()
+    })
+    .await;
+}
