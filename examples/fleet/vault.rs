@@ -82,7 +82,7 @@ impl VirtualVault {
     /// A login by AppRole.
     pub(crate) fn login(&mut self, node: usize, role: &Role) -> Event {
         if self.is_away() {
-            return Event::Away;
+            return Event::Failed(Failure::Away);
         }
         let now = Instant::now();
         let since = now.checked_duration_since(self.outage.ends);
@@ -106,7 +106,7 @@ impl VirtualVault {
     /// A renewal: no quota stands before it here.
     pub(crate) fn renew(&self) -> Event {
         if self.is_away() {
-            return Event::NotRenewed(Failure::Passing(None));
+            return Event::NotRenewed(Failure::Away);
         }
         Event::Renewed(Some(lease()))
     }

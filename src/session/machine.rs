@@ -88,6 +88,8 @@ pub enum Event {
 /// How a step failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
+    /// Vault could not be reached.
+    Away,
     /// It may be repeated; Vault may have said when.
     Passing(Option<Duration>),
     /// Refused. For a login by a method without lockout that may be Vault's own trouble.
@@ -185,11 +187,7 @@ impl Machine {
                 self.away = false;
                 Phase::wait(wait, Step::Login, now)
             }
-            Event::Away => {
-                self.away = true;
-                self.failures = self.failures.saturating_add(1);
-                Phase::wait(plan::health_in(random), Step::Reach, now)
-            }
+            Event::Away => self.failed(Failure::Away, now, random),
             Event::Granted(lease) => {
                 self.held = Some(Held::new(lease, now));
                 (self.failures, self.away, self.quiet) = (0, false, false);
@@ -233,7 +231,9 @@ impl Machine {
 
     fn failed(&mut self, failure: Failure, now: Instant, random: f64) -> Phase {
         self.failures = self.failures.saturating_add(1);
+        self.away = failure == Failure::Away;
         let wait = match failure {
+            Failure::Away => plan::health_in(random),
             Failure::Passing(retry_after) => plan::retry_in(self.failures, retry_after, random),
             Failure::Refused => plan::retry_in(self.failures, None, random),
             Failure::Counted => {

@@ -164,7 +164,7 @@ impl State {
             }
             Err(error) => {
                 self.publish_fault(&error);
-                error.event(&self.args.settings.method)
+                Event::Failed(error.failure(&self.args.settings.method))
             }
         };
         self.note(myself, event);
@@ -203,9 +203,10 @@ impl State {
             }
             Err(error) => {
                 warn!(%error, "the token was not renewed, logging in anew");
-                Event::NotRenewed(match error.is_passing() {
-                    true => Failure::Passing(error.retry_after()),
-                    false => Failure::Refused,
+                Event::NotRenewed(match &error {
+                    CallError::Unreachable { .. } => Failure::Away,
+                    error if error.is_passing() => Failure::Passing(error.retry_after()),
+                    _ => Failure::Refused,
                 })
             }
         };

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Method;
-use crate::session::machine::{Event, Failure};
+use crate::session::machine::Failure;
 use crate::vault::{CallError, Refusal};
 
 /// Why there is no new session.
@@ -32,11 +32,11 @@ pub(in crate::session) enum LoginError {
 
 impl LoginError {
     /// What it is to the state machine.
-    pub(in crate::session) fn event(&self, method: &Method) -> Event {
-        let failure = match self {
-            Self::Away(_) => return Event::Away,
+    pub(in crate::session) fn failure(&self, method: &Method) -> Failure {
+        match self {
+            Self::Away(_) => Failure::Away,
             Self::Failed { cause, .. } => match cause {
-                CallError::Unreachable { .. } => return Event::Away,
+                CallError::Unreachable { .. } => Failure::Away,
                 cause if cause.is_passing() => Failure::Passing(cause.retry_after()),
                 // Vault counts wrong credentials, which it answers with 400. It says 403 where
                 // nothing is mounted, and to a role that is locked out: neither makes it worse.
@@ -47,8 +47,7 @@ impl LoginError {
             // Another try would spend one of those uses.
             Self::Counted(_) if method.locks_out() || !method.owns_its_token() => Failure::Counted,
             Self::Credential(_) | Self::Ended | Self::Counted(_) => Failure::Refused,
-        };
-        Event::Failed(failure)
+        }
     }
 
     /// Whether an operator has to act.

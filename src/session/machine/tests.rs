@@ -22,6 +22,15 @@ struct Story {
     now: Instant,
 }
 
+impl Machine {
+    fn busy(&self) -> Option<Step> {
+        match self.phase {
+            Phase::Under(step) => Some(step),
+            Phase::Waiting { .. } => None,
+        }
+    }
+}
+
 impl Story {
     fn begun() -> Self {
         let now = Instant::now();
@@ -161,6 +170,7 @@ fn failed_logins_wait_longer_each_time_and_as_long_as_vault_asks() {
     let asked = Duration::from_secs(30);
     assert_eq!(fail(Failure::Passing(Some(asked))), 30_000);
     assert_eq!(fail(Failure::Refused), 5000);
+    assert_eq!(fail(Failure::Away), 850);
 }
 
 #[test]
@@ -235,6 +245,7 @@ fn an_operator_changes_nothing_that_works() {
 fn event() -> impl Strategy<Value = Event> {
     let lease = || (1_u64..10_000, any::<bool>()).prop_map(|(ttl, free)| lease(ttl, free));
     let failure = prop_oneof![
+        Just(Failure::Away),
         Just(Failure::Passing(None)),
         (0_u64..1_000).prop_map(|s| Failure::Passing(Some(Duration::from_secs(s)))),
         Just(Failure::Refused),
@@ -275,6 +286,7 @@ proptest! {
             let quiet = machine.quiet_until().filter(|&until| until > now);
             let (next, step) = machine.after(event, now, random);
             machine = next;
+            prop_assert_eq!(machine.busy(), step.or(under));
             if let Some(step) = step {
                 let overtaken = event == Died && under == Some(Step::Renew);
                 prop_assert!(under.is_none() || overtaken, "{step:?} beside {under:?}");

@@ -11,9 +11,9 @@ use crate::authentication::approle::AppRole;
 use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
 use crate::harness::load::Load;
-use crate::harness::proxy::Proxy;
-use crate::harness::vault::cluster::Cluster;
+use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::vault::Vault;
+use crate::harness::vault::cluster::Cluster;
 use crate::harness::wait;
 
 /// Longer than the tokens of these tests live.
@@ -115,7 +115,7 @@ async fn an_absent_vault_is_asked_for_its_health_and_not_logged_into() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_cluster_without_a_leader_is_told_and_calls_work_soon_after_the_election() {
+async fn a_cluster_that_lost_its_quorum_is_back_for_callers_soon_after_the_election() {
     let cluster = Cluster::start().await;
     let vault = cluster.node(cluster.leader().await);
     let fixture = vault.fixture().await;
@@ -128,14 +128,11 @@ async fn a_cluster_without_a_leader_is_told_and_calls_work_soon_after_the_electi
     client.wait_ok(LIMIT).await;
     let first = cluster.kill_leader().await;
     let second = cluster.kill_leader().await;
-    wait::until_true("the lack of a leader to be told", LIMIT, async || {
-        let told = client.encrypt(&[1; 32]).await;
-        told.is_err_and(|error| {
-            assert_eq!(error.code(), Code::Unavailable, "{error}");
-            error.message().contains("vault has no leader")
-        })
+    let error = wait::until("calls to fail", LIMIT, async || {
+        client.encrypt(&[1; 32]).await.err()
     })
     .await;
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
     let load = Load::start(vec![client; 2], Duration::from_millis(50));
     let led = async {
         cluster.leader().await;
@@ -147,6 +144,33 @@ async fn a_cluster_without_a_leader_is_told_and_calls_work_soon_after_the_electi
     assert!(back < BACK_WITHIN, "{back:?}");
     load.stop().await;
     cluster.bring_back(second).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_standby_that_knows_no_leader_is_not_logged_into() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let approle = AppRole::new(vault, &fixture, json!({})).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let answer = |body: serde_json::Value| Fault::Answer {
+        status: 200,
+        body: body.to_string(),
+        content_type: "application/json".to_owned(),
+    };
+    // In the words of a node whose leader has just stepped down.
+    let standby = json!({ "initialized": true, "sealed": false, "standby": true });
+    proxy.fault("/sys/health", answer(standby));
+    let none = json!({ "ha_enabled": true, "is_self": false, "leader_address": "" });
+    proxy.fault("/sys/leader", answer(none));
+    let daemon = approle.daemon(&proxy.address(), &fixture).0.spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    let error = client.encrypt(&[1; 32]).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    assert!(error.message().contains("vault has no leader"), "{error}");
+    assert_eq!(proxy.count(&approle.login_path()), 0);
+    proxy.clear();
+    client.wait_ok(LIMIT).await;
 }
 
 #[tokio::test]
