@@ -1,6 +1,7 @@
 //! Bad weather: Vault away, sealed, restarted, without the key or the mount.
 
 mod outages;
+mod soaks;
 
 use std::time::{Duration, Instant};
 

@@ -25,22 +25,13 @@ async fn logged_in(vault: &Vault) -> (Fixture, AppRole, Proxy, Daemon, KmsClient
     (fixture, approle, proxy, daemon, client)
 }
 
-/// The token that the daemon used last.
-fn token_of(proxy: &Proxy) -> String {
-    let requests = proxy.requests();
-    let tokens = requests
-        .iter()
-        .filter_map(|seen| seen.headers.get("x-vault-token"));
-    tokens.last().unwrap().to_str().unwrap().to_owned()
-}
-
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_dead_token_leads_to_one_login_that_all_waiting_calls_share() {
     let vault = Vault::shared().await;
     let (_fixture, approle, proxy, _daemon, client) = logged_in(vault).await;
     for round in 1..=3 {
-        vault.revoke(&token_of(&proxy)).await;
+        vault.revoke(&proxy.last_token()).await;
         proxy.reset_counts();
         let calls = join_all((0..50).map(|_| client.encrypt(&SEED))).await;
         let failed: Vec<_> = calls.into_iter().filter_map(Result::err).collect();

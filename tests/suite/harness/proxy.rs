@@ -152,6 +152,16 @@ impl Proxy {
         lock(&self.shared.seen).clone()
     }
 
+    /// The token of the last request that had one.
+    pub fn last_token(&self) -> String {
+        let seen = lock(&self.shared.seen);
+        let mut tokens = seen
+            .iter()
+            .filter_map(|seen| seen.headers.get("x-vault-token")?.to_str().ok());
+        let last = tokens.next_back().expect("a request with a token");
+        last.to_owned()
+    }
+
     /// Forgets the requests.
     pub fn reset_counts(&self) {
         lock(&self.shared.seen).clear();
