@@ -15,6 +15,8 @@
 // Named, so that the parts are found from a bench that includes this file by its path.
 #[path = "harness/child.rs"]
 pub mod child;
+#[path = "harness/clock.rs"]
+pub mod clock;
 #[path = "harness/daemon.rs"]
 pub mod daemon;
 #[path = "harness/http.rs"]

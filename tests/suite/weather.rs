@@ -1,5 +1,6 @@
 //! Bad weather: Vault away, sealed, restarted, without the key or the mount.
 
+mod clock;
 mod outages;
 mod soaks;
 
