@@ -16,8 +16,8 @@ const SHRUNK: f64 = 0.90;
 const SOONEST: Duration = Duration::from_millis(500);
 /// Up to which the first wait after a failed login is drawn; doubled by each failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// Up to which the longest is: with it the first call works soon after Vault's return.
-const RETRY_MOST: Duration = Duration::from_secs(10);
+/// Up to which the longest is: whatever held logins up, ten seconds after its end one has worked.
+const RETRY_MOST: Duration = Duration::from_secs(9);
 /// The shortest wait that is ever drawn: keeps luck from making a hot loop.
 const RETRY_LEAST: Duration = Duration::from_millis(50);
 /// The longest that Vault can make us wait; more would be an accident of something between.

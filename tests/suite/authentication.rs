@@ -1,6 +1,7 @@
 //! Logging in: tokens, the Kubernetes method against a real kube-apiserver, renewal, re-login.
 
 pub(crate) mod approle;
+mod kubernetes;
 mod methods;
 mod refusals;
 
@@ -8,11 +9,10 @@ use serde_json::json;
 use tonic::Code;
 
 use super::harness::kms::KmsClient;
-use super::harness::kubernetes::{Etcd, KubeApiserver};
 use super::harness::proxy::Proxy;
 use super::harness::vault::Vault;
 use super::harness::wait;
-use super::{LIMIT, daemon_at, daemon_for};
+use super::{LIMIT, daemon_for};
 
 const SEED: [u8; 32] = [9; 32];
 
@@ -141,79 +141,4 @@ async fn a_denied_policy_is_a_verdict_that_names_the_capability() {
     daemon.write_token(&fixture.token);
     vault.revoke(&token).await;
     client.wait_ok(LIMIT).await;
-}
-
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
-async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
-    let etcd = Etcd::start().await;
-    let kubernetes = KubeApiserver::start(&etcd, None, None).await;
-    kubernetes
-        .create_service_account("kube-system", "vault-kms-plugin")
-        .await;
-    kubernetes
-        .create_service_account("kube-system", "reviewer")
-        .await;
-    kubernetes
-        .bind_token_reviewer("kube-system", "reviewer")
-        .await;
-    let reviewer = kubernetes
-        .token_request("kube-system", "reviewer", &[])
-        .await;
-    let jwt = kubernetes
-        .token_request("kube-system", "vault-kms-plugin", &[])
-        .await;
-
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let mount = format!("kubernetes-{}", fixture.mount.replace('/', "-"));
-    vault.enable_auth("kubernetes", &mount).await;
-    let reach = json!({
-        "kubernetes_host": kubernetes.address(),
-        "kubernetes_ca_cert": kubernetes.ca_pem(),
-        "token_reviewer_jwt": reviewer,
-    });
-    vault
-        .expect("POST", &format!("auth/{mount}/config"), Some(reach))
-        .await;
-    let role = json!({
-        "bound_service_account_names": ["vault-kms-plugin"],
-        "bound_service_account_namespaces": ["kube-system"],
-        "token_policies": [fixture.policy],
-        "token_ttl": "3s",
-        "token_max_ttl": "6s",
-    });
-    vault
-        .expect("POST", &format!("auth/{mount}/role/plugin"), Some(role))
-        .await;
-
-    let builder = daemon_at(&vault.address(), &fixture);
-    let jwt_file = builder.write_file("jwt", "not-a-token-yet\n");
-    let auth = format!(
-        "[auth]\nmethod = \"kubernetes\"\nmount = \"{mount}\"\nrole = \"plugin\"\njwt_file = \"{}\"",
-        jwt_file.display()
-    );
-    let daemon = builder.extra(&auth).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    let error = client.encrypt(&SEED).await.unwrap_err();
-    assert_eq!(error.code(), Code::PermissionDenied, "{error}");
-    assert!(error.message().contains("role \"plugin\""), "{error}");
-
-    // The file is read at every login: nothing has to be told.
-    std::fs::write(&jwt_file, &jwt).unwrap();
-    client.wait_ok(LIMIT).await;
-    // Max TTL is 6 s: the token is renewed and then replaced by new logins, and no call fails.
-    wait::until("three logins", LIMIT, async || {
-        client.encrypt(&SEED).await.unwrap();
-        (daemon.log().matches("logged in to vault").count() >= 3).then_some(())
-    })
-    .await;
-    let log = daemon.log();
-    assert!(
-        !log.contains(&jwt) && !log.contains("no longer knows the token"),
-        "{log}"
-    );
 }
