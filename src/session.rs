@@ -3,6 +3,7 @@
 //! No answer and no silence of Vault is a failure of this actor: it waits and tries again.
 
 mod credentials;
+mod kept;
 mod login;
 mod plan;
 mod state;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
-pub use login::{AppRole, Jwt, Method, Settings, Userpass};
+pub use login::{AppRole, Jwt, Method, SecretId, Settings, Userpass, Wrapped};
 pub use state::{LoginOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
 
@@ -43,6 +44,8 @@ pub enum SessionMsg {
     Step,
     /// A credential changed, or an operator asked: refused credentials may be tried again.
     TryAgain,
+    /// A credential that does not wait came while the session lives.
+    News,
     /// A login ended.
     LoggedIn(LoginOutcome),
     /// A renewal ended.
@@ -76,7 +79,9 @@ impl Actor for VaultSession {
         myself: ActorRef<SessionMsg>,
         args: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        Ok(State::new(args, &myself))
+        let mut state = State::new(args, &myself);
+        state.watch_for_news(&myself);
+        Ok(state)
     }
 
     async fn post_stop(
@@ -98,6 +103,7 @@ impl Actor for VaultSession {
         match message {
             SessionMsg::Step => state.step(&myself),
             SessionMsg::TryAgain => state.try_again(&myself),
+            SessionMsg::News => state.news(&myself),
             SessionMsg::LoggedIn(outcome) => state.logged_in(&myself, outcome),
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
             SessionMsg::Doubt { generation, reply } => state.doubt(&myself, generation, reply),

@@ -39,6 +39,7 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
             "role_id_file",
             "secret_id",
             "secret_id_file",
+            "wrapped_secret_id_file",
             "username",
             "password_file",
         ],
@@ -117,13 +118,14 @@ pub(super) struct Auth {
     pub(super) role_id_file: Leaf,
     pub(super) secret_id: Leaf,
     pub(super) secret_id_file: Leaf,
+    pub(super) wrapped_secret_id_file: Leaf,
     pub(super) username: Leaf,
     pub(super) password_file: Leaf,
 }
 
 impl Auth {
     /// The keys that only some methods have.
-    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 10] {
+    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 11] {
         [
             ("mount", &self.mount),
             ("role", &self.role),
@@ -133,6 +135,7 @@ impl Auth {
             ("role_id_file", &self.role_id_file),
             ("secret_id", &self.secret_id),
             ("secret_id_file", &self.secret_id_file),
+            ("wrapped_secret_id_file", &self.wrapped_secret_id_file),
             ("username", &self.username),
             ("password_file", &self.password_file),
         ]

@@ -1,5 +1,6 @@
 //! The session's state and what each message does to it.
 
+mod news;
 mod quiet;
 
 use std::sync::Arc;

@@ -239,7 +239,7 @@ impl AuthData {
     }
 }
 
-fn request<'a>(
+pub(super) fn request<'a>(
     method: Method,
     path: &'a str,
     namespace: Option<&'a Namespace>,

@@ -1,11 +1,13 @@
 //! `[auth]`.
 
+use std::path::{Path, PathBuf};
+
 use toml::Value;
 
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::{Reader, absolute};
-use crate::session::{AppRole, Credential, Jwt, Method, Settings, Userpass};
+use crate::session::{AppRole, Credential, Jwt, Method, SecretId, Settings, Userpass, Wrapped};
 use crate::vault::{MountPath, Namespace, Token};
 
 /// The methods, and the keys that belong to each.
@@ -17,10 +19,12 @@ const METHODS: [(&str, &[&str]); 5] = [
         "approle",
         &[
             "mount",
+            "role",
             "role_id",
             "role_id_file",
             "secret_id",
             "secret_id_file",
+            "wrapped_secret_id_file",
         ],
     ),
     ("userpass", &["mount", "username", "password_file"]),
@@ -32,11 +36,12 @@ pub(super) fn auth(
     mut raw: raw::Auth,
     namespace: Namespace,
     environment: &Environment,
+    state_file: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Option<Settings> {
     let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
     Some(Settings {
-        method: method(reader, raw, environment, warnings)?,
+        method: method(reader, raw, environment, state_file, warnings)?,
         namespace: own.unwrap_or(namespace),
     })
 }
@@ -45,6 +50,7 @@ fn method(
     reader: &mut Reader,
     mut raw: raw::Auth,
     environment: &Environment,
+    state_file: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Option<Method> {
     let token = environment.vault("TOKEN");
@@ -74,7 +80,7 @@ fn method(
             let role = reader.text("auth.role", raw.role.take());
             jwt(reader, &name, raw, role).map(Method::Jwt)
         }
-        "approle" => approle(reader, raw, warnings).map(Method::AppRole),
+        "approle" => approle(reader, raw, state_file, warnings).map(Method::AppRole),
         _ => userpass(reader, raw).map(Method::Userpass),
     }
 }
@@ -144,7 +150,12 @@ fn jwt(reader: &mut Reader, method: &str, raw: raw::Auth, role: Option<String>) 
     })
 }
 
-fn approle(reader: &mut Reader, raw: raw::Auth, warnings: &mut Vec<String>) -> Option<AppRole> {
+fn approle(
+    reader: &mut Reader,
+    raw: raw::Auth,
+    state_file: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Option<AppRole> {
     let mount = mount(reader, raw.mount, "approle");
     let before = reader.errors.len();
     let role_id = one_of(
@@ -165,11 +176,27 @@ fn approle(reader: &mut Reader, raw: raw::Auth, warnings: &mut Vec<String>) -> O
                 .to_owned(),
         );
     }
-    let secret_id = one_of(
+    let plain = one_of(
         reader,
         ("auth.secret_id", raw.secret_id),
         ("auth.secret_id_file", raw.secret_id_file),
     );
+    let wrapped = reader.path("auth.wrapped_secret_id_file", raw.wrapped_secret_id_file);
+    let secret_id = match (plain, wrapped) {
+        (Some(_), Some(_)) => {
+            let problem = "stands beside another secret_id: remove one";
+            reader.refuse("auth.wrapped_secret_id_file", problem);
+            return None;
+        }
+        (None, Some(file)) => wrapped_in(reader, file, mount.as_ref(), raw.role, state_file)?,
+        (plain, None) => {
+            if raw.role.is_some() {
+                let problem = "belongs to auth.wrapped_secret_id_file: remove it, auth.role_id names the role";
+                reader.refuse("auth.role", problem);
+            }
+            plain.map_or(SecretId::None, SecretId::Plain)
+        }
+    };
     Some(AppRole {
         mount: mount?,
         role_id: role_id?,
@@ -177,18 +204,30 @@ fn approle(reader: &mut Reader, raw: raw::Auth, warnings: &mut Vec<String>) -> O
     })
 }
 
+fn wrapped_in(
+    reader: &mut Reader,
+    file: PathBuf,
+    mount: Option<&MountPath>,
+    role: Leaf,
+    state_file: Option<&Path>,
+) -> Option<SecretId> {
+    let why = "the role's name, which the wrapping token is checked against";
+    let role = reader.required("auth.role", role, why, path_part)?;
+    let file = Credential::file("auth.wrapped_secret_id_file", file);
+    let wrapped = Wrapped::new(file, mount?, role, beside(state_file?));
+    Some(SecretId::Wrapped(wrapped))
+}
+
+/// Where the secret_id is kept, next to `NAME.state.json`.
+fn beside(state_file: &Path) -> PathBuf {
+    let name = state_file.with_extension("");
+    name.with_extension("secret-id.json")
+}
+
 fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
     let mount = mount(reader, raw.mount, "userpass");
-    let username =
-        reader.required(
-            "auth.username",
-            raw.username,
-            "the user in vault",
-            |text| match text.contains(['/', '?', '#', '%']) {
-                true => Err(format!("{text:?} holds a character that no path may hold")),
-                false => Ok(text.to_owned()),
-            },
-        );
+    let why = "the user in vault";
+    let username = reader.required("auth.username", raw.username, why, path_part);
     let why = "the file with the user's password";
     let password = required_file(reader, "auth.password_file", raw.password_file, why);
     Some(Userpass {
@@ -196,6 +235,14 @@ fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
         username: username?,
         password: password?,
     })
+}
+
+/// A name that becomes part of a path.
+fn path_part(text: &str) -> Result<String, String> {
+    match text.contains(['/', '?', '#', '%']) {
+        true => Err(format!("{text:?} holds a character that no path may hold")),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// The mount, by default where `vault auth enable METHOD` puts it.

@@ -22,6 +22,9 @@ pub(in crate::session) enum LoginError {
         cause: CallError,
         mend: String,
     },
+    /// A wrapping token that was used already, or was made for something else.
+    #[error("{0}")]
+    Wrapping(String),
     /// Vault granted a token that a daemon cannot live on.
     #[error("the token is good for {0} requests only: make one without num_uses")]
     Counted(u64),
@@ -36,14 +39,19 @@ impl LoginError {
     pub(in crate::session) fn is_refusal(&self) -> bool {
         match self {
             Self::Away(_) => false,
-            Self::Credential(_) | Self::Counted(_) => true,
+            Self::Credential(_) | Self::Wrapping(_) | Self::Counted(_) => true,
             Self::Failed { cause, .. } => !cause.is_passing(),
         }
     }
 
-    /// Whether Vault saw credentials and refused them, and may have counted it.
+    /// Whether Vault saw credentials and refused them, and may have counted it; or whether only
+    /// other ones can help.
     pub(in crate::session) fn is_refused_credential(&self) -> bool {
-        matches!(self, Self::Failed { cause, .. } if !cause.is_passing())
+        match self {
+            Self::Failed { cause, .. } => !cause.is_passing(),
+            Self::Wrapping(_) => true,
+            Self::Away(_) | Self::Credential(_) | Self::Counted(_) => false,
+        }
     }
 
     pub(in crate::session) fn retry_after(&self) -> Option<Duration> {

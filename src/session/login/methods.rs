@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::credentials::Credential;
 use super::error::LoginError;
-use super::{AppRole, Jwt, Userpass};
+use super::{AppRole, Jwt, SecretId, Userpass};
 use crate::vault::{CallError, Client, Grant, Lease, Namespace, Refusal, Token};
 
 /// One login: where, and until when.
@@ -87,19 +87,36 @@ impl Attempt<'_> {
     }
 
     pub(super) async fn by_approle(&self, approle: &AppRole) -> Result<Grant, LoginError> {
-        let mut body = json!({ "role_id": read(&approle.role_id).await?.as_str() });
         let mut origins = approle.role_id.origin();
-        if let Some(secret_id) = &approle.secret_id {
-            body["secret_id"] = json!(read(secret_id).await?.as_str());
-            origins = format!("{origins} and {}", secret_id.origin());
-        }
+        let secret_id = match &approle.secret_id {
+            SecretId::None => None,
+            SecretId::Plain(secret_id) => {
+                origins = format!("{origins} and {}", secret_id.origin());
+                Some(read(secret_id).await?)
+            }
+            SecretId::Wrapped(wrapped) => return self.by_wrapped(approle, wrapped).await,
+        };
         let advice = format!(
             "check auth.mount {:?}, and put a role_id and secret_id that vault knows into {origins} \
              (a secret_id ends with its TTL and its uses)",
             approle.mount.as_str()
         );
+        let secret_id = secret_id.as_ref().map(|secret_id| secret_id.as_str());
+        self.with_secret_id(approle, secret_id, &advice).await
+    }
+
+    pub(super) async fn with_secret_id(
+        &self,
+        approle: &AppRole,
+        secret_id: Option<&str>,
+        advice: &str,
+    ) -> Result<Grant, LoginError> {
+        let mut body = json!({ "role_id": read(&approle.role_id).await?.as_str() });
+        if let Some(secret_id) = secret_id {
+            body["secret_id"] = json!(secret_id);
+        }
         let path = format!("auth/{}/login", approle.mount.as_str());
-        self.post("approle", &path, &body, &advice).await
+        self.post("approle", &path, &body, advice).await
     }
 
     pub(super) async fn by_userpass(&self, userpass: &Userpass) -> Result<Grant, LoginError> {
@@ -125,12 +142,12 @@ impl Attempt<'_> {
     }
 }
 
-async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
+pub(super) async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
     credential.read().await.map_err(LoginError::Credential)
 }
 
 /// With advice only where an operator can follow it.
-fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
+pub(super) fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
     let mend = match cause.is_passing() {
         true => String::new(),
         false => format!("; {advice}"),

@@ -20,14 +20,14 @@ use super::super::{LIMIT, daemon_at};
 use super::SEED;
 
 /// An auth method of this kind at a path of several parts, which no other test has.
-async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
+pub(super) async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
     let mount = format!("team/{kind}/{}", fixture.mount.replace('/', "-"));
     vault.enable_auth(kind, &mount).await;
     mount
 }
 
 /// A role `plugin` of an AppRole mount; its role_id.
-async fn role(vault: &Vault, mount: &str, fixture: &Fixture, more: Value) -> String {
+pub(super) async fn role(vault: &Vault, mount: &str, fixture: &Fixture, more: Value) -> String {
     let mut role = json!({ "token_policies": [fixture.policy], "token_ttl": "1h" });
     role.as_object_mut()
         .unwrap()
@@ -61,7 +61,7 @@ async fn by_approle(
     (builder.extra(&auth).spawn().await, file)
 }
 
-async fn works(daemon: &Daemon) {
+pub(super) async fn works(daemon: &Daemon) {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     client.encrypt(&SEED).await.unwrap();
