@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
-pub use login::{AppRole, Jwt, Method, SecretId, Settings, Userpass, Wrapped};
+pub use login::{AppRole, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
 pub use state::{LoginOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
 

@@ -34,6 +34,10 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
             "mount",
             "role",
             "jwt_file",
+            "spiffe_socket",
+            "spiffe_audience",
+            "spiffe_id",
+            "spiffe_trust_domain",
             "token_file",
             "role_id",
             "role_id_file",
@@ -113,6 +117,10 @@ pub(super) struct Auth {
     pub(super) mount: Leaf,
     pub(super) role: Leaf,
     pub(super) jwt_file: Leaf,
+    pub(super) spiffe_socket: Leaf,
+    pub(super) spiffe_audience: Leaf,
+    pub(super) spiffe_id: Leaf,
+    pub(super) spiffe_trust_domain: Leaf,
     pub(super) token_file: Leaf,
     pub(super) role_id: Leaf,
     pub(super) role_id_file: Leaf,
@@ -125,11 +133,15 @@ pub(super) struct Auth {
 
 impl Auth {
     /// The keys that only some methods have.
-    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 11] {
+    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 15] {
         [
             ("mount", &self.mount),
             ("role", &self.role),
             ("jwt_file", &self.jwt_file),
+            ("spiffe_socket", &self.spiffe_socket),
+            ("spiffe_audience", &self.spiffe_audience),
+            ("spiffe_id", &self.spiffe_id),
+            ("spiffe_trust_domain", &self.spiffe_trust_domain),
             ("token_file", &self.token_file),
             ("role_id", &self.role_id),
             ("role_id_file", &self.role_id_file),

@@ -7,6 +7,7 @@ mod wrapped;
 use tokio::time::Instant;
 
 use super::credentials::Credential;
+use crate::spiffe::Workload;
 use crate::vault::{CallError, Client, Grant, Health, MountPath, Namespace};
 pub(super) use error::LoginError;
 use methods::Attempt;
@@ -44,8 +45,17 @@ pub struct Jwt {
     pub mount: MountPath,
     /// The role; the mount's own default where there is none.
     pub role: Option<String>,
-    /// The JWT.
-    pub jwt: Credential,
+    /// Where the JWT comes from.
+    pub source: JwtSource,
+}
+
+/// Where a JWT comes from.
+#[derive(Debug, Clone)]
+pub enum JwtSource {
+    /// Somebody keeps it fresh.
+    File(Credential),
+    /// The SPIFFE agent issues one for each login.
+    Spiffe(Workload),
 }
 
 /// What a login with an AppRole needs.
@@ -111,7 +121,10 @@ impl Method {
     pub(super) fn credentials(&self) -> Vec<Credential> {
         match self {
             Self::Token(token) => vec![token.clone()],
-            Self::Kubernetes(jwt) | Self::Jwt(jwt) => vec![jwt.jwt.clone()],
+            Self::Kubernetes(jwt) | Self::Jwt(jwt) => match &jwt.source {
+                JwtSource::File(file) => vec![file.clone()],
+                JwtSource::Spiffe(_) => Vec::new(),
+            },
             Self::AppRole(approle) => {
                 let secret_id = match &approle.secret_id {
                     SecretId::None => None,

@@ -1,6 +1,7 @@
 //! Logging in: tokens, the Kubernetes method against a real kube-apiserver, renewal, re-login.
 
 mod methods;
+mod spiffe;
 mod wrapped;
 
 use serde_json::json;

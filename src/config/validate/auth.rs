@@ -1,5 +1,7 @@
 //! `[auth]`.
 
+mod spiffe;
+
 use std::path::{Path, PathBuf};
 
 use toml::Value;
@@ -7,14 +9,27 @@ use toml::Value;
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::{Reader, absolute};
-use crate::session::{AppRole, Credential, Jwt, Method, SecretId, Settings, Userpass, Wrapped};
+use crate::session::{
+    AppRole, Credential, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped,
+};
 use crate::vault::{MountPath, Namespace, Token};
 
 /// The methods, and the keys that belong to each.
 const METHODS: [(&str, &[&str]); 5] = [
     ("token", &["token_file"]),
     ("kubernetes", &["mount", "role", "jwt_file"]),
-    ("jwt", &["mount", "role", "jwt_file"]),
+    (
+        "jwt",
+        &[
+            "mount",
+            "role",
+            "jwt_file",
+            "spiffe_socket",
+            "spiffe_audience",
+            "spiffe_id",
+            "spiffe_trust_domain",
+        ],
+    ),
     (
         "approle",
         &[
@@ -73,12 +88,12 @@ fn method(
         "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
         "kubernetes" => {
             let role = required_text(reader, "auth.role", raw.role.take(), "the role in vault");
-            let jwt = jwt(reader, &name, raw, role)?;
+            let jwt = jwt(reader, &name, raw, role, environment)?;
             jwt.role.is_some().then_some(Method::Kubernetes(jwt))
         }
         "jwt" => {
             let role = reader.text("auth.role", raw.role.take());
-            jwt(reader, &name, raw, role).map(Method::Jwt)
+            jwt(reader, &name, raw, role, environment).map(Method::Jwt)
         }
         "approle" => approle(reader, raw, state_file, warnings).map(Method::AppRole),
         _ => userpass(reader, raw).map(Method::Userpass),
@@ -136,17 +151,30 @@ fn token_source(
     }
 }
 
-fn jwt(reader: &mut Reader, method: &str, raw: raw::Auth, role: Option<String>) -> Option<Jwt> {
-    let mount = mount(reader, raw.mount, method);
-    let why = match method {
-        "kubernetes" => "the file with the service account's token",
-        _ => "the file with the JWT",
+fn jwt(
+    reader: &mut Reader,
+    method: &str,
+    mut raw: raw::Auth,
+    role: Option<String>,
+    environment: &Environment,
+) -> Option<Jwt> {
+    let mount = mount(reader, raw.mount.take(), method);
+    let source = if method == "jwt" && spiffe::is_wanted(&raw) {
+        spiffe::workload(reader, raw, environment).map(JwtSource::Spiffe)
+    } else {
+        let why = match method {
+            "kubernetes" => "the file with the service account's token",
+            _ => {
+                "the file with the JWT; or set auth.spiffe_audience, for a JWT of the SPIFFE agent"
+            }
+        };
+        let file = required_file(reader, "auth.jwt_file", raw.jwt_file, why);
+        file.map(JwtSource::File)
     };
-    let jwt = required_file(reader, "auth.jwt_file", raw.jwt_file, why);
     Some(Jwt {
         mount: mount?,
         role,
-        jwt: jwt?,
+        source: source?,
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::spiffe::FetchError;
 use crate::vault::CallError;
 
 /// Why there is no new session.
@@ -15,6 +16,9 @@ pub(in crate::session) enum LoginError {
     /// Our own side: a credential file.
     #[error("{0}")]
     Credential(String),
+    /// The SPIFFE agent gave no JWT.
+    #[error(transparent)]
+    Spiffe(#[from] FetchError),
     /// Vault answered the login with an error.
     #[error("login by {method} failed: {cause}{mend}")]
     Failed {
@@ -40,6 +44,7 @@ impl LoginError {
         match self {
             Self::Away(_) => false,
             Self::Credential(_) | Self::Wrapping(_) | Self::Counted(_) => true,
+            Self::Spiffe(error) => !error.is_passing(),
             Self::Failed { cause, .. } => !cause.is_passing(),
         }
     }
@@ -50,7 +55,7 @@ impl LoginError {
         match self {
             Self::Failed { cause, .. } => !cause.is_passing(),
             Self::Wrapping(_) => true,
-            Self::Away(_) | Self::Credential(_) | Self::Counted(_) => false,
+            Self::Away(_) | Self::Credential(_) | Self::Spiffe(_) | Self::Counted(_) => false,
         }
     }
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::credentials::Credential;
 use super::error::LoginError;
-use super::{AppRole, Jwt, SecretId, Userpass};
+use super::{AppRole, Jwt, JwtSource, SecretId, Userpass};
 use crate::vault::{CallError, Client, Grant, Lease, Namespace, Refusal, Token};
 
 /// One login: where, and until when.
@@ -51,7 +51,7 @@ impl Attempt<'_> {
              that {} is fresh, and that vault reaches kube-apiserver",
             jwt.mount.as_str(),
             jwt.role.as_deref().unwrap_or_default(),
-            jwt.jwt.origin()
+            jwt.source.origin()
         );
         self.with_jwt("kubernetes", jwt, &advice).await
     }
@@ -66,7 +66,7 @@ impl Attempt<'_> {
             "check that auth.mount is {:?}, that {role} binds the subject and audience of the JWT, \
              and that {} is fresh",
             jwt.mount.as_str(),
-            jwt.jwt.origin()
+            jwt.source.origin()
         );
         self.with_jwt("jwt", jwt, &advice).await
     }
@@ -77,7 +77,10 @@ impl Attempt<'_> {
         jwt: &Jwt,
         advice: &str,
     ) -> Result<Grant, LoginError> {
-        let token = read(&jwt.jwt).await?;
+        let token = match &jwt.source {
+            JwtSource::File(file) => read(file).await?,
+            JwtSource::Spiffe(workload) => workload.fetch(self.deadline).await?,
+        };
         let mut body = json!({ "jwt": token.as_str() });
         if let Some(role) = &jwt.role {
             body["role"] = json!(role);
@@ -139,6 +142,20 @@ impl Attempt<'_> {
     ) -> Result<Grant, LoginError> {
         let answer = self.client.login(self.namespace, path, body, self.deadline);
         answer.await.map_err(|cause| failed(method, cause, advice))
+    }
+}
+
+impl JwtSource {
+    fn origin(&self) -> String {
+        match self {
+            Self::File(file) => file.origin(),
+            Self::Spiffe(workload) => {
+                format!(
+                    "the JWT-SVID for auth.spiffe_audience {:?}",
+                    workload.audience
+                )
+            }
+        }
     }
 }
 
