@@ -4,6 +4,7 @@ mod methods;
 mod spiffe;
 mod wrapped;
 
+pub(super) use methods::signed;
 use serde_json::json;
 use tonic::Code;
 

@@ -19,6 +19,7 @@ use super::super::harness::wait;
 use super::super::{LIMIT, daemon_at};
 use super::SEED;
 
+const ISSUER: &str = "https://kubernetes.default.svc";
 const SUBJECT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
 
 /// An auth method of this kind at a path of several parts, which no other test has.
@@ -223,7 +224,7 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_re
         .expect("POST", &format!("auth/{mount}/role/plugin"), Some(role))
         .await;
     let builder = daemon_at(&vault.address(), &fixture);
-    let file = builder.write_file("jwt", &signed(&key, SUBJECT, "another audience"));
+    let file = builder.write_file("jwt", &signed(&key, ISSUER, SUBJECT, "another audience"));
     let auth = format!(
         "[auth]\nmethod = \"jwt\"\nmount = \"{mount}\"\nrole = \"plugin\"\njwt_file = \"{}\"",
         file.display()
@@ -236,7 +237,7 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_re
     assert_eq!(error.code(), Code::PermissionDenied, "{error}");
     assert!(error.message().contains("role \"plugin\""), "{error}");
     // No lockout here: it is tried again soon, with what the file holds by then.
-    let jwt = signed(&key, SUBJECT, "vault");
+    let jwt = signed(&key, ISSUER, SUBJECT, "vault");
     std::fs::write(&file, &jwt).unwrap();
     works(&daemon).await;
     assert!(!daemon.log().contains(&jwt), "{}", daemon.log());
@@ -277,13 +278,13 @@ async fn a_token_of_ours_is_revoked_once_it_is_replaced_and_at_the_end() {
 }
 
 /// A JWT of this subject, as a cluster or a SPIFFE agent signs them.
-pub(super) fn signed(key: &KeyPair, subject: &str, audience: &str) -> String {
+pub(crate) fn signed(key: &KeyPair, issuer: &str, subject: &str, audience: &str) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs();
     let claims = json!({
-        "iss": "https://kubernetes.default.svc",
+        "iss": issuer,
         "sub": subject,
         "aud": [audience],
         "iat": now,

@@ -65,7 +65,7 @@ impl Case {
     fn agent(&self, ids: &'static [&'static str]) -> WorkloadApi {
         let key = Arc::clone(&self.key);
         WorkloadApi::serve(&self.socket(), move |audience| {
-            let svid = |id: &&str| ((*id).to_owned(), signed(&key, id, audience));
+            let svid = |id: &&str| ((*id).to_owned(), signed(&key, "agent", id, audience));
             Ok(ids.iter().map(svid).collect())
         })
     }
@@ -113,7 +113,7 @@ async fn each_login_has_a_jwt_of_its_own_from_the_agent() {
     .await;
     assert!(agent.calls() >= 3, "{} calls", agent.calls());
     // The beginning of every JWT that the agent signed.
-    let jwt = signed(&case.key, PLUGIN, "vault");
+    let jwt = signed(&case.key, "agent", PLUGIN, "vault");
     let (head, _) = jwt.split_once('.').unwrap();
     assert!(!daemon.log().contains(head), "{}", daemon.log());
 }
