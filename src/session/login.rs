@@ -173,8 +173,14 @@ pub(super) async fn login(
         Method::AppRole(approle) => attempt.by_approle(approle).await?,
         Method::Userpass(userpass) => attempt.by_userpass(userpass).await?,
     };
-    match grant.lease.num_uses {
-        0 => Ok(grant),
-        uses => Err(LoginError::Counted(uses)),
+    if grant.lease.num_uses == 0 {
+        return Ok(grant);
     }
+    if settings.method.owns_its_token() {
+        // Nobody else would end it, and the next try brings another one.
+        let _ = client
+            .revoke_self(&settings.namespace, &grant.token, deadline)
+            .await;
+    }
+    Err(LoginError::Counted(grant.lease.num_uses))
 }

@@ -151,7 +151,7 @@ impl State {
             }
             Err(error) => {
                 let mut wait = self.note_failure(&error);
-                if error.is_refused_credential() && self.args.settings.method.locks_out() {
+                if error.harms_if_repeated(&self.args.settings.method) {
                     wait = self.leave_alone(myself, outcome.credentials);
                 }
                 self.next = Next::Login(wait);

@@ -1,5 +1,7 @@
 //! Logging in: tokens, the Kubernetes method against a real kube-apiserver, renewal, re-login.
 
+mod files;
+mod kinds;
 mod methods;
 mod spiffe;
 mod wrapped;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::Method;
 use crate::spiffe::FetchError;
 use crate::vault::CallError;
 
@@ -56,6 +57,15 @@ impl LoginError {
             Self::Failed { cause, .. } => !cause.is_passing(),
             Self::Wrapping(_) => true,
             Self::Away(_) | Self::Credential(_) | Self::Spiffe(_) | Self::Counted(_) => false,
+        }
+    }
+
+    /// Whether another try does harm, so that only a change or a long time is waited for.
+    pub(in crate::session) fn harms_if_repeated(&self, method: &Method) -> bool {
+        match self {
+            // Each look at such a token costs one of its uses.
+            Self::Counted(_) => !method.owns_its_token(),
+            error => error.is_refused_credential() && method.locks_out(),
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn role(vault: &Vault, mount: &str, fixture: &Fixture, more: Va
     answer["data"]["role_id"].as_str().unwrap().to_owned()
 }
 
-async fn secret_id(vault: &Vault, mount: &str) -> String {
+pub(super) async fn secret_id(vault: &Vault, mount: &str) -> String {
     let path = format!("auth/{mount}/role/plugin/secret-id");
     let answer = vault.expect("POST", &path, Some(json!({}))).await;
     answer["data"]["secret_id"].as_str().unwrap().to_owned()

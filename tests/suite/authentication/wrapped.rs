@@ -299,6 +299,34 @@ async fn a_newer_secret_id_that_vault_refuses_leaves_the_one_before() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn all_of_a_login_happens_in_the_namespace_of_auth() {
+    let case = Case::new(json!({})).await;
+    let (builder, _) = case.daemon(&case.wrapping_token().await);
+    // A server without namespaces takes no notice of the header.
+    let namespaces = "[vault]\nnamespace = \"/team/\"\n[auth]\nnamespace = \"team/logins\"";
+    let daemon = builder.extra(namespaces).spawn().await;
+    works(&daemon).await;
+    assert_eq!(daemon.stop().await, 0);
+    let mut paths = Vec::new();
+    for seen in case.proxy.requests() {
+        let namespace = seen.headers.get("x-vault-namespace");
+        let of_login = ["/v1/auth/", "/v1/sys/wrapping/"];
+        let expected = match seen.path.as_str() {
+            path if path.starts_with("/v1/sys/health") => None,
+            path if of_login.iter().any(|prefix| path.starts_with(prefix)) => Some("team/logins"),
+            _ => Some("team"),
+        };
+        let namespace = namespace.map(|value| value.to_str().unwrap());
+        assert_eq!(namespace, expected, "{}", seen.path);
+        paths.push(seen.path);
+    }
+    for part in ["lookup", "unwrap", "/login", "revoke-self", "/encrypt/"] {
+        assert!(paths.iter().any(|path| path.contains(part)), "no {part}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn nothing_is_unwrapped_that_cannot_be_kept() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
