@@ -200,10 +200,13 @@ async fn the_page_is_right_about_approle() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_a_wrapped_secret_id() {
     let scene = Scene::new().await;
+    let state = scene.folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let scene = scene.means("/var/lib/vault-kms-plugin", state.to_str().unwrap());
     let section = "approle with a wrapped secret_id";
     scene.prepare(section).await;
-    let daemon = scene.login(section).await;
-    assert!(daemon.dir().join("kms.secret-id.json").exists());
+    scene.login(section).await;
+    assert!(state.join("kms.secret-id.json").exists());
 }
 
 #[tokio::test]
