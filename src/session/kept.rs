@@ -106,8 +106,11 @@ impl Reserved {
         self.file.sync_all()?;
         fs::rename(&self.fresh, &self.path)?;
         self.committed = true;
-        // The rename itself has to outlive a loss of power: no other copy exists.
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        // The rename itself should outlive a loss of power. Not every file system can do that, and
+        // the file is there all the same.
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
     }
 }
 
