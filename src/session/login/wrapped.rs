@@ -45,7 +45,7 @@ struct Aside {
 pub(in crate::session) enum News {
     None,
     Now,
-    /// It was tried, and may be tried again in a while.
+    /// Not now; ask again in a while.
     Later,
 }
 
@@ -77,8 +77,12 @@ impl Wrapped {
     /// Whether a wrapping token stands in the file that nobody has tried, beside a secret_id that
     /// serves meanwhile. It does not live long, so a login should not wait for the session's end.
     pub(in crate::session) async fn news(&self) -> News {
-        let (Ok(token), Ok(Some(kept))) = (self.token().await, self.load().await) else {
+        let Ok(token) = self.token().await else {
             return News::None;
+        };
+        // Without one the first login is under way, perhaps with the token that stood there before.
+        let Ok(Some(kept)) = self.load().await else {
+            return News::Later;
         };
         if kept.newest.wrapping_token == token.expose_secret() {
             return News::None;

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::super::harness::kms::KmsClient;
+use tonic::Code;
+
 use super::super::harness::vault::Vault;
-use super::super::{LIMIT, daemon_at, daemon_for};
-use super::SEED;
+use super::super::{daemon_at, daemon_for};
 use super::methods::works;
+use super::refused;
 
 /// Puts a version into `folder` as kubelet does: a folder of its own, and `..data` moved to it.
 fn project(folder: &Path, version: &str, token: &str) {
@@ -64,19 +65,15 @@ async fn a_file_that_is_no_credential_is_told_and_its_successor_is_taken() {
             path.display()
         );
         let daemon = builder.extra(&auth).spawn().await;
-        let client = KmsClient::connect(daemon.socket());
-        let error = client.encrypt(&SEED).await.unwrap_err();
-        let said = error.message();
-        assert!(said.contains(cause), "no {cause:?}: {said}");
-        assert!(said.contains("auth.token_file"), "{said}");
-        assert!(said.contains(path.to_str().unwrap()), "{said}");
+        let texts = ["auth.token_file", cause, path.to_str().unwrap()];
+        refused(&daemon, Code::PermissionDenied, &texts).await;
         if path.is_dir() {
             fs::remove_dir(&path).unwrap();
         }
         let fresh = path.with_extension("fresh");
         fs::write(&fresh, &fixture.token).unwrap();
         fs::rename(&fresh, &path).unwrap();
-        client.wait_ok(LIMIT).await;
+        works(&daemon).await;
     }
 }
 

@@ -17,7 +17,7 @@ use super::super::harness::proxy::Proxy;
 use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
 use super::super::{LIMIT, daemon_at};
-use super::SEED;
+use super::{SEED, refused};
 
 const ISSUER: &str = "https://kubernetes.default.svc";
 const SUBJECT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
@@ -230,12 +230,7 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_re
         file.display()
     );
     let daemon = builder.extra(&auth).spawn().await;
-    let error = KmsClient::connect(daemon.socket())
-        .encrypt(&SEED)
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Code::PermissionDenied, "{error}");
-    assert!(error.message().contains("role \"plugin\""), "{error}");
+    refused(&daemon, Code::PermissionDenied, &["role \"plugin\""]).await;
     // No lockout here: it is tried again soon, with what the file holds by then.
     let jwt = signed(&key, ISSUER, SUBJECT, "vault");
     std::fs::write(&file, &jwt).unwrap();

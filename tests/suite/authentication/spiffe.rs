@@ -13,8 +13,8 @@ use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
 use super::super::harness::workload_api::WorkloadApi;
 use super::super::{LIMIT, daemon_at};
-use super::SEED;
 use super::methods::{mounted, signed, works};
+use super::{SEED, refused};
 
 const PLUGIN: &str = "spiffe://example.org/vault-kms-plugin";
 const OTHER: &str = "spiffe://example.org/another";
@@ -85,15 +85,6 @@ impl Case {
             self.mount
         );
         daemon_at(&self.vault.address(), &self.fixture).extra(&auth)
-    }
-}
-
-async fn refused(daemon: &Daemon, code: Code, texts: &[&str]) {
-    let client = KmsClient::connect(daemon.socket());
-    let error = client.encrypt(&SEED).await.unwrap_err();
-    assert_eq!(error.code(), code, "{error}");
-    for text in texts {
-        assert!(error.message().contains(text), "no {text:?}: {error}");
     }
 }
 
