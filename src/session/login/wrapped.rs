@@ -80,8 +80,9 @@ impl Wrapped {
         let Ok(token) = self.token().await else {
             return News::None;
         };
+        let kept = kept::load(self.kept.clone()).await.ok().flatten();
         // Without one the first login is under way, perhaps with the token that stood there before.
-        let Ok(Some(kept)) = self.load().await else {
+        let Some(kept) = kept.filter(|kept| self.is_ours(kept)) else {
             return News::Later;
         };
         if kept.newest.wrapping_token == token.expose_secret() {
@@ -105,13 +106,17 @@ impl Wrapped {
     /// What is kept for this very role. A damaged file is as good as none.
     async fn load(&self) -> Result<Option<Kept>, LoginError> {
         match kept::load(self.kept.clone()).await {
-            Ok(kept) => Ok(kept.filter(|kept| kept.newest.creation_path == self.creation_path)),
+            Ok(kept) => Ok(kept.filter(|kept| self.is_ours(kept))),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 error!(file = %self.kept.display(), %error, "the kept secret_id cannot be used, going on without it");
                 Ok(None)
             }
             Err(error) => Err(self.not_kept("cannot be read", &error)),
         }
+    }
+
+    fn is_ours(&self, kept: &Kept) -> bool {
+        kept.newest.creation_path == self.creation_path
     }
 
     /// Replaces what is kept. Without it a restart would do the same work again.
