@@ -3,7 +3,11 @@
 use std::env;
 use std::path::Path;
 
-const PROTOS: [&str; 2] = ["proto/v2.proto", "proto/v1beta1.proto"];
+const PROTOS: [&str; 3] = [
+    "proto/v2.proto",
+    "proto/v1beta1.proto",
+    "proto/workload.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for proto in PROTOS {

@@ -2,6 +2,7 @@
 //!
 //! The arrows point one way: [`grpc`] → [`keys`] → [`session`] → [`vault`]. [`supervisor`] knows
 //! them all, none knows it; [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault.
+//! [`session`] alone asks [`spiffe`], which knows none of them.
 
 pub mod actor;
 pub mod admin;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod grpc;
 pub mod keys;
 pub mod session;
+pub mod spiffe;
 pub mod supervisor;
 pub mod system;
 pub mod telemetry;

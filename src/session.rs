@@ -3,6 +3,7 @@
 //! No answer and no silence of Vault is a failure of this actor: it waits and tries again.
 
 mod credentials;
+mod kept;
 mod login;
 mod machine;
 mod plan;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
-pub use login::{AppRole, Jwt, Method, Settings, Userpass};
+pub use login::{AppRole, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
 pub use machine::{Event, Failure, Machine, Step};
 pub use state::{LoginOutcome, ReachOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};

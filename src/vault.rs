@@ -10,6 +10,7 @@ mod refusal;
 mod secret;
 mod token;
 mod transit;
+mod wrapping;
 
 pub use client::{Address, BuildError, Client, ClientCertificate, Settings};
 pub use error::CallError;

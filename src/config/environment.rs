@@ -11,6 +11,8 @@ use super::reader::ConfigError;
 const PREFIX: &str = "VAULT_KMS_PLUGIN_";
 /// The command line's own variable; no key of the file.
 const CONFIG_FILE: &str = "VAULT_KMS_PLUGIN_CONFIG";
+/// Where the SPIFFE agent listens, for every program on the host (the Workload API's specification).
+const SPIFFE_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
 /// Vault's variables that are defaults for keys of `[vault]`. Each has a `BAO_` twin, which wins.
 /// An agent's address wins over the server's (`api/client.go`).
 const VAULT_DEFAULTS: &[(&str, &str)] = &[
@@ -44,7 +46,9 @@ impl Environment {
     /// The process's own, as far as it concerns us.
     #[must_use]
     pub fn of_process() -> Self {
-        let ours = |name: &str| name.starts_with("VAULT_") || name.starts_with("BAO_");
+        let ours = |name: &str| {
+            name.starts_with("VAULT_") || name.starts_with("BAO_") || name == SPIFFE_SOCKET
+        };
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| ours(name))
@@ -58,6 +62,12 @@ impl Environment {
         let bao = self.0.get(&format!("BAO_{name}"));
         let value = bao.or_else(|| self.0.get(&format!("VAULT_{name}")))?;
         (!value.is_empty()).then_some(value)
+    }
+
+    /// Where the SPIFFE agent listens.
+    pub(super) fn spiffe_socket(&self) -> Option<&str> {
+        let socket = self.0.get(SPIFFE_SOCKET).map(String::as_str);
+        socket.filter(|socket| !socket.is_empty())
     }
 
     /// Puts the environment's values into the file's table.

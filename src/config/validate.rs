@@ -45,7 +45,15 @@ pub(super) fn config(
         Some(namespace.clone()),
     );
     let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
-    let auth = auth::auth(&mut reader, raw.auth, namespace, environment, &mut warnings);
+    let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
+    let auth = auth::auth(
+        &mut reader,
+        raw.auth,
+        namespace,
+        environment,
+        state_file.as_deref(),
+        &mut warnings,
+    );
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<SocketAddr>()
             .map_err(|_| format!("{text:?} is not of the form 127.0.0.1:8790"))
@@ -53,7 +61,6 @@ pub(super) fn config(
     let log = log(&mut reader, raw.log);
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
-    let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
     let (Some(socket), Some(vault), Some(key), Some(auth), Some(state_file)) =
         (socket, vault, key, auth, state_file)
     else {

@@ -2,13 +2,17 @@
 
 mod error;
 mod methods;
+mod wrapped;
 
 use tokio::time::Instant;
 
 use super::credentials::Credential;
+use crate::spiffe::Workload;
 use crate::vault::{CallError, Client, Grant, Health, MountPath, Namespace};
 pub(super) use error::LoginError;
 use methods::Attempt;
+pub use wrapped::Wrapped;
+pub(super) use wrapped::{ASIDE, News};
 
 /// How to log in, and in which namespace.
 #[derive(Debug, Clone)]
@@ -41,8 +45,17 @@ pub struct Jwt {
     pub mount: MountPath,
     /// The role; the mount's own default where there is none.
     pub role: Option<String>,
-    /// The JWT.
-    pub jwt: Credential,
+    /// Where the JWT comes from.
+    pub source: JwtSource,
+}
+
+/// Where a JWT comes from.
+#[derive(Debug, Clone)]
+pub enum JwtSource {
+    /// Somebody keeps it fresh.
+    File(Credential),
+    /// The SPIFFE agent issues one for each login.
+    Spiffe(Workload),
 }
 
 /// What a login with an AppRole needs.
@@ -52,8 +65,19 @@ pub struct AppRole {
     pub mount: MountPath,
     /// Names the role.
     pub role_id: Credential,
-    /// Proves it, unless the role has `bind_secret_id=false`.
-    pub secret_id: Option<Credential>,
+    /// Proves it.
+    pub secret_id: SecretId,
+}
+
+/// Where the secret_id of an AppRole comes from.
+#[derive(Debug, Clone)]
+pub enum SecretId {
+    /// The role has `bind_secret_id=false`.
+    None,
+    /// As it is.
+    Plain(Credential),
+    /// Wrapped.
+    Wrapped(Wrapped),
 }
 
 /// What a login with a password needs.
@@ -82,14 +106,33 @@ impl Method {
         !matches!(self, Self::Token(_))
     }
 
+    /// A secret_id that comes wrapped.
+    pub(super) fn wrapped(&self) -> Option<&Wrapped> {
+        match self {
+            Self::AppRole(AppRole {
+                secret_id: SecretId::Wrapped(wrapped),
+                ..
+            }) => Some(wrapped),
+            _ => None,
+        }
+    }
+
     /// All credentials that it uses.
     pub(super) fn credentials(&self) -> Vec<Credential> {
         match self {
             Self::Token(token) => vec![token.clone()],
-            Self::Kubernetes(jwt) | Self::Jwt(jwt) => vec![jwt.jwt.clone()],
+            Self::Kubernetes(jwt) | Self::Jwt(jwt) => match &jwt.source {
+                JwtSource::File(file) => vec![file.clone()],
+                JwtSource::Spiffe(_) => Vec::new(),
+            },
             Self::AppRole(approle) => {
-                let secret_id = approle.secret_id.iter();
-                secret_id.chain([&approle.role_id]).cloned().collect()
+                let secret_id = match &approle.secret_id {
+                    SecretId::None => None,
+                    SecretId::Plain(secret_id) => Some(secret_id),
+                    SecretId::Wrapped(wrapped) => Some(wrapped.file()),
+                };
+                let all = secret_id.into_iter().chain([&approle.role_id]);
+                all.cloned().collect()
             }
             Self::Userpass(userpass) => vec![userpass.password.clone()],
         }
@@ -138,9 +181,10 @@ pub(super) async fn login(
     };
     if grant.lease.num_uses > 0 {
         if settings.method.owns_its_token() {
-            // With one of its uses; where that fails it ends with its lease.
-            let ended = client.revoke_self(&settings.namespace, &grant.token, deadline);
-            drop(ended.await);
+            // Nobody else would end it, and the next try brings another one.
+            let _ = client
+                .revoke_self(&settings.namespace, &grant.token, deadline)
+                .await;
         }
         return Err(LoginError::Counted(grant.lease.num_uses));
     }

@@ -79,6 +79,8 @@ pub enum Event {
     Died,
     /// It lives, but is denied what it is for: a role or a file may by now give one that is not.
     Denied,
+    /// A credential came that does not live long: a login should not wait for the session's end.
+    News,
     /// An operator or a changed file asks to try again what was refused.
     TryAgain,
     /// A call waits for a session.
@@ -206,6 +208,8 @@ impl Machine {
                 self.at_once(now)
             }
             Event::Denied => self.denied(now),
+            Event::News if self.is_content() => self.waiting_no_more(now),
+            Event::News => self.phase,
             Event::TryAgain => {
                 let stuck = self.quiet || self.failures > 0 || self.held.is_none();
                 self.quiet = false;
@@ -246,8 +250,7 @@ impl Machine {
 
     /// Tries another token, but less and less often: each login may spend a use of its credentials.
     fn denied(&mut self, now: Instant) -> Phase {
-        let idle = matches!(self.phase, Phase::Waiting { .. }) && self.failures == 0;
-        let Some(held) = self.held.filter(|_| idle && !self.quiet) else {
+        let Some(held) = self.held.filter(|_| self.is_content()) else {
             return self.phase;
         };
         let age = now.duration_since(held.since);
@@ -256,6 +259,12 @@ impl Machine {
         }
         self.denied = plan::denials(self.denied, age);
         self.waiting_no_more(now)
+    }
+
+    /// Whether it has a session, and nothing to do for it now.
+    fn is_content(&self) -> bool {
+        let waits = matches!(self.phase, Phase::Waiting { .. });
+        waits && self.held.is_some() && self.failures == 0 && !self.quiet
     }
 
     /// Drops a token that ended, and what was planned for it.
@@ -306,7 +315,9 @@ impl Event {
     /// The step whose outcome it is.
     fn ends(self) -> Option<Step> {
         match self {
-            Self::Due | Self::Wanted | Self::Denied | Self::TryAgain | Self::Died => None,
+            Self::Due | Self::Wanted | Self::Denied | Self::News | Self::TryAgain | Self::Died => {
+                None
+            }
             Self::Reached | Self::Away => Some(Step::Reach),
             Self::Granted(_) | Self::Failed(_) => Some(Step::Login),
             Self::Renewed(_) | Self::NotRenewed(_) => Some(Step::Renew),

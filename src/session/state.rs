@@ -1,6 +1,7 @@
 //! The actor's state: carries out what the machine orders, and publishes what comes of it.
 
 mod doubts;
+mod news;
 mod quiet;
 
 use std::sync::Arc;
@@ -78,6 +79,7 @@ impl State {
         if state.machine.quiet_until().is_some() {
             state.watch(myself, None);
         }
+        state.watch_for_news(myself);
         state.note(myself, Event::Due);
         state
     }

@@ -261,7 +261,7 @@ impl AuthData {
     }
 }
 
-fn request<'a>(
+pub(super) fn request<'a>(
     method: Method,
     path: &'a str,
     namespace: Option<&'a Namespace>,

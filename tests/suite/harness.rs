@@ -37,3 +37,5 @@ pub mod servers;
 pub mod vault;
 #[path = "harness/wait.rs"]
 pub mod wait;
+#[path = "harness/workload_api.rs"]
+pub mod workload_api;

@@ -13,6 +13,7 @@ mod calls;
 mod cluster;
 mod configuration;
 mod conformance;
+mod documents;
 mod errors;
 mod harness;
 mod harness_works;

@@ -1,26 +1,44 @@
 //! `[auth]`.
 
+mod approle;
+mod spiffe;
+
+use std::path::Path;
+
 use toml::Value;
 
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::{Reader, absolute};
-use crate::session::{AppRole, Credential, Jwt, Method, Settings, Userpass};
+use crate::session::{Credential, Jwt, JwtSource, Method, Settings, Userpass};
 use crate::vault::{MountPath, Namespace, Token};
 
 /// The methods, and the keys that belong to each.
 const METHODS: [(&str, &[&str]); 5] = [
     ("token", &["token_file"]),
     ("kubernetes", &["mount", "role", "jwt_file"]),
-    ("jwt", &["mount", "role", "jwt_file"]),
+    (
+        "jwt",
+        &[
+            "mount",
+            "role",
+            "jwt_file",
+            "spiffe_socket",
+            "spiffe_audience",
+            "spiffe_id",
+            "spiffe_trust_domain",
+        ],
+    ),
     (
         "approle",
         &[
             "mount",
+            "role",
             "role_id",
             "role_id_file",
             "secret_id",
             "secret_id_file",
+            "wrapped_secret_id_file",
         ],
     ),
     ("userpass", &["mount", "username", "password_file"]),
@@ -32,11 +50,12 @@ pub(super) fn auth(
     mut raw: raw::Auth,
     namespace: Namespace,
     environment: &Environment,
+    state_file: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Option<Settings> {
     let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
     Some(Settings {
-        method: method(reader, raw, environment, warnings)?,
+        method: method(reader, raw, environment, state_file, warnings)?,
         namespace: own.unwrap_or(namespace),
     })
 }
@@ -45,6 +64,7 @@ fn method(
     reader: &mut Reader,
     mut raw: raw::Auth,
     environment: &Environment,
+    state_file: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Option<Method> {
     let token = environment.vault("TOKEN");
@@ -67,14 +87,14 @@ fn method(
         "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
         "kubernetes" => {
             let role = required_text(reader, "auth.role", raw.role.take(), "the role in vault");
-            let jwt = jwt(reader, &name, raw, role)?;
+            let jwt = jwt(reader, &name, raw, role, environment)?;
             jwt.role.is_some().then_some(Method::Kubernetes(jwt))
         }
         "jwt" => {
             let role = reader.text("auth.role", raw.role.take());
-            jwt(reader, &name, raw, role).map(Method::Jwt)
+            jwt(reader, &name, raw, role, environment).map(Method::Jwt)
         }
-        "approle" => approle(reader, raw, warnings).map(Method::AppRole),
+        "approle" => approle::approle(reader, raw, state_file, warnings).map(Method::AppRole),
         _ => userpass(reader, raw).map(Method::Userpass),
     }
 }
@@ -130,65 +150,37 @@ fn token_source(
     }
 }
 
-fn jwt(reader: &mut Reader, method: &str, raw: raw::Auth, role: Option<String>) -> Option<Jwt> {
-    let mount = mount(reader, raw.mount, method);
-    let why = match method {
-        "kubernetes" => "the file with the service account's token",
-        _ => "the file with the JWT",
+fn jwt(
+    reader: &mut Reader,
+    method: &str,
+    mut raw: raw::Auth,
+    role: Option<String>,
+    environment: &Environment,
+) -> Option<Jwt> {
+    let mount = mount(reader, raw.mount.take(), method);
+    let source = if method == "jwt" && spiffe::is_wanted(&raw) {
+        spiffe::workload(reader, raw, environment).map(JwtSource::Spiffe)
+    } else {
+        let why = match method {
+            "kubernetes" => "the file with the service account's token",
+            _ => {
+                "the file with the JWT; or set auth.spiffe_audience, for a JWT of the SPIFFE agent"
+            }
+        };
+        let file = required_file(reader, "auth.jwt_file", raw.jwt_file, why);
+        file.map(JwtSource::File)
     };
-    let jwt = required_file(reader, "auth.jwt_file", raw.jwt_file, why);
     Some(Jwt {
         mount: mount?,
         role,
-        jwt: jwt?,
-    })
-}
-
-fn approle(reader: &mut Reader, raw: raw::Auth, warnings: &mut Vec<String>) -> Option<AppRole> {
-    let mount = mount(reader, raw.mount, "approle");
-    let before = reader.errors.len();
-    let role_id = one_of(
-        reader,
-        ("auth.role_id", raw.role_id),
-        ("auth.role_id_file", raw.role_id_file),
-    );
-    if role_id.is_none() && reader.errors.len() == before {
-        reader.refuse(
-            "auth.role_id",
-            "is missing: vault read auth/approle/role/NAME/role-id shows it; or name auth.role_id_file",
-        );
-    }
-    if raw.secret_id.is_some() {
-        warnings.push(
-            "auth.secret_id: a secret in the configuration or the environment is for trying out: \
-             use auth.secret_id_file"
-                .to_owned(),
-        );
-    }
-    let secret_id = one_of(
-        reader,
-        ("auth.secret_id", raw.secret_id),
-        ("auth.secret_id_file", raw.secret_id_file),
-    );
-    Some(AppRole {
-        mount: mount?,
-        role_id: role_id?,
-        secret_id,
+        source: source?,
     })
 }
 
 fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
     let mount = mount(reader, raw.mount, "userpass");
-    let username =
-        reader.required(
-            "auth.username",
-            raw.username,
-            "the user in vault",
-            |text| match text.contains(['/', '?', '#', '%']) {
-                true => Err(format!("{text:?} holds a character that no path may hold")),
-                false => Ok(text.to_owned()),
-            },
-        );
+    let why = "the user in vault";
+    let username = reader.required("auth.username", raw.username, why, path_part);
     let why = "the file with the user's password";
     let password = required_file(reader, "auth.password_file", raw.password_file, why);
     Some(Userpass {
@@ -196,6 +188,14 @@ fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
         username: username?,
         password: password?,
     })
+}
+
+/// A name that becomes part of a path.
+fn path_part(text: &str) -> Result<String, String> {
+    match text.contains(['/', '?', '#', '%']) {
+        true => Err(format!("{text:?} holds a character that no path may hold")),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// The mount, by default where `vault auth enable METHOD` puts it.

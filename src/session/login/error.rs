@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::Method;
 use crate::session::machine::Failure;
+use crate::spiffe::FetchError;
 use crate::vault::{CallError, Refusal};
 
 /// Why there is no new session.
@@ -15,6 +16,9 @@ pub(in crate::session) enum LoginError {
     /// Our own side: a credential file.
     #[error("{0}")]
     Credential(String),
+    /// The SPIFFE agent gave no JWT.
+    #[error(transparent)]
+    Spiffe(#[from] FetchError),
     /// Vault answered the login with an error.
     #[error("login by {method} failed: {cause}{mend}")]
     Failed {
@@ -25,6 +29,9 @@ pub(in crate::session) enum LoginError {
     /// The token lives for less than a second more.
     #[error("the token is about to end: put a fresh one in its place")]
     Ended,
+    /// A wrapping token that was used already, or was made for something else.
+    #[error("{0}")]
+    Wrapping(String),
     /// Vault granted a token that a daemon cannot live on.
     #[error("the token is good for {0} requests only: make one without num_uses")]
     Counted(u64),
@@ -35,18 +42,18 @@ impl LoginError {
     pub(in crate::session) fn failure(&self, method: &Method) -> Failure {
         match self {
             Self::Away(_) => Failure::Away,
-            Self::Failed { cause, .. } => match cause {
-                CallError::Unreachable { .. } => Failure::Away,
-                cause if cause.is_passing() => Failure::Passing(cause.retry_after()),
-                // Vault counts wrong credentials, which it answers with 400. It says 403 where
-                // nothing is mounted, and to a role that is locked out: neither makes it worse.
-                cause if cause.refusal() == Some(Refusal::TokenRefused) => Failure::Refused,
-                _ if method.locks_out() => Failure::Counted,
-                _ => Failure::Refused,
-            },
-            // Another try would spend one of those uses.
-            Self::Counted(_) if method.locks_out() || !method.owns_its_token() => Failure::Counted,
-            Self::Credential(_) | Self::Ended | Self::Counted(_) => Failure::Refused,
+            Self::Failed {
+                cause: CallError::Unreachable { .. },
+                ..
+            } => Failure::Away,
+            Self::Failed { cause, .. } if cause.is_passing() => {
+                Failure::Passing(cause.retry_after())
+            }
+            Self::Spiffe(error) if error.is_passing() => Failure::Passing(None),
+            // Each look at such a token costs one of its uses.
+            Self::Counted(_) if !method.owns_its_token() => Failure::Counted,
+            error if error.is_refused_credential() && method.locks_out() => Failure::Counted,
+            _ => Failure::Refused,
         }
     }
 
@@ -54,8 +61,23 @@ impl LoginError {
     pub(in crate::session) fn is_refusal(&self) -> bool {
         match self {
             Self::Away(_) => false,
-            Self::Credential(_) | Self::Ended | Self::Counted(_) => true,
+            Self::Credential(_) | Self::Wrapping(_) | Self::Ended | Self::Counted(_) => true,
+            Self::Spiffe(error) => !error.is_passing(),
             Self::Failed { cause, .. } => !cause.is_passing(),
+        }
+    }
+
+    /// Whether Vault saw credentials and refused them, and may have counted it; or whether only
+    /// other ones can help.
+    pub(in crate::session) fn is_refused_credential(&self) -> bool {
+        match self {
+            // Vault answers wrong credentials with 400. It says 403 where nothing is mounted, and
+            // to a role that is locked out: to try again makes neither of them worse.
+            Self::Failed { cause, .. } => {
+                !cause.is_passing() && cause.refusal() != Some(Refusal::TokenRefused)
+            }
+            Self::Wrapping(_) => true,
+            _ => false,
         }
     }
 }

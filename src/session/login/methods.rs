@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::credentials::Credential;
 use super::error::LoginError;
-use super::{AppRole, Jwt, Userpass};
+use super::{AppRole, Jwt, JwtSource, SecretId, Userpass};
 use crate::vault::{CallError, Client, Grant, Lease, Namespace, Refusal, Token};
 
 /// One login: where, and until when.
@@ -51,7 +51,7 @@ impl Attempt<'_> {
              that {} is fresh, and that vault reaches kube-apiserver",
             jwt.mount.as_str(),
             jwt.role.as_deref().unwrap_or_default(),
-            jwt.jwt.origin()
+            jwt.source.origin()
         );
         self.with_jwt("kubernetes", jwt, &advice).await
     }
@@ -66,7 +66,7 @@ impl Attempt<'_> {
             "check that auth.mount is {:?}, that {role} binds the subject and audience of the JWT, \
              and that {} is fresh",
             jwt.mount.as_str(),
-            jwt.jwt.origin()
+            jwt.source.origin()
         );
         self.with_jwt("jwt", jwt, &advice).await
     }
@@ -77,7 +77,10 @@ impl Attempt<'_> {
         jwt: &Jwt,
         advice: &str,
     ) -> Result<Grant, LoginError> {
-        let token = read(&jwt.jwt).await?;
+        let token = match &jwt.source {
+            JwtSource::File(file) => read(file).await?,
+            JwtSource::Spiffe(workload) => workload.fetch(self.deadline).await?,
+        };
         let mut body = json!({ "jwt": token.as_str() });
         if let Some(role) = &jwt.role {
             body["role"] = json!(role);
@@ -87,19 +90,36 @@ impl Attempt<'_> {
     }
 
     pub(super) async fn by_approle(&self, approle: &AppRole) -> Result<Grant, LoginError> {
-        let mut body = json!({ "role_id": read(&approle.role_id).await?.as_str() });
         let mut origins = approle.role_id.origin();
-        if let Some(secret_id) = &approle.secret_id {
-            body["secret_id"] = json!(read(secret_id).await?.as_str());
-            origins = format!("{origins} and {}", secret_id.origin());
-        }
+        let secret_id = match &approle.secret_id {
+            SecretId::None => None,
+            SecretId::Plain(secret_id) => {
+                origins = format!("{origins} and {}", secret_id.origin());
+                Some(read(secret_id).await?)
+            }
+            SecretId::Wrapped(wrapped) => return self.by_wrapped(approle, wrapped).await,
+        };
         let advice = format!(
             "check auth.mount {:?}, and put a role_id and secret_id that vault knows into {origins} \
              (a secret_id ends with its TTL and its uses)",
             approle.mount.as_str()
         );
+        let secret_id = secret_id.as_ref().map(|secret_id| secret_id.as_str());
+        self.with_secret_id(approle, secret_id, &advice).await
+    }
+
+    pub(super) async fn with_secret_id(
+        &self,
+        approle: &AppRole,
+        secret_id: Option<&str>,
+        advice: &str,
+    ) -> Result<Grant, LoginError> {
+        let mut body = json!({ "role_id": read(&approle.role_id).await?.as_str() });
+        if let Some(secret_id) = secret_id {
+            body["secret_id"] = json!(secret_id);
+        }
         let path = format!("auth/{}/login", approle.mount.as_str());
-        self.post("approle", &path, &body, &advice).await
+        self.post("approle", &path, &body, advice).await
     }
 
     pub(super) async fn by_userpass(&self, userpass: &Userpass) -> Result<Grant, LoginError> {
@@ -125,12 +145,26 @@ impl Attempt<'_> {
     }
 }
 
-async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
+impl JwtSource {
+    fn origin(&self) -> String {
+        match self {
+            Self::File(file) => file.origin(),
+            Self::Spiffe(workload) => {
+                format!(
+                    "the JWT-SVID for auth.spiffe_audience {:?}",
+                    workload.audience
+                )
+            }
+        }
+    }
+}
+
+pub(super) async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
     credential.read().await.map_err(LoginError::Credential)
 }
 
 /// With advice only where an operator can follow it.
-fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
+pub(super) fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
     let mend = match cause.is_passing() {
         true => String::new(),
         false => format!("; {advice}"),

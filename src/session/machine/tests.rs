@@ -235,6 +235,17 @@ fn a_denial_leads_to_another_login_after_15_seconds_then_30_then_a_minute() {
 }
 
 #[test]
+fn a_credential_that_does_not_wait_is_used_at_once_where_nothing_is_under_way() {
+    let mut story = Story::active();
+    assert_eq!(story.tell(News), Some(Step::Reach));
+    assert!(story.machine.has_session());
+    assert_eq!(story.tell(News), None);
+    story.tell(Reached);
+    story.tell(Failed(Failure::Counted));
+    assert_eq!(story.tell(News), None);
+}
+
+#[test]
 fn an_operator_changes_nothing_that_works() {
     let mut story = Story::active();
     let before = story.machine;
@@ -256,6 +267,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Wanted),
         1 => Just(TryAgain),
         1 => Just(Denied),
+        1 => Just(News),
         1 => Just(Died),
         2 => Just(Reached),
         1 => Just(Away),

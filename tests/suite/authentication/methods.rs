@@ -17,7 +17,10 @@ use super::super::harness::proxy::Proxy;
 use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
 use super::super::{LIMIT, daemon_at};
-use super::SEED;
+use super::{SEED, refused};
+
+const ISSUER: &str = "https://kubernetes.default.svc";
+const SUBJECT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
 
 /// An auth method of this kind at a path of several parts, which no other test has.
 pub(super) async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
@@ -214,27 +217,22 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_re
         "role_type": "jwt",
         "user_claim": "sub",
         "bound_audiences": ["vault"],
-        "bound_subject": "system:serviceaccount:kube-system:vault-kms-plugin",
+        "bound_subject": SUBJECT,
         "token_policies": [fixture.policy],
     });
     vault
         .expect("POST", &format!("auth/{mount}/role/plugin"), Some(role))
         .await;
     let builder = daemon_at(&vault.address(), &fixture);
-    let file = builder.write_file("jwt", &signed(&key, "another audience"));
+    let file = builder.write_file("jwt", &signed(&key, ISSUER, SUBJECT, "another audience"));
     let auth = format!(
         "[auth]\nmethod = \"jwt\"\nmount = \"{mount}\"\nrole = \"plugin\"\njwt_file = \"{}\"",
         file.display()
     );
     let daemon = builder.extra(&auth).spawn().await;
-    let error = KmsClient::connect(daemon.socket())
-        .encrypt(&SEED)
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Code::PermissionDenied, "{error}");
-    assert!(error.message().contains("role \"plugin\""), "{error}");
+    refused(&daemon, Code::PermissionDenied, &["role \"plugin\""]).await;
     // No lockout here: it is tried again soon, with what the file holds by then.
-    let jwt = signed(&key, "vault");
+    let jwt = signed(&key, ISSUER, SUBJECT, "vault");
     std::fs::write(&file, &jwt).unwrap();
     works(&daemon).await;
     assert!(!daemon.log().contains(&jwt), "{}", daemon.log());
@@ -274,15 +272,15 @@ async fn a_token_of_ours_is_revoked_once_it_is_replaced_and_at_the_end() {
     }
 }
 
-/// A JWT of the plugin's service account, as a cluster signs them.
-fn signed(key: &KeyPair, audience: &str) -> String {
+/// A JWT of this subject, as a cluster or a SPIFFE agent signs them.
+pub(crate) fn signed(key: &KeyPair, issuer: &str, subject: &str, audience: &str) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs();
     let claims = json!({
-        "iss": "https://kubernetes.default.svc",
-        "sub": "system:serviceaccount:kube-system:vault-kms-plugin",
+        "iss": issuer,
+        "sub": subject,
         "aud": [audience],
         "iat": now,
         "exp": now + 3600,

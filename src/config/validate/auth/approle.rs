@@ -1,0 +1,119 @@
+//! `auth.method = "approle"`.
+
+use std::path::{Path, PathBuf};
+
+use super::{mount, one_of, path_part};
+use crate::config::raw::{self, Leaf};
+use crate::config::reader::Reader;
+use crate::session::{AppRole, Credential, SecretId, Wrapped};
+use crate::vault::MountPath;
+
+pub(super) fn approle(
+    reader: &mut Reader,
+    raw: raw::Auth,
+    state_file: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Option<AppRole> {
+    let mount = mount(reader, raw.mount, "approle");
+    let before = reader.errors.len();
+    let role_id = one_of(
+        reader,
+        ("auth.role_id", raw.role_id),
+        ("auth.role_id_file", raw.role_id_file),
+    );
+    if role_id.is_none() && reader.errors.len() == before {
+        reader.refuse(
+            "auth.role_id",
+            "is missing: vault read auth/approle/role/NAME/role-id shows it; or name auth.role_id_file",
+        );
+    }
+    if raw.secret_id.is_some() {
+        warnings.push(
+            "auth.secret_id: a secret in the configuration or the environment is for trying out: \
+             use auth.secret_id_file"
+                .to_owned(),
+        );
+    }
+    let plain = one_of(
+        reader,
+        ("auth.secret_id", raw.secret_id),
+        ("auth.secret_id_file", raw.secret_id_file),
+    );
+    let wrapped = reader.path("auth.wrapped_secret_id_file", raw.wrapped_secret_id_file);
+    let secret_id = match (plain, wrapped) {
+        (Some(_), Some(_)) => {
+            let problem = "stands beside another secret_id: remove one";
+            reader.refuse("auth.wrapped_secret_id_file", problem);
+            return None;
+        }
+        (None, Some(file)) => {
+            warnings.extend(state_file.filter(|path| is_volatile(path)).map(|path| {
+                format!(
+                    "state.dir: {} does not outlive a reboot, and the wrapping token is spent by then: \
+                     use a folder such as /var/lib/vault-kms-plugin",
+                    path.parent().unwrap_or(path).display()
+                )
+            }));
+            wrapped_in(reader, file, mount.as_ref(), raw.role, state_file)?
+        }
+        (plain, None) => {
+            if raw.role.is_some() {
+                let problem = "belongs to auth.wrapped_secret_id_file: remove it, auth.role_id names the role";
+                reader.refuse("auth.role", problem);
+            }
+            plain.map_or(SecretId::None, SecretId::Plain)
+        }
+    };
+    Some(AppRole {
+        mount: mount?,
+        role_id: role_id?,
+        secret_id,
+    })
+}
+
+fn wrapped_in(
+    reader: &mut Reader,
+    file: PathBuf,
+    mount: Option<&MountPath>,
+    role: Leaf,
+    state_file: Option<&Path>,
+) -> Option<SecretId> {
+    let why = "the role's name, which the wrapping token is checked against";
+    let role = reader.required("auth.role", role, why, path_part)?;
+    let file = Credential::file("auth.wrapped_secret_id_file", file);
+    let wrapped = Wrapped::new(file, mount?, role, beside(state_file?));
+    Some(SecretId::Wrapped(wrapped))
+}
+
+/// Whether a reboot empties the folder.
+fn is_volatile(path: &Path) -> bool {
+    let volatile = ["/run", "/var/run", "/dev/shm"];
+    volatile.into_iter().any(|folder| path.starts_with(folder))
+}
+
+/// Where the secret_id is kept, next to `NAME.state.json`.
+fn beside(state_file: &Path) -> PathBuf {
+    let name = state_file.with_extension("");
+    name.with_extension("secret-id.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kept_secret_id_stands_beside_the_state_file() {
+        let path = beside(Path::new("/var/lib/plugin/kms.v2.state.json"));
+        assert_eq!(path, Path::new("/var/lib/plugin/kms.v2.secret-id.json"));
+    }
+
+    #[test]
+    fn what_a_reboot_empties_is_known() {
+        assert!(is_volatile(Path::new(
+            "/run/vault-kms-plugin/kms.state.json"
+        )));
+        assert!(!is_volatile(Path::new(
+            "/var/lib/vault-kms-plugin/kms.state.json"
+        )));
+    }
+}

@@ -1,0 +1,107 @@
+//! Credential files: how they are replaced, and what is wrong with them.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use tonic::Code;
+
+use super::super::harness::vault::Vault;
+use super::super::{daemon_at, daemon_for};
+use super::methods::works;
+use super::refused;
+
+/// Puts a version into `folder` as kubelet does: a folder of its own, and `..data` moved to it.
+fn project(folder: &Path, version: &str, token: &str) {
+    let real = folder.join(version);
+    fs::create_dir_all(&real).unwrap();
+    fs::write(real.join("token"), token).unwrap();
+    let next = folder.join("..data_tmp");
+    symlink(version, &next).unwrap();
+    fs::rename(&next, folder.join("..data")).unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn symlinks_that_kubelet_swaps_are_followed() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = daemon_at(&vault.address(), &fixture);
+    let folder = builder.dir().join("projected");
+    fs::create_dir(&folder).unwrap();
+    project(&folder, "..2026_01", "hvs.wrong");
+    symlink("..data/token", folder.join("token")).unwrap();
+    let auth = format!(
+        "[auth]\nmethod = \"token\"\ntoken_file = \"{}/token\"",
+        folder.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    daemon.logged("put a valid token into").await;
+    project(&folder, "..2026_02", &fixture.token);
+    fs::remove_dir_all(folder.join("..2026_01")).unwrap();
+    works(&daemon).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_file_that_is_no_credential_is_told_and_its_successor_is_taken() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    type Make = fn(&Path);
+    let cases: [(&str, Make); 4] = [
+        ("is longer than 64 KiB", |path| {
+            fs::write(path, vec![b'x'; 64 * 1024 + 1]).unwrap();
+        }),
+        ("is not text", |path| fs::write(path, [0xff, 0xfe]).unwrap()),
+        ("cannot be read", |path| fs::create_dir(path).unwrap()),
+        ("cannot be opened", |path| symlink("nowhere", path).unwrap()),
+    ];
+    for (cause, make) in cases {
+        let builder = daemon_at(&vault.address(), &fixture);
+        let path = builder.dir().join("credential");
+        make(&path);
+        let auth = format!(
+            "[auth]\nmethod = \"token\"\ntoken_file = \"{}\"",
+            path.display()
+        );
+        let daemon = builder.extra(&auth).spawn().await;
+        let texts = ["auth.token_file", cause, path.to_str().unwrap()];
+        refused(&daemon, Code::PermissionDenied, &texts).await;
+        if path.is_dir() {
+            fs::remove_dir(&path).unwrap();
+        }
+        let fresh = path.with_extension("fresh");
+        fs::write(&fresh, &fixture.token).unwrap();
+        fs::rename(&fresh, &path).unwrap();
+        works(&daemon).await;
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_file_of_64_kib_is_read() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let blanks = " ".repeat(64 * 1024 - fixture.token.len());
+    let padded = fixture.token.clone() + &blanks;
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .token(&padded)
+        .spawn()
+        .await;
+    works(&daemon).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_file_that_every_user_can_read_is_warned_of() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    works(&daemon).await;
+    let warning = "every local user can read this credential";
+    assert!(!daemon.log().contains(warning), "{}", daemon.log());
+    fs::set_permissions(daemon.token_path(), fs::Permissions::from_mode(0o644)).unwrap();
+    daemon.restart().await;
+    works(&daemon).await;
+    daemon.logged(warning).await;
+}

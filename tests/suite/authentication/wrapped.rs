@@ -1,0 +1,352 @@
+//! AppRole with a response-wrapped secret_id on a real Vault: looked at first, unwrapped once, kept.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::super::harness::daemon::{Builder, Daemon};
+use super::super::harness::http;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::proxy::{Fault, Proxy};
+use super::super::harness::vault::{Fixture, Vault};
+use super::super::harness::wait;
+use super::super::{LIMIT, daemon_at};
+use super::methods::{mounted, role, works};
+use super::{SEED, refused};
+
+const LOOKUP: &str = "/v1/sys/wrapping/lookup";
+const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
+
+/// A role of its own, seen through a proxy.
+struct Case {
+    vault: &'static Vault,
+    fixture: Fixture,
+    mount: String,
+    role_id: String,
+    proxy: Proxy,
+}
+
+impl Case {
+    async fn new(more: Value) -> Self {
+        let vault = Vault::shared().await;
+        let fixture = vault.fixture().await;
+        let mount = mounted(vault, "approle", &fixture).await;
+        let role_id = role(vault, &mount, &fixture, more).await;
+        let proxy = Proxy::start(vault.socket_address());
+        Self {
+            vault,
+            fixture,
+            mount,
+            role_id,
+            proxy,
+        }
+    }
+
+    /// A wrapping token, as `vault write -wrap-ttl=10m -f auth/…/role/plugin/secret-id` gives.
+    async fn wrapping_token(&self) -> String {
+        let path = format!("auth/{}/role/plugin/secret-id", self.mount);
+        wrapped(self.vault, &path).await
+    }
+
+    /// A daemon that is not started, and the file of its wrapping token.
+    fn daemon(&self, wrapping_token: &str) -> (Builder, PathBuf) {
+        let builder = daemon_at(&self.proxy.address(), &self.fixture);
+        let file = builder.write_file("wrapping-token", &format!("{wrapping_token}\n"));
+        let auth = format!(
+            "[auth]\nmethod = \"approle\"\nmount = \"/{}/\"\nrole = \"plugin\"\nrole_id = \"{}\"\nwrapped_secret_id_file = \"{}\"",
+            self.mount,
+            self.role_id,
+            file.display()
+        );
+        (builder.extra(&auth), file)
+    }
+
+    fn lookups(&self) -> usize {
+        self.proxy.count(LOOKUP)
+    }
+
+    fn unwraps(&self) -> usize {
+        self.proxy.count(UNWRAP)
+    }
+
+    fn logins(&self) -> usize {
+        self.proxy.count(&format!("/v1/auth/{}/login", self.mount))
+    }
+
+    /// Whether Vault would still unwrap it.
+    async fn is_unspent(&self, wrapping_token: &str) -> bool {
+        let looked = Some(json!({ "token": wrapping_token }));
+        let (status, _) = self
+            .vault
+            .request("POST", "sys/wrapping/lookup", looked)
+            .await;
+        status == 200
+    }
+
+    async fn spend(&self, wrapping_token: &str) {
+        let body = Some(json!({ "token": wrapping_token }));
+        self.vault.expect("POST", "sys/wrapping/unwrap", body).await;
+    }
+}
+
+async fn wrapped(vault: &Vault, path: &str) -> String {
+    let url = format!("{}/v1/{path}", vault.address());
+    let answer = http::client(None)
+        .post(url)
+        .header("x-vault-token", vault.root_token())
+        .header("x-vault-wrap-ttl", "10m")
+        .send()
+        .await
+        .unwrap();
+    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+}
+
+fn kept_path(daemon: &Daemon) -> PathBuf {
+    daemon.dir().join("kms.secret-id.json")
+}
+
+fn kept(daemon: &Daemon) -> Value {
+    serde_json::from_slice(&fs::read(kept_path(daemon)).unwrap()).unwrap()
+}
+
+fn alarms(daemon: &Daemon) -> usize {
+    let said = "a wrapping token cannot be trusted";
+    daemon.log().matches(said).count()
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_wrapped_secret_id_is_unwrapped_once_and_kept_over_restarts() {
+    let case = Case::new(json!({})).await;
+    let token = case.wrapping_token().await;
+    let (builder, file) = case.daemon(&token);
+    let daemon = builder.extra("[log]\nlevel = \"trace\"").spawn().await;
+    works(&daemon).await;
+    let mode = fs::metadata(kept_path(&daemon)).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+
+    daemon.restart().await;
+    works(&daemon).await;
+    // A token that is spent may be taken away.
+    fs::remove_file(&file).unwrap();
+    daemon.restart().await;
+    works(&daemon).await;
+    assert_eq!((case.lookups(), case.unwraps(), case.logins()), (1, 1, 3));
+
+    let log = daemon.log();
+    let secret_id = kept(&daemon)["newest"]["secret_id"].clone();
+    assert!(!log.contains(&token), "{log}");
+    assert!(!log.contains(secret_id.as_str().unwrap()), "{log}");
+    assert!(log.contains("unwrapped a secret_id"), "{log}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn what_was_unwrapped_outlives_a_crash_before_the_login() {
+    let case = Case::new(json!({})).await;
+    case.proxy
+        .fault(&format!("{}/login", case.mount), Fault::Refuse);
+    let (builder, _) = case.daemon(&case.wrapping_token().await);
+    let daemon = builder.spawn().await;
+    wait::until_true("a login to fail", LIMIT, async || case.logins() > 0).await;
+    daemon.kill();
+    case.proxy.clear();
+    daemon.restart().await;
+    works(&daemon).await;
+    assert_eq!((case.lookups(), case.unwraps()), (1, 1));
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_wrapping_token_for_something_else_is_refused_and_not_spent() {
+    let case = Case::new(json!({})).await;
+    let other = format!("auth/{}/role/other", case.mount);
+    case.vault.expect("POST", &other, Some(json!({}))).await;
+    let foreign = wrapped(case.vault, &format!("{other}/secret-id")).await;
+    let (builder, file) = case.daemon(&foreign);
+    let daemon = builder.spawn().await;
+    let wanted = format!("auth/{}/role/plugin/secret-id", case.mount);
+    let texts = [&format!("{other}/secret-id"), wanted.as_str()];
+    refused(&daemon, Code::PermissionDenied, &texts).await;
+    assert_eq!((case.unwraps(), case.logins()), (0, 0));
+    assert!(case.is_unspent(&foreign).await);
+    fs::write(&file, case.wrapping_token().await).unwrap();
+    works(&daemon).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_spent_wrapping_token_is_an_alarm_and_is_looked_at_once() {
+    let case = Case::new(json!({})).await;
+    let token = case.wrapping_token().await;
+    case.spend(&token).await;
+    let (builder, file) = case.daemon(&token);
+    let daemon = builder.spawn().await;
+    daemon
+        .logged("refused credentials are not tried again")
+        .await;
+    for _ in 0..3 {
+        let texts = ["spent or expired", "role \"plugin\"", "audit log"];
+        refused(&daemon, Code::PermissionDenied, &texts).await;
+    }
+    assert_eq!((case.lookups(), case.unwraps(), case.logins()), (1, 0, 0));
+    assert_eq!(alarms(&daemon), 1);
+    let lines = daemon.log_lines();
+    let alarm = lines
+        .iter()
+        .find(|line| line.to_string().contains("cannot be trusted"));
+    assert_eq!(alarm.unwrap()["level"], "ERROR");
+    fs::write(&file, case.wrapping_token().await).unwrap();
+    works(&daemon).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_newer_wrapping_token_replaces_what_is_kept_while_the_session_lives() {
+    let case = Case::new(json!({})).await;
+    let (builder, file) = case.daemon(&case.wrapping_token().await);
+    let daemon = builder.spawn().await;
+    works(&daemon).await;
+    let first = kept(&daemon)["newest"]["secret_id"].clone();
+    fs::write(&file, case.wrapping_token().await).unwrap();
+    daemon.logged("the new secret_id works").await;
+    wait::until_true("the one before to be forgotten", LIMIT, async || {
+        let kept = kept(&daemon);
+        kept["newest"]["secret_id"] != first && kept["before"].is_null()
+    })
+    .await;
+    let destroy = format!("auth/{}/role/plugin/secret-id/destroy", case.mount);
+    case.vault
+        .expect("POST", &destroy, Some(json!({ "secret_id": first })))
+        .await;
+    daemon.restart().await;
+    works(&daemon).await;
+    assert_eq!(case.unwraps(), 2);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_spent_token_beside_a_kept_secret_id_alarms_once_and_stops_nothing() {
+    let short = json!({ "token_ttl": "3s", "token_max_ttl": "3s" });
+    let case = Case::new(short).await;
+    let (builder, file) = case.daemon(&case.wrapping_token().await);
+    let daemon = builder.spawn().await;
+    works(&daemon).await;
+    let spent = case.wrapping_token().await;
+    case.spend(&spent).await;
+    fs::write(&file, &spent).unwrap();
+    daemon
+        .logged("going on with the secret_id that is kept")
+        .await;
+    let before = case.logins();
+    let client = KmsClient::connect(daemon.socket());
+    wait::until_true("more logins", LIMIT, async || {
+        client.encrypt(&SEED).await.unwrap();
+        case.logins() >= before + 2
+    })
+    .await;
+    assert_eq!((case.lookups(), case.unwraps()), (2, 1));
+    assert_eq!(alarms(&daemon), 1);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_newer_secret_id_that_vault_refuses_leaves_the_one_before() {
+    let case = Case::new(json!({})).await;
+    let (builder, file) = case.daemon(&case.wrapping_token().await);
+    let daemon = builder.spawn().await;
+    works(&daemon).await;
+    let first = kept(&daemon)["newest"]["secret_id"].clone();
+    let path = format!("auth/{}/role/plugin/secret-id", case.mount);
+    let all = async || {
+        let answer = case.vault.expect("LIST", &path, None).await;
+        answer["data"]["keys"].as_array().unwrap().clone()
+    };
+    let known = all().await;
+    let token = case.wrapping_token().await;
+    let mut new = all().await;
+    new.retain(|accessor| !known.contains(accessor));
+    let destroy = format!("auth/{}/role/plugin/secret-id-accessor/destroy", case.mount);
+    case.vault
+        .expect(
+            "POST",
+            &destroy,
+            Some(json!({ "secret_id_accessor": new[0] })),
+        )
+        .await;
+    fs::write(&file, token).unwrap();
+    daemon.logged("the new secret_id was refused").await;
+    works(&daemon).await;
+    daemon.restart().await;
+    works(&daemon).await;
+    assert_eq!(kept(&daemon)["newest"]["secret_id"], first);
+    assert_eq!(case.unwraps(), 2);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn all_of_a_login_happens_in_the_namespace_of_auth() {
+    let case = Case::new(json!({})).await;
+    let (builder, _) = case.daemon(&case.wrapping_token().await);
+    // A server without namespaces takes no notice of the header.
+    let namespaces = "[vault]\nnamespace = \"/team/\"\n[auth]\nnamespace = \"team/logins\"";
+    let daemon = builder.extra(namespaces).spawn().await;
+    works(&daemon).await;
+    assert_eq!(daemon.stop().await, 0);
+    let mut paths = Vec::new();
+    for seen in case.proxy.requests() {
+        let namespace = seen.headers.get("x-vault-namespace");
+        let of_login = ["/v1/auth/", "/v1/sys/wrapping/"];
+        let expected = match seen.path.as_str() {
+            path if path.starts_with("/v1/sys/health") => None,
+            path if of_login.iter().any(|prefix| path.starts_with(prefix)) => Some("team/logins"),
+            _ => Some("team"),
+        };
+        let namespace = namespace.map(|value| value.to_str().unwrap());
+        assert_eq!(namespace, expected, "{}", seen.path);
+        paths.push(seen.path);
+    }
+    for part in ["lookup", "unwrap", "/login", "revoke-self", "/encrypt/"] {
+        assert!(paths.iter().any(|path| path.contains(part)), "no {part}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn nothing_is_unwrapped_that_cannot_be_kept() {
+    let case = Case::new(json!({})).await;
+    let token = case.wrapping_token().await;
+    let (builder, _) = case.daemon(&token);
+    let folder = builder.dir().join("state");
+    let dir = format!("[state]\ndir = \"{}\"", folder.display());
+    let daemon = builder.extra(&dir).spawn().await;
+    let texts = ["state.dir", "nothing is unwrapped"];
+    refused(&daemon, Code::PermissionDenied, &texts).await;
+    assert!(case.is_unspent(&token).await);
+    fs::create_dir(&folder).unwrap();
+    works(&daemon).await;
+    assert!(folder.join("kms.secret-id.json").exists());
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_lost_file_of_the_kept_secret_id_is_an_alarm_too() {
+    let case = Case::new(json!({})).await;
+    let (builder, file) = case.daemon(&case.wrapping_token().await);
+    let daemon = builder.spawn().await;
+    works(&daemon).await;
+    assert_eq!(daemon.stop().await, 0);
+    fs::write(kept_path(&daemon), "{\"newest\":{\"secret_id\":\"half").unwrap();
+    daemon.restart().await;
+    daemon.logged("the kept secret_id cannot be used").await;
+    daemon
+        .logged("refused credentials are not tried again")
+        .await;
+    assert_eq!((case.lookups(), case.unwraps()), (2, 1));
+    fs::write(&file, case.wrapping_token().await).unwrap();
+    works(&daemon).await;
+}

@@ -1,0 +1,336 @@
+//! docs/authentication.md is true: each section's commands are run against a real Vault, and the
+//! daemon is started with the configuration that stands beside them.
+
+mod markdown;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::LIMIT;
+use super::authentication::signed;
+use super::harness::child;
+use super::harness::daemon::Daemon;
+use super::harness::kms::KmsClient;
+use super::harness::kubernetes::{Etcd, KubeApiserver};
+use super::harness::servers::{self, Server};
+use super::harness::vault::Vault;
+use super::harness::workload_api::WorkloadApi;
+use markdown::Page;
+
+/// What stands before every method.
+const FIRST: &str = "Before any method";
+/// The folder of the node, in the page's configurations.
+const NODE: &str = "/etc/vault-kms-plugin/";
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
+const SPIFFE_ID: &str = "spiffe://example.org/vault-kms-plugin";
+
+/// How a section is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// Its commands prepare a Vault that the daemon then logs in to with its configuration.
+    Login,
+    /// Its commands alone: the daemon does not know the method yet. Make it `Login` when it does.
+    CommandsOnly,
+}
+
+/// Every section that holds commands has its line here, and its test below.
+const SECTIONS: [(&str, Proof); 8] = [
+    ("token", Proof::Login),
+    ("approle", Proof::Login),
+    ("approle with a wrapped secret_id", Proof::Login),
+    ("jwt with a file", Proof::Login),
+    ("jwt from SPIFFE", Proof::Login),
+    ("kubernetes", Proof::Login),
+    ("userpass", Proof::Login),
+    ("cert", Proof::CommandsOnly),
+];
+
+fn page() -> Page {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Page::read(&root.join("docs/authentication.md"))
+}
+
+/// A folder of an operator with a fresh Vault, and what the page's names stand for in it.
+struct Scene {
+    page: Page,
+    vault: Vault,
+    folder: TempDir,
+    names: Vec<(String, String)>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("bin")).unwrap();
+        symlink(servers::binary(Server::Vault), path("bin/vault")).unwrap();
+        fs::create_dir(path("deploy")).unwrap();
+        let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policy.hcl");
+        fs::copy(policy, path("deploy/policy.hcl")).unwrap();
+        let vault = Vault::start().await;
+        let node = format!("{}/", folder.path().display());
+        let names = vec![
+            ("https://vault.example:8200".to_owned(), vault.address()),
+            (NODE.to_owned(), node),
+        ];
+        let scene = Self {
+            page: page(),
+            vault,
+            folder,
+            names,
+        };
+        scene.write("ca.pem", &certificate());
+        scene.run(&scene.page.blocks(FIRST, "sh")).await;
+        scene
+    }
+
+    /// In the page, `name` stands for `value`.
+    fn means(mut self, name: &str, value: &str) -> Self {
+        self.names.insert(0, (name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        fs::write(self.folder.path().join(name), content).unwrap();
+    }
+
+    fn meant(&self, text: &str) -> String {
+        let replace = |text: String, (name, value): &(String, String)| text.replace(name, value);
+        self.names.iter().fold(text.to_owned(), replace)
+    }
+
+    /// Runs each block in a shell of its own, as an operator who pastes it would.
+    async fn run(&self, blocks: &[String]) {
+        assert!(!blocks.is_empty(), "no commands");
+        for block in blocks {
+            let text = self.meant(block);
+            let mut command = Command::new("bash");
+            command.args(["-euo", "pipefail", "-c", &text]);
+            child::clean_environment(&mut command);
+            let bin = self.folder.path().join("bin").display().to_string();
+            let path = std::env::var("PATH").unwrap_or_default();
+            command
+                .env("PATH", format!("{bin}:{path}"))
+                .env("HOME", self.folder.path())
+                .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+                .env("VAULT_ADDR", self.vault.address())
+                .env("VAULT_TOKEN", self.vault.root_token())
+                .current_dir(self.folder.path());
+            // Not on this thread: what the commands talk to may be served by it.
+            let ended = tokio::task::spawn_blocking(move || command.output());
+            let ended = ended.await.unwrap().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "{text}\n{said}");
+        }
+    }
+
+    /// Runs the section's commands.
+    async fn prepare(&self, section: &str) {
+        self.run(&self.page.blocks(section, "sh")).await;
+    }
+
+    /// A daemon with the page's configuration, which encrypts and decrypts.
+    async fn login(&self, section: &str) -> Daemon {
+        let proof = SECTIONS.iter().find(|(name, _)| *name == section);
+        assert_eq!(proof.map(|(_, proof)| *proof), Some(Proof::Login));
+        let mut builder = Daemon::builder();
+        for text in self.page.blocks(FIRST, "toml") {
+            builder = builder.extra(&self.meant(&text));
+        }
+        let own = self.page.blocks(section, "toml");
+        assert!(!own.is_empty(), "no configuration");
+        for text in own {
+            builder = builder.extra(&self.meant(&text));
+        }
+        let daemon = builder.spawn().await;
+        let client = KmsClient::connect(daemon.socket());
+        client.wait_ok(LIMIT).await;
+        let (ciphertext, key_id) = client
+            .encrypt(b"a seed of thirty-two bytes, nice")
+            .await
+            .unwrap();
+        let seed = client.decrypt(&ciphertext, &key_id).await.unwrap();
+        assert_eq!(seed, b"a seed of thirty-two bytes, nice");
+        daemon
+    }
+}
+
+/// A CA's certificate that signs nothing.
+fn certificate() -> String {
+    let key = KeyPair::generate().unwrap();
+    let parameters = CertificateParams::new(vec!["ca.example".to_owned()]).unwrap();
+    parameters.self_signed(&key).unwrap().pem()
+}
+
+#[test]
+fn every_section_with_commands_is_proven() {
+    let mut named: Vec<_> = SECTIONS.iter().map(|(name, _)| *name).collect();
+    named.push(FIRST);
+    let page = page();
+    let mut written = page.sections_with("sh");
+    named.sort_unstable();
+    written.sort_unstable();
+    assert_eq!(written, named);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_token() {
+    let scene = Scene::new().await;
+    scene.prepare("token").await;
+    scene.login("token").await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_approle() {
+    let scene = Scene::new().await;
+    scene.prepare("approle").await;
+    scene.login("approle").await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_a_wrapped_secret_id() {
+    let scene = Scene::new().await;
+    let state = scene.folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let scene = scene.means("/var/lib/vault-kms-plugin", state.to_str().unwrap());
+    let section = "approle with a wrapped secret_id";
+    scene.prepare(section).await;
+    scene.login(section).await;
+    assert!(state.join("kms.secret-id.json").exists());
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_userpass() {
+    let scene = Scene::new().await;
+    scene.prepare("userpass").await;
+    scene.login("userpass").await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_cert() {
+    let scene = Scene::new().await;
+    scene.write("kubernetes-ca.pem", &certificate());
+    scene.prepare("cert").await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_jwt_with_a_file() {
+    let scene = Scene::new().await;
+    let key = KeyPair::generate().unwrap();
+    scene.write("sa.pub", &key.public_key_pem());
+    scene.write("jwt", &signed(&key, ISSUER, SERVICE_ACCOUNT, "vault"));
+    scene.prepare("jwt with a file").await;
+    scene.login("jwt with a file").await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_page_is_right_about_jwt_from_spiffe() {
+    let key = KeyPair::generate().unwrap();
+    let (keys, _server) = serve_keys(&key).await;
+    let scene = Scene::new().await;
+    let socket = scene.folder.path().join("api.sock");
+    let agent = WorkloadApi::serve(&socket, move |audience| {
+        let svid = signed(&key, "spire", SPIFFE_ID, audience);
+        Ok(vec![(SPIFFE_ID.to_owned(), svid)])
+    });
+    let scene = scene
+        .means("https://oidc.example.org/keys", &keys)
+        .means("/run/spire/agent/public/api.sock", socket.to_str().unwrap());
+    scene.prepare("jwt from SPIFFE").await;
+    scene.login("jwt from SPIFFE").await;
+    assert_eq!(agent.calls(), 1);
+}
+
+/// Serves the public key as SPIRE's OIDC discovery provider does, for as long as the set lives.
+async fn serve_keys(key: &KeyPair) -> (String, tokio::task::JoinSet<()>) {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    // An uncompressed point: 4, then the two coordinates.
+    let (x, y) = key.public_key_raw()[1..].split_at(32);
+    let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let jwk = json!({ "kty": "EC", "crv": "P-256", "use": "sig", "kid": "1", "x": encoded(x), "y": encoded(y) });
+    let body = json!({ "keys": [jwk] }).to_string();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/keys", listener.local_addr().unwrap());
+    let router = axum::Router::new().route(
+        "/keys",
+        axum::routing::get(move || std::future::ready(body.clone())),
+    );
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let _ = axum::serve(listener, router).await;
+    });
+    (address, tasks)
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_kubernetes),
+    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
+)]
+async fn the_page_is_right_about_kubernetes() {
+    let etcd = Etcd::start().await;
+    let kubernetes = KubeApiserver::start(&etcd, None, None).await;
+    let scene = Scene::new().await;
+    let scene = scene.means("https://kube.example:6443", &kubernetes.address());
+    kubernetes.create_namespace("kube-system").await;
+    if servers::on_path("kubectl").is_some() {
+        scene.write("kubeconfig", &kubeconfig(&kubernetes));
+        scene.run(&scene.page.blocks("kubernetes", "console")).await;
+    } else {
+        by_hand(&kubernetes, &scene).await;
+    }
+    scene.prepare("kubernetes").await;
+    scene.login("kubernetes").await;
+}
+
+/// What the page does by kubectl, where there is none.
+async fn by_hand(kubernetes: &KubeApiserver, scene: &Scene) {
+    for name in ["vault-kms-plugin", "vault-token-reviewer"] {
+        kubernetes.create_service_account("kube-system", name).await;
+    }
+    kubernetes
+        .bind_token_reviewer("kube-system", "vault-token-reviewer")
+        .await;
+    for (name, file) in [
+        ("vault-kms-plugin", "jwt"),
+        ("vault-token-reviewer", "reviewer.jwt"),
+    ] {
+        let token = kubernetes.token_request("kube-system", name, &[]).await;
+        scene.write(file, &token);
+    }
+    scene.write("kubernetes-ca.pem", &kubernetes.ca_pem());
+}
+
+fn kubeconfig(kubernetes: &KubeApiserver) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "admin" } }],
+        "clusters": [{ "name": "test", "cluster": {
+            "server": kubernetes.address(),
+            "certificate-authority-data": STANDARD.encode(kubernetes.ca_pem()),
+        } }],
+        "users": [{ "name": "admin", "user": { "token": kubernetes.admin_token() } }],
+    })
+    .to_string()
+}
