@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
-pub use login::{AppRole, Jwt, Method, Settings, Userpass};
+pub use login::{AppRole, Cert, Jwt, Method, Settings, Userpass};
 pub use state::{LoginOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
 

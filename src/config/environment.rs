@@ -18,9 +18,21 @@ const VAULT_DEFAULTS: &[(&str, &str)] = &[
     ("ADDR", "address"),
     ("NAMESPACE", "namespace"),
     ("CACERT", "ca_file"),
+    ("CAPATH", "ca_dir"),
     ("TLS_SERVER_NAME", "tls_server_name"),
     ("CLIENT_CERT", "client_cert_file"),
     ("CLIENT_KEY", "client_key_file"),
+];
+
+/// What every program reads to find a proxy, and what tells that a client of ours chose their value.
+const PROXIES: [&str; 7] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "REQUEST_METHOD",
 ];
 
 /// Variables and their values, as they were at start.
@@ -44,7 +56,9 @@ impl Environment {
     /// The process's own, as far as it concerns us.
     #[must_use]
     pub fn of_process() -> Self {
-        let ours = |name: &str| name.starts_with("VAULT_") || name.starts_with("BAO_");
+        let ours = |name: &str| {
+            name.starts_with("VAULT_") || name.starts_with("BAO_") || PROXIES.contains(&name)
+        };
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| ours(name))
@@ -58,6 +72,12 @@ impl Environment {
         let bao = self.0.get(&format!("BAO_{name}"));
         let value = bao.or_else(|| self.0.get(&format!("VAULT_{name}")))?;
         (!value.is_empty()).then_some(value)
+    }
+
+    /// A variable by its whole name; an empty one counts as unset.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
 
     /// Puts the environment's values into the file's table.

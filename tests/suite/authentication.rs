@@ -1,5 +1,6 @@
 //! Logging in: tokens, the Kubernetes method against a real kube-apiserver, renewal, re-login.
 
+mod cert;
 mod methods;
 
 use serde_json::json;

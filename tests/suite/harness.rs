@@ -13,6 +13,8 @@
 )]
 
 // Named, so that the parts are found from a bench that includes this file by its path.
+#[path = "harness/certificates.rs"]
+pub mod certificates;
 #[path = "harness/child.rs"]
 pub mod child;
 #[path = "harness/daemon.rs"]

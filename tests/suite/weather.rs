@@ -193,7 +193,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_address_that_hangs_costs_one_call_and_not_the_next() {
+async fn an_address_that_hangs_fails_no_call() {
     let vault = Vault::shared().await;
     let (fixture, address) = (vault.fixture().await, vault.address());
     let proxy = Proxy::start(vault.socket_address());
@@ -207,7 +207,9 @@ async fn an_address_that_hangs_costs_one_call_and_not_the_next() {
     let client = client.with_timeout(Duration::from_secs(1));
     client.encrypt(&SEED).await.unwrap();
     proxy.fault("", Fault::Hang);
-    let error = client.encrypt(&SEED).await.unwrap_err();
-    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+    // The next node is asked beside it while there is time, and at once from then on.
     client.encrypt(&SEED).await.unwrap();
+    let before = Instant::now();
+    client.encrypt(&SEED).await.unwrap();
+    assert!(before.elapsed() < Duration::from_millis(500));
 }

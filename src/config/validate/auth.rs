@@ -5,11 +5,11 @@ use toml::Value;
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::{Reader, absolute};
-use crate::session::{AppRole, Credential, Jwt, Method, Settings, Userpass};
-use crate::vault::{MountPath, Namespace, Token};
+use crate::session::{AppRole, Cert, Credential, Jwt, Method, Settings, Userpass};
+use crate::vault::{ClientCertificate, MountPath, Namespace, Token};
 
 /// The methods, and the keys that belong to each.
-const METHODS: [(&str, &[&str]); 5] = [
+const METHODS: [(&str, &[&str]); 6] = [
     ("token", &["token_file"]),
     ("kubernetes", &["mount", "role", "jwt_file"]),
     ("jwt", &["mount", "role", "jwt_file"]),
@@ -24,19 +24,21 @@ const METHODS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("userpass", &["mount", "username", "password_file"]),
+    ("cert", &["mount", "role", "cert_file", "key_file"]),
 ];
 
 /// How to log in; in `namespace`, unless another one is named.
 pub(super) fn auth(
     reader: &mut Reader,
     mut raw: raw::Auth,
+    certificate: Option<&ClientCertificate>,
     namespace: Namespace,
     environment: &Environment,
     warnings: &mut Vec<String>,
 ) -> Option<Settings> {
     let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
     Some(Settings {
-        method: method(reader, raw, environment, warnings)?,
+        method: method(reader, raw, certificate, environment, warnings)?,
         namespace: own.unwrap_or(namespace),
     })
 }
@@ -44,6 +46,7 @@ pub(super) fn auth(
 fn method(
     reader: &mut Reader,
     mut raw: raw::Auth,
+    certificate: Option<&ClientCertificate>,
     environment: &Environment,
     warnings: &mut Vec<String>,
 ) -> Option<Method> {
@@ -74,6 +77,7 @@ fn method(
             let role = reader.text("auth.role", raw.role.take());
             jwt(reader, &name, raw, role).map(Method::Jwt)
         }
+        "cert" => cert(reader, raw, certificate).map(Method::Cert),
         "approle" => approle(reader, raw, warnings).map(Method::AppRole),
         _ => userpass(reader, raw).map(Method::Userpass),
     }
@@ -195,6 +199,22 @@ fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
         mount: mount?,
         username: username?,
         password: password?,
+    })
+}
+
+/// The certificate was read with `[vault]`: it is a matter of the connections.
+fn cert(
+    reader: &mut Reader,
+    raw: raw::Auth,
+    certificate: Option<&ClientCertificate>,
+) -> Option<Cert> {
+    let mount = mount(reader, raw.mount, "cert");
+    let role = reader.text("auth.role", raw.role);
+    let certificate = certificate?;
+    Some(Cert {
+        mount: mount?,
+        role,
+        certificate: Credential::file(certificate.key, certificate.cert_file.clone()),
     })
 }
 
