@@ -33,8 +33,8 @@ use super::tls::Watch;
 /// A node that says nothing for so long has perhaps lost the connection: another one is tried
 /// beside it. Far above what Vault takes, and half of kube-apiserver's 3 s, so that both fit.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// What a login waits for at most, for others that look at the certificate files.
-const LOOK_LIMIT: Duration = Duration::from_millis(250);
+/// How long a look at the certificate files may hold a request up; files on a share can hang.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// After so long without an answer a login trusts no kept connection: it can often not be repeated.
 const QUIET: Duration = Duration::from_secs(5);
 

@@ -120,17 +120,18 @@ async fn a_client_certificate_is_shown_where_vault_asks_for_one() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn tls_1_2_is_spoken_and_nothing_older() {
+async fn tls_1_3_and_1_2_are_spoken_and_nothing_older() {
     let certificates = Certificates::new();
     let only = |version: &str| {
         format!(" tls_min_version = \"{version}\"\n tls_max_version = \"{version}\"")
     };
-    let (_vault, fixture, address) = vault_with_tls(&certificates, &only("tls12")).await;
-    let daemon = trusting(daemon_for(&address, &fixture), &certificates, NAMED)
-        .spawn()
-        .await;
-    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
-
+    for version in ["tls13", "tls12"] {
+        let (_vault, fixture, address) = vault_with_tls(&certificates, &only(version)).await;
+        let daemon = trusting(daemon_for(&address, &fixture), &certificates, NAMED)
+            .spawn()
+            .await;
+        KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    }
     let (_vault, fixture, address) = vault_with_tls(&certificates, &only("tls11")).await;
     refused(
         trusting(daemon_for(&address, &fixture), &certificates, NAMED),

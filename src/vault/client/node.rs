@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::build::{BuildError, Recipe};
 use super::mark::Mark;
+use super::proxy::Proxy;
 use super::request::Request;
 use crate::vault::answer::Answer;
 use crate::vault::error::CallError;
@@ -141,7 +142,7 @@ impl Node {
                 "no connection within {}",
                 humantime::format_duration(self.recipe.connect_limit)
             ),
-            false => pool.cause(error),
+            false => Proxy::explain(pool.cause(error)),
         };
         CallError::Unreachable {
             path: request.path.to_owned(),

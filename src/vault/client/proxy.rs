@@ -54,6 +54,19 @@ impl Proxy {
         format!("{host}:{port}")
     }
 
+    /// What its refusal means; the client's own words say neither who refused nor why.
+    pub(super) fn explain(cause: String) -> String {
+        match cause.as_str() {
+            "tunnel error: proxy authorization required" => {
+                "the proxy wants a user and a password, or other ones (407)".to_owned()
+            }
+            "tunnel error: unsuccessful" => {
+                "the proxy does not connect to it: it answered CONNECT with an error".to_owned()
+            }
+            _ => cause,
+        }
+    }
+
     pub(super) fn to_reqwest(&self) -> Result<reqwest::Proxy, BuildError> {
         reqwest::Proxy::all(self.0.clone()).map_err(|error| BuildError {
             key: "HTTPS_PROXY",

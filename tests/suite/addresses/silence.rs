@@ -1,0 +1,83 @@
+//! Connections whose other end vanished without a word, and Vaults that are merely slow.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::super::harness::forwarder::Forwarder;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::proxy::Fault;
+use super::super::harness::vault::Vault;
+use super::super::harness::wait;
+use super::super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
+use super::{SEED, encrypt_time};
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let daemon = daemon_for(&forwarder.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    // Several connections are kept, all of which fall silent.
+    join_all((0..5).map(|_| client.encrypt(&SEED))).await;
+    let kept = forwarder.connections();
+    forwarder.silence_all();
+    let first = encrypt_time(&client).await;
+    let second = encrypt_time(&client).await;
+    eprintln!("{kept} silent connections: {first:?}, then {second:?}");
+    assert!(first < Duration::from_secs(3), "{first:?}");
+    assert!(second < Duration::from_millis(900), "{second:?}");
+
+    // With less time than patience takes, the next call uses new connections.
+    join_all((0..5).map(|_| client.encrypt(&SEED))).await;
+    forwarder.silence_all();
+    let hurried = client.with_timeout(Duration::from_millis(500));
+    let start = Instant::now();
+    wait::until("a call to work", LIMIT, async || {
+        hurried.encrypt(&SEED).await.ok()
+    })
+    .await;
+    let took = start.elapsed();
+    eprintln!("calls of half a second work again after {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn connections_are_kept_alive() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let daemon = daemon_for(&forwarder.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let before = forwarder.connections();
+    for _ in 0..50 {
+        client.encrypt(&SEED).await.unwrap();
+    }
+    assert_eq!(forwarder.connections(), before);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_slow_vault_is_not_asked_twice_for_everything() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    proxy.fault("/encrypt/", Fault::Delay(Duration::from_secs(2)));
+    let many = 20;
+    for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
+        call.unwrap();
+    }
+    // Nothing came for 1.5 s, so each call asked once more, at most; the next ones do not.
+    let first = proxy.count("/v1/");
+    proxy.reset_counts();
+    for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
+        call.unwrap();
+    }
+    let then = proxy.count("/v1/");
+    eprintln!("{many} slow calls: {first} requests, then {then}");
+    assert!(first <= 2 * many + 2, "{first}");
+    assert!(then <= many + 2, "{then}");
+}
