@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a look at the certificate files may hold a request up; files on a share can hang.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// After so long without an answer a login trusts no kept connection: it can often not be repeated.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// One Vault or OpenBao, reachable at one address or at several.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Client {
 
     /// Asks a node; where it stays silent, once more on a new connection, to `next` if that works.
     /// The first answer counts. No more than that: a Vault that is slow is not asked twice for
-    /// everything, since only a connection that brought an answer before is doubted.
+    /// everything: where nodes are one, only connections that brought an answer before are doubted.
     async fn ask(&self, index: usize, next: Option<usize>, request: &Request<'_>) -> Asked {
         let node = &self.nodes[index];
         if !request.can_be_repeated() && node.was_quiet_for(QUIET) {
@@ -113,7 +113,9 @@ impl Client {
         let first = self.ask_once(index, request);
         tokio::pin!(first);
         let patience = PATIENCE.min(request.time_left() / 2);
-        if !request.can_be_repeated() || pool.is_fresh() {
+        let working = next.filter(|next| self.nodes[*next].mark().is_none());
+        let is_worth_it = working.is_some() || !pool.is_fresh();
+        if !(request.can_be_repeated() && is_worth_it) {
             return first.await;
         }
         if let Ok(asked) = timeout(patience, &mut first).await {
@@ -123,7 +125,6 @@ impl Client {
             return first.await;
         }
         node.replace(&pool);
-        let working = next.filter(|next| self.nodes[*next].mark().is_none());
         let second = self.ask_once(working.unwrap_or(index), request);
         tokio::pin!(second);
         match future::select(first, second).await {

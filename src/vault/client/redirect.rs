@@ -35,7 +35,14 @@ impl Client {
             );
             return Err(foreign(request, leader, &response, cause));
         }
-        answer::read(response, request.path, leader.label()).await
+        let answer = answer::read(response, request.path, leader.label()).await?;
+        self.prefer(self.index(node), self.index(leader));
+        Ok(answer)
+    }
+
+    fn index(&self, of: &Node) -> usize {
+        let found = self.nodes.iter().position(|node| std::ptr::eq(node, of));
+        found.unwrap_or_default()
     }
 
     /// The configured node that a standby's redirect names. Only its scheme, host and port count:

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::super::harness::forwarder::Forwarder;
 use super::super::harness::kms::KmsClient;
 use super::super::harness::proxy::Fault;
 use super::super::harness::vault::Vault;
 use super::super::harness::wait;
-use super::super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
+use super::super::{LIMIT, daemon_at, daemon_for, ready_daemon_behind_proxy};
 use super::{SEED, encrypt_time};
 
 #[tokio::test]
@@ -43,6 +44,43 @@ async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
     let took = start.elapsed();
     eprintln!("calls of half a second work again after {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_login_trusts_no_connection_that_was_silent() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = format!("silent-{}", fixture.mount.replace('/', "-"));
+    vault.enable_auth("userpass", &mount).await;
+    let user = json!({
+        "password": "x",
+        "token_policies": [fixture.policy],
+        "token_ttl": "3s",
+        "token_max_ttl": "3s",
+    });
+    let path = format!("auth/{mount}/users/plugin");
+    vault.expect("POST", &path, Some(user)).await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let builder = daemon_at(&forwarder.address(), &fixture);
+    let password = builder.write_file("password", "x");
+    let auth = format!(
+        "[auth]\nmethod = \"userpass\"\nmount = \"{mount}\"\nusername = \"plugin\"\npassword_file = \"{}\"",
+        password.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    // Nobody calls; the login that comes before the token ends meets silent connections.
+    forwarder.silence_all();
+    let silenced = Instant::now();
+    wait::until_true("the next login", LIMIT, async || {
+        daemon.log().matches("logged in to vault").count() > 1
+    })
+    .await;
+    let took = silenced.elapsed();
+    eprintln!("the next login came {took:?} after all connections fell silent");
+    assert!(took < Duration::from_secs(9), "{took:?}");
 }
 
 #[tokio::test]

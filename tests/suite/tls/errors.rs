@@ -79,6 +79,25 @@ async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_mend() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn http_where_https_is_spoken_and_the_other_way_round_are_told() {
+    let certificates = Certificates::new();
+    let (vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let tls_to_plain = vault.address().replace("http://", "https://");
+    refused(
+        trusting(daemon_for(&tls_to_plain, &fixture), &certificates, ""),
+        "does it speak TLS at all?",
+    )
+    .await;
+    let daemon = daemon_for(&address.replace("https://", "http://"), &fixture)
+        .spawn()
+        .await;
+    daemon
+        .logged("it speaks TLS only: write https:// in vault.address")
+        .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_client_certificate_that_the_server_refuses_is_named() {
     let certificates = Certificates::new();
     let stranger = Certificates::new();
