@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub use super::tls::{BuildError, ClientCertificate};
 pub use address::Address;
 pub use build::Settings;
-use node::Node;
+use node::{Node, Pool};
 pub use proxy::{InvalidProxy, Proxies, Proxy};
 pub(super) use request::Request;
 
@@ -101,9 +101,8 @@ impl Client {
         let _ = self.preferred.compare_exchange(before, now, order, order);
     }
 
-    /// Asks a node; where it stays silent, once more on a new connection, to `next` if that works.
-    /// The first answer counts. No more than that: a Vault that is slow is not asked twice for
-    /// everything: where nodes are one, only connections that brought an answer before are doubted.
+    /// Asks a node; where it stays silent, once more: `next`, if that works, else the same node on a
+    /// new connection. The first answer counts.
     async fn ask(&self, index: usize, next: Option<usize>, request: &Request<'_>) -> Asked {
         let node = &self.nodes[index];
         if !request.can_be_repeated() && node.was_quiet_for(QUIET) {
@@ -124,8 +123,7 @@ impl Client {
         if pool.was_heard_since(began) {
             return first.await;
         }
-        node.replace(&pool);
-        let second = self.ask_once(working.unwrap_or(index), request);
+        let second = self.ask_again(index, &pool, working, request);
         tokio::pin!(second);
         match future::select(first, second).await {
             Either::Left((asked @ (_, Ok(_)), _)) => asked,
@@ -138,6 +136,28 @@ impl Client {
             }
             Either::Right((_, first)) => first.await,
         }
+    }
+
+    /// The second try. On the same node one call tries a new connection, and the others follow once
+    /// that has brought an answer: a Vault that is merely slow is not asked twice for everything.
+    async fn ask_again(
+        &self,
+        index: usize,
+        silent: &Arc<Pool>,
+        working: Option<usize>,
+        request: &Request<'_>,
+    ) -> Asked {
+        let node = &self.nodes[index];
+        let is_first = node.replace(silent);
+        if let Some(next) = working {
+            return self.ask_once(next, request).await;
+        }
+        if !is_first {
+            let pool = node.pool();
+            // When the deadline came first, the try below says so.
+            let _ = timeout_at(request.deadline, pool.first_answer()).await;
+        }
+        self.ask_once(index, request).await
     }
 
     /// Asks a node until the deadline, and remembers how that went.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::Url;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -30,7 +31,7 @@ pub(super) struct Pool {
     http: reqwest::Client,
     tls: Option<Tls>,
     /// When an answer last began to come.
-    heard: Mutex<Option<Instant>>,
+    heard: watch::Sender<Option<Instant>>,
 }
 
 impl Node {
@@ -87,12 +88,13 @@ impl Node {
         }
     }
 
-    /// Makes new connections from now on, unless somebody did so meanwhile.
-    pub(super) fn replace(&self, before: &Arc<Pool>) {
-        let now = self.pool();
-        if Arc::ptr_eq(&now, before) && !now.is_fresh() {
+    /// Makes new connections from now on, unless somebody did so meanwhile: whether it was done.
+    pub(super) fn replace(&self, before: &Arc<Pool>) -> bool {
+        let is_due = Arc::ptr_eq(&self.pool(), before) && !before.is_fresh();
+        if is_due {
             self.drop_connections();
         }
+        is_due
     }
 
     /// Makes new connections from now on.
@@ -102,8 +104,7 @@ impl Node {
 
     /// Whether connections are kept though no answer came for so long.
     pub(super) fn was_quiet_for(&self, time: Duration) -> bool {
-        let pool = self.pool();
-        let heard = *pool.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = self.pool().heard();
         heard.is_some_and(|heard| heard.elapsed() >= time)
     }
 
@@ -174,7 +175,7 @@ impl Pool {
         Ok(Self {
             http,
             tls,
-            heard: Mutex::new(None),
+            heard: watch::Sender::new(None),
         })
     }
 
@@ -188,11 +189,17 @@ impl Pool {
     }
 
     fn heard(&self) -> Option<Instant> {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.heard.borrow()
     }
 
     fn hear(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.heard.send_replace(Some(Instant::now()));
+    }
+
+    /// Returns once an answer came over one of its connections.
+    pub(super) async fn first_answer(&self) {
+        // An error means that the sender is gone, which is a part of this.
+        let _ = self.heard.subscribe().wait_for(Option::is_some).await;
     }
 
     fn cause(&self, error: &reqwest::Error) -> String {

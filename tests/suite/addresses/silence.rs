@@ -26,7 +26,11 @@ async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
     join_all((0..5).map(|_| client.encrypt(&SEED))).await;
     let kept = forwarder.connections();
     forwarder.silence_all();
-    let first = encrypt_time(&client).await;
+    let start = Instant::now();
+    for call in join_all((0..5).map(|_| client.encrypt(&SEED))).await {
+        call.unwrap();
+    }
+    let first = start.elapsed();
     let second = encrypt_time(&client).await;
     eprintln!("{kept} silent connections: {first:?}, then {second:?}");
     assert!(first < Duration::from_secs(3), "{first:?}");
@@ -108,7 +112,7 @@ async fn a_slow_vault_is_not_asked_twice_for_everything() {
     for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
         call.unwrap();
     }
-    // Nothing came for 1.5 s, so each call asked once more, at most; the next ones do not.
+    // Nothing came for 1.5 s, so one call asked once more; the next ones do not.
     let first = proxy.count("/v1/");
     proxy.reset_counts();
     for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
@@ -116,6 +120,6 @@ async fn a_slow_vault_is_not_asked_twice_for_everything() {
     }
     let then = proxy.count("/v1/");
     eprintln!("{many} slow calls: {first} requests, then {then}");
-    assert!(first <= 2 * many + 2, "{first}");
+    assert!(first <= many + 4, "{first}");
     assert!(then <= many + 2, "{then}");
 }
