@@ -68,6 +68,7 @@ impl Client {
     /// Sends a request to the preferred node, and to the next ones while none can be reached.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
         self.look_at_certificates(&request).await;
+        self.find_a_node_for(&request).await;
         let first = self.preferred.load(Ordering::Relaxed);
         let order = self.order(first);
         let mut left = order.iter().copied().peekable();
@@ -82,6 +83,15 @@ impl Client {
             if left.peek().is_none() || !matches!(outcome, Err(CallError::Unreachable { .. })) {
                 return outcome;
             }
+        }
+    }
+
+    /// What cannot be repeated would wait for a node that hangs until its deadline. So where there is
+    /// another node, one that answers is found first.
+    async fn find_a_node_for(&self, request: &Request<'_>) {
+        if self.nodes.len() > 1 && !request.can_be_repeated() {
+            // Boxed, because it comes back here; whatever it answers, it marks the nodes.
+            let _ = Box::pin(self.health(request.deadline)).await;
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::BuildError;
@@ -48,6 +49,14 @@ pub(super) fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Warns of a private key that is none.
+pub(super) fn warn_if_open_to_all(key: &'static str, path: &Path) {
+    const READ_BY_OTHERS: u32 = 0o004;
+    if fs::metadata(path).is_ok_and(|data| data.mode() & READ_BY_OTHERS != 0) {
+        warn!(key, file = %path.display(), "every local user can read this private key: take the right to read it from others");
+    }
 }
 
 pub(super) fn read(key: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, BuildError> {

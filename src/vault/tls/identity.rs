@@ -43,11 +43,12 @@ impl Identity {
             return Err(refuse("holds no PEM certificate".to_owned()));
         };
         let words = format!("{}: {place}: {}", settings.key, words::certificate(first));
-        let key = match &settings.key_file {
-            Some(file) => PrivateKeyDer::from_pem_slice(&files::read(key_of(settings), file)?),
-            None => PrivateKeyDer::from_pem_slice(&pem),
+        let (key_file, key) = match &settings.key_file {
+            Some(file) => (file, files::read(key_of(settings), file)?),
+            None => (&settings.cert_file, pem),
         };
-        let key = key.map_err(|_| no_key(settings))?;
+        files::warn_if_open_to_all(key_of(settings), key_file);
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| no_key(settings))?;
         let certified = CertifiedKey::from_der(chain, key, &ring::default_provider())
             .map_err(|error| refuse(format!("and its key cannot be used together: {error}")))?;
         Ok(Self {

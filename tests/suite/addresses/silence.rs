@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::super::harness::daemon::Builder;
 use super::super::harness::forwarder::Forwarder;
 use super::super::harness::kms::KmsClient;
-use super::super::harness::proxy::Fault;
-use super::super::harness::vault::Vault;
+use super::super::harness::proxy::{Fault, Proxy};
+use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
 use super::super::{LIMIT, daemon_at, daemon_for, ready_daemon_behind_proxy};
 use super::{SEED, encrypt_time};
@@ -50,11 +51,8 @@ async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_login_trusts_no_connection_that_was_silent() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
+/// A daemon that logs in by a password, for a few seconds at a time.
+async fn by_password(vault: &Vault, fixture: &Fixture, address: &str) -> Builder {
     let mount = format!("silent-{}", fixture.mount.replace('/', "-"));
     vault.enable_auth("userpass", &mount).await;
     let user = json!({
@@ -65,14 +63,44 @@ async fn a_login_trusts_no_connection_that_was_silent() {
     });
     let path = format!("auth/{mount}/users/plugin");
     vault.expect("POST", &path, Some(user)).await;
-    let forwarder = Forwarder::start(vault.socket_address());
-    let builder = daemon_at(&forwarder.address(), &fixture);
+    let builder = daemon_at(address, fixture);
     let password = builder.write_file("password", "x");
     let auth = format!(
         "[auth]\nmethod = \"userpass\"\nmount = \"{mount}\"\nusername = \"plugin\"\npassword_file = \"{}\"",
         password.display()
     );
-    let daemon = builder.extra(&auth).spawn().await;
+    builder.extra(&auth)
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_login_does_not_wait_for_an_address_that_hangs() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let hanging = Proxy::start(vault.socket_address());
+    hanging.fault("", Fault::Hang);
+    let both = [hanging.address(), vault.address()];
+    let daemon = by_password(vault, &fixture, &vault.address())
+        .await
+        .extra(&format!("[vault]\naddress = {both:?}"))
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    let took = encrypt_time(&client).await;
+    eprintln!("the first of two addresses hangs: the first call took {took:?}");
+    assert_eq!(hanging.count("/v1/auth/"), 0);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_login_trusts_no_connection_that_was_silent() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let daemon = by_password(vault, &fixture, &forwarder.address())
+        .await
+        .spawn()
+        .await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     // Nobody calls; the login that comes before the token ends meets silent connections.

@@ -66,6 +66,9 @@ async fn a_certificate_logs_in_from_one_file_or_two_with_and_without_a_role() {
             .spawn()
             .await;
         works(&daemon).await;
+        daemon
+            .logged("every local user can read this private key")
+            .await;
         let key = std::fs::read_to_string(certificates.path("node-1.key")).unwrap();
         let secret = key.lines().nth(1).unwrap();
         assert!(!daemon.log().contains(secret), "{}", daemon.log());
