@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::Path;
+use std::process::Command;
 
 const PROTOS: [&str; 3] = [
     "proto/v2.proto",
@@ -23,12 +24,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Sets `no_vault` and `no_kubernetes` where the real servers are neither installed nor can be
 /// built, and `no_go` where nothing can be built at all, so that the tests that need them are
-/// counted as ignored and not as passed.
+/// counted as ignored and not as passed. `no_unshare` likewise, where only root may give a process a
+/// file system of its own.
 ///
 /// A change of PATH alone does not run this again: cargo's own wrapper changes it between calls,
 /// and each run costs a whole release build.
 fn announce_real_servers() {
-    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go)");
+    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go, no_unshare)");
     for variable in ["VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
@@ -46,6 +48,17 @@ fn announce_real_servers() {
     if !can_build && !kubernetes {
         println!("cargo::rustc-cfg=no_kubernetes");
     }
+    if !may_mount() {
+        println!("cargo::rustc-cfg=no_unshare");
+    }
+}
+
+/// Whether this user may mount in a namespace of its own.
+fn may_mount() -> bool {
+    let tried = Command::new("unshare")
+        .args(["-m", "mount", "--bind", "/etc/hosts", "/etc/hosts"])
+        .output();
+    tried.is_ok_and(|output| output.status.success())
 }
 
 fn on_path(name: &str) -> bool {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
-pub use login::{AppRole, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
+pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
 pub use machine::{Event, Failure, Machine, Step};
 pub use state::{LoginOutcome, ReachOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};

@@ -8,11 +8,14 @@ mod error;
 mod names;
 mod refusal;
 mod secret;
+mod tls;
 mod token;
 mod transit;
 mod wrapping;
 
-pub use client::{Address, BuildError, Client, ClientCertificate, Settings};
+pub use client::{
+    Address, BuildError, Client, ClientCertificate, InvalidProxy, Proxies, Proxy, Settings,
+};
 pub use error::CallError;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
 pub use refusal::Refusal;

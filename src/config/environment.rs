@@ -20,9 +20,21 @@ const VAULT_DEFAULTS: &[(&str, &str)] = &[
     ("ADDR", "address"),
     ("NAMESPACE", "namespace"),
     ("CACERT", "ca_file"),
+    ("CAPATH", "ca_dir"),
     ("TLS_SERVER_NAME", "tls_server_name"),
     ("CLIENT_CERT", "client_cert_file"),
     ("CLIENT_KEY", "client_key_file"),
+];
+
+/// What every program reads to find a proxy, and what tells that a client of ours chose their value.
+const PROXIES: [&str; 7] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "REQUEST_METHOD",
 ];
 
 /// Variables and their values, as they were at start.
@@ -47,7 +59,10 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let ours = |name: &str| {
-            name.starts_with("VAULT_") || name.starts_with("BAO_") || name == SPIFFE_SOCKET
+            name.starts_with("VAULT_")
+                || name.starts_with("BAO_")
+                || name == SPIFFE_SOCKET
+                || PROXIES.contains(&name)
         };
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -66,8 +81,13 @@ impl Environment {
 
     /// Where the SPIFFE agent listens.
     pub(super) fn spiffe_socket(&self) -> Option<&str> {
-        let socket = self.0.get(SPIFFE_SOCKET).map(String::as_str);
-        socket.filter(|socket| !socket.is_empty())
+        self.get(SPIFFE_SOCKET)
+    }
+
+    /// A variable by its whole name; an empty one counts as unset.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
 
     /// Puts the environment's values into the file's table.

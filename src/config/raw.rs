@@ -19,6 +19,7 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
             "address",
             "namespace",
             "ca_file",
+            "ca_dir",
             "tls_server_name",
             "client_cert_file",
             "client_key_file",
@@ -46,6 +47,8 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
             "wrapped_secret_id_file",
             "username",
             "password_file",
+            "cert_file",
+            "key_file",
         ],
     ),
     ("admin", &["listen"]),
@@ -87,6 +90,7 @@ pub(super) struct Vault {
     pub(super) address: Leaf,
     pub(super) namespace: Leaf,
     pub(super) ca_file: Leaf,
+    pub(super) ca_dir: Leaf,
     pub(super) tls_server_name: Leaf,
     pub(super) client_cert_file: Leaf,
     pub(super) client_key_file: Leaf,
@@ -129,11 +133,13 @@ pub(super) struct Auth {
     pub(super) wrapped_secret_id_file: Leaf,
     pub(super) username: Leaf,
     pub(super) password_file: Leaf,
+    pub(super) cert_file: Leaf,
+    pub(super) key_file: Leaf,
 }
 
 impl Auth {
     /// The keys that only some methods have.
-    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 15] {
+    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 17] {
         [
             ("mount", &self.mount),
             ("role", &self.role),
@@ -150,6 +156,8 @@ impl Auth {
             ("wrapped_secret_id_file", &self.wrapped_secret_id_file),
             ("username", &self.username),
             ("password_file", &self.password_file),
+            ("cert_file", &self.cert_file),
+            ("key_file", &self.key_file),
         ]
     }
 }

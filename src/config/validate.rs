@@ -1,6 +1,8 @@
 //! Makes a checked configuration of a raw one. Each default stands here with its reason.
 
 mod auth;
+mod certificate;
+mod proxies;
 mod socket;
 mod vault;
 
@@ -28,7 +30,7 @@ const FAIL_AFTER: Duration = Duration::from_secs(3600);
 const MAX_WAITING: u32 = 1024;
 
 pub(super) fn config(
-    raw: Raw,
+    mut raw: Raw,
     environment: &Environment,
     errors: Vec<ConfigError>,
 ) -> Result<Config, ConfigErrors> {
@@ -36,7 +38,17 @@ pub(super) fn config(
     let mut warnings = Vec::new();
     let kms_version = kms_version(&mut reader, raw.kms_version);
     let (socket, peers) = socket::socket(&mut reader, raw.socket);
-    let (vault, namespace) = vault::vault(&mut reader, raw.vault, environment, &mut warnings);
+    let certificate = certificate::certificate(&mut reader, &mut raw.vault, &mut raw.auth);
+    let (vault, namespace) = vault::vault(
+        &mut reader,
+        raw.vault,
+        certificate.clone(),
+        environment,
+        &mut warnings,
+    );
+    if let (Some(vault), true) = (&vault, certificate::is_cert(raw.auth.method.as_ref())) {
+        certificate::needs_tls(&mut reader, &vault.addresses);
+    }
     let key = vault::transit_key(
         &mut reader,
         "transit",
@@ -46,14 +58,12 @@ pub(super) fn config(
     );
     let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
     let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
-    let auth = auth::auth(
-        &mut reader,
-        raw.auth,
-        namespace,
+    let around = auth::Around {
         environment,
-        state_file.as_deref(),
-        &mut warnings,
-    );
+        certificate: certificate.as_ref(),
+        state_file: state_file.as_deref(),
+    };
+    let auth = auth::auth(&mut reader, raw.auth, namespace, around, &mut warnings);
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<SocketAddr>()
             .map_err(|_| format!("{text:?} is not of the form 127.0.0.1:8790"))

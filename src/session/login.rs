@@ -36,6 +36,8 @@ pub enum Method {
     AppRole(AppRole),
     /// A user and a password.
     Userpass(Userpass),
+    /// The client certificate of the connection itself.
+    Cert(Cert),
 }
 
 /// What a login with a JWT needs.
@@ -91,13 +93,24 @@ pub struct Userpass {
     pub password: Credential,
 }
 
+/// What a login with the client certificate needs beside it.
+#[derive(Debug, Clone)]
+pub struct Cert {
+    /// Where the auth method is mounted.
+    pub mount: MountPath,
+    /// The role; every one that fits where there is none.
+    pub role: Option<String>,
+    /// The certificate's file, which the connections show: named in errors, and watched.
+    pub certificate: Credential,
+}
+
 impl Method {
     /// Whether Vault locks a role or user out, for every node that shares it, after a few refusals
     /// (5 in 15 minutes; OpenBao `configutil/userlockout.go`).
     pub(super) fn locks_out(&self) -> bool {
         match self {
             Self::AppRole(_) | Self::Userpass(_) => true,
-            Self::Token(_) | Self::Kubernetes(_) | Self::Jwt(_) => false,
+            Self::Token(_) | Self::Kubernetes(_) | Self::Jwt(_) | Self::Cert(_) => false,
         }
     }
 
@@ -135,6 +148,7 @@ impl Method {
                 all.cloned().collect()
             }
             Self::Userpass(userpass) => vec![userpass.password.clone()],
+            Self::Cert(cert) => vec![cert.certificate.clone()],
         }
     }
 }
@@ -178,6 +192,7 @@ pub(super) async fn login(
         Method::Jwt(jwt) => attempt.by_jwt(jwt).await?,
         Method::AppRole(approle) => attempt.by_approle(approle).await?,
         Method::Userpass(userpass) => attempt.by_userpass(userpass).await?,
+        Method::Cert(cert) => attempt.by_cert(cert).await?,
     };
     if grant.lease.num_uses > 0 {
         if settings.method.owns_its_token() {

@@ -97,7 +97,12 @@ async fn next_chunk(
 
 fn refused(answer: &Answer, retry_after: Option<Duration>) -> CallError {
     let Ok(Errors { errors }) = serde_json::from_slice(&answer.body) else {
-        return answer.foreign("no JSON of Vault's");
+        return answer.foreign(
+            match words_in(&answer.body, "HTTP request to an HTTPS server") {
+                true => "it speaks TLS only: write https:// in vault.address",
+                false => "no JSON of Vault's",
+            },
+        );
     };
     let words = errors.join("; ");
     CallError::Refused {
@@ -107,6 +112,11 @@ fn refused(answer: &Answer, retry_after: Option<Duration>) -> CallError {
         message: on_one_line(&words),
         retry_after,
     }
+}
+
+/// Whether the body holds these words, which Go's own server answers with.
+fn words_in(body: &[u8], words: &str) -> bool {
+    String::from_utf8_lossy(body).contains(words)
 }
 
 /// `1 error occurred:\n\t* permission denied\n\n` becomes `permission denied`.

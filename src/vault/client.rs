@@ -1,52 +1,55 @@
 //! Connections to Vault: one HTTP client per address, a request in, a bounded answer out.
 //!
-//! Redirects are followed by hand, once, and only to an address that is configured: the token
-//! goes nowhere else.
+//! Which node is asked, in which order, and when a second time, stands here; how one is asked in
+//! `node.rs`.
 
 mod address;
 mod build;
+mod mark;
+mod node;
+mod proxy;
+mod redirect;
+mod request;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
-use tokio::time::{Instant, timeout_at};
+use futures_util::future::{self, Either};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
 
+pub use super::tls::{BuildError, ClientCertificate};
 pub use address::Address;
-pub use build::{BuildError, ClientCertificate, Settings};
+pub use build::Settings;
+use node::{Node, Pool};
+pub use proxy::{InvalidProxy, Proxies, Proxy};
+pub(super) use request::Request;
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::error::CallError;
-use super::names::Namespace;
-use super::secret::Token;
+use super::tls::Watch;
+
+/// A node that says nothing for so long has perhaps lost the connection: another one is tried
+/// beside it. Far above what Vault takes, and half of kube-apiserver's 3 s, so that both fit.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a look at the certificate files may hold a request up; files on a share can hang.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// After so long without an answer a login trusts no kept connection: it can often not be repeated.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// One Vault or OpenBao, reachable at one address or at several.
 #[derive(Debug)]
 pub struct Client {
-    nodes: Vec<Node>,
-    /// The node to ask first: the one that answered last, or that comes after one that hung.
+    nodes: Arc<Vec<Node>>,
+    /// The node to ask first: the one that answered last.
     preferred: AtomicUsize,
+    /// The certificate files, where TLS is spoken.
+    watch: Option<Arc<Mutex<Watch>>>,
 }
 
-/// An address and its connections.
-#[derive(Debug)]
-struct Node {
-    base: Url,
-    label: String,
-    http: reqwest::Client,
-}
-
-/// One request. `path` is below `/v1/`.
-#[derive(Debug)]
-pub(super) struct Request<'a> {
-    pub(super) method: Method,
-    pub(super) path: &'a str,
-    pub(super) query: Option<&'a str>,
-    pub(super) namespace: Option<&'a Namespace>,
-    pub(super) token: Option<&'a Token>,
-    pub(super) body: Option<Vec<u8>>,
-    pub(super) deadline: Instant,
-}
+/// What came of asking, and which node it came from.
+type Asked = (usize, Result<Answer, CallError>);
 
 impl Client {
     /// Prepares the connections; opens none.
@@ -54,32 +57,52 @@ impl Client {
     /// # Errors
     /// When a certificate file cannot be read or used.
     pub fn new(settings: &Settings) -> Result<Self, BuildError> {
+        let (nodes, watch) = build::nodes(settings)?;
         Ok(Self {
-            nodes: build::nodes(settings)?,
+            nodes: Arc::new(nodes),
             preferred: AtomicUsize::new(0),
+            watch: watch.map(|watch| Arc::new(Mutex::new(watch))),
         })
     }
 
     /// Sends a request to the preferred node, and to the next ones while none can be reached.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
+        self.look_at_certificates(&request).await;
+        self.find_a_node_for(&request).await;
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut asked = first;
-        let mut outcome = self.send_to(asked, &request).await;
-        for step in 1..self.nodes.len() {
-            if !matches!(outcome, Err(CallError::Unreachable { .. })) {
-                break;
+        let order = self.order(first);
+        let mut left = order.iter().copied().peekable();
+        loop {
+            let Some(index) = left.next() else {
+                return Err(nothing_to_ask(&request));
+            };
+            let (answered, outcome) = self.ask(index, left.peek().copied(), &request).await;
+            if outcome.is_ok() {
+                self.prefer(first, answered);
             }
-            asked = (first + step) % self.nodes.len();
-            outcome = self.send_to(asked, &request).await;
+            if left.peek().is_none() || !matches!(outcome, Err(CallError::Unreachable { .. })) {
+                return outcome;
+            }
         }
-        match &outcome {
-            Ok(_) => self.prefer(first, asked),
-            // Nothing is left of this call's time, but the next call need not wait for the same
-            // node: one that hangs still accepts connections.
-            Err(CallError::TimedOut { .. }) => self.prefer(first, (asked + 1) % self.nodes.len()),
-            Err(_) => {}
+    }
+
+    /// What cannot be repeated would wait for a node that hangs until its deadline. So where there is
+    /// another node, one that answers is found first.
+    async fn find_a_node_for(&self, request: &Request<'_>) {
+        if self.nodes.len() > 1 && !request.can_be_repeated() {
+            // Boxed, because it comes back here; whatever it answers, it marks the nodes.
+            let _ = Box::pin(self.health(request.deadline)).await;
         }
-        outcome
+    }
+
+    /// All nodes: the preferred one and those that work first, then those that failed, the longest
+    /// ago first.
+    fn order(&self, first: usize) -> Vec<usize> {
+        let count = self.nodes.len();
+        let mut order: Vec<_> = (0..count).map(|step| (first + step) % count).collect();
+        let now = Instant::now();
+        order.sort_by_key(|index| self.nodes[*index].mark().rank(now));
+        order
     }
 
     /// Asks another node first from now on, unless another call has changed that meanwhile.
@@ -88,92 +111,115 @@ impl Client {
         let _ = self.preferred.compare_exchange(before, now, order, order);
     }
 
-    async fn send_to(&self, index: usize, request: &Request<'_>) -> Result<Answer, CallError> {
+    /// Asks a node; where it stays silent, once more: `next`, if that works, else the same node on a
+    /// new connection. The first answer counts.
+    async fn ask(&self, index: usize, next: Option<usize>, request: &Request<'_>) -> Asked {
         let node = &self.nodes[index];
-        let exchange = async {
-            let response = node.exchange(request).await?;
-            if response.status() != StatusCode::TEMPORARY_REDIRECT {
-                return answer::read(response, request.path, &node.label).await;
-            }
-            let leader = self.leader(response.headers(), request, node)?;
-            let response = leader.exchange(request).await?;
-            answer::read(response, request.path, &leader.label).await
-        };
-        timeout_at(request.deadline, exchange)
-            .await
-            .unwrap_or_else(|_| {
-                Err(CallError::TimedOut {
-                    path: request.path.to_owned(),
-                    address: node.label.clone(),
-                })
-            })
-    }
-
-    /// The configured node that a standby's redirect names.
-    fn leader(
-        &self,
-        headers: &HeaderMap,
-        request: &Request<'_>,
-        from: &Node,
-    ) -> Result<&Node, CallError> {
-        let target = headers
-            .get("location")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| Url::parse(text).ok());
-        let known = target.as_ref().and_then(|url| {
-            self.nodes
-                .iter()
-                .find(|node| node.base.origin() == url.origin())
-        });
-        known.ok_or_else(|| CallError::Foreign {
-            path: request.path.to_owned(),
-            address: from.label.clone(),
-            status: StatusCode::TEMPORARY_REDIRECT.as_u16(),
-            cause: match target {
-                Some(url) => format!(
-                    "it redirects to {}, which vault.address does not list",
-                    url.origin().ascii_serialization()
-                ),
-                None => "it redirects to nowhere".to_owned(),
-            },
-        })
-    }
-}
-
-impl Node {
-    async fn exchange(&self, request: &Request<'_>) -> Result<reqwest::Response, CallError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}v1/{}", self.base.path(), request.path));
-        url.set_query(request.query);
-        let mut call = self
-            .http
-            .request(request.method.clone(), url)
-            .headers(headers(request));
-        if let Some(body) = &request.body {
-            call = call.body(body.clone());
+        if !request.can_be_repeated() && node.was_quiet_for(QUIET) {
+            node.drop_connections();
         }
-        call.send().await.map_err(|error| CallError::Unreachable {
-            path: request.path.to_owned(),
-            address: self.label.clone(),
-            cause: answer::root_cause(&error),
-        })
+        let (pool, began) = (node.pool(), Instant::now());
+        let first = self.ask_once(index, request);
+        tokio::pin!(first);
+        let patience = PATIENCE.min(request.time_left() / 2);
+        let working = next.filter(|next| self.nodes[*next].mark().is_none());
+        let is_worth_it = working.is_some() || !pool.is_fresh();
+        if !(request.can_be_repeated() && is_worth_it) {
+            return first.await;
+        }
+        if let Ok(asked) = timeout(patience, &mut first).await {
+            return asked;
+        }
+        if pool.was_heard_since(began) {
+            return first.await;
+        }
+        let second = self.ask_again(index, &pool, working, request);
+        tokio::pin!(second);
+        match future::select(first, second).await {
+            Either::Left((asked @ (_, Ok(_)), _)) => asked,
+            Either::Left((_, second)) => second.await,
+            Either::Right((asked @ (_, Ok(_)), _)) => {
+                if asked.0 != index {
+                    node.hangs();
+                }
+                asked
+            }
+            Either::Right((_, first)) => first.await,
+        }
+    }
+
+    /// The second try. On the same node one call tries a new connection, and the others follow once
+    /// that has brought an answer: a Vault that is merely slow is not asked twice for everything.
+    async fn ask_again(
+        &self,
+        index: usize,
+        silent: &Arc<Pool>,
+        working: Option<usize>,
+        request: &Request<'_>,
+    ) -> Asked {
+        let node = &self.nodes[index];
+        let is_first = node.replace(silent);
+        if let Some(next) = working {
+            return self.ask_once(next, request).await;
+        }
+        if !is_first {
+            let pool = node.pool();
+            // When the deadline came first, the try below says so.
+            let _ = timeout_at(request.deadline, pool.first_answer()).await;
+        }
+        self.ask_once(index, request).await
+    }
+
+    /// Asks a node until the deadline, and remembers how that went.
+    async fn ask_once(&self, index: usize, request: &Request<'_>) -> Asked {
+        let node = &self.nodes[index];
+        let (pool, began) = (node.pool(), Instant::now());
+        let exchange = timeout_at(request.deadline, self.follow(node, &pool, request));
+        let outcome = exchange.await.unwrap_or_else(|_| {
+            if !pool.was_heard_since(began) {
+                node.replace(&pool);
+            }
+            node.hangs();
+            Err(CallError::TimedOut {
+                path: request.path.to_owned(),
+                address: node.label().to_owned(),
+            })
+        });
+        node.note(&outcome);
+        (index, outcome)
+    }
+
+    /// Has changed certificate files used from here on. A login looks always: with the method
+    /// `cert` the certificate is the credential.
+    async fn look_at_certificates(&self, request: &Request<'_>) {
+        let Some(watch) = &self.watch else { return };
+        let limit = LOOK_LIMIT.min(request.time_left());
+        let nodes = self.nodes.clone();
+        let look = async {
+            let mut watch = match request.is_login() {
+                true => watch.clone().lock_owned().await,
+                false => match watch.clone().try_lock_owned() {
+                    Ok(watch) if watch.is_due() => watch,
+                    _ => return,
+                },
+            };
+            // Not in here: a file may lie on a share that hangs. It goes on when this gives up.
+            let looking = tokio::task::spawn_blocking(move || {
+                if let Some(tls) = watch.look() {
+                    nodes.iter().for_each(|node| node.renew(&tls));
+                }
+            });
+            let _ = looking.await;
+        };
+        let _ = timeout(limit, look).await;
     }
 }
 
-fn headers(request: &Request<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    // Agents and proxies refuse requests without it (OpenBao `command/agent.go`).
-    headers.insert("x-vault-request", HeaderValue::from_static("true"));
-    let namespace = request.namespace.map_or("", Namespace::as_str);
-    if let (false, Ok(value)) = (namespace.is_empty(), HeaderValue::from_str(namespace)) {
-        headers.insert("x-vault-namespace", value);
+/// Settings hold one address at least.
+fn nothing_to_ask(request: &Request<'_>) -> CallError {
+    CallError::Unreachable {
+        path: request.path.to_owned(),
+        address: "vault".to_owned(),
+        cause: "vault.address is empty".to_owned(),
     }
-    if let Some(Ok(mut value)) = request
-        .token
-        .map(|token| HeaderValue::from_str(token.expose_secret()))
-    {
-        value.set_sensitive(true);
-        headers.insert("x-vault-token", value);
-    }
-    headers
 }

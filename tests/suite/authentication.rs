@@ -1,6 +1,7 @@
 //! Logging in: tokens, the Kubernetes method against a real kube-apiserver, renewal, re-login.
 
 pub(crate) mod approle;
+mod cert;
 mod files;
 mod kinds;
 mod kubernetes;

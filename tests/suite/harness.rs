@@ -13,18 +13,26 @@
 )]
 
 // Named, so that the parts are found from a bench that includes this file by its path.
+#[path = "harness/certificates.rs"]
+pub mod certificates;
 #[path = "harness/child.rs"]
 pub mod child;
 #[path = "harness/clock.rs"]
 pub mod clock;
+#[path = "harness/connect_proxy.rs"]
+pub mod connect_proxy;
 #[path = "harness/daemon.rs"]
 pub mod daemon;
+#[path = "harness/forwarder.rs"]
+pub mod forwarder;
 #[path = "harness/http.rs"]
 pub mod http;
 #[path = "harness/kms.rs"]
 pub mod kms;
 #[path = "harness/kubernetes.rs"]
 pub mod kubernetes;
+#[path = "harness/listener.rs"]
+pub mod listener;
 #[path = "harness/load.rs"]
 pub mod load;
 #[path = "harness/memory_transit.rs"]

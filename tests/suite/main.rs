@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should say so at that line"
 )]
 
+mod addresses;
 mod authentication;
 mod bounds;
 mod calls;

@@ -1,58 +1,26 @@
 //! TLS to a real Vault: which roots are trusted, which name is expected, a client certificate.
 
-use std::path::PathBuf;
+mod errors;
+mod reload;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
-use tempfile::TempDir;
 use tonic::Code;
 
+use super::harness::certificates::Certificates;
 use super::harness::child::free_port;
-use super::harness::daemon::Builder;
+use super::harness::daemon::{Builder, Daemon};
 use super::harness::kms::KmsClient;
 use super::harness::vault::{Fixture, Vault};
 use super::{LIMIT, daemon_for};
 
-/// A CA, and what it has issued, as files.
-struct Certificates {
-    dir: TempDir,
-    ca: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Each CA its own name, else one is taken for another that signed badly.
-        let name = format!("test CA {}", fastrand::u64(..));
-        params.distinguished_name.push(DnType::CommonName, name);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), ca.pem()).unwrap();
-        Self { dir, ca }
-    }
-
-    /// Writes `<name>.pem` and `<name>.key`.
-    fn issue(&self, name: &str, purpose: ExtendedKeyUsagePurpose) {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![purpose];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.ca).unwrap();
-        std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
 /// A Vault that speaks TLS under the name `vault.example`, as the CA says; `more` goes into its
 /// listener. Returns its address.
-async fn vault_with_tls(certificates: &Certificates, more: &str) -> (Vault, Fixture, String) {
-    certificates.issue("vault.example", ExtendedKeyUsagePurpose::ServerAuth);
+pub(super) async fn vault_with_tls(
+    certificates: &Certificates,
+    more: &str,
+) -> (Vault, Fixture, String) {
+    if !certificates.path("vault.example.pem").exists() {
+        certificates.server("vault.example");
+    }
     let port = free_port();
     let listener = format!(
         "listener \"tcp\" {{\n address = \"127.0.0.1:{port}\"\n tls_cert_file = \"{}\"\n tls_key_file = \"{}\"\n{more}\n}}",
@@ -64,12 +32,12 @@ async fn vault_with_tls(certificates: &Certificates, more: &str) -> (Vault, Fixt
     (vault, fixture, format!("https://127.0.0.1:{port}"))
 }
 
-fn trusting(builder: Builder, certificates: &Certificates, more: &str) -> Builder {
+pub(super) fn trusting(builder: Builder, certificates: &Certificates, more: &str) -> Builder {
     let ca = certificates.path("ca.pem");
     builder.extra(&format!("[vault]\nca_file = \"{}\"\n{more}", ca.display()))
 }
 
-const NAMED: &str = "tls_server_name = \"vault.example\"";
+pub(super) const NAMED: &str = "tls_server_name = \"vault.example\"";
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
@@ -88,18 +56,18 @@ async fn only_the_configured_ca_and_name_are_trusted() {
     );
 
     let unnamed = trusting(daemon_for(&address, &fixture), &certificates, "");
-    refused(unnamed, "not valid for name").await;
+    refused(unnamed, "is for vault.example and not for 127.0.0.1").await;
     let stranger = Certificates::new();
     refused(
         trusting(daemon_for(&address, &fixture), &stranger, NAMED),
-        "UnknownIssuer",
+        "unknown issuer",
     )
     .await;
     let system_roots = daemon_for(&address, &fixture).extra(&format!("[vault]\n{NAMED}"));
-    refused(system_roots, "UnknownIssuer").await;
+    refused(system_roots, "unknown issuer").await;
 }
 
-async fn refused(builder: Builder, reason: &str) {
+pub(super) async fn refused(builder: Builder, reason: &str) {
     let daemon = builder.spawn().await;
     let client = KmsClient::connect(daemon.socket());
     let error = client.encrypt(b"x").await.unwrap_err();
@@ -107,53 +75,150 @@ async fn refused(builder: Builder, reason: &str) {
     assert!(error.message().contains(reason), "{error}");
 }
 
+/// A listener that lets nobody in without a certificate of this CA.
+fn demanding(certificates: &Certificates) -> String {
+    format!(
+        " tls_require_and_verify_client_cert = true\n tls_client_ca_file = \"{}\"",
+        certificates.path("ca.pem").display()
+    )
+}
+
+/// The keys of `[vault]` for this certificate; with none for its key, both are in one file.
+fn showing(certificates: &Certificates, cert: &str, key: Option<&str>) -> String {
+    let key = key.map(|key| {
+        let path = certificates.path(key);
+        format!("\nclient_key_file = \"{}\"", path.display())
+    });
+    format!(
+        "{NAMED}\nclient_cert_file = \"{}\"{}",
+        certificates.path(cert).display(),
+        key.unwrap_or_default()
+    )
+}
+
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_client_certificate_is_shown_where_vault_asks_for_one() {
     let certificates = Certificates::new();
-    certificates.issue("node-1", ExtendedKeyUsagePurpose::ClientAuth);
-    let demand = format!(
-        " tls_require_and_verify_client_cert = true\n tls_client_ca_file = \"{}\"",
-        certificates.path("ca.pem").display()
-    );
-    let (_vault, fixture, address) = vault_with_tls(&certificates, &demand).await;
-    let shown = format!(
-        "{NAMED}\nclient_cert_file = \"{}\"\nclient_key_file = \"{}\"",
-        certificates.path("node-1.pem").display(),
-        certificates.path("node-1.key").display(),
-    );
-    let daemon = trusting(daemon_for(&address, &fixture), &certificates, &shown)
+    certificates.client("node-1");
+    let (_vault, fixture, address) = vault_with_tls(&certificates, &demanding(&certificates)).await;
+    for shown in [
+        showing(&certificates, "node-1.pem", Some("node-1.key")),
+        showing(&certificates, "node-1.both", None),
+    ] {
+        let daemon = trusting(daemon_for(&address, &fixture), &certificates, &shown)
+            .spawn()
+            .await;
+        KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    }
+    refused(
+        trusting(daemon_for(&address, &fixture), &certificates, NAMED),
+        "set vault.client_cert_file",
+    )
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn tls_1_3_and_1_2_are_spoken_and_nothing_older() {
+    let certificates = Certificates::new();
+    let only = |version: &str| {
+        format!(" tls_min_version = \"{version}\"\n tls_max_version = \"{version}\"")
+    };
+    for version in ["tls13", "tls12"] {
+        let (_vault, fixture, address) = vault_with_tls(&certificates, &only(version)).await;
+        let daemon = trusting(daemon_for(&address, &fixture), &certificates, NAMED)
+            .spawn()
+            .await;
+        KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    }
+    let (_vault, fixture, address) = vault_with_tls(&certificates, &only("tls11")).await;
+    refused(
+        trusting(daemon_for(&address, &fixture), &certificates, NAMED),
+        "the server speaks neither TLS 1.3 nor 1.2",
+    )
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_folder_of_certificates_is_trusted_beside_the_file() {
+    let certificates = Certificates::new();
+    let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let other = Certificates::new();
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("README", "no certificate");
+    put("other.pem", &other.ca_pem());
+    put("vault.crt", &certificates.ca_pem());
+    let dir = format!("ca_dir = \"{}\"", folder.path().display());
+    let alone = format!("[vault]\n{NAMED}\n{dir}");
+    let daemon = daemon_for(&address, &fixture).extra(&alone).spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    // Vault's own variable, and the file of another CA beside it.
+    let builder = trusting(daemon_for(&address, &fixture), &other, NAMED);
+    let daemon = builder
+        .env("VAULT_CAPATH", folder.path().to_str().unwrap())
         .spawn()
         .await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
-    refused(
-        trusting(daemon_for(&address, &fixture), &certificates, NAMED),
-        "ertificate",
-    )
-    .await;
 }
 
 #[tokio::test]
 async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
     let certificates = Certificates::new();
     let nowhere = || {
-        super::harness::daemon::Daemon::builder()
+        Daemon::builder()
             .vault("https://127.0.0.1:9")
             .transit("transit", "kms")
             .token("x")
     };
-    std::fs::write(certificates.path("empty.pem"), "no certificate").unwrap();
-    for (file, said) in [
-        ("missing.pem", "cannot read"),
-        ("empty.pem", "holds no PEM certificate"),
+    certificates.client("node-1");
+    certificates.client("node-2");
+    certificates.write("empty.pem", "no certificate");
+    certificates.write("huge.pem", &"x".repeat(1024 * 1024 + 1));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |key: &str, name: &str| format!("{key} = \"{}\"", certificates.path(name).display());
+    let pair = |cert, key| file("client_cert_file", cert) + "\n" + &file("client_key_file", key);
+    let mixed = pair("node-1.pem", "node-2.key");
+    let keyless = pair("node-1.pem", "node-1.pem");
+    for (keys, key, said) in [
+        (
+            file("ca_file", "missing.pem"),
+            "vault.ca_file",
+            "cannot read",
+        ),
+        (
+            file("ca_file", "empty.pem"),
+            "vault.ca_file",
+            "holds no PEM certificate",
+        ),
+        (
+            file("ca_file", "huge.pem"),
+            "vault.ca_file",
+            "longer than 1 MiB",
+        ),
+        (
+            format!("ca_dir = \"{}\"", folder.path().display()),
+            "vault.ca_dir",
+            "holds no file with a PEM certificate",
+        ),
+        (
+            file("client_cert_file", "node-1.pem"),
+            "vault.client_key_file",
+            "holds no unencrypted private key",
+        ),
+        (
+            keyless,
+            "vault.client_key_file",
+            "holds no unencrypted private key",
+        ),
+        (mixed, "vault.client_cert_file", "cannot be used together"),
     ] {
-        let ca = certificates.path(file);
-        let daemon = nowhere()
-            .extra(&format!("[vault]\nca_file = \"{}\"", ca.display()))
-            .spawn_raw();
+        let daemon = nowhere().extra(&format!("[vault]\n{keys}")).spawn_raw();
         assert_eq!(daemon.wait_exit(LIMIT).await, 78);
         let log = daemon.log();
-        assert!(log.contains("vault.ca_file") && log.contains(said), "{log}");
+        assert!(log.contains(key) && log.contains(said), "{log}");
         assert!(!daemon.socket().exists());
     }
 }

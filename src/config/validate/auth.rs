@@ -10,11 +10,11 @@ use toml::Value;
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::{Reader, absolute};
-use crate::session::{Credential, Jwt, JwtSource, Method, Settings, Userpass};
-use crate::vault::{MountPath, Namespace, Token};
+use crate::session::{Cert, Credential, Jwt, JwtSource, Method, Settings, Userpass};
+use crate::vault::{ClientCertificate, MountPath, Namespace, Token};
 
 /// The methods, and the keys that belong to each.
-const METHODS: [(&str, &[&str]); 5] = [
+const METHODS: [(&str, &[&str]); 6] = [
     ("token", &["token_file"]),
     ("kubernetes", &["mount", "role", "jwt_file"]),
     (
@@ -42,20 +42,28 @@ const METHODS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("userpass", &["mount", "username", "password_file"]),
+    ("cert", &["mount", "role", "cert_file", "key_file"]),
 ];
+
+/// What a method needs that stands elsewhere.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) certificate: Option<&'a ClientCertificate>,
+    pub(super) state_file: Option<&'a Path>,
+}
 
 /// How to log in; in `namespace`, unless another one is named.
 pub(super) fn auth(
     reader: &mut Reader,
     mut raw: raw::Auth,
     namespace: Namespace,
-    environment: &Environment,
-    state_file: Option<&Path>,
+    around: Around<'_>,
     warnings: &mut Vec<String>,
 ) -> Option<Settings> {
     let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
     Some(Settings {
-        method: method(reader, raw, environment, state_file, warnings)?,
+        method: method(reader, raw, around, warnings)?,
         namespace: own.unwrap_or(namespace),
     })
 }
@@ -63,11 +71,10 @@ pub(super) fn auth(
 fn method(
     reader: &mut Reader,
     mut raw: raw::Auth,
-    environment: &Environment,
-    state_file: Option<&Path>,
+    around: Around<'_>,
     warnings: &mut Vec<String>,
 ) -> Option<Method> {
-    let token = environment.vault("TOKEN");
+    let token = around.environment.vault("TOKEN");
     let name = match (reader.text("auth.method", raw.method.take()), token) {
         (Some(name), _) => name,
         (None, Some(_)) => "token".to_owned(),
@@ -87,14 +94,17 @@ fn method(
         "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
         "kubernetes" => {
             let role = required_text(reader, "auth.role", raw.role.take(), "the role in vault");
-            let jwt = jwt(reader, &name, raw, role, environment)?;
+            let jwt = jwt(reader, &name, raw, role, around.environment)?;
             jwt.role.is_some().then_some(Method::Kubernetes(jwt))
         }
         "jwt" => {
             let role = reader.text("auth.role", raw.role.take());
-            jwt(reader, &name, raw, role, environment).map(Method::Jwt)
+            jwt(reader, &name, raw, role, around.environment).map(Method::Jwt)
         }
-        "approle" => approle::approle(reader, raw, state_file, warnings).map(Method::AppRole),
+        "cert" => cert(reader, raw, around.certificate).map(Method::Cert),
+        "approle" => {
+            approle::approle(reader, raw, around.state_file, warnings).map(Method::AppRole)
+        }
         _ => userpass(reader, raw).map(Method::Userpass),
     }
 }
@@ -187,6 +197,22 @@ fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
         mount: mount?,
         username: username?,
         password: password?,
+    })
+}
+
+/// The certificate was read with `[vault]`: it is a matter of the connections.
+fn cert(
+    reader: &mut Reader,
+    raw: raw::Auth,
+    certificate: Option<&ClientCertificate>,
+) -> Option<Cert> {
+    let mount = mount(reader, raw.mount, "cert");
+    let role = reader.text("auth.role", raw.role);
+    let certificate = certificate?;
+    Some(Cert {
+        mount: mount?,
+        role,
+        certificate: Credential::file(certificate.key, certificate.cert_file.clone()),
     })
 }
 

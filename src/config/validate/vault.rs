@@ -14,6 +14,7 @@ const TRANSIT_MOUNT: &str = "transit";
 pub(super) fn vault(
     reader: &mut Reader,
     raw: raw::Vault,
+    client_certificate: Option<ClientCertificate>,
     environment: &Environment,
     warnings: &mut Vec<String>,
 ) -> (Option<vault::Settings>, Namespace) {
@@ -45,12 +46,15 @@ pub(super) fn vault(
     let namespace = reader.parsed("vault.namespace", raw.namespace, Namespace::try_new);
     let ca_file = reader.path("vault.ca_file", raw.ca_file);
     let tls_server_name = reader.text("vault.tls_server_name", raw.tls_server_name);
-    let client_certificate = client_certificate(reader, raw.client_cert_file, raw.client_key_file);
+    let ca_dir = reader.path("vault.ca_dir", raw.ca_dir);
+    let proxies = super::proxies::proxies(reader, environment);
     let settings = addresses.map(|addresses| vault::Settings {
         addresses,
         ca_file,
+        ca_dir,
         tls_server_name,
         client_certificate,
+        proxies,
     });
     (settings, namespace.unwrap_or_default())
 }
@@ -72,32 +76,6 @@ fn addresses(reader: &mut Reader, leaf: Leaf) -> Option<Vec<Address>> {
         .map(|item| reader.required(key, Some(item), why, Address::try_new))
         .collect();
     read.into_iter().collect()
-}
-
-fn client_certificate(reader: &mut Reader, cert: Leaf, key: Leaf) -> Option<ClientCertificate> {
-    let cert_file = reader.path("vault.client_cert_file", cert);
-    let key_file = reader.path("vault.client_key_file", key);
-    match (cert_file, key_file) {
-        (Some(cert_file), Some(key_file)) => Some(ClientCertificate {
-            cert_file,
-            key_file,
-        }),
-        (None, None) => None,
-        (Some(_), None) => {
-            reader.refuse(
-                "vault.client_key_file",
-                "is missing: a certificate needs its key",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            reader.refuse(
-                "vault.client_cert_file",
-                "is missing: a key needs its certificate",
-            );
-            None
-        }
-    }
 }
 
 pub(super) fn transit_key(

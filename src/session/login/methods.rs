@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::credentials::Credential;
 use super::error::LoginError;
-use super::{AppRole, Jwt, JwtSource, SecretId, Userpass};
+use super::{AppRole, Cert, Jwt, JwtSource, SecretId, Userpass};
 use crate::vault::{CallError, Client, Grant, Lease, Namespace, Refusal, Token};
 
 /// One login: where, and until when.
@@ -131,6 +131,25 @@ impl Attempt<'_> {
         );
         let path = format!("auth/{mount}/login/{user}");
         self.post("userpass", &path, &body, &advice).await
+    }
+
+    /// The connection showed the certificate already; a role narrows what it is compared with.
+    pub(super) async fn by_cert(&self, cert: &Cert) -> Result<Grant, LoginError> {
+        let mut body = json!({});
+        if let Some(role) = &cert.role {
+            body["name"] = json!(role);
+        }
+        let (mount, file) = (cert.mount.as_str(), cert.certificate.origin());
+        let role = match &cert.role {
+            Some(role) => format!("role {role:?} of vault"),
+            None => "a role of vault".to_owned(),
+        };
+        let advice = format!(
+            "check that auth.mount is {mount:?}, that {role} holds the CA of {file} and allows \
+             its names, and that the certificate is still valid"
+        );
+        let path = format!("auth/{mount}/login");
+        self.post("cert", &path, &body, &advice).await
     }
 
     async fn post(

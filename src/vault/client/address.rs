@@ -74,7 +74,8 @@ impl Address {
         self.socket.as_deref()
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Whether it never leaves this machine.
+    pub(super) fn is_loopback(&self) -> bool {
         let host = self.url.host_str().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -35,6 +35,17 @@ pub enum Fault {
         /// The header of that name.
         content_type: String,
     },
+    /// A redirect to this place.
+    Redirect {
+        /// The HTTP status.
+        status: u16,
+        /// The header `location`.
+        location: String,
+    },
+    /// An answer whose connection ends before its body does.
+    Cut,
+    /// A successful answer with a body of this many bytes.
+    Huge(usize),
     /// Passes after a while.
     Delay(Duration),
 }

@@ -4,8 +4,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, Response, header};
+use futures_util::{StreamExt, stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -66,6 +69,13 @@ async fn answer(
         Fault::Refuse => return Err(Dropped),
         Fault::Hang => match std::future::pending::<Infallible>().await {},
         Fault::Delay(time) => tokio::time::sleep(time).await,
+        Fault::Redirect { status, location } => {
+            let answer = Response::builder().status(status);
+            let answer = answer.header(header::LOCATION, location);
+            return answer.body(Body::empty()).map_err(|_| Dropped);
+        }
+        Fault::Cut => return cut(),
+        Fault::Huge(bytes) => return huge(bytes),
         Fault::Answer {
             status,
             body,
@@ -80,6 +90,26 @@ async fn answer(
     }
     // A target that is away shows as a broken connection, not as an answer of the proxy's own.
     forward(client, target, seen).await.map_err(|_| Dropped)
+}
+
+/// Half of the body that is announced; the connection ends after it.
+fn cut() -> Result<Response<Body>, Dropped> {
+    let half = stream::once(async { Ok("{\"data\":") });
+    let end = stream::once(async {
+        // What was sent so far is on its way by then.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Err(Dropped)
+    });
+    let answer = Response::builder().header(header::CONTENT_LENGTH, 100);
+    let body = Body::from_stream(half.chain(end));
+    answer.body(body).map_err(|_| Dropped)
+}
+
+fn huge(bytes: usize) -> Result<Response<Body>, Dropped> {
+    const CHUNK: usize = 64 * 1024;
+    let chunk = Bytes::from(vec![b'x'; CHUNK]);
+    let chunks = (0..bytes.div_ceil(CHUNK)).map(move |_| Ok::<_, Dropped>(chunk.clone()));
+    Ok(Response::new(Body::from_stream(stream::iter(chunks))))
 }
 
 async fn read(request: hyper::Request<Incoming>) -> Result<Seen, Dropped> {

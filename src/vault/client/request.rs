@@ -1,0 +1,57 @@
+//! One request, and what may be done with it.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use crate::vault::names::Namespace;
+use crate::vault::secret::Token;
+
+/// One request. `path` is below `/v1/`.
+#[derive(Debug)]
+pub(in crate::vault) struct Request<'a> {
+    pub(in crate::vault) method: Method,
+    pub(in crate::vault) path: &'a str,
+    pub(in crate::vault) query: Option<&'a str>,
+    pub(in crate::vault) namespace: Option<&'a Namespace>,
+    pub(in crate::vault) token: Option<&'a Token>,
+    pub(in crate::vault) body: Option<Vec<u8>>,
+    pub(in crate::vault) deadline: Instant,
+}
+
+impl Request<'_> {
+    /// Whether asking twice does no harm. A login can use up a secret_id, an unwrap works once.
+    pub(super) fn can_be_repeated(&self) -> bool {
+        let once = self.path.starts_with("auth/") || self.path.starts_with("sys/");
+        self.method == Method::GET || !once
+    }
+
+    /// Whether it asks for a token.
+    pub(super) fn is_login(&self) -> bool {
+        self.token.is_none() && self.method == Method::POST
+    }
+
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        // Agents and proxies refuse requests without it (OpenBao `command/agent.go`).
+        headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        let namespace = self.namespace.map_or("", Namespace::as_str);
+        if let (false, Ok(value)) = (namespace.is_empty(), HeaderValue::from_str(namespace)) {
+            headers.insert("x-vault-namespace", value);
+        }
+        if let Some(Ok(mut value)) = self
+            .token
+            .map(|token| HeaderValue::from_str(token.expose_secret()))
+        {
+            value.set_sensitive(true);
+            headers.insert("x-vault-token", value);
+        }
+        headers
+    }
+}

@@ -1,0 +1,72 @@
+//! Checks a server's certificate as rustls does, and says of a bad one which it is.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+use super::roots::Roots;
+use super::{BuildError, words};
+
+#[derive(Debug)]
+pub(super) struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    /// The name that the certificate has to hold, where it is not the address's host.
+    expected: Option<ServerName<'static>>,
+}
+
+impl Verifier {
+    pub(super) fn new(
+        roots: &Roots,
+        expected: Option<ServerName<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, BuildError> {
+        let built = WebPkiServerVerifier::builder_with_provider(roots.0.clone(), provider.clone());
+        let inner = built.build().map_err(|error| BuildError {
+            key: "vault.ca_file",
+            cause: error.to_string(),
+        })?;
+        Ok(Self { inner, expected })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let name = self.expected.as_ref().unwrap_or(server_name);
+        self.inner
+            .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            .map_err(|error| words::bad_server(error, end_entity, intermediates, name))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

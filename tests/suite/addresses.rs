@@ -1,0 +1,163 @@
+//! Where Vault is: several addresses, sockets, and what is on the way.
+
+mod names;
+mod proxies;
+mod redirects;
+mod silence;
+
+use std::time::{Duration, Instant};
+
+use super::harness::daemon::Daemon;
+use super::harness::forwarder::BlackHole;
+use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy};
+use super::harness::vault::{Fixture, Vault};
+use super::{LIMIT, daemon_for};
+
+const SEED: [u8; 32] = [6; 32];
+
+/// A daemon with these addresses, in this order.
+async fn daemon_with(addresses: &[&str], fixture: &Fixture) -> Daemon {
+    daemon_for("http://127.0.0.1:9", fixture)
+        .extra(&format!("[vault]\naddress = {addresses:?}"))
+        .spawn()
+        .await
+}
+
+/// How long an Encrypt takes that has to succeed.
+async fn encrypt_time(client: &KmsClient) -> Duration {
+    let start = Instant::now();
+    client.encrypt(&SEED).await.unwrap();
+    start.elapsed()
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn dead_addresses_cost_one_second_once() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let hole = BlackHole::open().await;
+    let all = [&*hole.address(), "http://127.0.0.1:9", &*vault.address()];
+    let daemon = daemon_with(&all, &fixture).await;
+    let client = KmsClient::connect(daemon.socket());
+    let first = encrypt_time(&client).await;
+    let mut worst = Duration::ZERO;
+    for _ in 0..20 {
+        worst = worst.max(encrypt_time(&client).await);
+    }
+    eprintln!("a black hole and a closed port first: {first:?}, then at most {worst:?}");
+    assert!(first < Duration::from_millis(2500), "{first:?}");
+    assert!(worst < Duration::from_millis(900), "{worst:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_dead_address_is_not_tried_again_when_another_one_fails() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let hole = BlackHole::open().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let all = [&*hole.address(), &*proxy.address(), &*vault.address()];
+    let daemon = daemon_with(&all, &fixture).await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    proxy.fault("", Fault::Refuse);
+    let took = encrypt_time(&client).await;
+    eprintln!("the second of three fails, the first is a black hole: {took:?}");
+    assert!(took < Duration::from_millis(900), "{took:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn one_address_that_swallows_connections_is_told_within_the_callers_time() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let hole = BlackHole::open().await;
+    let daemon = daemon_with(&[&hole.address()], &fixture).await;
+    let client = KmsClient::connect(daemon.socket());
+    let error = client.encrypt(&SEED).await.unwrap_err();
+    assert!(error.message().contains(&hole.address()), "{error}");
+    assert!(error.message().contains("no connection within"), "{error}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_node_that_cannot_serve_is_left_for_the_next_one_which_is_kept() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let sick = [
+        Fault::error(503, "Vault is sealed"),
+        Fault::error(
+            500,
+            "local node not active but active cluster node not found",
+        ),
+        Fault::Answer {
+            status: 502,
+            body: "<html>bad gateway</html>".into(),
+            content_type: "text/html".into(),
+        },
+    ];
+    for fault in sick {
+        let proxy = Proxy::start(vault.socket_address());
+        let all = [&*proxy.address(), &*vault.address()];
+        let daemon = daemon_with(&all, &fixture).await;
+        let client = KmsClient::connect(daemon.socket());
+        client.wait_ok(LIMIT).await;
+        proxy.reset_counts();
+        proxy.fault("", fault);
+        let took = encrypt_time(&client).await;
+        eprintln!("to the next node: {took:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(proxy.requests().len(), 1);
+        // What works is kept, also when the first one is well again.
+        proxy.clear();
+        encrypt_time(&client).await;
+        assert_eq!(proxy.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_unix_socket_of_vault_is_an_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault.sock");
+    let listener = format!(
+        "listener \"unix\" {{\n address = \"{}\"\n tls_disable = true\n}}",
+        path.display()
+    );
+    let vault = Vault::start_persistent_with(&listener).await;
+    let fixture = vault.fixture().await;
+    let address = format!("unix://{}", path.display());
+    // A proxy is no way to a socket.
+    let daemon = daemon_for(&address, &fixture)
+        .env("http_proxy", "http://127.0.0.1:9")
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    encrypt_time(&client).await;
+    vault.kill();
+    let error = client.encrypt(&SEED).await.unwrap_err();
+    assert!(error.message().contains(&address), "{error}");
+}
+
+#[tokio::test]
+async fn plain_http_off_the_host_needs_a_word_and_warns() {
+    let builder = || {
+        Daemon::builder()
+            .vault("http://192.0.2.1:8200")
+            .transit("transit", "kms")
+            .token("x")
+    };
+    let daemon = builder().spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 78);
+    let log = daemon.log();
+    assert!(log.contains("would send the token and every seed"), "{log}");
+    let daemon = builder()
+        .extra("[vault]\nallow_plaintext = true")
+        .spawn()
+        .await;
+    daemon
+        .logged("http://192.0.2.1:8200 sends the token and every seed unencrypted")
+        .await;
+}

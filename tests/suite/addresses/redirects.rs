@@ -1,0 +1,119 @@
+//! Redirects: one 307 within the configured addresses, and nothing else.
+
+use tonic::Code;
+
+use super::super::harness::certificates::Certificates;
+use super::super::harness::forwarder::tls_end;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::proxy::{Fault, Proxy};
+use super::super::harness::vault::Vault;
+use super::super::tls::{NAMED, trusting};
+use super::super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
+use super::{SEED, daemon_with};
+
+fn to(status: u16, location: &str) -> Fault {
+    Fault::Redirect {
+        status,
+        location: location.to_owned(),
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_standby_may_name_another_configured_address_once() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let (standby, leader) = (
+        Proxy::start(vault.socket_address()),
+        Proxy::start(vault.socket_address()),
+    );
+    let elsewhere = format!("{}/v1/elsewhere", leader.address());
+    standby.fault("/encrypt/", to(307, &elsewhere));
+    let daemon = daemon_with(&[&standby.address(), &leader.address()], &fixture).await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    // What was asked for goes on as it was, whatever path the redirect names.
+    let seen = leader.requests();
+    assert_eq!(seen[0].path, format!("/v1/{}/encrypt/kms", fixture.mount));
+    assert_eq!(seen[0].headers["x-vault-token"], fixture.token.as_str());
+    assert!(!seen[0].body.is_empty());
+    // From then on the leader itself is asked.
+    standby.reset_counts();
+    client.encrypt(&SEED).await.unwrap();
+    assert_eq!(standby.requests().len(), 0);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn redirects_elsewhere_in_circles_and_of_other_kinds_are_refused() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let stranger = Proxy::start("127.0.0.1:9".parse().unwrap());
+    let elsewhere = "https://evil.example:8200/v1/x";
+    let cases = [
+        (
+            to(307, &stranger.address()),
+            "which vault.address does not list",
+        ),
+        (
+            to(307, elsewhere),
+            "redirects to https://evil.example:8200, which",
+        ),
+        (
+            to(307, &proxy.address()),
+            "is api_addr right on every server?",
+        ),
+        (to(307, "/v1/x"), "it redirects to nowhere"),
+        (
+            to(301, &proxy.address()),
+            "only a 307 of vault's own is followed",
+        ),
+        (
+            to(302, &proxy.address()),
+            "set vault.address to the server itself",
+        ),
+        (to(308, elsewhere), "only a 307 of vault's own is followed"),
+    ];
+    for (fault, told) in cases {
+        proxy.clear();
+        proxy.fault("/encrypt/", fault.clone());
+        let error = client.encrypt(&SEED).await.unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.message().contains(told), "{fault:?}: {error}");
+    }
+    assert_eq!(stranger.connections(), 0);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_redirect_from_https_to_http_is_never_followed() {
+    let certificates = Certificates::new();
+    certificates.server("vault.example");
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let (standby, plain) = (
+        Proxy::start(vault.socket_address()),
+        Proxy::start(vault.socket_address()),
+    );
+    let target = standby.address().trim_start_matches("http://").parse();
+    let end = tls_end(
+        target.unwrap(),
+        &certificates.path("vault.example.pem"),
+        &certificates.path("vault.example.key"),
+    );
+    standby.fault("", to(307, &plain.address()));
+    // Else it would be asked by itself once the first one was refused.
+    plain.fault("", Fault::Refuse);
+    // Even though the plain address is configured too.
+    let both = format!(
+        "[vault]\naddress = [\"https://{}\", \"{}\"]",
+        end.address(),
+        plain.address()
+    );
+    let daemon = trusting(daemon_for(&plain.address(), &fixture), &certificates, NAMED)
+        .extra(&both)
+        .spawn()
+        .await;
+    daemon
+        .logged("which is never followed: set api_addr of vault to https")
+        .await;
+}

@@ -1,0 +1,153 @@
+//! Connections whose other end vanished without a word, and Vaults that are merely slow.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::super::harness::daemon::Builder;
+use super::super::harness::forwarder::Forwarder;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::proxy::{Fault, Proxy};
+use super::super::harness::vault::{Fixture, Vault};
+use super::super::harness::wait;
+use super::super::{LIMIT, daemon_at, daemon_for, ready_daemon_behind_proxy};
+use super::{SEED, encrypt_time};
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let daemon = daemon_for(&forwarder.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    // Several connections are kept, all of which fall silent.
+    join_all((0..5).map(|_| client.encrypt(&SEED))).await;
+    let kept = forwarder.connections();
+    forwarder.silence_all();
+    let start = Instant::now();
+    for call in join_all((0..5).map(|_| client.encrypt(&SEED))).await {
+        call.unwrap();
+    }
+    let first = start.elapsed();
+    let second = encrypt_time(&client).await;
+    eprintln!("{kept} silent connections: {first:?}, then {second:?}");
+    assert!(first < Duration::from_secs(3), "{first:?}");
+    assert!(second < Duration::from_millis(900), "{second:?}");
+
+    // With less time than patience takes, the next call uses new connections.
+    join_all((0..5).map(|_| client.encrypt(&SEED))).await;
+    forwarder.silence_all();
+    let hurried = client.with_timeout(Duration::from_millis(500));
+    let start = Instant::now();
+    wait::until("a call to work", LIMIT, async || {
+        hurried.encrypt(&SEED).await.ok()
+    })
+    .await;
+    let took = start.elapsed();
+    eprintln!("calls of half a second work again after {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// A daemon that logs in by a password, for a few seconds at a time.
+async fn by_password(vault: &Vault, fixture: &Fixture, address: &str) -> Builder {
+    let mount = format!("silent-{}", fixture.mount.replace('/', "-"));
+    vault.enable_auth("userpass", &mount).await;
+    let user = json!({
+        "password": "x",
+        "token_policies": [fixture.policy],
+        "token_ttl": "3s",
+        "token_max_ttl": "3s",
+    });
+    let path = format!("auth/{mount}/users/plugin");
+    vault.expect("POST", &path, Some(user)).await;
+    let builder = daemon_at(address, fixture);
+    let password = builder.write_file("password", "x");
+    let auth = format!(
+        "[auth]\nmethod = \"userpass\"\nmount = \"{mount}\"\nusername = \"plugin\"\npassword_file = \"{}\"",
+        password.display()
+    );
+    builder.extra(&auth)
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_login_does_not_wait_for_an_address_that_hangs() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let hanging = Proxy::start(vault.socket_address());
+    hanging.fault("", Fault::Hang);
+    let both = [hanging.address(), vault.address()];
+    let daemon = by_password(vault, &fixture, &vault.address())
+        .await
+        .extra(&format!("[vault]\naddress = {both:?}"))
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    let took = encrypt_time(&client).await;
+    eprintln!("the first of two addresses hangs: the first call took {took:?}");
+    assert_eq!(hanging.count("/v1/auth/"), 0);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_login_trusts_no_connection_that_was_silent() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let daemon = by_password(vault, &fixture, &forwarder.address())
+        .await
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    // Nobody calls; the login that comes before the token ends meets silent connections.
+    forwarder.silence_all();
+    let silenced = Instant::now();
+    wait::until_true("the next login", LIMIT, async || {
+        daemon.log().matches("logged in to vault").count() > 1
+    })
+    .await;
+    let took = silenced.elapsed();
+    eprintln!("the next login came {took:?} after all connections fell silent");
+    assert!(took < Duration::from_secs(9), "{took:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn connections_are_kept_alive() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let forwarder = Forwarder::start(vault.socket_address());
+    let daemon = daemon_for(&forwarder.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let before = forwarder.connections();
+    for _ in 0..50 {
+        client.encrypt(&SEED).await.unwrap();
+    }
+    assert_eq!(forwarder.connections(), before);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_slow_vault_is_not_asked_twice_for_everything() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    proxy.fault("/encrypt/", Fault::Delay(Duration::from_secs(2)));
+    let many = 20;
+    for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
+        call.unwrap();
+    }
+    // Nothing came for 1.5 s, so one call asked once more; the next ones do not.
+    let first = proxy.count("/v1/");
+    proxy.reset_counts();
+    for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
+        call.unwrap();
+    }
+    let then = proxy.count("/v1/");
+    eprintln!("{many} slow calls: {first} requests, then {then}");
+    assert!(first <= many + 4, "{first}");
+    assert!(then <= many + 2, "{then}");
+}

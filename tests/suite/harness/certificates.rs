@@ -1,0 +1,100 @@
+//! A CA of a test's own, and what it has issued, as files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, SerialNumber,
+};
+use tempfile::TempDir;
+
+/// A CA with a folder; gone when dropped.
+pub struct Certificates {
+    dir: TempDir,
+    name: String,
+    ca: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    /// A new CA, whose certificate is `ca.pem`.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Each CA its own name, else one is taken for another that signed badly.
+        let name = format!("test CA {}", fastrand::u64(..));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, name.clone());
+        let key = KeyPair::generate().expect("a key can be made");
+        let ca = CertifiedIssuer::self_signed(params, key).expect("a CA can be made");
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        fs::write(dir.path().join("ca.pem"), ca.pem()).expect("a file can be written");
+        Self { dir, name, ca }
+    }
+
+    /// `test CA …`
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The CA's certificate.
+    pub fn ca_pem(&self) -> String {
+        self.ca.pem()
+    }
+
+    /// Where a file of this name is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes `<name>.pem` and `<name>.key` of a server.
+    pub fn server(&self, name: &str) {
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, |_| {});
+    }
+
+    /// Writes `<name>.pem` and `<name>.key` of a client; its serial number as Vault writes it.
+    pub fn client(&self, name: &str) -> String {
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, |_| {})
+    }
+
+    /// Writes `<name>.pem`, `<name>.key` and both in `<name>.both`.
+    pub fn issue(
+        &self,
+        name: &str,
+        purpose: ExtendedKeyUsagePurpose,
+        adjust: impl FnOnce(&mut CertificateParams),
+    ) -> String {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![purpose];
+        let serial = fastrand::u32(1..);
+        params.serial_number = Some(SerialNumber::from(u64::from(serial)));
+        adjust(&mut params);
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.signed_by(&key, &self.ca).expect("it can be signed");
+        let (pem, key) = (certificate.pem(), key.serialize_pem());
+        self.write(&format!("{name}.pem"), &pem);
+        self.write(&format!("{name}.key"), &key);
+        // The key first, as some programs do it.
+        self.write(&format!("{name}.both"), &format!("{key}{pem}"));
+        serial.to_string()
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("a file can be written");
+        path
+    }
+
+    /// Makes `name` a link to `target`, at one stroke, as kubelet does.
+    pub fn link(&self, target: &str, name: &str) -> PathBuf {
+        let (fresh, path) = (self.path("fresh-link"), self.path(name));
+        std::os::unix::fs::symlink(Path::new(target), &fresh).expect("a link can be made");
+        fs::rename(&fresh, &path).expect("a link can be renamed");
+        path
+    }
+}

@@ -1,0 +1,117 @@
+//! What is said of a certificate that is not accepted, by either side.
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
+
+use super::super::daemon_for;
+use super::super::harness::certificates::Certificates;
+use super::{NAMED, demanding, refused, showing, trusting, vault_with_tls};
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_certificate_outside_its_time_is_named_with_its_end() {
+    let certificates = Certificates::new();
+    let late = |params: &mut CertificateParams| {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 2, 3);
+    };
+    let early = |params: &mut CertificateParams| {
+        params.not_before = date_time_ymd(2090, 1, 1);
+        params.not_after = date_time_ymd(2091, 1, 1);
+    };
+    let server = ExtendedKeyUsagePurpose::ServerAuth;
+    certificates.issue("vault.example", server.clone(), late);
+    let (vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let builder = || trusting(daemon_for(&address, &fixture), &certificates, NAMED);
+    let issued = format!(
+        "certificate of CN=vault.example, issued by CN={}",
+        certificates.name()
+    );
+    let told = format!("{issued}, valid until 2021-02-03T00:00:00Z: expired");
+    refused(builder(), &told).await;
+
+    certificates.issue("vault.example", server, early);
+    vault.restart().await;
+    let told = format!(
+        "{issued}, valid until 2091-01-01T00:00:00Z: not valid before 2090-01-01T00:00:00Z"
+    );
+    refused(builder(), &told).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_mend() {
+    let certificates = Certificates::new();
+    certificates.issue(
+        "vault.example",
+        ExtendedKeyUsagePurpose::ServerAuth,
+        |params| {
+            let more = "10.1.2.3".parse().unwrap();
+            params
+                .subject_alt_names
+                .push(rcgen::SanType::IpAddress(more));
+        },
+    );
+    let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let builder = || daemon_for(&address, &fixture);
+    let names = "is for vault.example, 10.1.2.3 and not for";
+    let mend = "set vault.tls_server_name or the address";
+    refused(
+        trusting(builder(), &certificates, ""),
+        &format!("{names} 127.0.0.1: {mend}"),
+    )
+    .await;
+    refused(
+        trusting(
+            builder(),
+            &certificates,
+            "tls_server_name = \"bao.example\"",
+        ),
+        &format!("{names} bao.example: {mend}"),
+    )
+    .await;
+    let stranger = Certificates::new();
+    let told = format!(
+        "unknown issuer; put the certificate of CN={} into vault.ca_file",
+        certificates.name()
+    );
+    refused(trusting(builder(), &stranger, NAMED), &told).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn http_where_https_is_spoken_and_the_other_way_round_are_told() {
+    let certificates = Certificates::new();
+    let (vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let tls_to_plain = vault.address().replace("http://", "https://");
+    refused(
+        trusting(daemon_for(&tls_to_plain, &fixture), &certificates, ""),
+        "does it speak TLS at all?",
+    )
+    .await;
+    let daemon = daemon_for(&address.replace("https://", "http://"), &fixture)
+        .spawn()
+        .await;
+    daemon
+        .logged("it speaks TLS only: write https:// in vault.address")
+        .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_client_certificate_that_the_server_refuses_is_named() {
+    let certificates = Certificates::new();
+    let stranger = Certificates::new();
+    stranger.client("node-1");
+    let (_vault, fixture, address) = vault_with_tls(&certificates, &demanding(&certificates)).await;
+    let shown = showing(&stranger, "node-1.both", None);
+    let told = format!(
+        "it was shown vault.client_cert_file: {}: certificate of CN=node-1, issued by CN={}",
+        stranger.path("node-1.both").display(),
+        stranger.name()
+    );
+    refused(
+        trusting(daemon_for(&address, &fixture), &certificates, &shown),
+        &told,
+    )
+    .await;
+}
