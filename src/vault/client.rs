@@ -1,9 +1,9 @@
 //! Connections to Vault: one HTTP client per address, a request in, a bounded answer out.
 //!
-//! Which node is asked, in which order, and when a second time, stands here; how one is asked in
-//! `node.rs`.
+//! Which node is asked, and in which order, stands here; when a second time, in `ask.rs`.
 
 mod address;
+mod ask;
 mod build;
 mod mark;
 mod node;
@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{self, Either};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 pub use super::tls::{BuildError, ClientCertificate};
 pub use address::Address;
 pub use build::Settings;
-use node::{Node, Pool};
+use node::Node;
 pub use proxy::{InvalidProxy, Proxies, Proxy};
 pub(super) use request::Request;
 
@@ -30,13 +29,8 @@ use super::answer::Answer;
 use super::error::CallError;
 use super::tls::Watch;
 
-/// A node that says nothing for so long has perhaps lost the connection: another one is tried
-/// beside it. Far above what Vault takes, and half of kube-apiserver's 3 s, so that both fit.
-const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a look at the certificate files may hold a request up; files on a share can hang.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
-/// After so long without an answer a login trusts no kept connection: it can often not be repeated.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// One Vault or OpenBao, reachable at one address or at several.
 #[derive(Debug)]
@@ -47,9 +41,6 @@ pub struct Client {
     /// The certificate files, where TLS is spoken.
     watch: Option<Arc<Mutex<Watch>>>,
 }
-
-/// What came of asking, and which node it came from.
-type Asked = (usize, Result<Answer, CallError>);
 
 impl Client {
     /// Prepares the connections; opens none.
@@ -109,84 +100,6 @@ impl Client {
     fn prefer(&self, before: usize, now: usize) {
         let order = Ordering::Relaxed;
         let _ = self.preferred.compare_exchange(before, now, order, order);
-    }
-
-    /// Asks a node; where it stays silent, once more: `next`, if that works, else the same node on a
-    /// new connection. The first answer counts.
-    async fn ask(&self, index: usize, next: Option<usize>, request: &Request<'_>) -> Asked {
-        let node = &self.nodes[index];
-        if !request.can_be_repeated() && node.was_quiet_for(QUIET) {
-            node.drop_connections();
-        }
-        let (pool, began) = (node.pool(), Instant::now());
-        let first = self.ask_once(index, request);
-        tokio::pin!(first);
-        let patience = PATIENCE.min(request.time_left() / 2);
-        let working = next.filter(|next| self.nodes[*next].mark().is_none());
-        let is_worth_it = working.is_some() || !pool.is_fresh();
-        if !(request.can_be_repeated() && is_worth_it) {
-            return first.await;
-        }
-        if let Ok(asked) = timeout(patience, &mut first).await {
-            return asked;
-        }
-        if pool.was_heard_since(began) {
-            return first.await;
-        }
-        let second = self.ask_again(index, &pool, working, request);
-        tokio::pin!(second);
-        match future::select(first, second).await {
-            Either::Left((asked @ (_, Ok(_)), _)) => asked,
-            Either::Left((_, second)) => second.await,
-            Either::Right((asked @ (_, Ok(_)), _)) => {
-                if asked.0 != index {
-                    node.hangs();
-                }
-                asked
-            }
-            Either::Right((_, first)) => first.await,
-        }
-    }
-
-    /// The second try. On the same node one call tries a new connection, and the others follow once
-    /// that has brought an answer: a Vault that is merely slow is not asked twice for everything.
-    async fn ask_again(
-        &self,
-        index: usize,
-        silent: &Arc<Pool>,
-        working: Option<usize>,
-        request: &Request<'_>,
-    ) -> Asked {
-        let node = &self.nodes[index];
-        let is_first = node.replace(silent);
-        if let Some(next) = working {
-            return self.ask_once(next, request).await;
-        }
-        if !is_first {
-            let pool = node.pool();
-            // When the deadline came first, the try below says so.
-            let _ = timeout_at(request.deadline, pool.first_answer()).await;
-        }
-        self.ask_once(index, request).await
-    }
-
-    /// Asks a node until the deadline, and remembers how that went.
-    async fn ask_once(&self, index: usize, request: &Request<'_>) -> Asked {
-        let node = &self.nodes[index];
-        let (pool, began) = (node.pool(), Instant::now());
-        let exchange = timeout_at(request.deadline, self.follow(node, &pool, request));
-        let outcome = exchange.await.unwrap_or_else(|_| {
-            if !pool.was_heard_since(began) {
-                node.replace(&pool);
-            }
-            node.hangs();
-            Err(CallError::TimedOut {
-                path: request.path.to_owned(),
-                address: node.label().to_owned(),
-            })
-        });
-        node.note(&outcome);
-        (index, outcome)
     }
 
     /// Has changed certificate files used from here on. A login looks always: with the method

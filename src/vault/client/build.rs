@@ -18,9 +18,9 @@ use crate::vault::tls::{self, Tls, TlsSettings, Watch};
 /// How long a connection may take to come up. With several addresses the next one must still get
 /// its turn inside kube-apiserver's 3 s.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// The same with one address, where giving up early gains nothing but that the error can say so
-/// inside those 3 s.
-const CONNECT_LIMIT_ALONE: Duration = Duration::from_millis(2500);
+/// The same with one address, where giving up early gains nothing but that the error can say so:
+/// to a call inside those 3 s, and to the session, which gives Vault 2 s to tell its health.
+const CONNECT_LIMIT_ALONE: Duration = Duration::from_millis(1800);
 /// Shorter than the idle limits of usual load balancers, so that a dead connection is not picked.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 /// A kept connection is probed after this time, so that routers do not forget it and one whose peer
