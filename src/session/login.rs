@@ -156,20 +156,20 @@ impl Method {
 /// Whether Vault can be logged into. A path that something denies proves nothing, so it counts as
 /// ready: the login will tell.
 pub(super) async fn reach(client: &Client, deadline: Instant) -> Result<(), LoginError> {
-    let away = |text: &str| Err(LoginError::Away(text.to_owned()));
+    let away = |text: &str| LoginError::Away(text.to_owned());
     match client.health(deadline).await {
-        Ok(Health::Sealed) => away("vault is sealed: unseal it"),
-        Ok(Health::Secondary) => {
-            away("vault is a disaster-recovery secondary: point vault.address at the primary")
-        }
+        Ok(Health::Sealed) => Err(away("vault is sealed: unseal it")),
+        Ok(Health::Secondary) => Err(away(
+            "vault is a disaster-recovery secondary: point vault.address at the primary",
+        )),
         Ok(Health::Standby) => match client.has_leader(deadline).await {
-            Ok(false) => {
-                away("vault has no leader: its nodes are electing one, or lost their quorum")
-            }
+            Ok(false) => Err(away(
+                "vault has no leader: its nodes are electing one, or lost their quorum",
+            )),
             Ok(true) | Err(_) => Ok(()),
         },
         Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => {
-            away(&format!("vault: {error}"))
+            Err(away(&format!("vault: {error}")))
         }
         Ok(Health::Ready) | Err(_) => Ok(()),
     }

@@ -22,6 +22,7 @@ pub(super) struct Answer {
     path: String,
     address: String,
     status: u16,
+    retry_after: Option<Duration>,
     body: Vec<u8>,
 }
 
@@ -52,6 +53,7 @@ impl Answer {
             address: self.address.clone(),
             status: self.status,
             cause: cause.to_owned(),
+            retry_after: self.retry_after,
         }
     }
 }
@@ -62,11 +64,11 @@ pub(super) async fn read(
     path: &str,
     address: &str,
 ) -> Result<Answer, CallError> {
-    let retry_after = retry_after(&response);
     let mut answer = Answer {
         path: path.to_owned(),
         address: address.to_owned(),
         status: response.status().as_u16(),
+        retry_after: retry_after(&response),
         body: Vec::new(),
     };
     while let Some(chunk) = next_chunk(&mut response, &answer).await? {
@@ -78,7 +80,7 @@ pub(super) async fn read(
     if response.status().is_success() {
         return Ok(answer);
     }
-    Err(refused(&answer, retry_after))
+    Err(refused(&answer))
 }
 
 async fn next_chunk(
@@ -95,7 +97,7 @@ async fn next_chunk(
         })
 }
 
-fn refused(answer: &Answer, retry_after: Option<Duration>) -> CallError {
+fn refused(answer: &Answer) -> CallError {
     let Ok(Errors { errors }) = serde_json::from_slice(&answer.body) else {
         return answer.foreign(
             match words_in(&answer.body, "HTTP request to an HTTPS server") {
@@ -110,7 +112,7 @@ fn refused(answer: &Answer, retry_after: Option<Duration>) -> CallError {
         status: answer.status,
         meaning: Refusal::read(answer.status, &words),
         message: on_one_line(&words),
-        retry_after,
+        retry_after: answer.retry_after,
     }
 }
 

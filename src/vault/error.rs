@@ -52,6 +52,8 @@ pub enum CallError {
         status: u16,
         /// What is wrong with the answer.
         cause: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -71,11 +73,11 @@ impl CallError {
         self.refusal().is_none_or(Refusal::is_passing)
     }
 
-    /// How long Vault asked to wait, in its `Retry-After`.
+    /// How long Vault, or a load balancer before it, asked to wait in its `Retry-After`.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Refused { retry_after, .. } | Self::Foreign { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::LIMIT;
 use super::authentication::signed;
+use super::harness::certificates::Certificates;
 use super::harness::child;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
@@ -21,6 +22,7 @@ use super::harness::kubernetes::{Etcd, KubeApiserver};
 use super::harness::servers::{self, Server};
 use super::harness::vault::Vault;
 use super::harness::workload_api::WorkloadApi;
+use super::tls::vault_with_tls;
 use markdown::Page;
 
 /// What stands before every method.
@@ -31,25 +33,16 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
 const SPIFFE_ID: &str = "spiffe://example.org/vault-kms-plugin";
 
-/// How a section is proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
-    /// Its commands prepare a Vault that the daemon then logs in to with its configuration.
-    Login,
-    /// Its commands alone: the daemon does not know the method yet. Make it `Login` when it does.
-    CommandsOnly,
-}
-
 /// Every section that holds commands has its line here, and its test below.
-const SECTIONS: [(&str, Proof); 8] = [
-    ("token", Proof::Login),
-    ("approle", Proof::Login),
-    ("approle with a wrapped secret_id", Proof::Login),
-    ("jwt with a file", Proof::Login),
-    ("jwt from SPIFFE", Proof::Login),
-    ("kubernetes", Proof::Login),
-    ("userpass", Proof::Login),
-    ("cert", Proof::CommandsOnly),
+const SECTIONS: [&str; 8] = [
+    "token",
+    "approle",
+    "approle with a wrapped secret_id",
+    "jwt with a file",
+    "jwt from SPIFFE",
+    "kubernetes",
+    "userpass",
+    "cert",
 ];
 
 fn page() -> Page {
@@ -67,6 +60,13 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        let vault = Vault::start().await;
+        let address = vault.address();
+        Self::on(vault, &address).await
+    }
+
+    /// On this Vault, which the daemon finds at `address`.
+    async fn on(vault: Vault, address: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("bin")).unwrap();
@@ -74,10 +74,9 @@ impl Scene {
         fs::create_dir(path("deploy")).unwrap();
         let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policy.hcl");
         fs::copy(policy, path("deploy/policy.hcl")).unwrap();
-        let vault = Vault::start().await;
         let node = format!("{}/", folder.path().display());
         let names = vec![
-            ("https://vault.example:8200".to_owned(), vault.address()),
+            ("https://vault.example:8200".to_owned(), address.to_owned()),
             (NODE.to_owned(), node),
         ];
         let scene = Self {
@@ -138,8 +137,6 @@ impl Scene {
 
     /// A daemon with the page's configuration, which encrypts and decrypts.
     async fn login(&self, section: &str) -> Daemon {
-        let proof = SECTIONS.iter().find(|(name, _)| *name == section);
-        assert_eq!(proof.map(|(_, proof)| *proof), Some(Proof::Login));
         let mut builder = Daemon::builder();
         for text in self.page.blocks(FIRST, "toml") {
             builder = builder.extra(&self.meant(&text));
@@ -171,7 +168,7 @@ fn certificate() -> String {
 
 #[test]
 fn every_section_with_commands_is_proven() {
-    let mut named: Vec<_> = SECTIONS.iter().map(|(name, _)| *name).collect();
+    let mut named = SECTIONS.to_vec();
     named.push(FIRST);
     let page = page();
     let mut written = page.sections_with("sh");
@@ -220,9 +217,25 @@ async fn the_page_is_right_about_userpass() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_cert() {
-    let scene = Scene::new().await;
-    scene.write("kubernetes-ca.pem", &certificate());
+    let certificates = Certificates::new();
+    certificates.server("127.0.0.1");
+    for kind in ["pem", "key"] {
+        certificates.link(
+            &format!("127.0.0.1.{kind}"),
+            &format!("vault.example.{kind}"),
+        );
+    }
+    certificates.client("system:node:cp-1");
+    let (vault, _, address) = vault_with_tls(&certificates, "").await;
+    let scene = Scene::on(vault, &address).await;
+    let kubelets = certificates.path("system:node:cp-1.both");
+    let name = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    let scene = scene.means(name, kubelets.to_str().unwrap());
+    for name in ["ca.pem", "kubernetes-ca.pem"] {
+        scene.write(name, &certificates.ca_pem());
+    }
     scene.prepare("cert").await;
+    scene.login("cert").await;
 }
 
 #[tokio::test]

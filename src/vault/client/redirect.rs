@@ -91,5 +91,6 @@ fn foreign(request: &Request<'_>, node: &Node, response: &Response, cause: Strin
         address: node.label().to_owned(),
         status: response.status().as_u16(),
         cause,
+        retry_after: None,
     }
 }

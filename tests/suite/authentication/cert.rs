@@ -1,5 +1,6 @@
 //! The method `cert` on a real Vault with TLS: the client certificate is the credential.
 
+use rcgen::{ExtendedKeyUsagePurpose, IsCa};
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -142,6 +143,40 @@ async fn the_next_login_shows_a_rotated_certificate() {
     })
     .await;
     assert_eq!(daemon.pid(), pid);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_renewal_that_vault_denies_to_a_rotated_certificate_is_followed_by_a_login() {
+    let (certificates, next) = (Certificates::new(), Certificates::new());
+    // Vault compares the keys and the CAs of both; a certificate of the same CA may renew.
+    let [_, serial] = [(&certificates, "node-1"), (&next, "node-2")].map(|(ca, name)| {
+        ca.issue(name, ExtendedKeyUsagePurpose::ClientAuth, |params| {
+            params.use_authority_key_identifier_extension = true;
+            // With it goes the key's own identifier.
+            params.is_ca = IsCa::ExplicitNoCa;
+        })
+    });
+    certificates.link("node-1.both", "current.pem");
+    let (vault, fixture, address) = vault_with_cert(&certificates).await;
+    let both = certificates.ca_pem() + &next.ca_pem();
+    let renewable = json!({ "certificate": both, "token_ttl": "6s", "token_max_ttl": "1h" });
+    role(&vault, "plugin", &certificates, &fixture, renewable).await;
+    let keys = file(&certificates, "cert_file", "current.pem");
+    let daemon = by_cert(&address, &fixture, &certificates, &keys)
+        .spawn()
+        .await;
+    works(&daemon).await;
+    certificates.link(next.path("node-2.both").to_str().unwrap(), "current.pem");
+    let client = KmsClient::connect(daemon.socket());
+    wait::until_true("a login with the new serial number", LIMIT, async || {
+        client.encrypt(&SEED).await.unwrap();
+        shown(&vault).await.contains(&serial)
+    })
+    .await;
+    daemon
+        .logged("client identity during renewal not matching")
+        .await;
 }
 
 /// The serial numbers of the certificates that living tokens were got with.
