@@ -72,6 +72,7 @@ impl Daemon {
         let exit = Arc::new(OnceLock::new());
         let arguments = Arguments {
             children: Children::new(config, client, socket),
+            config: Box::new(config.clone()),
             source,
             log,
             quit: quit.clone(),
