@@ -108,6 +108,8 @@ pub enum KeyMsg {
     Looked(LookOutcome),
     /// A call ended.
     Observed(Observation),
+    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
     Fail(Fault),
@@ -165,8 +167,9 @@ impl Actor for KeyManager {
             KeyMsg::Look => state.look(&myself),
             KeyMsg::Looked(outcome) => state.looked(&myself, outcome),
             KeyMsg::Observed(observation) => state.observed(&myself, observation),
+            KeyMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
-            KeyMsg::Fail(fault) => return fault.strike(),
+            KeyMsg::Fail(fault) => return fault.strike().await,
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 mod branch;
 mod changes;
 mod children;
+mod patience;
+mod pulse;
 mod reload;
 mod restart;
 mod run;
@@ -23,6 +25,7 @@ use crate::system::Exit;
 use crate::telemetry::LogLevel;
 pub use children::Child;
 use children::Children;
+pub use patience::Patience;
 use reload::Reload;
 pub use reload::{ReloadOutcome, TrialOutcome};
 use restart::Decision;
@@ -62,6 +65,8 @@ pub enum SupervisorMsg {
     Reloaded(ReloadOutcome),
     /// A new way to Vault was tried out.
     Tried(TrialOutcome),
+    /// It is time to ask every child whether it is there.
+    FeelPulse,
     /// Drain and stop.
     Stop,
     /// Make a child fail.
@@ -91,6 +96,7 @@ impl Actor for Supervisor {
         for child in Child::ALL {
             myself.cast(SupervisorMsg::Start(child))?;
         }
+        myself.cast(SupervisorMsg::FeelPulse)?;
         Ok(State {
             args,
             stopping: false,
@@ -110,6 +116,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Reload => state.reload(&myself),
             SupervisorMsg::Reloaded(outcome) => state.reloaded(&myself, outcome).await,
             SupervisorMsg::Tried(outcome) => state.tried(&myself, outcome).await,
+            SupervisorMsg::FeelPulse => state.feel_pulse(&myself),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
             #[cfg(feature = "faults")]
             SupervisorMsg::Inject(child, fault) => state.args.children.inject(child, fault),
@@ -172,6 +179,11 @@ impl State {
                 self.stop(myself, Exit::Internal);
             }
         }
+    }
+
+    fn feel_pulse(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        self.args.children.feel_pulse();
+        myself.send_after(self.args.children.ask_every(), || SupervisorMsg::FeelPulse);
     }
 
     fn stop(&mut self, myself: &ActorRef<SupervisorMsg>, exit: Exit) {

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use ractor::{ActorCell, ActorId};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::branch::{self, Branch, Slot};
+use super::patience::Patience;
+use super::pulse::Pulse;
 use super::restart::{Decision, Failures};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
@@ -49,11 +51,13 @@ pub(super) struct Children {
     admin_args: admin::Arguments,
     connections: Connections,
     failures: HashMap<Child, Failures>,
+    patience: Patience,
+    pulse: Pulse,
 }
 
 impl Child {
     /// In the order of their start.
-    pub(super) const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
 }
 
 impl fmt::Display for Child {
@@ -69,7 +73,12 @@ impl fmt::Display for Child {
 
 impl Children {
     /// Prepares them; none is started.
-    pub(super) fn new(config: &Config, client: Arc<Client>, socket: Arc<BoundSocket>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        client: Arc<Client>,
+        socket: Arc<BoundSocket>,
+        patience: Patience,
+    ) -> Self {
         let known = keys::load_state(
             &config.keys.state_file,
             &config.keys.key,
@@ -93,6 +102,8 @@ impl Children {
             admin: Slot::new(None),
             connections,
             failures: HashMap::new(),
+            patience,
+            pulse: Pulse::default(),
         }
     }
 
@@ -205,6 +216,40 @@ impl Children {
         }
     }
 
+    /// How often every child is asked whether it is there.
+    pub(super) fn ask_every(&self) -> Duration {
+        self.patience.ask_every
+    }
+
+    /// Kills those that gave no answer in time, and asks the others. Whether all are well.
+    pub(super) fn feel_pulse(&mut self) -> bool {
+        for child in Child::ALL {
+            if self.pulse.hangs(child, &self.patience) {
+                error!(actor = %child, "gives no answer, killing it");
+                self.pulse.forget(child);
+                self.kill(child);
+                continue;
+            }
+            let (branch, pulse) = (&self.branch, &mut self.pulse);
+            pulse.ask(child, |reply| {
+                // A child that is being started anew is not there to ask.
+                match child {
+                    Child::Session => branch::tell(&branch.session, SessionMsg::Ping(reply)),
+                    Child::Keys => branch::tell(&branch.keys, KeyMsg::Ping(reply)),
+                    Child::Grpc => branch::tell(&self.grpc, GrpcMsg::Ping(reply)),
+                    Child::Admin => branch::tell(&self.admin, AdminMsg::Ping(reply)),
+                };
+            });
+        }
+        self.pulse.is_quick(&self.patience)
+    }
+
+    fn kill(&self, child: Child) {
+        if let Some(cell) = self.cell(child) {
+            cell.kill();
+        }
+    }
+
     /// An operator asked: refused credentials are tried at once.
     pub(super) fn try_login_again(&self) {
         branch::tell(&self.branch.session, SessionMsg::Happened(Event::TryAgain));
@@ -214,8 +259,8 @@ impl Children {
     pub(super) fn failed(&mut self, child: Child, now: Instant) -> Decision {
         let failures = self.failures.entry(child).or_default();
         match child {
-            Child::Admin => failures.note_harmless(now, fastrand::f64()),
-            _ => failures.note(now, fastrand::f64()),
+            Child::Admin => failures.note_harmless(&self.patience, now, fastrand::f64()),
+            _ => failures.note(&self.patience, now, fastrand::f64()),
         }
     }
 
@@ -235,6 +280,9 @@ impl Children {
 
     #[cfg(feature = "faults")]
     pub(super) fn inject(&self, child: Child, fault: Fault) {
+        if fault == Fault::Kill {
+            return self.kill(child);
+        }
         let sent = match child {
             Child::Session => branch::tell(&self.branch.session, SessionMsg::Fail(fault)),
             Child::Keys => branch::tell(&self.branch.keys, KeyMsg::Fail(fault)),
