@@ -32,15 +32,21 @@ pub enum Fault {
     Panic,
     /// Returns an error from `handle`.
     Error,
+    /// Never comes back from `handle`.
+    Hang,
+    /// Is killed, which the Supervisor does: it never gets to the actor.
+    Kill,
 }
 
 #[cfg(feature = "faults")]
 impl Fault {
     /// Fails as asked.
-    pub(crate) fn strike(self) -> Result<(), ActorProcessingErr> {
+    pub(crate) async fn strike(self) -> Result<(), ActorProcessingErr> {
         match self {
             Self::Panic => panic!("a panic on request"),
             Self::Error => Err("an error on request".into()),
+            Self::Hang => std::future::pending().await,
+            Self::Kill => Ok(()),
         }
     }
 }

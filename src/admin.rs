@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::routing::get;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -40,6 +40,8 @@ pub struct Arguments {
 pub enum AdminMsg {
     /// The server ended, with this reason.
     Ended(String),
+    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
     Fail(Fault),
@@ -70,10 +72,12 @@ impl Actor for AdminServer {
         _: &mut JoinSet<()>,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            AdminMsg::Ended(reason) => Err(reason.into()),
+            AdminMsg::Ended(reason) => return Err(reason.into()),
+            AdminMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
-            AdminMsg::Fail(fault) => fault.strike(),
+            AdminMsg::Fail(fault) => fault.strike().await?,
         }
+        Ok(())
     }
 }
 

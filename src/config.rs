@@ -4,6 +4,7 @@
 //! Vault's variables are defaults below it.
 
 mod environment;
+mod fingerprint;
 mod raw;
 mod reader;
 mod validate;
@@ -15,6 +16,7 @@ use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
 use crate::telemetry;
 use crate::{keys, session, vault};
 pub use environment::Environment;
+pub use fingerprint::Fingerprint;
 pub use reader::{ConfigError, ConfigErrors};
 
 /// Where the file is looked for when none is named.
@@ -43,6 +45,8 @@ pub struct Config {
     pub log: telemetry::Settings,
     /// What an operator should know though it is allowed.
     pub warnings: Vec<String>,
+    /// Tells whether a table is another one than at the last read.
+    pub fingerprint: Fingerprint,
 }
 
 /// Where the configuration comes from; read again at each reload.
@@ -76,8 +80,13 @@ impl Source {
         };
         let mut errors = Vec::new();
         self.environment.overlay(&mut table, &mut errors);
+        let fingerprint = Fingerprint::of(&table);
         let raw = raw::parse(table, &mut errors);
-        validate::config(raw, &self.environment, errors)
+        let config = validate::config(raw, &self.environment, errors)?;
+        Ok(Config {
+            fingerprint,
+            ..config
+        })
     }
 }
 

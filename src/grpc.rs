@@ -17,7 +17,7 @@ mod v2;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tracing::{debug, warn};
@@ -54,9 +54,11 @@ pub struct Arguments {
     pub kms_version: KmsVersion,
 }
 
-/// The actor's messages: it needs none but for the fault hook.
+/// The actor's messages.
 #[derive(Debug)]
 pub enum GrpcMsg {
+    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
     Fail(Fault),
@@ -94,9 +96,11 @@ impl Actor for GrpcServer {
         _: &mut JoinSet<()>,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            GrpcMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
-            GrpcMsg::Fail(fault) => fault.strike(),
+            GrpcMsg::Fail(fault) => fault.strike().await?,
         }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ mod news;
 mod pace;
 mod state_file;
 mod status;
+mod trial;
 mod verdict;
 mod view;
 
@@ -34,6 +35,7 @@ pub use key_id::KeyId;
 pub use manager::{LookOutcome, Observation, State};
 pub use state_file::load as load_state;
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
+pub use trial::try_out;
 pub use view::{KeyFault, KeyView, ProvenKey};
 
 /// The actor. It holds nothing: all is in its state.
@@ -98,12 +100,16 @@ pub enum KeyMsg {
         /// Where it goes.
         reply: RpcReplyPort<Result<Plaintext, KeyError>>,
     },
+    /// From now on Vault may be silent for so long.
+    Limits(HealthLimits),
     /// It is time to look at the key.
     Look,
     /// A look ended.
     Looked(LookOutcome),
     /// A call ended.
     Observed(Observation),
+    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
     Fail(Fault),
@@ -157,11 +163,13 @@ impl Actor for KeyManager {
             } => {
                 state.decrypt(&myself, ciphertext, key_id, deadline, reply);
             }
+            KeyMsg::Limits(limits) => state.set_limits(limits),
             KeyMsg::Look => state.look(&myself),
             KeyMsg::Looked(outcome) => state.looked(&myself, outcome),
             KeyMsg::Observed(observation) => state.observed(&myself, observation),
+            KeyMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
-            KeyMsg::Fail(fault) => return fault.strike(),
+            KeyMsg::Fail(fault) => return fault.strike().await,
         }
         Ok(())
     }

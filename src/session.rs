@@ -64,6 +64,8 @@ pub enum SessionMsg {
         /// What became of it.
         doubt: Doubt,
     },
+    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
     Fail(Fault),
@@ -105,8 +107,9 @@ impl Actor for VaultSession {
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
             SessionMsg::Doubt { generation, reply } => state.doubt(&myself, generation, reply),
             SessionMsg::Looked { generation, doubt } => state.looked(&myself, generation, doubt),
+            SessionMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
-            SessionMsg::Fail(fault) => return fault.strike(),
+            SessionMsg::Fail(fault) => return fault.strike().await,
         }
         Ok(())
     }

@@ -1,7 +1,12 @@
 //! The Supervisor: owns the other actors, restarts what fails, ends the process when one fails
 //! again and again, and drains what is in flight when asked to stop.
 
+mod branch;
+mod changes;
 mod children;
+mod patience;
+mod pulse;
+mod reload;
 mod restart;
 mod run;
 
@@ -20,6 +25,9 @@ use crate::system::Exit;
 use crate::telemetry::LogLevel;
 pub use children::Child;
 use children::Children;
+pub use patience::Patience;
+use reload::Reload;
+pub use reload::{ReloadOutcome, TrialOutcome};
 use restart::Decision;
 pub use run::{Daemon, StartError};
 
@@ -36,6 +44,8 @@ pub struct Supervisor;
 #[derive(Debug)]
 pub struct Arguments {
     children: Children,
+    /// The configuration that is in force.
+    config: Box<Config>,
     source: Source,
     log: LogLevel,
     /// Cancelled by a second signal: stop now.
@@ -53,6 +63,10 @@ pub enum SupervisorMsg {
     Reload,
     /// The configuration was read.
     Reloaded(ReloadOutcome),
+    /// A new way to Vault was tried out.
+    Tried(TrialOutcome),
+    /// It is time to ask every child whether it is there.
+    FeelPulse,
     /// Drain and stop.
     Stop,
     /// Make a child fail.
@@ -60,15 +74,12 @@ pub enum SupervisorMsg {
     Inject(Child, Fault),
 }
 
-/// What a reload found.
-#[derive(Debug)]
-pub struct ReloadOutcome(Result<Box<Config>, String>);
-
 /// What the actor keeps.
 #[derive(Debug)]
 pub struct State {
     args: Arguments,
     stopping: bool,
+    reload: Reload,
     tasks: JoinSet<()>,
 }
 
@@ -85,9 +96,11 @@ impl Actor for Supervisor {
         for child in Child::ALL {
             myself.cast(SupervisorMsg::Start(child))?;
         }
+        myself.cast(SupervisorMsg::FeelPulse)?;
         Ok(State {
             args,
             stopping: false,
+            reload: Reload::default(),
             tasks: JoinSet::new(),
         })
     }
@@ -101,7 +114,9 @@ impl Actor for Supervisor {
         match message {
             SupervisorMsg::Start(child) => state.start(&myself, child).await,
             SupervisorMsg::Reload => state.reload(&myself),
-            SupervisorMsg::Reloaded(outcome) => state.reloaded(outcome),
+            SupervisorMsg::Reloaded(outcome) => state.reloaded(&myself, outcome).await,
+            SupervisorMsg::Tried(outcome) => state.tried(&myself, outcome).await,
+            SupervisorMsg::FeelPulse => state.feel_pulse(&myself),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
             #[cfg(feature = "faults")]
             SupervisorMsg::Inject(child, fault) => state.args.children.inject(child, fault),
@@ -123,10 +138,12 @@ impl Actor for Supervisor {
             _ => return Ok(()),
         };
         // A stale event must not restart a fresh child, nor one that is being stopped.
-        if !state.stopping
-            && let Some(child) = state.args.children.buried(cell.get_id())
-        {
-            state.restart(&myself, child, &reason);
+        if state.stopping {
+            return Ok(());
+        }
+        match state.args.children.buried(cell.get_id()) {
+            Some(child) => state.restart(&myself, child, &reason),
+            None => state.candidate_failed(&myself, cell.get_id(), &reason),
         }
         Ok(())
     }
@@ -164,6 +181,11 @@ impl State {
         }
     }
 
+    fn feel_pulse(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        self.args.children.feel_pulse();
+        myself.send_after(self.args.children.ask_every(), || SupervisorMsg::FeelPulse);
+    }
+
     fn stop(&mut self, myself: &ActorRef<SupervisorMsg>, exit: Exit) {
         self.stopping = true;
         let _ = self.args.exit.set(exit);
@@ -188,29 +210,5 @@ impl State {
             self.args.children.stop(child, STOP_LIMIT).await;
         }
         info!("stopped");
-    }
-
-    fn reload(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        let (source, myself) = (self.args.source.clone(), myself.clone());
-        self.tasks.spawn_blocking(move || {
-            let outcome = source.load().map(Box::new).map_err(|e| e.to_string());
-            let _ = myself.cast(SupervisorMsg::Reloaded(ReloadOutcome(outcome)));
-        });
-    }
-
-    /// For now the log level is all that a reload changes.
-    fn reloaded(&mut self, ReloadOutcome(outcome): ReloadOutcome) {
-        while self.tasks.try_join_next().is_some() {}
-        let applied = outcome.and_then(|config| {
-            let set = self.args.log.set(config.log.level);
-            set.map(|()| config.log.level).map_err(|e| e.to_string())
-        });
-        match applied {
-            Ok(level) => {
-                self.args.children.try_login_again();
-                info!(%level, "configuration read again: the log level is applied, all else needs a restart")
-            }
-            Err(error) => error!(%error, "configuration refused, everything stays as it was"),
-        }
     }
 }

@@ -95,6 +95,7 @@ pub(super) fn config(
         admin: admin.unwrap_or(ADMIN),
         log,
         warnings,
+        fingerprint: super::Fingerprint::default(),
     })
 }
 

@@ -90,6 +90,16 @@ impl BoundSocket {
         Ok(Self { listener, file })
     }
 
+    /// Gives the file the mode and owner of these settings; a name without a file has neither.
+    ///
+    /// # Errors
+    /// As [`BindError`].
+    pub fn dress(&self, settings: &Settings) -> Result<(), BindError> {
+        let Some(own) = &self.file else { return Ok(()) };
+        dress(&own.path, settings)
+            .map_err(|cause| system("set mode and owner of", &settings.path, cause))
+    }
+
     /// The next connection.
     ///
     /// # Errors

@@ -106,6 +106,16 @@ impl KeyError {
         }
     }
 
+    /// Another key, or way to it, does not decrypt what the present one wrote.
+    pub(super) fn of_what_was_written(self) -> Self {
+        let text = format!(
+            "what was written until now could not be read any more: put the key that wrote it \
+             under transit.decrypt_also ({})",
+            self.text
+        );
+        Self { text, ..self }
+    }
+
     /// A canary is not decrypted by the version that made it.
     pub(super) fn of_canary(self, key: &TransitKey) -> Self {
         if self.refusal != Some(Refusal::BadCiphertext) {

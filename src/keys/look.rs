@@ -219,7 +219,7 @@ impl Way<'_> {
     }
 }
 
-fn random_bytes() -> Result<[u8; 32], KeyError> {
+pub(super) fn random_bytes() -> Result<[u8; 32], KeyError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
         .map_err(|error| KeyError::new(ErrorKind::Internal, format!("no random bytes: {error}")))?;

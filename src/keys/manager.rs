@@ -13,7 +13,7 @@ use tracing::info;
 use super::caller::Caller;
 use super::crypt::{self, Wrapped};
 use super::error::KeyError;
-use super::status::{Policy, StatusReport, status_now};
+use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, state_file};
 use crate::actor::reap;
@@ -70,6 +70,10 @@ impl State {
 
     pub(super) fn reap(&mut self) -> Result<(), ActorProcessingErr> {
         reap(&mut self.tasks)
+    }
+
+    pub(super) fn set_limits(&mut self, limits: HealthLimits) {
+        Arc::make_mut(&mut self.args.settings).limits = limits;
     }
 
     /// Answers from the snapshot, and announces what it answers.

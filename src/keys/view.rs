@@ -54,6 +54,17 @@ impl KeyView {
         self.announced.as_ref().or(self.proven.as_ref())
     }
 
+    /// Takes over what an earlier way to the same key had found out: what was announced, and a
+    /// later version than this one has seen, where it meets a standby that lags.
+    pub fn inherit(&mut self, before: &Self) {
+        let moment = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.moment);
+        self.announced.clone_from(&before.announced);
+        if moment(&self.proven) < moment(&before.proven) {
+            self.proven.clone_from(&before.proven);
+            self.canary.clone_from(&before.canary);
+        }
+    }
+
     /// The error that nothing but an operator's act will end.
     #[must_use]
     pub fn verdict(&self) -> Option<&KeyError> {

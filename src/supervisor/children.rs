@@ -5,20 +5,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorRef, Message};
-use tokio::sync::watch;
+use ractor::{ActorCell, ActorId};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
+use super::branch::{self, Branch, Slot};
+use super::patience::Patience;
+use super::pulse::Pulse;
 use super::restart::{Decision, Failures};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
-use crate::grpc::{self, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
-use crate::keys::{self, KeyManager, KeyMsg};
-use crate::session::{self, Event, SessionMsg, SessionView, Sessions, VaultSession};
+use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
+use crate::keys::{self, KeyMsg};
+use crate::session::{Event, SessionMsg};
 use crate::vault::Client;
+
+/// How long an actor may take to stop that is started anew on purpose.
+const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 /// An actor under the Supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,25 +41,23 @@ pub enum Child {
 /// All of them, and what they share.
 #[derive(Debug)]
 pub(super) struct Children {
-    session: Slot<SessionMsg>,
-    keys: Slot<KeyMsg>,
+    branch: Branch,
+    /// Where calls find the KeyManager that serves them.
+    serving: Slot<KeyMsg>,
     grpc: Slot<GrpcMsg>,
     admin: Slot<AdminMsg>,
-    session_args: session::Arguments,
-    keys_args: keys::Arguments,
     /// Gone once the socket is released.
     grpc_args: Option<grpc::Arguments>,
     admin_args: admin::Arguments,
     connections: Connections,
     failures: HashMap<Child, Failures>,
+    patience: Patience,
+    pulse: Pulse,
 }
-
-/// Where the living actor of a kind is found.
-type Slot<M> = watch::Sender<Option<ActorRef<M>>>;
 
 impl Child {
     /// In the order of their start.
-    pub(super) const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
 }
 
 impl fmt::Display for Child {
@@ -70,69 +73,62 @@ impl fmt::Display for Child {
 
 impl Children {
     /// Prepares them; none is started.
-    pub(super) fn new(config: &Config, client: Arc<Client>, socket: Arc<BoundSocket>) -> Self {
-        let session_view = Arc::new(watch::Sender::new(SessionView::default()));
+    pub(super) fn new(
+        config: &Config,
+        client: Arc<Client>,
+        socket: Arc<BoundSocket>,
+        patience: Patience,
+    ) -> Self {
         let known = keys::load_state(
             &config.keys.state_file,
             &config.keys.key,
             &config.keys.decrypt_also,
         );
-        let key_view = Arc::new(watch::Sender::new(known));
-        let (session, keys) = (Slot::new(None), Slot::new(None));
+        let branch = Branch::new(config, client, known);
+        let serving = Slot::new(None);
         let connections = Connections::default();
         Self {
-            session_args: session::Arguments {
-                client: client.clone(),
-                settings: Arc::new(config.auth.clone()),
-                view: session_view.clone(),
-            },
-            keys_args: keys::Arguments {
-                client,
-                sessions: Sessions::new(session_view.subscribe(), session.subscribe()),
-                settings: Arc::new(config.keys.clone()),
-                view: key_view.clone(),
-            },
             grpc_args: Some(grpc::Arguments {
                 socket,
                 connections: connections.clone(),
                 peers: Arc::new(config.peers.clone()),
-                forwarder: Forwarder::new(keys.subscribe(), config.max_waiting),
+                forwarder: Forwarder::new(serving.subscribe(), config.max_waiting),
                 kms_version: config.kms_version,
             }),
-            admin_args: admin::Arguments {
-                listen: config.admin,
-                limits: config.keys.limits,
-                sessions: session_view.subscribe(),
-                keys: key_view.subscribe(),
-            },
-            session,
-            keys,
+            admin_args: admin_args(config, &branch),
+            branch,
+            serving,
             grpc: Slot::new(None),
             admin: Slot::new(None),
             connections,
             failures: HashMap::new(),
+            patience,
+            pulse: Pulse::default(),
         }
     }
 
     /// Starts a child under the supervisor `parent`.
     pub(super) async fn start(&self, child: Child, parent: ActorCell) -> Result<(), String> {
         match child {
-            Child::Session => {
-                start(
-                    &self.session,
-                    VaultSession,
-                    self.session_args.clone(),
-                    parent,
-                )
-                .await
+            Child::Session => self.branch.start_session(parent).await,
+            Child::Keys => {
+                self.branch.start_keys(parent).await?;
+                self.serve_from_branch();
+                Ok(())
             }
-            Child::Keys => start(&self.keys, KeyManager, self.keys_args.clone(), parent).await,
-            Child::Admin => start(&self.admin, AdminServer, self.admin_args.clone(), parent).await,
+            Child::Admin => {
+                branch::start(&self.admin, AdminServer, self.admin_args.clone(), parent).await
+            }
             Child::Grpc => match self.grpc_args.clone() {
-                Some(args) => start(&self.grpc, GrpcServer, args, parent).await,
+                Some(args) => branch::start(&self.grpc, GrpcServer, args, parent).await,
                 None => Ok(()),
             },
         }
+    }
+
+    fn serve_from_branch(&self) {
+        let keys = self.branch.keys.borrow().clone();
+        self.serving.send_replace(keys);
     }
 
     /// Notes that the actor with this id is gone; `None` when it is not a current child.
@@ -141,38 +137,136 @@ impl Children {
             .into_iter()
             .find(|&child| self.cell(child).is_some_and(|cell| cell.get_id() == id))?;
         match child {
-            Child::Session => drop(self.session.send_replace(None)),
-            Child::Keys => drop(self.keys.send_replace(None)),
+            Child::Session => drop(self.branch.session.send_replace(None)),
+            Child::Keys => {
+                self.branch.keys.send_replace(None);
+                self.serving.send_replace(None);
+            }
             Child::Grpc => drop(self.grpc.send_replace(None)),
             Child::Admin => drop(self.admin.send_replace(None)),
         }
         Some(child)
     }
 
+    /// The way to Vault that serves.
+    pub(super) fn branch(&self) -> &Branch {
+        &self.branch
+    }
+
+    /// Serves from another one from now on; the one before.
+    pub(super) fn change_branch(&mut self, next: Branch, config: &Config) -> Branch {
+        let before = std::mem::replace(&mut self.branch, next);
+        self.serve_from_branch();
+        self.admin_args = admin_args(config, &self.branch);
+        for child in [Child::Session, Child::Keys] {
+            self.failures.remove(&child);
+        }
+        before
+    }
+
+    /// Has Status go by these limits from now on.
+    pub(super) fn set_limits(&mut self, config: &Config) {
+        self.branch.set_limits(config.keys.limits);
+        self.admin_args = admin_args(config, &self.branch);
+    }
+
+    /// Starts the probes anew, where they are to be served by now.
+    pub(super) async fn move_admin(&mut self, config: &Config, parent: ActorCell) {
+        self.admin_args = admin_args(config, &self.branch);
+        self.start_anew(Child::Admin, parent).await;
+    }
+
+    /// Admits as this configuration says from now on, on another socket if there is one.
+    pub(super) async fn change_doors(
+        &mut self,
+        config: &Config,
+        socket: Option<BoundSocket>,
+        parent: ActorCell,
+    ) {
+        let Some(args) = &mut self.grpc_args else {
+            return;
+        };
+        if let Some(socket) = socket {
+            args.socket = Arc::new(socket);
+        }
+        args.peers = Arc::new(config.peers.clone());
+        args.forwarder = Forwarder::new(self.serving.subscribe(), config.max_waiting);
+        self.start_anew(Child::Grpc, parent).await;
+    }
+
+    /// Gives the socket's file another mode or owner.
+    pub(super) fn dress_socket(&self, config: &Config) -> Result<(), BindError> {
+        match &self.grpc_args {
+            Some(args) => args.socket.dress(&config.socket),
+            None => Ok(()),
+        }
+    }
+
+    /// A planned restart: it is no failure, and what fails is restarted like any other.
+    async fn start_anew(&self, child: Child, parent: ActorCell) {
+        let cell = self.cell(child);
+        match child {
+            Child::Grpc => drop(self.grpc.send_replace(None)),
+            Child::Admin => drop(self.admin.send_replace(None)),
+            Child::Session | Child::Keys => return,
+        }
+        branch::stop(cell, child, RESTART_LIMIT).await;
+        if let Err(reason) = self.start(child, parent).await {
+            warn!(actor = %child, reason, "did not start anew");
+        }
+    }
+
+    /// How often every child is asked whether it is there.
+    pub(super) fn ask_every(&self) -> Duration {
+        self.patience.ask_every
+    }
+
+    /// Kills those that gave no answer in time, and asks the others. Whether all are well.
+    pub(super) fn feel_pulse(&mut self) -> bool {
+        for child in Child::ALL {
+            if self.pulse.hangs(child, &self.patience) {
+                error!(actor = %child, "gives no answer, killing it");
+                self.pulse.forget(child);
+                self.kill(child);
+                continue;
+            }
+            let (branch, pulse) = (&self.branch, &mut self.pulse);
+            pulse.ask(child, |reply| {
+                // A child that is being started anew is not there to ask.
+                match child {
+                    Child::Session => branch::tell(&branch.session, SessionMsg::Ping(reply)),
+                    Child::Keys => branch::tell(&branch.keys, KeyMsg::Ping(reply)),
+                    Child::Grpc => branch::tell(&self.grpc, GrpcMsg::Ping(reply)),
+                    Child::Admin => branch::tell(&self.admin, AdminMsg::Ping(reply)),
+                };
+            });
+        }
+        self.pulse.is_quick(&self.patience)
+    }
+
+    fn kill(&self, child: Child) {
+        if let Some(cell) = self.cell(child) {
+            cell.kill();
+        }
+    }
+
     /// An operator asked: refused credentials are tried at once.
     pub(super) fn try_login_again(&self) {
-        if let Some(session) = self.session.borrow().as_ref() {
-            // One that is just dying is started again, and logs in.
-            let _ = session.cast(SessionMsg::Happened(Event::TryAgain));
-        }
+        branch::tell(&self.branch.session, SessionMsg::Happened(Event::TryAgain));
     }
 
     /// Counts a failure and decides what follows. Probes never end the process.
     pub(super) fn failed(&mut self, child: Child, now: Instant) -> Decision {
         let failures = self.failures.entry(child).or_default();
         match child {
-            Child::Admin => failures.note_harmless(now, fastrand::f64()),
-            _ => failures.note(now, fastrand::f64()),
+            Child::Admin => failures.note_harmless(&self.patience, now, fastrand::f64()),
+            _ => failures.note(&self.patience, now, fastrand::f64()),
         }
     }
 
     /// Stops a child and waits for it.
     pub(super) async fn stop(&self, child: Child, limit: Duration) {
-        let Some(cell) = self.cell(child) else { return };
-        let limit = ractor::concurrency::Duration::from(limit);
-        if cell.stop_and_wait(None, Some(limit)).await.is_err() {
-            warn!(actor = %child, "did not stop in time");
-        }
+        branch::stop(self.cell(child), child, limit).await;
     }
 
     /// Lets go of the listener: the socket's file is removed with it.
@@ -186,11 +280,14 @@ impl Children {
 
     #[cfg(feature = "faults")]
     pub(super) fn inject(&self, child: Child, fault: Fault) {
+        if fault == Fault::Kill {
+            return self.kill(child);
+        }
         let sent = match child {
-            Child::Session => tell(&self.session, SessionMsg::Fail(fault)),
-            Child::Keys => tell(&self.keys, KeyMsg::Fail(fault)),
-            Child::Grpc => tell(&self.grpc, GrpcMsg::Fail(fault)),
-            Child::Admin => tell(&self.admin, AdminMsg::Fail(fault)),
+            Child::Session => branch::tell(&self.branch.session, SessionMsg::Fail(fault)),
+            Child::Keys => branch::tell(&self.branch.keys, KeyMsg::Fail(fault)),
+            Child::Grpc => branch::tell(&self.grpc, GrpcMsg::Fail(fault)),
+            Child::Admin => branch::tell(&self.admin, AdminMsg::Fail(fault)),
         };
         if !sent {
             warn!(actor = %child, "is not there to fail");
@@ -199,32 +296,19 @@ impl Children {
 
     fn cell(&self, child: Child) -> Option<ActorCell> {
         match child {
-            Child::Session => cell(&self.session),
-            Child::Keys => cell(&self.keys),
-            Child::Grpc => cell(&self.grpc),
-            Child::Admin => cell(&self.admin),
+            Child::Session => branch::cell(&self.branch.session),
+            Child::Keys => branch::cell(&self.branch.keys),
+            Child::Grpc => branch::cell(&self.grpc),
+            Child::Admin => branch::cell(&self.admin),
         }
     }
 }
 
-async fn start<A: Actor>(
-    slot: &Slot<A::Msg>,
-    actor: A,
-    args: A::Arguments,
-    parent: ActorCell,
-) -> Result<(), String> {
-    let spawned = Actor::spawn_linked(None, actor, args, parent).await;
-    let (actor, _) = spawned.map_err(|error| error.to_string())?;
-    slot.send_replace(Some(actor));
-    Ok(())
-}
-
-fn cell<M: Message>(slot: &Slot<M>) -> Option<ActorCell> {
-    slot.borrow().as_ref().map(ActorRef::get_cell)
-}
-
-#[cfg(feature = "faults")]
-fn tell<M: Message>(slot: &Slot<M>, message: M) -> bool {
-    let actor = slot.borrow().clone();
-    actor.is_some_and(|actor| actor.cast(message).is_ok())
+fn admin_args(config: &Config, branch: &Branch) -> admin::Arguments {
+    admin::Arguments {
+        listen: config.admin,
+        limits: config.keys.limits,
+        sessions: branch.session_view().subscribe(),
+        keys: branch.keys_view().subscribe(),
+    }
 }

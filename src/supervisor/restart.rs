@@ -5,14 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first wait before a restart.
-const FIRST: Duration = Duration::from_millis(100);
-/// The longest.
-const MOST: Duration = Duration::from_secs(30);
-/// How long a failure counts.
-const WINDOW: Duration = Duration::from_secs(60);
-/// More failures than this within the window, and restarting inside the process does not help.
-const ALLOWED: usize = 5;
+use super::patience::Patience;
 
 /// The recent failures of one actor.
 #[derive(Debug, Default)]
@@ -31,51 +24,63 @@ pub(super) enum Decision {
 
 impl Failures {
     /// Counts a failure. `jitter` is a random number of [0, 1).
-    pub(super) fn note(&mut self, now: Instant, jitter: f64) -> Decision {
+    pub(super) fn note(&mut self, patience: &Patience, now: Instant, jitter: f64) -> Decision {
         self.times.push_back(now);
         while self
             .times
             .front()
-            .is_some_and(|&first| now - first > WINDOW)
+            .is_some_and(|&first| now - first > patience.window)
         {
             self.times.pop_front();
         }
-        if self.times.len() > ALLOWED {
+        if self.times.len() > patience.allowed {
             return Decision::GiveUp;
         }
-        Decision::RestartIn(wait(self.times.len(), jitter))
+        Decision::RestartIn(wait(patience, self.times.len(), jitter))
     }
 
     /// The same for an actor whose failures never end the process.
-    pub(super) fn note_harmless(&mut self, now: Instant, jitter: f64) -> Decision {
-        match self.note(now, jitter) {
-            Decision::GiveUp => Decision::RestartIn(wait(self.times.len(), jitter)),
+    pub(super) fn note_harmless(
+        &mut self,
+        patience: &Patience,
+        now: Instant,
+        jitter: f64,
+    ) -> Decision {
+        match self.note(patience, now, jitter) {
+            Decision::GiveUp => Decision::RestartIn(wait(patience, self.times.len(), jitter)),
             restart => restart,
         }
     }
 }
 
-fn wait(failures: usize, jitter: f64) -> Duration {
+fn wait(patience: &Patience, failures: usize, jitter: f64) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1))
         .unwrap_or(u32::MAX)
         .min(16);
-    let most = FIRST.saturating_mul(1 << doublings).min(MOST);
+    let most = patience
+        .first
+        .saturating_mul(1 << doublings)
+        .min(patience.most);
     most.mul_f64(0.5 + 0.5 * jitter)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+
+    static USUAL: LazyLock<Patience> = LazyLock::new(Patience::default);
 
     #[test]
     fn five_failures_a_minute_are_restarted_and_the_sixth_is_not() {
         let (start, mut failures) = (Instant::now(), Failures::default());
         for count in 0..5 {
-            let decision = failures.note(start + Duration::from_secs(count), 0.0);
+            let decision = failures.note(&USUAL, start + Duration::from_secs(count), 0.0);
             assert!(matches!(decision, Decision::RestartIn(_)));
         }
         assert_eq!(
-            failures.note(start + Duration::from_secs(6), 0.0),
+            failures.note(&USUAL, start + Duration::from_secs(6), 0.0),
             Decision::GiveUp
         );
     }
@@ -84,7 +89,7 @@ mod tests {
     fn old_failures_are_forgotten() {
         let (start, mut failures) = (Instant::now(), Failures::default());
         for count in 0..50 {
-            let decision = failures.note(start + Duration::from_secs(13 * count), 0.0);
+            let decision = failures.note(&USUAL, start + Duration::from_secs(13 * count), 0.0);
             assert!(matches!(decision, Decision::RestartIn(_)), "{count}");
         }
     }
@@ -94,20 +99,20 @@ mod tests {
         let (start, mut failures) = (Instant::now(), Failures::default());
         let mut last = Decision::GiveUp;
         for _ in 0..100 {
-            last = failures.note_harmless(start, 0.999);
+            last = failures.note_harmless(&USUAL, start, 0.999);
         }
         let Decision::RestartIn(wait) = last else {
             panic!("gave up")
         };
-        assert!(wait <= MOST && wait >= MOST.mul_f64(0.9));
+        assert!(wait <= USUAL.most && wait >= USUAL.most.mul_f64(0.9));
     }
 
     #[test]
     fn the_first_restart_comes_at_once() {
         let mut failures = Failures::default();
-        let Decision::RestartIn(wait) = failures.note(Instant::now(), 0.999) else {
+        let Decision::RestartIn(wait) = failures.note(&USUAL, Instant::now(), 0.999) else {
             panic!("gave up")
         };
-        assert!(wait <= FIRST);
+        assert!(wait <= USUAL.first);
     }
 }

@@ -11,7 +11,7 @@ use tracing::warn;
 #[cfg(feature = "faults")]
 use super::Child;
 use super::children::Children;
-use super::{Arguments, Supervisor, SupervisorMsg};
+use super::{Arguments, Patience, Supervisor, SupervisorMsg};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
@@ -63,6 +63,19 @@ impl Daemon {
     /// # Errors
     /// As [`StartError`].
     pub async fn start(config: &Config, source: Source, log: LogLevel) -> Result<Self, StartError> {
+        Self::start_with(config, source, log, Patience::default()).await
+    }
+
+    /// The same with another patience for failures.
+    ///
+    /// # Errors
+    /// As [`StartError`].
+    pub async fn start_with(
+        config: &Config,
+        source: Source,
+        log: LogLevel,
+        patience: Patience,
+    ) -> Result<Self, StartError> {
         for warning in &config.warnings {
             warn!(warning, "configuration");
         }
@@ -71,7 +84,8 @@ impl Daemon {
         let quit = CancellationToken::new();
         let exit = Arc::new(OnceLock::new());
         let arguments = Arguments {
-            children: Children::new(config, client, socket),
+            children: Children::new(config, client, socket, patience),
+            config: Box::new(config.clone()),
             source,
             log,
             quit: quit.clone(),

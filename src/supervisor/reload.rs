@@ -1,0 +1,277 @@
+//! SIGHUP: the configuration is read, checked, compared, tried, and only then taken over. Whatever
+//! is wrong with it, everything stays as it was.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{ActorCell, ActorId, ActorRef};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{debug, error, info};
+
+use super::branch::Branch;
+use super::changes::Changes;
+use super::{STOP_LIMIT, State, SupervisorMsg};
+use crate::config::Config;
+use crate::grpc::BoundSocket;
+use crate::keys::{self, KeyMsg, KeyView};
+use crate::session::SessionView;
+use crate::vault::Client;
+
+/// How long a new way to Vault may take to show that it works.
+const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What was read.
+#[derive(Debug)]
+pub struct ReloadOutcome(Result<Read, String>);
+
+#[derive(Debug)]
+struct Read {
+    config: Box<Config>,
+    client: Arc<Client>,
+}
+
+/// How the trial of a new way to Vault ended.
+#[derive(Debug)]
+pub struct TrialOutcome(Result<(), String>);
+
+/// Where a reload stands.
+#[derive(Debug, Default)]
+pub(super) struct Reload {
+    stage: Stage,
+    /// Whether another one was asked for meanwhile: many signals are one reload more.
+    again: bool,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Reading,
+    Trying(Box<Candidate>),
+}
+
+/// What will be taken over if it works.
+#[derive(Debug)]
+struct Candidate {
+    config: Box<Config>,
+    changes: Changes,
+    socket: Option<BoundSocket>,
+    branch: Option<Branch>,
+}
+
+impl State {
+    pub(super) fn reload(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        if !matches!(self.reload.stage, Stage::Idle) {
+            self.reload.again = true;
+            return;
+        }
+        self.reload.stage = Stage::Reading;
+        let (source, myself) = (self.args.source.clone(), myself.clone());
+        self.tasks.spawn_blocking(move || {
+            let read = source.load().map_err(|errors| errors.to_string());
+            let read = read.and_then(|config| {
+                let client = Client::new(&config.vault).map_err(|error| error.to_string())?;
+                Ok(Read {
+                    config: Box::new(config),
+                    client: Arc::new(client),
+                })
+            });
+            let _ = myself.cast(SupervisorMsg::Reloaded(ReloadOutcome(read)));
+        });
+    }
+
+    pub(super) async fn reloaded(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        ReloadOutcome(outcome): ReloadOutcome,
+    ) {
+        while self.tasks.try_join_next().is_some() {}
+        let built = match outcome {
+            Ok(read) => self.build(read),
+            Err(reason) => Err(reason),
+        };
+        let candidate = match built {
+            Ok(candidate) => candidate,
+            Err(reason) => return self.refuse(myself, &reason),
+        };
+        match &candidate.branch {
+            None => self.take_over(myself, candidate).await,
+            Some(branch) => {
+                if let Err(reason) = self.start_trial(branch, myself).await {
+                    branch.stop(STOP_LIMIT).await;
+                    return self.refuse(myself, &reason);
+                }
+                self.reload.stage = Stage::Trying(Box::new(candidate));
+            }
+        }
+    }
+
+    /// Everything that can fail without Vault.
+    fn build(&self, Read { config, client }: Read) -> Result<Candidate, String> {
+        let present = self.args.children.branch().keys_view().borrow().clone();
+        let changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
+        if changes.admin {
+            // Whether it is free: the probes are started anew at the end.
+            TcpListener::bind(config.admin)
+                .map_err(|error| format!("admin.listen: cannot bind {}: {error}", config.admin))?;
+        }
+        let socket = match changes.place {
+            true => Some(BoundSocket::bind(&config.socket).map_err(|error| error.to_string())?),
+            false => None,
+        };
+        // What is known of the key is found out anew: it may be another one of the same name.
+        let branch = changes
+            .way
+            .then(|| Branch::new(&config, client, KeyView::default()));
+        Ok(Candidate {
+            config,
+            changes,
+            socket,
+            branch,
+        })
+    }
+
+    /// Starts the new actors beside the old ones, and tries them out.
+    async fn start_trial(
+        &mut self,
+        branch: &Branch,
+        myself: &ActorRef<SupervisorMsg>,
+    ) -> Result<(), String> {
+        branch.start_session(myself.get_cell()).await?;
+        branch.start_keys(myself.get_cell()).await?;
+        let Some(actor) = branch.keys.borrow().clone() else {
+            return Err("its KeyManager did not start".to_owned());
+        };
+        let before = self.args.children.branch().keys_view().borrow().clone();
+        let (sessions, myself) = (branch.session_view().subscribe(), myself.clone());
+        self.tasks.spawn(async move {
+            let outcome = trial(actor, before, sessions).await;
+            let _ = myself.cast(SupervisorMsg::Tried(TrialOutcome(outcome)));
+        });
+        Ok(())
+    }
+
+    pub(super) async fn tried(
+        &mut self,
+        myself: &ActorRef<SupervisorMsg>,
+        TrialOutcome(outcome): TrialOutcome,
+    ) {
+        let Stage::Trying(candidate) = std::mem::take(&mut self.reload.stage) else {
+            return;
+        };
+        match outcome {
+            Ok(()) => self.take_over(myself, *candidate).await,
+            Err(reason) => {
+                if let Some(branch) = candidate.branch {
+                    self.let_go(branch);
+                }
+                self.refuse(myself, &reason);
+            }
+        }
+    }
+
+    /// An actor of the candidate failed: that is an answer, too.
+    pub(super) fn candidate_failed(
+        &self,
+        myself: &ActorRef<SupervisorMsg>,
+        id: ActorId,
+        reason: &str,
+    ) {
+        if let Stage::Trying(candidate) = &self.reload.stage
+            && let Some(child) = candidate.branch.as_ref().and_then(|it| it.owner_of(id))
+        {
+            let outcome = TrialOutcome(Err(format!("{child} failed: {reason}")));
+            let _ = myself.cast(SupervisorMsg::Tried(outcome));
+        }
+    }
+
+    /// From here on nothing can fail.
+    async fn take_over(&mut self, myself: &ActorRef<SupervisorMsg>, candidate: Candidate) {
+        let Candidate {
+            config,
+            changes,
+            socket,
+            branch,
+        } = candidate;
+        let parent: ActorCell = myself.get_cell();
+        match branch {
+            Some(branch) => self.change_branch(branch, &config),
+            None => {
+                self.args.children.set_limits(&config);
+                self.args.children.try_login_again();
+            }
+        }
+        if changes.doors {
+            let children = &mut self.args.children;
+            children.change_doors(&config, socket, parent.clone()).await;
+        }
+        if changes.dress
+            && let Err(error) = self.args.children.dress_socket(&config)
+        {
+            error!(%error, "the socket keeps its mode and owner");
+        }
+        if changes.admin || changes.way || changes.limits {
+            self.args.children.move_admin(&config, parent).await;
+        }
+        if let Err(error) = self.args.log.set(config.log.level) {
+            error!(%error, "the log level stays as it was");
+        }
+        info!(level = %config.log.level, ?changes, "configuration read again and taken over");
+        for warning in &config.warnings {
+            tracing::warn!(warning, "configuration");
+        }
+        self.args.config = config;
+        self.done(myself);
+    }
+
+    fn change_branch(&mut self, branch: Branch, config: &Config) {
+        let same_key = self.args.config.keys.key == config.keys.key;
+        if same_key {
+            let before = self.args.children.branch().keys_view().borrow().clone();
+            branch.keys_view().send_modify(|view| view.inherit(&before));
+        }
+        let before = self.args.children.change_branch(branch, config);
+        self.let_go(before);
+    }
+
+    /// Ends actors that nobody asks any more, beside everything else.
+    fn let_go(&mut self, branch: Branch) {
+        self.tasks
+            .spawn(async move { branch.stop(STOP_LIMIT).await });
+    }
+
+    fn refuse(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
+        error!(
+            error = reason,
+            "configuration refused, everything stays as it was"
+        );
+        self.done(myself);
+    }
+
+    fn done(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        self.reload.stage = Stage::Idle;
+        if std::mem::take(&mut self.reload.again) {
+            debug!("another reload was asked for meanwhile");
+            self.reload(myself);
+        }
+    }
+}
+
+/// A round trip, and what was written before; a login that is refused ends it at once.
+async fn trial(
+    actor: ActorRef<KeyMsg>,
+    before: KeyView,
+    mut sessions: watch::Receiver<SessionView>,
+) -> Result<(), String> {
+    let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.refused));
+    tokio::select! {
+        tried = keys::try_out(&actor, &before, Instant::now() + TRIAL_LIMIT) => {
+            tried.map_err(|error| error.to_string())
+        }
+        Ok(view) = refused => {
+            Err(view.fault.as_ref().map_or_else(String::new, |fault| fault.text.clone()))
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! SIGHUP: what is right is taken over while calls go on, what is wrong changes nothing.
+
+mod refused;
+mod storm;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::authentication::approle::AppRole;
+use super::harness::child::free_port;
+use super::harness::daemon::Daemon;
+use super::harness::kms::KmsClient;
+use super::harness::load::Load;
+use super::harness::proxy::Proxy;
+use super::harness::vault::{Fixture, Vault, plugin_policy};
+use super::harness::wait;
+use super::{LIMIT, daemon_for};
+
+const SEED: [u8; 32] = [23; 32];
+const TAKEN_OVER: &str = "configuration read again and taken over";
+
+/// How often the daemon has taken a configuration over.
+fn taken_over(daemon: &Daemon) -> usize {
+    daemon.log().matches(TAKEN_OVER).count()
+}
+
+/// Changes the configuration, and waits until it is in force.
+async fn reloaded(daemon: &Daemon, change: &str) {
+    let before = taken_over(daemon);
+    daemon.change_config(change);
+    daemon.signal(Signal::HUP);
+    wait::until_true("the reload", LIMIT, async || taken_over(daemon) > before).await;
+}
+
+/// A daemon whose token may use every key of its mount, under steady load.
+async fn under_load() -> (Fixture, Daemon, KmsClient, Load) {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let all = plugin_policy(&fixture.mount, "*");
+    vault.write_policy(&fixture.policy, &all).await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let load = Load::start(vec![client.clone(); 4], Duration::from_millis(5));
+    load.progress(8, LIMIT).await;
+    (fixture, daemon, client, load)
+}
+
+async fn ended_well(load: Load) {
+    load.progress(40, LIMIT).await;
+    load.stop().await.expect_no_failure();
+}
+
+/// The table of a writing key and one that still decrypts.
+fn moved(fixture: &Fixture, key: &str, also: &str) -> String {
+    format!(
+        "[transit]\nkey = \"{key}\"\n[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{also}\"",
+        fixture.mount
+    )
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn another_key_writes_and_the_one_before_still_reads() {
+    let (fixture, daemon, client, load) = under_load().await;
+    let vault = Vault::shared().await;
+    vault.create_key(&fixture.mount, "next").await;
+    let (old, before) = client.encrypt(&SEED).await.unwrap();
+    reloaded(&daemon, &moved(&fixture, "next", &fixture.key)).await;
+    let status = client.status().await.unwrap();
+    assert!(status.key_id.contains(":next:v1:"), "{status:?}");
+    let (new, key_id) = client.encrypt(&SEED).await.unwrap();
+    assert_eq!(key_id, status.key_id);
+    for (ciphertext, key_id) in [(&old, &before), (&new, &key_id)] {
+        assert_eq!(client.decrypt(ciphertext, key_id).await.unwrap(), SEED);
+    }
+    ended_well(load).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn another_address_and_another_login_keep_the_key_id() {
+    let (fixture, daemon, client, load) = under_load().await;
+    let vault = Vault::shared().await;
+    let before = client.status().await.unwrap();
+    let proxy = Proxy::start(vault.socket_address());
+    reloaded(
+        &daemon,
+        &format!("[vault]\naddress = \"{}\"", proxy.address()),
+    )
+    .await;
+    assert_eq!(client.status().await.unwrap(), before);
+    client.encrypt(&SEED).await.unwrap();
+    assert!(proxy.count(&format!("/v1/{}/encrypt/", fixture.mount)) > 0);
+
+    let approle = AppRole::new(vault, &fixture, json!({})).await;
+    let text = std::fs::read_to_string(daemon.config_path()).unwrap();
+    let mut table: toml::Table = text.parse().unwrap();
+    table.remove("auth");
+    daemon.write_config(&table.to_string());
+    let login = format!(
+        "[auth]\nmethod = \"approle\"\nmount = \"{}\"\nrole_id = \"{}\"\nsecret_id = \"{}\"",
+        approle.mount, approle.role_id, approle.secret_id
+    );
+    reloaded(&daemon, &login).await;
+    assert_eq!(proxy.count(&approle.login_path()), 1);
+    assert_eq!(client.status().await.unwrap(), before);
+    // The token before is nobody's any more, and was not ours to end.
+    vault.revoke(&fixture.token).await;
+    ended_well(load).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_socket_moves_and_those_who_are_connected_notice_nothing() {
+    let (_fixture, daemon, client, load) = under_load().await;
+    let (old, new) = (
+        daemon.socket().to_owned(),
+        daemon.socket().with_extension("new"),
+    );
+    let mode = |path: &std::path::Path| {
+        let data = std::fs::metadata(path).unwrap();
+        data.permissions().mode() & 0o777
+    };
+    reloaded(&daemon, "[socket]\nmode = \"0640\"").await;
+    assert_eq!(mode(&old), 0o640);
+    reloaded(&daemon, &format!("[socket]\npath = \"{}\"", new.display())).await;
+    wait::until_true("the old socket to go", LIMIT, async || !old.exists()).await;
+    assert_eq!(mode(&new), 0o640);
+    let newcomer = KmsClient::connect(&new);
+    assert_eq!(
+        newcomer.status().await.unwrap(),
+        client.status().await.unwrap()
+    );
+    ended_well(load).await;
+    assert_eq!(daemon.stop().await, 0);
+    assert!(!new.exists());
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn probes_move_and_the_bounds_change() {
+    let (_fixture, daemon, _client, load) = under_load().await;
+    let admin = format!("127.0.0.1:{}", free_port());
+    let change = format!("[admin]\nlisten = \"{admin}\"\n[limits]\nmax_waiting = 7");
+    reloaded(&daemon, &change).await;
+    let url = format!("http://{admin}/readyz");
+    wait::until_true("the probes at their new place", LIMIT, async || {
+        let answer = reqwest::get(&url).await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+    assert!(daemon.try_admin("/livez").await.is_err());
+    ended_well(load).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_limits_of_an_outage_can_be_changed_during_one() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    vault.kill();
+    reloaded(&daemon, "[health]\ntolerance = \"2h\"\nfail_after = \"3h\"").await;
+    assert_eq!(client.status().await.unwrap().healthz, "ok");
+    // What is not asked of Vault needs no proof; what is does.
+    let login = "[vault]\nnamespace = \"elsewhere\"";
+    daemon.change_config(login);
+    daemon.signal(Signal::HUP);
+    daemon.logged("configuration refused").await;
+    assert_eq!(client.status().await.unwrap().healthz, "ok");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_burst_of_signals_is_one_reload_or_two() {
+    let (_fixture, daemon, _client, load) = under_load().await;
+    daemon.change_config("[limits]\nmax_waiting = 9");
+    for _ in 0..50 {
+        daemon.signal(Signal::HUP);
+    }
+    wait::until_true("the reload", LIMIT, async || taken_over(&daemon) > 0).await;
+    ended_well(load).await;
+    let reloads = taken_over(&daemon);
+    assert!(reloads <= 10, "{reloads}");
+}

@@ -1,0 +1,132 @@
+//! Reloads that are refused: everything stays as it was, and one line says what is wrong and where.
+
+use rustix::process::Signal;
+
+use super::{SEED, moved, reloaded, taken_over};
+use crate::harness::child::free_port;
+use crate::harness::daemon::Daemon;
+use crate::harness::kms::KmsClient;
+use crate::harness::vault::Vault;
+use crate::{LIMIT, daemon_for, ready_daemon};
+
+/// The error of a reload of this text.
+async fn refused(daemon: &Daemon, text: &str) -> String {
+    let count = || daemon.log().matches("configuration refused").count();
+    let before = count();
+    daemon.write_config(text);
+    daemon.signal(Signal::HUP);
+    crate::harness::wait::until_true("the refusal", LIMIT, async || count() > before).await;
+    let lines = daemon.log_lines();
+    let line = lines.iter().rev().find(|line| {
+        let message = line["message"].as_str();
+        message.is_some_and(|message| message.starts_with("configuration refused"))
+    });
+    line.unwrap()["error"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn what_is_wrong_is_named_and_everything_stays_as_it_was() {
+    let (fixture, daemon, client) = ready_daemon().await;
+    let vault = Vault::shared().await;
+    vault.create_key(&fixture.mount, "next").await;
+    let good = std::fs::read_to_string(daemon.config_path()).unwrap();
+    let changed = |change: &str| {
+        daemon.write_config(&good);
+        daemon.change_config(change);
+        std::fs::read_to_string(daemon.config_path()).unwrap()
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = daemon.config_path();
+    std::fs::write(file.with_file_name("wrong"), "hvs.wrong").unwrap();
+    let wrong = file.with_file_name("wrong");
+    let missing = file.with_file_name("missing");
+    let table = [
+        ("[vault\n".to_owned(), "is no TOML".to_owned()),
+        (
+            changed("[log]\nlevle = \"info\""),
+            "log.levle: is no key".to_owned(),
+        ),
+        (
+            changed(&format!(
+                "[vault]\naddress = \"https://127.0.0.1:{}\"\nca_file = \"{}\"",
+                free_port(),
+                missing.display()
+            )),
+            "vault.ca_file: cannot read".to_owned(),
+        ),
+        (
+            changed(&format!(
+                "[vault]\naddress = \"http://127.0.0.1:{}\"",
+                free_port()
+            )),
+            "cannot be reached".to_owned(),
+        ),
+        (
+            changed(&format!("[auth]\ntoken_file = \"{}\"", wrong.display())),
+            "put a valid token into".to_owned(),
+        ),
+        (
+            changed(&format!("[auth]\ntoken_file = \"{}\"", missing.display())),
+            "cannot be opened".to_owned(),
+        ),
+        (
+            changed("[socket]\npath = \"/nonexistent/kms.sock\""),
+            "create its folder first".to_owned(),
+        ),
+        (
+            changed(&format!("[socket]\npath = \"{}\"", file.display())),
+            "exists and is no socket".to_owned(),
+        ),
+        (
+            changed(&format!(
+                "[admin]\nlisten = \"{}\"",
+                taken.local_addr().unwrap()
+            )),
+            "admin.listen: cannot bind".to_owned(),
+        ),
+        (
+            "kms_version = \"v2beta1\"\n".to_owned() + &good,
+            "kms_version: a running kube-apiserver cannot follow".to_owned(),
+        ),
+        (
+            changed("[transit]\nkey = \"next\""),
+            "put it under transit.decrypt_also".to_owned(),
+        ),
+        (
+            // Its token may not use that key.
+            changed(&moved(&fixture, "next", &fixture.key)),
+            "answered 403".to_owned(),
+        ),
+    ];
+    let before = client.status().await.unwrap();
+    for (text, said) in table {
+        let error = refused(&daemon, &text).await;
+        assert!(error.contains(&said), "{said}: {error}");
+        assert!(!error.contains("hvs.wrong"), "{error}");
+        assert_eq!(client.status().await.unwrap(), before);
+        let newcomer = KmsClient::connect(daemon.socket());
+        let (ciphertext, key_id) = newcomer.encrypt(&SEED).await.unwrap();
+        assert_eq!(newcomer.decrypt(&ciphertext, &key_id).await.unwrap(), SEED);
+    }
+    assert_eq!(taken_over(&daemon), 0);
+    assert!(file.exists());
+    // None of it has left anything behind that would stop a good one.
+    daemon.write_config(&good);
+    reloaded(&daemon, "[limits]\nmax_waiting = 8").await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_key_that_never_wrote_may_be_corrected() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .transit(&fixture.mount, "misspelt")
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.encrypt(&SEED).await.unwrap_err();
+    reloaded(&daemon, &format!("[transit]\nkey = \"{}\"", fixture.key)).await;
+    client.wait_ok(LIMIT).await;
+}
