@@ -4,6 +4,7 @@
 mod children;
 mod restart;
 mod run;
+mod status_line;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tracing::{error, info, warn};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
-use crate::system::Exit;
+use crate::system::{Exit, notify};
 use crate::telemetry::LogLevel;
 pub use children::Child;
 use children::Children;
@@ -55,6 +56,8 @@ pub enum SupervisorMsg {
     Reloaded(ReloadOutcome),
     /// Drain and stop.
     Stop,
+    /// Tell systemd's watchdog that the Supervisor is alive.
+    Tick,
     /// Make a child fail.
     #[cfg(feature = "faults")]
     Inject(Child, Fault),
@@ -85,10 +88,16 @@ impl Actor for Supervisor {
         for child in Child::ALL {
             myself.cast(SupervisorMsg::Start(child))?;
         }
+        if let Some(period) = notify::watchdog_period() {
+            myself.send_interval(period, || SupervisorMsg::Tick);
+        }
+        let mut tasks = JoinSet::new();
+        let (sessions, keys) = args.children.views();
+        tasks.spawn(status_line::keep(sessions, keys));
         Ok(State {
             args,
             stopping: false,
-            tasks: JoinSet::new(),
+            tasks,
         })
     }
 
@@ -103,6 +112,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Reload => state.reload(&myself),
             SupervisorMsg::Reloaded(outcome) => state.reloaded(outcome),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
+            SupervisorMsg::Tick => notify::alive(),
             #[cfg(feature = "faults")]
             SupervisorMsg::Inject(child, fault) => state.args.children.inject(child, fault),
         }
@@ -173,6 +183,7 @@ impl State {
     /// In order: no new connections, the calls in flight, then who served them.
     async fn drain(&mut self) {
         info!("stopping");
+        notify::stopping(DRAIN_LIMIT + 5 * STOP_LIMIT);
         self.args.children.stop(Child::Grpc, STOP_LIMIT).await;
         self.args.children.release_socket();
         let connections = self.args.children.connections();

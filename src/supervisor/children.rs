@@ -16,7 +16,7 @@ use crate::actor::Fault;
 use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
 use crate::grpc::{self, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
-use crate::keys::{self, KeyManager, KeyMsg};
+use crate::keys::{self, KeyManager, KeyMsg, KeyView};
 use crate::session::{self, Event, SessionMsg, SessionView, Sessions, VaultSession};
 use crate::vault::Client;
 
@@ -178,6 +178,14 @@ impl Children {
     /// Lets go of the listener: the socket's file is removed with it.
     pub(super) fn release_socket(&mut self) {
         self.grpc_args = None;
+    }
+
+    /// What is known of the session and the key.
+    pub(super) fn views(&self) -> (watch::Receiver<SessionView>, watch::Receiver<KeyView>) {
+        (
+            self.admin_args.sessions.clone(),
+            self.admin_args.keys.clone(),
+        )
     }
 
     pub(super) fn connections(&self) -> Connections {

@@ -35,7 +35,9 @@ pub(super) async fn start(builder: &Builder) -> Daemon {
         environment: Environment::default(),
     };
     let config = source.load().unwrap();
-    Daemon::start(&config, source, LOG.level()).await.unwrap()
+    Daemon::start(&config, source, LOG.level(), None)
+        .await
+        .unwrap()
 }
 
 /// What the callers of a test share.
