@@ -1,13 +1,17 @@
-//! Logging: text on a terminal, JSON lines elsewhere, written by a thread of its own so that a
-//! reader that stalls holds nobody up.
+//! Logging: text on a terminal, the journal where stderr is the journal, JSON lines elsewhere;
+//! written by a thread of its own so that a reader that stalls holds nobody up.
+
+mod journald;
 
 use std::io::{IsTerminal, stderr};
 
 use thiserror::Error;
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
@@ -26,8 +30,10 @@ pub struct Settings {
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Text on a terminal, JSON elsewhere.
+    /// Text on a terminal, the journal where stderr is the journal, JSON elsewhere.
     Auto,
+    /// To the journal, each field by itself.
+    Journald,
     /// One JSON object a line.
     Json,
     /// For people.
@@ -43,7 +49,15 @@ pub struct LogError(String);
 #[derive(Debug)]
 pub struct Telemetry {
     level: LogLevel,
-    _writer: WorkerGuard,
+    _writer: Writer,
+}
+
+/// The thread that writes; it is only held.
+#[derive(Debug)]
+#[expect(dead_code, reason = "what each holds counts when it is dropped")]
+enum Writer {
+    Stderr(WorkerGuard),
+    Journal(journald::Writer),
 }
 
 /// Changes what is shown while the process runs.
@@ -56,17 +70,8 @@ impl Telemetry {
     /// # Errors
     /// When it has been set up before.
     pub fn start(settings: Settings) -> Result<Self, LogError> {
-        let (writer, guard) = NonBlockingBuilder::default()
-            .buffered_lines_limit(QUEUE)
-            .thread_name("log")
-            .finish(stderr());
         let (filter, level) = reload::Layer::new(filter(settings.level));
-        let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-        let lines: Box<dyn Layer<_> + Send + Sync> = match settings.format {
-            Format::Text => lines.with_ansi(stderr().is_terminal()).boxed(),
-            Format::Auto if stderr().is_terminal() => lines.boxed(),
-            Format::Auto | Format::Json => lines.json().flatten_event(true).boxed(),
-        };
+        let (lines, writer) = lines(settings.format).map_err(|e| LogError(e.to_string()))?;
         tracing_subscriber::registry()
             .with(filter)
             .with(lines)
@@ -74,7 +79,7 @@ impl Telemetry {
             .map_err(|error| LogError(error.to_string()))?;
         Ok(Self {
             level: LogLevel(level),
-            _writer: guard,
+            _writer: writer,
         })
     }
 
@@ -95,6 +100,30 @@ impl LogLevel {
             .reload(filter(level))
             .map_err(|error| LogError(error.to_string()))
     }
+}
+
+/// What makes lines of events, and what writes them.
+fn lines<S>(format: Format) -> std::io::Result<(Box<dyn Layer<S> + Send + Sync>, Writer)>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let terminal = stderr().is_terminal();
+    let to_journal = format == Format::Auto && !terminal && journald::is_stderr();
+    if format == Format::Journald || to_journal {
+        let (journal, writer) = journald::start()?;
+        return Ok((journal.boxed(), Writer::Journal(writer)));
+    }
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .thread_name("log")
+        .finish(stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match format {
+        Format::Text => lines.with_ansi(terminal).boxed(),
+        Format::Auto if terminal => lines.boxed(),
+        _ => lines.json().flatten_event(true).boxed(),
+    };
+    Ok((lines, Writer::Stderr(guard)))
 }
 
 /// The level is for what this program says. Libraries speak from WARN up and no lower: what they

@@ -22,7 +22,7 @@ async fn a_restart_behind_systemds_socket_loses_no_call() {
     let client = host.client();
     client.wait_ok(LIMIT).await;
     assert_eq!(host.show("ActiveState").await, "active");
-    host.logged("\"listening\"").await;
+    host.logged("listening").await;
     let inode = || std::fs::metadata(host.machine.path(SOCKET)).unwrap().ino();
     let before = inode();
 
