@@ -2,6 +2,7 @@
 //! own for each test.
 
 mod activation;
+mod journal;
 mod notifications;
 mod service;
 mod units;

@@ -26,14 +26,14 @@ async fn a_restart_behind_systemds_socket_loses_no_call() {
     let inode = || std::fs::metadata(host.machine.path(SOCKET)).unwrap().ino();
     let before = inode();
 
-    let clients = (0..4).map(|_| host.client()).collect();
+    let clients = (0..8).map(|_| host.client()).collect();
     let load = Load::start(clients, Duration::from_millis(5));
-    load.progress(50, LIMIT).await;
+    load.progress(200, LIMIT).await;
     for _ in 0..3 {
         let start = Instant::now();
         host.machine.ok(&["systemctl", "restart", SERVICE]).await;
         println!("restarted in {:?}", start.elapsed());
-        load.progress(50, LIMIT).await;
+        load.progress(200, LIMIT).await;
     }
     let outcome = load.stop().await;
     println!("{} calls, {} lost", outcome.calls, outcome.failures.len());
