@@ -69,6 +69,7 @@ pub enum BindError {
 pub struct BoundSocket {
     listener: UnixListener,
     file: Option<OwnFile>,
+    passed: bool,
 }
 
 /// A file, by its name and by what the kernel knows it as.
@@ -92,7 +93,11 @@ impl BoundSocket {
         let attempt = |cause| system("listen on", &settings.path, cause);
         let listener = ready_for_tokio(listener).map_err(attempt)?;
         info!(socket = %settings.path, "listening");
-        Ok(Self { listener, file })
+        Ok(Self {
+            listener,
+            file,
+            passed: false,
+        })
     }
 
     /// Serves on a socket that was passed: its file is neither dressed nor ever removed. Has to be
@@ -113,7 +118,15 @@ impl BoundSocket {
         Ok(Self {
             listener,
             file: None,
+            passed: true,
         })
+    }
+
+    /// Whether systemd passed it: then its path, mode and owner are the socket unit's, whatever the
+    /// configuration says.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.passed
     }
 
     /// The next connection.

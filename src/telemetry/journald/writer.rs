@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::record;
@@ -21,6 +21,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// What waits at the end of the process gets this long.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// A thread can be joined, but not with a limit.
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
 /// Where lines go in.
 pub(super) struct Queue {
@@ -33,7 +35,7 @@ pub(super) struct Queue {
 pub(in crate::telemetry) struct Writer {
     lines: SyncSender<Message>,
     shared: Arc<Shared>,
-    finished: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,6 @@ pub(super) fn start(path: &Path) -> io::Result<(Queue, Writer)> {
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     let (lines, waiting) = sync_channel(QUEUE);
-    let (done, finished) = sync_channel(1);
     let shared = Arc::new(Shared::default());
     let mut outlet = Outlet {
         socket,
@@ -68,12 +69,8 @@ pub(super) fn start(path: &Path) -> io::Result<(Queue, Writer)> {
         shared: shared.clone(),
         reported: None,
     };
-    thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || {
-            outlet.empty(&waiting);
-            let _ = done.send(());
-        })?;
+    let thread = thread::Builder::new().name("log".to_owned());
+    let thread = thread.spawn(move || outlet.empty(&waiting))?;
     let queue = Queue {
         lines: lines.clone(),
         shared: shared.clone(),
@@ -81,7 +78,7 @@ pub(super) fn start(path: &Path) -> io::Result<(Queue, Writer)> {
     let writer = Writer {
         lines,
         shared,
-        finished,
+        thread,
     };
     Ok((queue, writer))
 }
@@ -100,7 +97,10 @@ impl Drop for Writer {
         self.shared.stopping.store(true, Ordering::Relaxed);
         // A full queue needs no waking: the thread is at work and sees the flag.
         let _ = self.lines.try_send(Message::Stop);
-        let _ = self.finished.recv_timeout(FLUSH_LIMIT);
+        let begin = Instant::now();
+        while !self.thread.is_finished() && begin.elapsed() < FLUSH_LIMIT {
+            thread::sleep(FLUSH_LOOK);
+        }
     }
 }
 
