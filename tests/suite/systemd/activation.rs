@@ -32,11 +32,11 @@ async fn a_restart_behind_systemds_socket_loses_no_call() {
     for _ in 0..3 {
         let start = Instant::now();
         host.machine.ok(&["systemctl", "restart", SERVICE]).await;
-        println!("restarted in {:?}", start.elapsed());
+        eprintln!("restarted in {:?}", start.elapsed());
         load.progress(200, LIMIT).await;
     }
     let outcome = load.stop().await;
-    println!("{} calls, {} lost", outcome.calls, outcome.failures.len());
+    eprintln!("{} calls, {} lost", outcome.calls, outcome.failures.len());
     outcome.expect_no_failure();
 
     // The socket was systemd's all the time, and stays when the service stops.

@@ -48,7 +48,7 @@ async fn a_boot_without_vault_does_not_keep_kubelet_waiting() {
         since_boot("kubelet.service").await,
     );
     let waited = kubelet.checked_sub(ready).unwrap();
-    println!("kubelet was up {waited:?} after READY");
+    eprintln!("kubelet was up {waited:?} after READY");
     assert!(waited < KUBELET_STARTS_WITHIN, "{waited:?}");
     wait::until_true("the status line to say why", LIMIT, async || {
         let status = host.show("StatusText").await;
@@ -102,7 +102,7 @@ async fn twenty_crashes_in_a_minute_and_it_still_comes_back() {
         process = host.successor_of(&process).await;
         slowest = slowest.max(crash.elapsed());
     }
-    println!(
+    eprintln!(
         "20 crashes in {:?}, back after {slowest:?} at most",
         start.elapsed()
     );
@@ -126,7 +126,7 @@ async fn a_process_that_hangs_is_ended_by_the_watchdog() {
     let hang = Instant::now();
     host.machine.ok(&["kill", "-STOP", &process]).await;
     host.successor_of(&process).await;
-    println!("hung for {:?}", hang.elapsed());
+    eprintln!("hung for {:?}", hang.elapsed());
     host.logged("Watchdog timeout").await;
     let client = host.client();
     client.wait_ok(LIMIT).await;
