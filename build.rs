@@ -9,6 +9,8 @@ const PROTOS: [&str; 3] = [
     "proto/v1beta1.proto",
     "proto/workload.proto",
 ];
+/// Boots machines for tests.
+const MACHINE: &str = "tests/suite/harness/machine.sh";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for proto in PROTOS {
@@ -25,12 +27,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Sets `no_vault` and `no_kubernetes` where the real servers are neither installed nor can be
 /// built, and `no_go` where nothing can be built at all, so that the tests that need them are
 /// counted as ignored and not as passed. `no_unshare` likewise, where only root may give a process a
-/// file system of its own.
+/// file system of its own, and `no_nspawn` where no machine with a systemd of its own can be booted.
 ///
 /// A change of PATH alone does not run this again: cargo's own wrapper changes it between calls,
 /// and each run costs a whole release build.
 fn announce_real_servers() {
-    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go, no_unshare)");
+    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go, no_unshare, no_nspawn)");
     for variable in ["VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
@@ -51,6 +53,17 @@ fn announce_real_servers() {
     if !may_mount() {
         println!("cargo::rustc-cfg=no_unshare");
     }
+    println!("cargo::rerun-if-changed={MACHINE}");
+    if !may_boot() {
+        println!("cargo::rustc-cfg=no_nspawn");
+    }
+}
+
+/// Whether a container with a systemd can really be booted here; it takes a second at most.
+fn may_boot() -> bool {
+    let possible = on_path("systemd-nspawn") && on_path("unshare");
+    let probe = || Command::new("sh").args([MACHINE, "probe"]).output();
+    possible && probe().is_ok_and(|output| output.status.success())
 }
 
 /// Whether this user may mount in a namespace of its own.

@@ -27,7 +27,8 @@ use crate::actor::Fault;
 pub use connections::Connections;
 pub use forward::Forwarder;
 pub use peers::AllowedPeers;
-pub use socket::{BindError, BoundSocket, Settings as SocketSettings, SocketPath};
+pub use socket::{BindError, BoundSocket, PassedError, PassedSocket};
+pub use socket::{Settings as SocketSettings, SocketPath};
 pub use v2::KmsVersion;
 
 /// A KMS message is a seed of 32 bytes and little more; a key_id is at most 1 KiB.

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use vault_kms_plugin::cli::Cli;
 use vault_kms_plugin::config::{Config, Source};
+use vault_kms_plugin::grpc::PassedSocket;
 use vault_kms_plugin::supervisor::Daemon;
-use vault_kms_plugin::system::{self, Exit, SignalStream};
+use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
 use vault_kms_plugin::telemetry::Telemetry;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -26,9 +27,16 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    let passed = match PassedSocket::take() {
+        Ok(passed) => passed,
+        Err(error) => {
+            eprintln!("vault-kms-plugin: {error}");
+            return Exit::Config.into();
+        }
+    };
     let source = Source::of_process(arguments.config);
     match source.load() {
-        Ok(config) => serve(&config, source).into(),
+        Ok(config) => serve(&config, source, passed).into(),
         Err(errors) => {
             eprintln!(
                 "vault-kms-plugin: the configuration is wrong, nothing was started:\n{errors}"
@@ -39,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs until a signal or a failure ends it.
-fn serve(config: &Config, source: Source) -> Exit {
+fn serve(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit {
     let log = match Telemetry::start(config.log) {
         Ok(log) => log,
         Err(error) => return fail(&error, Exit::Internal),
@@ -52,20 +60,27 @@ fn serve(config: &Config, source: Source) -> Exit {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run(config, source, &log)),
+        Ok(runtime) => runtime.block_on(run(config, source, &log, passed)),
         Err(error) => fail(&error, Exit::Internal),
     }
 }
 
-async fn run(config: &Config, source: Source, log: &Telemetry) -> Exit {
+async fn run(
+    config: &Config,
+    source: Source,
+    log: &Telemetry,
+    passed: Option<PassedSocket>,
+) -> Exit {
     let mut signals = match SignalStream::register() {
         Ok(signals) => signals,
         Err(error) => return fail(&error, Exit::Internal),
     };
-    let mut daemon = match Daemon::start(config, source, log.level()).await {
+    let mut daemon = match Daemon::start(config, source, log.handle(), passed).await {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error, error.exit()),
     };
+    // The socket listens, and that is all that kubelet, ordered after us, has to wait for.
+    notify::ready();
     loop {
         tokio::select! {
             exit = daemon.ended() => return exit,

@@ -9,11 +9,12 @@ mod pulse;
 mod reload;
 mod restart;
 mod run;
+mod status_line;
 
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -21,8 +22,8 @@ use tracing::{error, info, warn};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
-use crate::system::Exit;
-use crate::telemetry::LogLevel;
+use crate::system::{Exit, notify};
+use crate::telemetry::LogHandle;
 pub use children::Child;
 use children::Children;
 pub use patience::Patience;
@@ -47,7 +48,7 @@ pub struct Arguments {
     /// The configuration that is in force.
     config: Box<Config>,
     source: Source,
-    log: LogLevel,
+    log: LogHandle,
     /// Cancelled by a second signal: stop now.
     quit: CancellationToken,
     /// Where the exit code goes.
@@ -69,6 +70,8 @@ pub enum SupervisorMsg {
     FeelPulse,
     /// Drain and stop.
     Stop,
+    /// Tell systemd's watchdog that all is well, if it is.
+    Tick,
     /// Make a child fail.
     #[cfg(feature = "faults")]
     Inject(Child, Fault),
@@ -79,7 +82,10 @@ pub enum SupervisorMsg {
 pub struct State {
     args: Arguments,
     stopping: bool,
+    /// Whether every child answered in time when it was asked last.
+    well: bool,
     reload: Reload,
+    status_line: Option<AbortHandle>,
     tasks: JoinSet<()>,
 }
 
@@ -97,12 +103,19 @@ impl Actor for Supervisor {
             myself.cast(SupervisorMsg::Start(child))?;
         }
         myself.cast(SupervisorMsg::FeelPulse)?;
-        Ok(State {
+        if let Some(period) = notify::watchdog_period() {
+            myself.send_interval(period, || SupervisorMsg::Tick);
+        }
+        let mut state = State {
             args,
             stopping: false,
+            well: true,
             reload: Reload::default(),
+            status_line: None,
             tasks: JoinSet::new(),
-        })
+        };
+        state.keep_status_line();
+        Ok(state)
     }
 
     async fn handle(
@@ -118,6 +131,8 @@ impl Actor for Supervisor {
             SupervisorMsg::Tried(outcome) => state.tried(&myself, outcome).await,
             SupervisorMsg::FeelPulse => state.feel_pulse(&myself),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
+            SupervisorMsg::Tick if state.well => notify::alive(),
+            SupervisorMsg::Tick => {}
             #[cfg(feature = "faults")]
             SupervisorMsg::Inject(child, fault) => state.args.children.inject(child, fault),
         }
@@ -181,8 +196,20 @@ impl State {
         }
     }
 
+    /// Tells systemd how things are on the way to Vault that serves now.
+    fn keep_status_line(&mut self) {
+        if let Some(before) = self.status_line.take() {
+            before.abort();
+        }
+        let branch = self.args.children.branch();
+        let sessions = branch.session_view().subscribe();
+        let keys = branch.keys_view().subscribe();
+        let line = status_line::keep(sessions, keys, self.reload.refusal());
+        self.status_line = Some(self.tasks.spawn(line));
+    }
+
     fn feel_pulse(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        self.args.children.feel_pulse();
+        self.well = self.args.children.feel_pulse();
         myself.send_after(self.args.children.ask_every(), || SupervisorMsg::FeelPulse);
     }
 
@@ -195,6 +222,7 @@ impl State {
     /// In order: no new connections, the calls in flight, then who served them.
     async fn drain(&mut self) {
         info!("stopping");
+        notify::stopping(DRAIN_LIMIT + 5 * STOP_LIMIT);
         self.args.children.stop(Child::Grpc, STOP_LIMIT).await;
         self.args.children.release_socket();
         let connections = self.args.children.connections();

@@ -1,4 +1,7 @@
-//! The process and the host: exit codes, signals, and no trace of memory on disk.
+//! The process and the host: exit codes, signals, no trace of memory on disk, and in `notify` what
+//! systemd is told.
+
+pub mod notify;
 
 use std::fmt;
 use std::process::ExitCode;

@@ -160,7 +160,7 @@ fn serve(config: &Config, source: Source) -> Outcome<Exit> {
         .build()?;
     runtime.block_on(async {
         let mut signals = SignalStream::register()?;
-        let mut daemon = Daemon::start(config, source, log.level()).await?;
+        let mut daemon = Daemon::start(config, source, log.handle(), None).await?;
         loop {
             tokio::select! {
                 exit = daemon.ended() => return Ok(exit),

@@ -117,9 +117,10 @@ fn log(reader: &mut Reader, raw: raw::Log) -> telemetry::Settings {
     });
     let format = reader.parsed("log.format", raw.format, |text| match text {
         "auto" => Ok(Format::Auto),
+        "journald" => Ok(Format::Journald),
         "json" => Ok(Format::Json),
         "text" => Ok(Format::Text),
-        _ => Err(format!("{text:?} is none of auto, json, text")),
+        _ => Err(format!("{text:?} is none of auto, journald, json, text")),
     });
     telemetry::Settings {
         level: level.unwrap_or(LevelFilter::INFO),

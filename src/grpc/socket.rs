@@ -1,5 +1,8 @@
 //! The listening socket: bound under a temporary name, then moved to its place, so that there is
-//! no moment without one; a living one is respected, a file that is no socket never touched.
+//! no moment without one; a living one is respected, a file that is no socket never touched. Or one
+//! that systemd passed (`passed`), whose file is systemd's.
+
+mod passed;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -12,6 +15,8 @@ use std::{fs, io};
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::{info, warn};
+
+pub use passed::{PassedError, PassedSocket};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +63,13 @@ pub enum BindError {
     },
 }
 
-/// A listening socket. When dropped, its file is removed if it is still ours.
+/// A listening socket: bound here, or passed by systemd. When dropped, its file is removed if it is
+/// still ours; one of systemd's never is.
 #[derive(Debug)]
 pub struct BoundSocket {
     listener: UnixListener,
     file: Option<OwnFile>,
+    passed: bool,
 }
 
 /// A file, by its name and by what the kernel knows it as.
@@ -84,10 +91,42 @@ impl BoundSocket {
             SocketPath::Abstract(name) => (bind_abstract(name)?, None),
         };
         let attempt = |cause| system("listen on", &settings.path, cause);
-        listener.set_nonblocking(true).map_err(attempt)?;
-        let listener = UnixListener::from_std(listener).map_err(attempt)?;
+        let listener = ready_for_tokio(listener).map_err(attempt)?;
         info!(socket = %settings.path, "listening");
-        Ok(Self { listener, file })
+        Ok(Self {
+            listener,
+            file,
+            passed: false,
+        })
+    }
+
+    /// Serves on a socket that was passed: its file is neither dressed nor ever removed. Has to be
+    /// called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn adopt(PassedSocket(listener): PassedSocket) -> Result<Self, BindError> {
+        let socket = listener.local_addr().map(|address| name_of(&address));
+        let socket = socket.unwrap_or_else(|_| "passed by systemd".to_owned());
+        let listener = ready_for_tokio(listener).map_err(|cause| BindError::System {
+            attempt: "listen on",
+            path: socket.clone(),
+            cause,
+            mend: "",
+        })?;
+        info!(socket, passed = true, "listening");
+        Ok(Self {
+            listener,
+            file: None,
+            passed: true,
+        })
+    }
+
+    /// Whether systemd passed it: then its path, mode and owner are the socket unit's, whatever the
+    /// configuration says.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.passed
     }
 
     /// Gives the file the mode and owner of these settings; a name without a file has neither.
@@ -138,6 +177,20 @@ impl fmt::Display for SocketPath {
             Self::File(path) => path.display().fmt(f),
             Self::Abstract(name) => write!(f, "@{name}"),
         }
+    }
+}
+
+fn ready_for_tokio(listener: StdListener) -> io::Result<UnixListener> {
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// As the configuration would write it.
+fn name_of(address: &SocketAddr) -> String {
+    match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => path.display().to_string(),
+        (_, Some(name)) => format!("@{}", String::from_utf8_lossy(name)),
+        _ => "passed by systemd".to_owned(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one place where a failure becomes a gRPC status.
 
+use std::sync::Arc;
+
 use tonic::{Code, Status};
 
 use crate::keys::{ErrorKind, KeyError};
@@ -15,7 +17,16 @@ pub(super) fn of_error(error: &KeyError) -> Status {
         ErrorKind::Invalid => Code::InvalidArgument,
         ErrorKind::Internal => Code::Internal,
     };
-    Status::new(code, error.text.clone())
+    let mut status = Status::new(code, error.text.clone());
+    // It stays in this process: for the log.
+    status.set_source(Arc::new(error.clone()));
+    status
+}
+
+/// The API path of Vault that failed, for the log.
+pub(super) fn vault_path(status: &Status) -> Option<&str> {
+    let source = std::error::Error::source(status)?;
+    source.downcast_ref::<KeyError>()?.path.as_deref()
 }
 
 /// Too many calls wait already.

@@ -10,6 +10,7 @@ use super::proto::v1beta1::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, VersionRequest,
     VersionResponse,
 };
+use super::status::vault_path;
 use crate::keys::Pin;
 
 /// The only version that kube-apiserver accepts (`envelope/grpc_service.go`).
@@ -68,5 +69,13 @@ impl KeyManagementService for Service {
 }
 
 fn failed(operation: &'static str, status: &Status) {
-    warn!(operation, kms = VERSION, code = ?status.code(), error = status.message(), "call failed");
+    let (code, error, vault_path) = (status.code(), status.message(), vault_path(status));
+    warn!(
+        operation,
+        kms = VERSION,
+        ?code,
+        error,
+        vault_path,
+        "call failed"
+    );
 }

@@ -11,6 +11,7 @@ use super::proto::v2::key_management_service_server::KeyManagementService;
 use super::proto::v2::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
 };
+use super::status::vault_path;
 use crate::keys::Pin;
 
 /// What Status says of the version. It may never change under a running kube-apiserver.
@@ -53,9 +54,8 @@ impl KeyManagementService for Service {
         request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
-        let report = self.forwarder.status(deadline).await.inspect_err(|status| {
-            warn!(operation = "status", code = ?status.code(), error = status.message(), "call failed");
-        })?;
+        let report = self.forwarder.status(deadline).await;
+        let report = report.inspect_err(|status| failed("status", None, None, status))?;
         Ok(Response::new(StatusResponse {
             version: self.version.as_str().to_owned(),
             healthz: report.healthz,
@@ -74,7 +74,7 @@ impl KeyManagementService for Service {
             .forwarder
             .encrypt(plaintext, Pin::Announced, deadline)
             .await;
-        let wrapped = answer.inspect_err(|status| failed("encrypt", &uid, status))?;
+        let wrapped = answer.inspect_err(|status| failed("encrypt", Some(&uid), None, status))?;
         Ok(Response::new(EncryptResponse {
             ciphertext: wrapped.ciphertext.into_bytes(),
             key_id: wrapped.key_id.to_string(),
@@ -96,9 +96,10 @@ impl KeyManagementService for Service {
         debug!(operation = "decrypt", uid, key_id, "call");
         let answer = self
             .forwarder
-            .decrypt(ciphertext, Some(key_id), deadline)
+            .decrypt(ciphertext, Some(key_id.clone()), deadline)
             .await;
-        let plaintext = answer.inspect_err(|status| failed("decrypt", &uid, status))?;
+        let plaintext =
+            answer.inspect_err(|status| failed("decrypt", Some(&uid), Some(&key_id), status))?;
         Ok(Response::new(DecryptResponse {
             plaintext: plaintext.into_exposed_bytes(),
         }))
@@ -106,6 +107,15 @@ impl KeyManagementService for Service {
 }
 
 /// `uid` is in kube-apiserver's log too.
-fn failed(operation: &'static str, uid: &str, status: &Status) {
-    warn!(operation, uid, code = ?status.code(), error = status.message(), "call failed");
+fn failed(operation: &'static str, uid: Option<&str>, key_id: Option<&str>, status: &Status) {
+    let (code, error, vault_path) = (status.code(), status.message(), vault_path(status));
+    warn!(
+        operation,
+        uid,
+        key_id,
+        ?code,
+        error,
+        vault_path,
+        "call failed"
+    );
 }

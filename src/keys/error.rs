@@ -33,6 +33,8 @@ pub struct KeyError {
     pub kind: ErrorKind,
     /// What happened and what to do.
     pub text: String,
+    /// The API path of Vault that failed, where there was a call; the text names it too.
+    pub path: Option<String>,
     /// What Vault meant, where it spoke.
     pub(super) refusal: Option<Refusal>,
 }
@@ -42,6 +44,7 @@ impl KeyError {
         Self {
             kind,
             text: text.into(),
+            path: None,
             refusal: None,
         }
     }
@@ -102,6 +105,7 @@ impl KeyError {
         Self {
             kind,
             text: format!("vault: {error}{separator}{mend}"),
+            path: Some(error.path().to_owned()),
             refusal,
         }
     }
@@ -153,6 +157,7 @@ impl KeyError {
         Self {
             kind: ErrorKind::Precondition,
             text: format!("transit key {key} cannot serve: {why}"),
+            path: None,
             refusal: Some(Refusal::KeyUnable),
         }
     }
@@ -160,7 +165,10 @@ impl KeyError {
     /// Vault refused the token, and nobody could tell in time whether it lives: no word on the key.
     pub(super) fn of_doubtful_token(error: &CallError) -> Self {
         let text = format!("vault: {error}; whether the token is alive could not be told in time");
-        Self::new(ErrorKind::Unavailable, text)
+        Self {
+            path: Some(error.path().to_owned()),
+            ..Self::new(ErrorKind::Unavailable, text)
+        }
     }
 
     /// An Encrypt that was refused because its version is too old to write with.

@@ -194,6 +194,12 @@ impl Children {
         self.start_anew(Child::Grpc, parent).await;
     }
 
+    /// Whether the socket is systemd's, and its place and mode with it.
+    pub(super) fn socket_is_passed(&self) -> bool {
+        let args = self.grpc_args.as_ref();
+        args.is_some_and(|args| args.socket.is_passed())
+    }
+
     /// Gives the socket's file another mode or owner.
     pub(super) fn dress_socket(&self, config: &Config) -> Result<(), BindError> {
         match &self.grpc_args {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::branch::Branch;
 use super::changes::Changes;
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
 use crate::session::SessionView;
+use crate::system::notify;
 use crate::vault::Client;
 
 /// How long a new way to Vault may take to show that it works.
@@ -42,6 +43,15 @@ pub(super) struct Reload {
     stage: Stage,
     /// Whether another one was asked for meanwhile: many signals are one reload more.
     again: bool,
+    /// Why the last one was refused, until one is taken over.
+    refused: watch::Sender<Option<String>>,
+}
+
+impl Reload {
+    /// Why the last one was refused.
+    pub(super) fn refusal(&self) -> watch::Receiver<Option<String>> {
+        self.refused.subscribe()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +78,7 @@ impl State {
             return;
         }
         self.reload.stage = Stage::Reading;
+        notify::reloading();
         let (source, myself) = (self.args.source.clone(), myself.clone());
         self.tasks.spawn_blocking(move || {
             let read = source.load().map_err(|errors| errors.to_string());
@@ -111,7 +122,11 @@ impl State {
     /// Everything that can fail without Vault.
     fn build(&self, Read { config, client }: Read) -> Result<Candidate, String> {
         let present = self.args.children.branch().keys_view().borrow().clone();
-        let changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
+        let mut changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
+        if self.args.children.socket_is_passed() && (changes.place || changes.dress) {
+            warn!("systemd passed the socket: its place and mode are the socket unit's");
+            (changes.place, changes.dress) = (false, false);
+        }
         if changes.admin {
             // Whether it is free: the probes are started anew at the end.
             TcpListener::bind(config.admin)
@@ -215,12 +230,13 @@ impl State {
         if changes.admin || changes.way || changes.limits {
             self.args.children.move_admin(&config, parent).await;
         }
-        if let Err(error) = self.args.log.set(config.log.level) {
-            error!(%error, "the log level stays as it was");
+        if let Err(error) = self.args.log.set(config.log) {
+            error!(%error, "the log stays as it was");
         }
+        self.reload.refused.send_replace(None);
         info!(level = %config.log.level, ?changes, "configuration read again and taken over");
         for warning in &config.warnings {
-            tracing::warn!(warning, "configuration");
+            warn!(warning, "configuration");
         }
         self.args.config = config;
         self.done(myself);
@@ -233,6 +249,7 @@ impl State {
             branch.keys_view().send_modify(|view| view.inherit(&before));
         }
         let before = self.args.children.change_branch(branch, config);
+        self.keep_status_line();
         self.let_go(before);
     }
 
@@ -252,6 +269,7 @@ impl State {
 
     fn done(&mut self, myself: &ActorRef<SupervisorMsg>) {
         self.reload.stage = Stage::Idle;
+        notify::ready();
         if std::mem::take(&mut self.reload.again) {
             debug!("another reload was asked for meanwhile");
             self.reload(myself);

@@ -15,9 +15,9 @@ use super::{Arguments, Patience, Supervisor, SupervisorMsg};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
-use crate::grpc::{BindError, BoundSocket};
+use crate::grpc::{BindError, BoundSocket, PassedSocket};
 use crate::system::{Exit, Signal};
-use crate::telemetry::LogLevel;
+use crate::telemetry::LogHandle;
 use crate::vault::{BuildError, Client};
 
 /// A running daemon.
@@ -57,13 +57,18 @@ impl StartError {
 }
 
 impl Daemon {
-    /// Opens the socket and starts the actors. Waits for nothing in the world: kube-apiserver can
-    /// connect before Vault is there.
+    /// Opens the socket, or takes the one that was passed, and starts the actors. Waits for nothing
+    /// in the world: kube-apiserver can connect before Vault is there.
     ///
     /// # Errors
     /// As [`StartError`].
-    pub async fn start(config: &Config, source: Source, log: LogLevel) -> Result<Self, StartError> {
-        Self::start_with(config, source, log, Patience::default()).await
+    pub async fn start(
+        config: &Config,
+        source: Source,
+        log: LogHandle,
+        passed: Option<PassedSocket>,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, source, log, passed, Patience::default()).await
     }
 
     /// The same with another patience for failures.
@@ -73,14 +78,18 @@ impl Daemon {
     pub async fn start_with(
         config: &Config,
         source: Source,
-        log: LogLevel,
+        log: LogHandle,
+        passed: Option<PassedSocket>,
         patience: Patience,
     ) -> Result<Self, StartError> {
         for warning in &config.warnings {
             warn!(warning, "configuration");
         }
         let client = Arc::new(Client::new(&config.vault)?);
-        let socket = Arc::new(BoundSocket::bind(&config.socket)?);
+        let socket = Arc::new(match passed {
+            Some(passed) => BoundSocket::adopt(passed)?,
+            None => BoundSocket::bind(&config.socket)?,
+        });
         let quit = CancellationToken::new();
         let exit = Arc::new(OnceLock::new());
         let arguments = Arguments {

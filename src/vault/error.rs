@@ -67,6 +67,17 @@ impl CallError {
         }
     }
 
+    /// The API path that was called.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Unreachable { path, .. }
+            | Self::TimedOut { path, .. }
+            | Self::Refused { path, .. }
+            | Self::Foreign { path, .. } => path,
+        }
+    }
+
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
     pub fn is_passing(&self) -> bool {

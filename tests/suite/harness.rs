@@ -35,6 +35,8 @@ pub mod kubernetes;
 pub mod listener;
 #[path = "harness/load.rs"]
 pub mod load;
+#[path = "harness/machine.rs"]
+pub mod machine;
 #[path = "harness/memory_transit.rs"]
 pub mod memory_transit;
 #[path = "harness/proxy.rs"]

@@ -25,6 +25,7 @@ mod signals;
 mod sockets;
 mod standby;
 mod supervision;
+mod systemd;
 mod tls;
 mod weather;
 
@@ -96,5 +97,11 @@ fn required_real_servers_are_there() {
         !(required && missing),
         "install Go, and build again: without it, VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN do \
          not suffice for tests/conformance"
+    );
+    // Containers may be forbidden where all else can be had; .ci/run finds out.
+    let systemd = std::env::var("REQUIRE_SYSTEMD").is_ok_and(|value| value == "1");
+    assert!(
+        !(required && systemd && cfg!(no_nspawn)),
+        "install systemd-container, run as root, touch build.rs and build again"
     );
 }

@@ -40,8 +40,8 @@ async fn start_with(builder: &Builder, patience: Patience) -> Daemon {
         environment: Environment::default(),
     };
     let config = source.load().unwrap();
-    let log = LOG.level();
-    Daemon::start_with(&config, source, log, patience)
+    let log = LOG.handle();
+    Daemon::start_with(&config, source, log, None, patience)
         .await
         .unwrap()
 }

@@ -1,0 +1,249 @@
+//! A machine of its own under a real systemd: a container that boots over a copy-on-write view of
+//! this root file system. It shares this network, so that the servers of the tests are its servers.
+//!
+//! Needs root, `systemd-nspawn` and overlayfs. It ends with the test process, whatever happens.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::child::Child;
+use super::wait;
+
+const SCRIPT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/suite/harness/machine.sh"
+);
+/// A second or less where nothing else runs.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// No command inside may take longer, in seconds.
+const COMMAND_LIMIT: &str = "90";
+/// What the machine boots into: none of what this host would start besides.
+const TARGET: &str = "machine.target";
+
+/// A machine that is not booted yet.
+pub struct Plan {
+    dir: TempDir,
+    arguments: Vec<String>,
+    units: Vec<String>,
+}
+
+/// A booted machine.
+pub struct Machine {
+    child: Child,
+    /// The process id, out here, of its systemd.
+    leader: u32,
+    name: String,
+    _dir: TempDir,
+}
+
+/// What a command inside came to.
+#[derive(Debug)]
+pub struct Output {
+    /// Its exit code.
+    pub code: i32,
+    /// What it wrote to stdout and stderr.
+    pub text: String,
+}
+
+impl Plan {
+    /// An empty machine.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let machine_id = format!("{:032x}\n", fastrand::u128(1..));
+        Self {
+            dir,
+            arguments: Vec::new(),
+            units: Vec::new(),
+        }
+        // Another one than this host's, or the journals could be mixed up.
+        .file("/etc/machine-id", &machine_id)
+        .file(
+            "/etc/systemd/journald.conf.d/machine.conf",
+            "[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n",
+        )
+    }
+
+    /// A file of mode 0644 in it.
+    pub fn file(self, path: &str, content: &str) -> Self {
+        let place = self
+            .dir
+            .path()
+            .join("seed")
+            .join(path.trim_start_matches('/'));
+        let folder = place.parent().expect("a file is in a folder");
+        fs::create_dir_all(folder).expect("a folder can be made");
+        fs::write(&place, content).expect("a file can be written");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        self
+    }
+
+    /// A program of this host at a place inside.
+    pub fn program(mut self, from: &Path, to: &str) -> Self {
+        let from = from.display();
+        self.arguments.push(format!("--bind-ro={from}:{to}"));
+        self
+    }
+
+    /// A unit that is started at boot.
+    pub fn start(mut self, unit: &str) -> Self {
+        self.units.push(unit.to_owned());
+        self
+    }
+
+    /// Boots it, and waits until systemd has started what it should.
+    pub async fn boot(self) -> Machine {
+        let wants = self.units.join(" ");
+        let target = format!("/etc/systemd/system/{TARGET}");
+        let plan = self.file(
+            &target,
+            &format!("[Unit]\nRequires=basic.target\nWants={wants}\nAfter=basic.target\n"),
+        );
+        let name = format!("machine-{:08x}", fastrand::u32(..));
+        let folder = plan.dir.path().display().to_string();
+        let mut arguments = vec![SCRIPT.to_owned(), "boot".into(), folder, name.clone()];
+        arguments.extend(plan.arguments);
+        arguments.extend(["--boot".into(), format!("systemd.unit={TARGET}")]);
+        let log = plan.dir.path().join("console");
+        let mut child = Child::spawn(Path::new("sh"), &arguments, &log, |_| {});
+        let leader = wait::until("the machine's systemd", BOOT_LIMIT, async || {
+            child.expect_alive();
+            systemd_under(child.pid())
+        })
+        .await;
+        let machine = Machine {
+            child,
+            leader,
+            name,
+            _dir: plan.dir,
+        };
+        wait::until_true("the machine to be booted", BOOT_LIMIT, async || {
+            let state = machine.run(&["systemctl", "is-active", TARGET]).await;
+            state.text.trim() == "active"
+        })
+        .await;
+        machine
+    }
+}
+
+impl Machine {
+    /// Runs a command inside, as root.
+    pub async fn run(&self, command: &[&str]) -> Output {
+        let mut inside = self.inside(command);
+        let output = tokio::task::spawn_blocking(move || inside.output())
+            .await
+            .expect("it does not panic")
+            .expect("nsenter can be started");
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Output {
+            code: output.status.code().unwrap_or(-1),
+            text,
+        }
+    }
+
+    /// The same for a command that has to succeed: what it wrote.
+    pub async fn ok(&self, command: &[&str]) -> String {
+        let output = self.run(command).await;
+        assert_eq!(output.code, 0, "{command:?}: {}", output.text);
+        output.text
+    }
+
+    fn inside(&self, command: &[&str]) -> Command {
+        let mut inside = Command::new("timeout");
+        let leader = self.leader.to_string();
+        inside.args([COMMAND_LIMIT, "nsenter", "--target", &leader]);
+        inside.args(["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--"]);
+        inside
+            .args(command)
+            .env("SYSTEMD_PAGER", "")
+            .env("LC_ALL", "C");
+        inside
+    }
+
+    /// What systemd wrote to its console.
+    pub fn console(&self) -> String {
+        self.child.log()
+    }
+
+    /// The whole journal; for a test that failed.
+    pub fn journal_now(&self) -> String {
+        let output = self.inside(&["journalctl", "--no-pager", "-q"]).output();
+        let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+        text.unwrap_or_default()
+    }
+
+    /// A file or socket inside, as seen from here.
+    pub fn path(&self, path: &str) -> PathBuf {
+        let root = format!("/proc/{}/root", self.leader);
+        Path::new(&root).join(path.trim_start_matches('/'))
+    }
+
+    /// Replaces a file inside.
+    pub fn write(&self, path: &str, content: &str) {
+        let place = self.path(path);
+        let folder = place.parent().expect("a file is in a folder");
+        fs::create_dir_all(folder).expect("a folder can be made");
+        fs::write(&place, content).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.child.kill();
+        // Its processes die with the first one, a moment later.
+        for _ in 0..500 {
+            if !Path::new(&format!("/proc/{}", self.leader)).exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        remove_cgroups(Path::new("/sys/fs/cgroup"), &self.name);
+    }
+}
+
+/// The systemd that `pid` started, or something that it started.
+fn systemd_under(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let mut children = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    children.find_map(|child| {
+        let name = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
+        match name.trim() {
+            "systemd" => Some(child),
+            _ => systemd_under(child),
+        }
+    })
+}
+
+/// Folders of the cgroup file systems: they can only be removed from the inside out.
+fn remove_cgroups(folder: &Path, name: &str) {
+    for child in folders(folder) {
+        if child.file_name().is_some_and(|it| it == name) {
+            remove_inside_out(&child);
+        } else {
+            remove_cgroups(&child, name);
+        }
+    }
+}
+
+fn remove_inside_out(folder: &Path) {
+    for child in folders(folder) {
+        remove_inside_out(&child);
+    }
+    // One that is still in use stays; it costs nothing.
+    let _ = fs::remove_dir(folder);
+}
+
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.unwrap_or_default().into_iter();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,81 @@
+//! What is said to whoever listens on `NOTIFY_SOCKET`. systemd itself is in `service`.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::super::harness::daemon::{Builder, Daemon};
+use super::super::harness::wait;
+use super::LIMIT;
+
+/// The service manager's end of the line.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn at(address: &SocketAddr) -> Self {
+        let socket = UnixDatagram::bind_addr(address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self(socket)
+    }
+
+    /// Waits for a message with `text` in it.
+    async fn heard(&self, text: &str) -> String {
+        wait::until(text, LIMIT, async || {
+            let mut message = [0; 4096];
+            let length = self.0.recv(&mut message).ok()?;
+            let message = String::from_utf8_lossy(&message[..length]).into_owned();
+            message.contains(text).then_some(message)
+        })
+        .await
+    }
+}
+
+/// Vault is nowhere: being ready does not depend on it.
+fn daemon() -> Builder {
+    Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x")
+}
+
+#[tokio::test]
+async fn a_life_is_told_to_an_abstract_socket() {
+    let name = format!("manager-{:x}", fastrand::u64(..));
+    let manager = Manager::at(&SocketAddr::from_abstract_name(&name).unwrap());
+    let limit = Duration::from_secs(2).as_micros().to_string();
+    let daemon = daemon()
+        .env("NOTIFY_SOCKET", &format!("@{name}"))
+        .env("WATCHDOG_USEC", &limit)
+        .spawn()
+        .await;
+    manager.heard("READY=1\n").await;
+    manager
+        .heard("STATUS=no key proven yet; not logged in")
+        .await;
+    for _ in 0..3 {
+        manager.heard("WATCHDOG=1\n").await;
+    }
+    daemon.signal(Signal::TERM);
+    let last = manager.heard("STOPPING=1\n").await;
+    assert!(last.contains("EXTEND_TIMEOUT_USEC="), "{last}");
+    assert_eq!(daemon.wait_exit(LIMIT).await, 0);
+}
+
+#[tokio::test]
+async fn nobody_is_told_and_nothing_is_logged_without_a_manager() {
+    let daemon = daemon().env("WATCHDOG_USEC", "1000000").spawn().await;
+    daemon.logged("listening").await;
+    assert_eq!(daemon.stop().await, 0);
+    assert!(!daemon.log().contains("systemd"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_manager_that_is_gone_is_no_reason_to_stop() {
+    let builder = daemon();
+    let gone = builder.dir().join("gone").display().to_string();
+    let daemon = builder.env("NOTIFY_SOCKET", &gone).spawn().await;
+    daemon.logged("cannot notify systemd").await;
+    assert_eq!(daemon.stop().await, 0);
+}

@@ -1,0 +1,200 @@
+//! The service's life: starts, reloads, crashes, hangs.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use super::super::harness::child::free_port;
+use super::super::harness::vault::Vault;
+use super::super::harness::wait;
+use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET, TOKEN, config_for, installed};
+
+const SEED: [u8; 32] = [7; 32];
+/// Stands for kubelet, after which the unit is ordered by its name.
+const KUBELET: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n";
+/// What the acceptance allows between READY and kubelet.
+const KUBELET_STARTS_WITHIN: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn a_boot_without_vault_does_not_keep_kubelet_waiting() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let config = config_for(&nobody, &fixture, free_port());
+    let machine = installed()
+        .file(CONFIG, &config)
+        .file(TOKEN, &fixture.token)
+        .file("/etc/systemd/system/kubelet.service", KUBELET)
+        .start(SERVICE)
+        .start("kubelet.service")
+        .boot()
+        .await;
+    let host = Host {
+        machine,
+        fixture,
+        config,
+    };
+    let since_boot = async |unit: &str| {
+        let property = "ActiveEnterTimestampMonotonic";
+        let command = ["systemctl", "show", "--value", "-p", property, unit];
+        let micros = host.machine.ok(&command).await.trim().parse().unwrap();
+        Duration::from_micros(micros)
+    };
+    let (ready, kubelet) = (
+        since_boot(SERVICE).await,
+        since_boot("kubelet.service").await,
+    );
+    let waited = kubelet.checked_sub(ready).unwrap();
+    eprintln!("kubelet was up {waited:?} after READY");
+    assert!(waited < KUBELET_STARTS_WITHIN, "{waited:?}");
+    wait::until_true("the status line to say why", LIMIT, async || {
+        let status = host.show("StatusText").await;
+        status.starts_with("no key proven yet; not logged in: ")
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_the_service() {
+    let (host, client) = Host::serving(|plan| plan).await;
+    let key_id = client.status().await.unwrap().key_id;
+    let said = format!("Status: \"key {key_id} announced; session ");
+    wait::until_true("systemctl status to tell the key", LIMIT, async || {
+        let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
+        status.text.contains(&said)
+    })
+    .await;
+    let process = host.show("MainPID").await;
+    host.machine
+        .write(CONFIG, &host.config.replace("debug", "trace"));
+    host.machine.ok(&["systemctl", "reload", SERVICE]).await;
+    host.logged("configuration read again").await;
+    host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
+    host.machine.run(&["systemctl", "reload", SERVICE]).await;
+    host.logged("configuration refused").await;
+    client.encrypt(&SEED).await.unwrap();
+    assert_eq!(host.show("MainPID").await, process);
+    assert_eq!(host.show("ActiveState").await, "active");
+    host.machine.ok(&["systemctl", "stop", SERVICE]).await;
+    assert_eq!(host.show("Result").await, "success");
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn twenty_crashes_in_a_minute_and_it_still_comes_back() {
+    let (host, _) = Host::serving(|plan| plan).await;
+    let mut slowest = Duration::ZERO;
+    let start = Instant::now();
+    let mut process = host.show("MainPID").await;
+    for _ in 0..20 {
+        let crash = Instant::now();
+        host.machine.ok(&["kill", "-KILL", &process]).await;
+        process = host.successor_of(&process).await;
+        slowest = slowest.max(crash.elapsed());
+    }
+    eprintln!(
+        "20 crashes in {:?}, back after {slowest:?} at most",
+        start.elapsed()
+    );
+    let client = host.client();
+    client.wait_ok(LIMIT).await;
+    client.encrypt(&SEED).await.unwrap();
+    assert_eq!(host.show("NRestarts").await, "20");
+    // RestartSec is one second.
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn a_process_that_hangs_is_ended_by_the_watchdog() {
+    let drop_in = format!("/etc/systemd/system/{SERVICE}.d/watchdog.conf");
+    let (host, _) = Host::serving(|plan| plan.file(&drop_in, "[Service]\nWatchdogSec=3s\n")).await;
+    let process = host.show("MainPID").await;
+    let hang = Instant::now();
+    host.machine.ok(&["kill", "-STOP", &process]).await;
+    host.successor_of(&process).await;
+    eprintln!("hung for {:?}", hang.elapsed());
+    host.logged("Watchdog timeout").await;
+    let client = host.client();
+    client.wait_ok(LIMIT).await;
+    // One that lives longer than the watchdog's time is left alone.
+    let process = host.show("MainPID").await;
+    let born = Instant::now();
+    wait::until_true("two watchdog times to pass", LIMIT, async || {
+        client.encrypt(&SEED).await.unwrap();
+        born.elapsed() > Duration::from_secs(6)
+    })
+    .await;
+    assert_eq!(host.show("MainPID").await, process);
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn calls_go_on_while_the_admin_port_is_taken() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let config = config_for(&vault.address(), &fixture, port);
+    let plan = installed()
+        .file(CONFIG, &config)
+        .file(TOKEN, &fixture.token);
+    let machine = plan.start(SERVICE).boot().await;
+    let host = Host {
+        machine,
+        fixture,
+        config,
+    };
+    let client = host.client();
+    client.wait_ok(LIMIT).await;
+    host.logged("admin.listen: cannot bind").await;
+    client.encrypt(&SEED).await.unwrap();
+    drop(taken);
+    host.logged("probes are served").await;
+    assert_eq!(host.show("NRestarts").await, "0");
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn a_credential_comes_from_systemd() {
+    let drop_in = format!("/etc/systemd/system/{SERVICE}.d/credential.conf");
+    let host = Host::boot(|plan| {
+        plan.file(
+            &drop_in,
+            "[Service]\nLoadCredential=vault-token:/etc/credstore/vault-token\n",
+        )
+    })
+    .await;
+    let inside = format!("/run/credentials/{SERVICE}/vault-token");
+    host.machine
+        .write(CONFIG, &host.config.replace(TOKEN, &inside));
+    host.machine
+        .write("/etc/credstore/vault-token", &host.fixture.token);
+    host.machine
+        .ok(&["chmod", "0600", "/etc/credstore/vault-token"])
+        .await;
+    host.machine.ok(&["rm", TOKEN]).await;
+    host.machine.ok(&["systemctl", "start", SERVICE]).await;
+    host.client().wait_ok(LIMIT).await;
+    let mode = host.machine.ok(&["stat", "-c", "%a %U", SOCKET]).await;
+    assert_eq!(mode, "600 vault-kms-plugin\n");
+}

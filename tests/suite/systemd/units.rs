@@ -1,0 +1,50 @@
+//! The shipped units themselves.
+
+use super::super::harness::machine::Output;
+use super::{SERVICE, installed};
+
+/// What the hardening is measured by; see docs/hardening.md for what is left open.
+const EXPOSURE: f64 = 1.3;
+
+#[tokio::test]
+#[cfg_attr(no_nspawn, ignore = "needs root and systemd-container")]
+async fn the_units_are_sound_and_the_service_is_hardened() {
+    let machine = installed().boot().await;
+    for unit in ["vault-kms-plugin.service", "vault-kms-plugin.socket"] {
+        let path = format!("/etc/systemd/system/{unit}");
+        let Output { code, text } = machine.run(&["systemd-analyze", "verify", &path]).await;
+        let about_us: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("vault-kms"))
+            .collect();
+        assert!(code == 0 && about_us.is_empty(), "{text}");
+    }
+    let report = machine.ok(&["systemd-analyze", "security", SERVICE]).await;
+    let level = report
+        .lines()
+        .find_map(|line| line.split_once("plugin.service: "));
+    let level = level.and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
+    let level = level.unwrap_or_else(|| panic!("no level: {report}"));
+    eprintln!("exposure {level}");
+    assert!(level <= EXPOSURE, "{report}");
+}
+
+#[tokio::test]
+#[cfg_attr(no_nspawn, ignore = "needs root and systemd-container")]
+async fn the_user_and_the_folders_are_made() {
+    let machine = installed().boot().await;
+    let owned = machine
+        .ok(&[
+            "stat",
+            "-c",
+            "%A %U %G %n",
+            "/etc/vault-kms-plugin",
+            "/run/vault-kms-plugin",
+        ])
+        .await;
+    assert_eq!(
+        owned,
+        "drwxr-x--- root vault-kms-plugin /etc/vault-kms-plugin\n\
+         drwxr-xr-x vault-kms-plugin vault-kms-plugin /run/vault-kms-plugin\n"
+    );
+}
