@@ -103,3 +103,28 @@ async fn a_stopped_journal_delays_no_call_and_learns_how_much_it_missed() {
     let allowed = 3 * usual + Duration::from_millis(50);
     assert!(stalled < allowed, "{stalled:?} and not {usual:?}");
 }
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn lines_wait_for_a_journal_that_is_gone() {
+    let (host, client) = Host::serving(|plan| plan).await;
+    let units = [
+        "systemd-journald.socket",
+        "systemd-journald-dev-log.socket",
+        JOURNALD,
+    ];
+    let stop = [&["systemctl", "stop"], units.as_slice()].concat();
+    host.machine.ok(&stop).await;
+    client.decrypt(b"damaged", "meanwhile").await.unwrap_err();
+    client.encrypt(&SEED).await.unwrap();
+    let start = [&["systemctl", "start"], units.as_slice()].concat();
+    host.machine.ok(&start).await;
+    wait::until_true("what was logged meanwhile", LIMIT, async || {
+        let lines = host.journal(&["KMS_KEY_ID=meanwhile"]).await;
+        lines.contains("call failed")
+    })
+    .await;
+}

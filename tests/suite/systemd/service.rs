@@ -119,6 +119,20 @@ async fn twenty_crashes_in_a_minute_and_it_still_comes_back() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
+async fn a_process_that_stops_without_being_asked_by_systemd_is_started_again() {
+    let (host, _) = Host::serving(|plan| plan).await;
+    let process = host.show("MainPID").await;
+    host.machine.ok(&["kill", "-TERM", &process]).await;
+    host.logged("stopped").await;
+    host.successor_of(&process).await;
+    host.client().wait_ok(LIMIT).await;
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
 async fn a_process_that_hangs_is_ended_by_the_watchdog() {
     let drop_in = format!("/etc/systemd/system/{SERVICE}.d/watchdog.conf");
     let (host, _) = Host::serving(|plan| plan.file(&drop_in, "[Service]\nWatchdogSec=3s\n")).await;
