@@ -264,6 +264,7 @@ impl State {
             error = reason,
             "configuration refused, everything stays as it was"
         );
+        self.reload.refused.send_replace(Some(reason.to_owned()));
         self.done(myself);
     }
 

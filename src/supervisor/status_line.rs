@@ -1,6 +1,5 @@
 //! The line of `systemctl status`: which key version writes, until when the session is good, or why
-//! there is none. Made of the two
-//! snapshots and of how the last reload went, and sent when it changed.
+//! there is none, and why the last reload was refused. Sent when it changed.
 
 use std::time::{Duration, SystemTime};
 

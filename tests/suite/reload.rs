@@ -178,6 +178,23 @@ async fn the_limits_of_an_outage_can_be_changed_during_one() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_log_changes_its_form() {
+    let (_fixture, daemon, _client, load) = under_load().await;
+    reloaded(&daemon, "[log]\nformat = \"text\"\nlevel = \"info\"").await;
+    let text = |line: &str| line.contains(TAKEN_OVER) && !line.starts_with('{');
+    let is_text = || daemon.log().lines().any(text);
+    wait::until_true("a line of text", LIMIT, async || is_text()).await;
+    reloaded(&daemon, "[log]\nformat = \"json\"").await;
+    wait::until_true("a line of JSON", LIMIT, async || {
+        let last = daemon.log_lines().pop();
+        last.is_some_and(|line| line["message"] == TAKEN_OVER)
+    })
+    .await;
+    ended_well(load).await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_burst_of_signals_is_one_reload_or_two() {
     let (_fixture, daemon, _client, load) = under_load().await;
     daemon.change_config("[limits]\nmax_waiting = 9");

@@ -79,6 +79,13 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
     host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
     host.machine.run(&["systemctl", "reload", SERVICE]).await;
     host.logged("configuration refused").await;
+    wait::until_true("systemctl status to tell why", LIMIT, async || {
+        let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
+        status
+            .text
+            .contains("the last reload was refused: vault.adress")
+    })
+    .await;
     client.encrypt(&SEED).await.unwrap();
     assert_eq!(host.show("MainPID").await, process);
     assert_eq!(host.show("ActiveState").await, "active");
