@@ -32,7 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// A change of PATH alone does not run this again: cargo's own wrapper changes it between calls,
 /// and each run costs a whole release build.
 fn announce_real_servers() {
-    println!("cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go, no_unshare, no_nspawn)");
+    println!(
+        "cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go, no_root, no_unshare, no_nspawn)"
+    );
     for variable in ["VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
@@ -50,6 +52,9 @@ fn announce_real_servers() {
     if !can_build && !kubernetes {
         println!("cargo::rustc-cfg=no_kubernetes");
     }
+    if !is_root() {
+        println!("cargo::rustc-cfg=no_root");
+    }
     if !may_mount() {
         println!("cargo::rustc-cfg=no_unshare");
     }
@@ -64,6 +69,12 @@ fn may_boot() -> bool {
     let possible = on_path("systemd-nspawn") && on_path("unshare");
     let probe = || Command::new("sh").args([MACHINE, "probe"]).output();
     possible && probe().is_ok_and(|output| output.status.success())
+}
+
+/// Whether the tests may read the memory of another process.
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout == b"0\n")
 }
 
 /// Whether this user may mount in a namespace of its own.

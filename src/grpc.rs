@@ -11,6 +11,7 @@ mod peers;
 pub mod proto;
 mod socket;
 mod status;
+mod traces;
 mod v1;
 mod v2;
 

@@ -7,9 +7,13 @@ use std::fmt;
 use std::process::ExitCode;
 
 use futures_util::StreamExt;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
+use tracing::warn;
 
 /// How the process ends; the codes are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +77,18 @@ impl SignalStream {
     }
 }
 
-/// Keeps memory, which holds tokens and seeds, out of core dumps and away from debuggers.
+/// On fault: what was reserved and never touched stays out of the resident size. Under a limit this
+/// would make a later allocation fail, so there it must not be tried.
+fn lock_memory() {
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    // Sandboxes forbid it here and there; that is no reason to be absent.
+    if let Err(error) = mlockall(all) {
+        warn!(%error, "memory cannot be locked: turn swap off, or encrypt it");
+    }
+}
+
+/// Keeps memory, which holds tokens and seeds, out of core dumps, away from debuggers, and, where
+/// the process may lock all that it wants (`RLIMIT_MEMLOCK`), out of swap.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -84,5 +99,8 @@ pub fn harden() -> std::io::Result<()> {
     };
     setrlimit(Resource::Core, none)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    if getrlimit(Resource::Memlock).current.is_none() {
+        lock_memory();
+    }
     Ok(())
 }

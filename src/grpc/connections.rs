@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use tonic::service::Routes;
 use tracing::{debug, warn};
 
 use super::authority::Repaired;
+use super::traces::Traces;
 
 /// A control-plane node has a handful; more is a mistake or an attack.
 const MAX_CONNECTIONS: usize = 256;
@@ -83,12 +83,15 @@ async fn serve_to_the_end(
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MAX_STREAMS);
-    let service = TowerToHyperService::new(services);
+    let traces = Traces::default();
+    let service = traces.of(services);
     let connection = server.serve_connection(TokioIo::new(Repaired::new(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = drain.cancelled() => {}
+        () = traces.are_old() => {}
     }
+    connection.as_mut().graceful_shutdown();
     connection.await
 }

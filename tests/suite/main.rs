@@ -19,6 +19,7 @@ mod errors;
 mod harness;
 mod harness_works;
 mod keys;
+mod memory;
 mod reload;
 mod secrets;
 mod signals;

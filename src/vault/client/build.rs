@@ -21,8 +21,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// The same with one address, where giving up early gains nothing but that the error can say so:
 /// to a call inside those 3 s, and to the session, which gives Vault 2 s to tell its health.
 const CONNECT_LIMIT_ALONE: Duration = Duration::from_millis(1800);
-/// Shorter than the idle limits of usual load balancers, so that a dead connection is not picked.
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// A connection's buffers keep the token and the seeds that they last carried, for as long as it
+/// lives: the libraries' buffers cannot be wiped from outside. One that is idle is looked for as
+/// often as this says, so it is gone after twice the time. It is also shorter than the idle limits
+/// of load balancers, so that a dead connection is not picked.
+const POOL_IDLE: Duration = Duration::from_millis(750);
 /// A kept connection is probed after this time, so that routers do not forget it and one whose peer
 /// is gone is closed before it is picked.
 const PROBE_AFTER: Duration = Duration::from_secs(10);

@@ -1,0 +1,65 @@
+//! What calls leave in a connection. The buffers of hyper and h2 live as long as the connection and
+//! keep the seeds that they last carried, until other bytes happen to cover them. So a connection
+//! that carried a seed is closed once it has carried none for a while: the client is told (GOAWAY),
+//! calls in flight end, and it connects again when it next has something to ask.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tonic::body::Body;
+use tonic::service::Routes;
+
+/// A busy connection is left alone; one that serves a call a minute costs a reconnect a minute.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+/// Calls of these names carry a seed, under KMS v2 and v1.
+const CARRIERS: [&str; 2] = ["/Encrypt", "/Decrypt"];
+
+/// When a connection last carried a seed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Traces(Arc<watch::Sender<Option<Instant>>>);
+
+impl Traces {
+    /// The services, with every call that leaves a trace noted.
+    pub(super) fn of(
+        &self,
+        services: Routes,
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + use<> {
+        let (traces, services) = (self.clone(), TowerToHyperService::new(services));
+        service_fn(move |request: Request<Incoming>| {
+            let path = request.uri().path();
+            let traces = CARRIERS
+                .iter()
+                .any(|name| path.ends_with(name))
+                .then(|| traces.clone());
+            let call = services.call(request);
+            async move {
+                let answer = call.await;
+                if let Some(traces) = traces {
+                    traces.0.send_replace(Some(Instant::now()));
+                }
+                answer
+            }
+        })
+    }
+
+    /// Returns once there are traces and none is younger than [`KEPT_FOR`].
+    pub(super) async fn are_old(&self) {
+        // It cannot fail while the sender is here.
+        let _ = self.0.subscribe().wait_for(Option::is_some).await;
+        loop {
+            let last = *self.0.borrow();
+            sleep_until(last.unwrap_or_else(Instant::now) + KEPT_FOR).await;
+            if *self.0.borrow() == last {
+                return;
+            }
+        }
+    }
+}
