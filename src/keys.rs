@@ -7,6 +7,7 @@ mod caller;
 mod crypt;
 mod error;
 mod key_id;
+mod lane;
 mod look;
 mod manager;
 mod news;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 #[cfg(feature = "faults")]
@@ -32,7 +33,7 @@ use crate::vault::{Client, TransitKey};
 pub use crypt::Wrapped;
 pub use error::{ErrorKind, KeyError};
 pub use key_id::KeyId;
-pub use manager::{LookOutcome, Observation, State};
+pub use manager::{BatchMsg, LookOutcome, Observation, State};
 pub use state_file::load as load_state;
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
 pub use trial::try_out;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub decrypt_also: Vec<TransitKey>,
     /// How long Vault may be silent.
     pub limits: HealthLimits,
+    /// How many requests of each operation may be out at a time.
+    pub max_in_flight: usize,
     /// Where what was announced is kept.
     pub state_file: PathBuf,
 }
@@ -68,6 +71,9 @@ pub struct Arguments {
     pub view: Arc<watch::Sender<KeyView>>,
 }
 
+/// Where an answer goes. It closes when the caller has gone.
+pub type Reply<T> = oneshot::Sender<Result<T, KeyError>>;
+
 /// The actor's messages. A `deadline` is the time by which the caller wants its answer.
 #[derive(Debug)]
 pub enum KeyMsg {
@@ -76,7 +82,7 @@ pub enum KeyMsg {
         /// When the answer has to be there.
         deadline: Instant,
         /// Where it goes.
-        reply: RpcReplyPort<Result<StatusReport, KeyError>>,
+        reply: Reply<StatusReport>,
     },
     /// Wrap a seed.
     Encrypt {
@@ -87,18 +93,18 @@ pub enum KeyMsg {
         /// When the answer has to be there.
         deadline: Instant,
         /// Where it goes.
-        reply: RpcReplyPort<Result<Wrapped, KeyError>>,
+        reply: Reply<Wrapped>,
     },
     /// Unwrap a seed.
     Decrypt {
         /// What Transit made of it once.
-        ciphertext: Ciphertext,
+        ciphertext: Arc<Ciphertext>,
         /// Under which key_id; KMS v1 knows none.
         key_id: Option<String>,
         /// When the answer has to be there.
         deadline: Instant,
         /// Where it goes.
-        reply: RpcReplyPort<Result<Plaintext, KeyError>>,
+        reply: Reply<Plaintext>,
     },
     /// From now on Vault may be silent for so long.
     Limits(HealthLimits),
@@ -108,6 +114,8 @@ pub enum KeyMsg {
     Looked(LookOutcome),
     /// A call ended.
     Observed(Observation),
+    /// Something happened to what waits for a request, or is out with one.
+    Batch(BatchMsg),
     /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
     /// Fails on request.
@@ -135,7 +143,7 @@ impl Actor for KeyManager {
         args: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(KeyMsg::Look)?;
-        Ok(State::new(args))
+        Ok(State::new(args, myself))
     }
 
     async fn handle(
@@ -166,6 +174,7 @@ impl Actor for KeyManager {
             KeyMsg::Limits(limits) => state.set_limits(limits),
             KeyMsg::Look => state.look(&myself),
             KeyMsg::Looked(outcome) => state.looked(&myself, outcome),
+            KeyMsg::Batch(message) => state.batch(&myself, message),
             KeyMsg::Observed(observation) => state.observed(&myself, observation),
             KeyMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]

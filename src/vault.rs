@@ -21,4 +21,4 @@ pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitK
 pub use refusal::Refusal;
 pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
 pub use token::{Grant, Health, Lease};
-pub use transit::{Encrypted, KeyInfo, KeyMoment};
+pub use transit::{Encrypted, KeyInfo, KeyMoment, Outcomes, ToEncrypt};

@@ -22,6 +22,10 @@ impl Series {
         self.taken.push(taken);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.taken.len()
+    }
+
     /// The duration that `percent` of all calls did not exceed.
     pub(super) fn percentile(&self, percent: usize) -> Duration {
         let mut sorted = self.taken.clone();

@@ -26,7 +26,7 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
             "allow_plaintext",
         ],
     ),
-    ("transit", &["mount", "key"]),
+    ("transit", &["mount", "key", "max_in_flight"]),
     (
         "auth",
         &[
@@ -102,6 +102,7 @@ pub(super) struct Vault {
 pub(super) struct Transit {
     pub(super) mount: Leaf,
     pub(super) key: Leaf,
+    pub(super) max_in_flight: Leaf,
     pub(super) decrypt_also: Vec<DecryptAlso>,
 }
 

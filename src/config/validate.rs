@@ -28,6 +28,11 @@ const TOLERANCE_LEAST: Duration = Duration::from_secs(60);
 const FAIL_AFTER: Duration = Duration::from_secs(3600);
 /// More than a control plane ever asks at once; each costs a few kilobytes.
 const MAX_WAITING: u32 = 1024;
+/// Of each operation: while one batch is at Vault the next is being put together (measured, see
+/// docs/performance.md).
+const MAX_IN_FLIGHT: u32 = 2;
+/// More would split what could leave together, and ask Vault more for the same.
+const MAX_IN_FLIGHT_MOST: u32 = 8;
 
 pub(super) fn config(
     mut raw: Raw,
@@ -71,6 +76,7 @@ pub(super) fn config(
     let log = log(&mut reader, raw.log);
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
+    let max_in_flight = max_in_flight(&mut reader, raw.transit.max_in_flight);
     let (Some(socket), Some(vault), Some(key), Some(auth), Some(state_file)) =
         (socket, vault, key, auth, state_file)
     else {
@@ -90,6 +96,7 @@ pub(super) fn config(
             key,
             decrypt_also,
             limits,
+            max_in_flight,
             state_file,
         },
         admin: admin.unwrap_or(ADMIN),
@@ -155,6 +162,15 @@ fn max_waiting(reader: &mut Reader, leaf: Leaf) -> usize {
     let number = reader.number(key, leaf).unwrap_or(MAX_WAITING);
     if number == 0 {
         reader.refuse(key, "has to be at least 1");
+    }
+    number as usize
+}
+
+fn max_in_flight(reader: &mut Reader, leaf: Leaf) -> usize {
+    let key = "transit.max_in_flight";
+    let number = reader.number(key, leaf).unwrap_or(MAX_IN_FLIGHT);
+    if !(1..=MAX_IN_FLIGHT_MOST).contains(&number) {
+        reader.refuse(key, format!("has to be 1 to {MAX_IN_FLIGHT_MOST}"));
     }
     number as usize
 }

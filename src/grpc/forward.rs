@@ -4,16 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::concurrency::oneshot;
-use ractor::{ActorRef, RpcReplyPort};
-use tokio::sync::Semaphore;
+use ractor::ActorRef;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout_at};
 use tonic::Status;
 
 use super::deadline::Deadline;
 use super::status;
 use crate::actor::Current;
-use crate::keys::{Ciphertext, KeyError, KeyMsg, Pin, Plaintext, StatusReport, Wrapped};
+use crate::keys::{Ciphertext, KeyError, KeyMsg, Pin, Plaintext, Reply, StatusReport, Wrapped};
 
 /// When a call was lost while its actor lives on, it is repeated after this.
 const REPEAT_IN: Duration = Duration::from_millis(20);
@@ -69,6 +68,7 @@ impl Forwarder {
     ) -> Result<Plaintext, Status> {
         let ciphertext = Ciphertext::try_new(ciphertext)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let ciphertext = Arc::new(ciphertext);
         let _admitted = self.admit()?;
         self.ask(deadline, |reply| KeyMsg::Decrypt {
             ciphertext: ciphertext.clone(),
@@ -89,7 +89,7 @@ impl Forwarder {
     async fn ask<T: Send + 'static>(
         &self,
         deadline: Deadline,
-        message: impl Fn(RpcReplyPort<Result<T, KeyError>>) -> KeyMsg,
+        message: impl Fn(Reply<T>) -> KeyMsg,
     ) -> Result<T, Status> {
         let asked = async {
             let mut keys = self.keys.clone();
@@ -117,9 +117,9 @@ impl Forwarder {
 /// The actor's answer; `None` when it died before it gave one.
 async fn ask_once<T: Send + 'static>(
     actor: &ActorRef<KeyMsg>,
-    message: impl Fn(RpcReplyPort<Result<T, KeyError>>) -> KeyMsg,
+    message: impl Fn(Reply<T>) -> KeyMsg,
 ) -> Option<Result<T, KeyError>> {
-    let (reply, answer) = oneshot();
-    actor.cast(message(reply.into())).ok()?;
+    let (reply, answer) = oneshot::channel();
+    actor.cast(message(reply)).ok()?;
     answer.await.ok()
 }

@@ -4,9 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::KeyMsg;
 use super::error::KeyError;
+use super::lane::{Ask, Route, Waiter};
+use super::manager::{Event, Operation};
 use crate::session::{Doubt, Session, Sessions};
 use crate::vault::{CallError, Client, Refusal, TransitKey};
 
@@ -22,6 +27,8 @@ const LAST_TRY: Duration = Duration::from_millis(50);
 pub(super) struct Caller {
     pub(super) client: Arc<Client>,
     pub(super) sessions: Sessions,
+    /// Where the lanes are.
+    pub(super) manager: ActorRef<KeyMsg>,
 }
 
 /// What to do after a failed call.
@@ -72,6 +79,45 @@ impl Caller {
                 }
                 After::Never => return Err(KeyError::of_call(key, &error)),
             }
+        }
+    }
+
+    /// Lines an operation up with those of other callers, until it succeeds, is refused for good, or
+    /// `deadline` comes.
+    pub(super) async fn share<O: Operation>(
+        &self,
+        key: &Arc<TransitKey>,
+        deadline: Instant,
+        load: O,
+    ) -> Result<O::Made, KeyError> {
+        let operation = |session| self.line_up(key.clone(), session, deadline, load.clone());
+        self.call(key, deadline, operation).await
+    }
+
+    async fn line_up<O: Operation>(
+        &self,
+        key: Arc<TransitKey>,
+        session: Arc<Session>,
+        deadline: Instant,
+        load: O,
+    ) -> Result<O::Made, CallError> {
+        let (reply, outcome) = oneshot::channel();
+        let path = key.path(O::NAME);
+        let ask = Ask {
+            load,
+            route: Route { key, session },
+            waiter: Waiter { deadline, reply },
+        };
+        // Without an actor this task has not long to live either.
+        let _ = self
+            .manager
+            .cast(KeyMsg::Batch(O::message(Event::Asked(ask))));
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(CallError::TimedOut {
+                path,
+                address: self.client.address(),
+            }),
         }
     }
 

@@ -10,9 +10,9 @@ use super::caller::Caller;
 use super::error::{ErrorKind, KeyError};
 use super::key_id::KeyId;
 use super::look;
+use super::manager::{Unwrap, Wrap};
 use super::status;
 use super::view::{KeyView, ProvenKey};
-use crate::session::Session;
 use crate::vault::{Ciphertext, Encrypted, KeyVersion, Plaintext, Refusal, TransitKey};
 
 /// How long a standby that lags is given before it is asked again.
@@ -57,16 +57,9 @@ pub(super) async fn encrypt(
     version: Option<KeyVersion>,
     deadline: Instant,
 ) -> Result<Encrypted, KeyError> {
-    let operation = |session: Arc<Session>| {
-        let (client, key, plaintext) = (caller.client.clone(), key.clone(), plaintext.clone());
-        async move {
-            let token = &session.token;
-            client
-                .encrypt(&key, &plaintext, version, token, deadline)
-                .await
-        }
-    };
-    let outcome = outlast_lag(deadline, || caller.call(key, deadline, &operation)).await;
+    let plaintext = plaintext.clone();
+    let load = Wrap { plaintext, version };
+    let outcome = outlast_lag(deadline, || caller.share(key, deadline, load.clone())).await;
     outcome.map_err(|error| error.or_too_old_to_write(version))
 }
 
@@ -87,7 +80,8 @@ pub(super) async fn encrypt_latest(
     }
     let left = deadline.saturating_duration_since(Instant::now());
     let halfway = Instant::now() + left / 2;
-    let back = decrypt_with(caller, key, &done.ciphertext, halfway).await;
+    let made = Arc::new(done.ciphertext.clone());
+    let back = decrypt_with(caller, key, &made, halfway).await;
     if back.is_ok_and(|back| back.expose_secret() == plaintext.expose_secret()) {
         return Ok((done, latest));
     }
@@ -99,7 +93,7 @@ pub(super) async fn encrypt_latest(
 pub(super) async fn decrypt(
     caller: &Caller,
     keys: &[Arc<TransitKey>],
-    ciphertext: &Ciphertext,
+    ciphertext: &Arc<Ciphertext>,
     key_id: Option<&str>,
     deadline: Instant,
 ) -> Result<Plaintext, KeyError> {
@@ -147,24 +141,18 @@ where
 pub(super) async fn decrypt_with(
     caller: &Caller,
     key: &Arc<TransitKey>,
-    ciphertext: &Ciphertext,
+    ciphertext: &Arc<Ciphertext>,
     deadline: Instant,
 ) -> Result<Plaintext, KeyError> {
-    let operation = |session: Arc<Session>| {
-        let (client, key, ciphertext) = (caller.client.clone(), key.clone(), ciphertext.clone());
-        async move {
-            let token = &session.token;
-            client.decrypt(&key, &ciphertext, token, deadline).await
-        }
-    };
-    caller.call(key, deadline, operation).await
+    let load = Unwrap(ciphertext.clone());
+    caller.share(key, deadline, load).await
 }
 
 /// Vault says «too old» without the limit: what an operator needs is asked for.
 async fn explained(
     caller: &Caller,
     key: &Arc<TransitKey>,
-    ciphertext: &Ciphertext,
+    ciphertext: &Arc<Ciphertext>,
     deadline: Instant,
     error: KeyError,
 ) -> KeyError {

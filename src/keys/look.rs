@@ -188,7 +188,7 @@ impl Way<'_> {
         let encrypted = crypt::encrypt(self.caller, self.key, &secret, version, deadline).await?;
         Ok(Canary {
             plaintext,
-            ciphertext: encrypted.ciphertext,
+            ciphertext: Arc::new(encrypted.ciphertext),
             moment,
         })
     }

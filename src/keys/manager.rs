@@ -1,11 +1,12 @@
 //! The KeyManager's state, and what the calls of kube-apiserver do to it. The looks at the key are
 //! in `looking`.
 
+mod batches;
 mod looking;
 
 use std::sync::Arc;
 
-use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::info;
@@ -15,9 +16,12 @@ use super::crypt::{self, Wrapped};
 use super::error::KeyError;
 use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::ProvenKey;
-use super::{Arguments, KeyMsg, Pin, state_file};
+use super::{Arguments, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
 use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
+pub use batches::BatchMsg;
+use batches::Batches;
+pub(super) use batches::{Event, Operation, Unwrap, Wrap};
 pub use looking::LookOutcome;
 use looking::Looks;
 
@@ -31,6 +35,7 @@ pub struct State {
     /// All keys that decrypt, the writing one first.
     readers: Arc<[Arc<TransitKey>]>,
     looks: Looks,
+    batches: Batches,
     tasks: JoinSet<()>,
 }
 
@@ -48,7 +53,7 @@ pub enum Observation {
 }
 
 impl State {
-    pub(super) fn new(args: Arguments) -> Self {
+    pub(super) fn new(args: Arguments, myself: ActorRef<KeyMsg>) -> Self {
         let key = Arc::new(args.settings.key.clone());
         let also = args.settings.decrypt_also.iter().cloned().map(Arc::new);
         let readers: Vec<_> = std::iter::once(key.clone()).chain(also).collect();
@@ -59,7 +64,9 @@ impl State {
             caller: Caller {
                 client: args.client.clone(),
                 sessions: args.sessions.clone(),
+                manager: myself,
             },
+            batches: Batches::new(args.client.clone(), args.settings.max_in_flight),
             key,
             readers: readers.into(),
             looks: Looks::default(),
@@ -72,6 +79,10 @@ impl State {
         reap(&mut self.tasks)
     }
 
+    pub(super) fn batch(&mut self, myself: &ActorRef<KeyMsg>, message: BatchMsg) {
+        self.batches.handle(message, myself, &mut self.tasks);
+    }
+
     pub(super) fn set_limits(&mut self, limits: HealthLimits) {
         Arc::make_mut(&mut self.args.settings).limits = limits;
     }
@@ -81,7 +92,7 @@ impl State {
         &mut self,
         myself: &ActorRef<KeyMsg>,
         deadline: Instant,
-        reply: RpcReplyPort<Result<StatusReport, KeyError>>,
+        reply: Reply<StatusReport>,
     ) {
         let limits = self.args.settings.limits;
         let sessions = self.caller.sessions.view();
@@ -114,7 +125,7 @@ impl State {
         &mut self,
         myself: &ActorRef<KeyMsg>,
         deadline: Instant,
-        reply: RpcReplyPort<Result<StatusReport, KeyError>>,
+        reply: Reply<StatusReport>,
     ) {
         let (myself, caller, view) = (myself.clone(), self.caller.clone(), self.args.view.clone());
         self.tasks.spawn(async move {
@@ -135,7 +146,7 @@ impl State {
         plaintext: Arc<Plaintext>,
         pin: Pin,
         deadline: Instant,
-        reply: RpcReplyPort<Result<Wrapped, KeyError>>,
+        mut reply: Reply<Wrapped>,
     ) {
         let (myself, caller) = (myself.clone(), self.caller.clone());
         let (view, key) = (self.args.view.clone(), self.key.clone());
@@ -160,7 +171,10 @@ impl State {
                 let ciphertext = done.ciphertext;
                 Ok((latest, Wrapped { ciphertext, key_id }))
             };
-            let (seen, answer) = match work.await {
+            let Some(done) = unless_gone(&mut reply, work).await else {
+                return;
+            };
+            let (seen, answer) = match done {
                 Ok((latest, wrapped)) => (Observation::Encrypted(latest), Ok(wrapped)),
                 Err(error) => (observe(&error), Err(error)),
             };
@@ -172,15 +186,18 @@ impl State {
     pub(super) fn decrypt(
         &mut self,
         myself: &ActorRef<KeyMsg>,
-        ciphertext: Ciphertext,
+        ciphertext: Arc<Ciphertext>,
         key_id: Option<String>,
         deadline: Instant,
-        reply: RpcReplyPort<Result<Plaintext, KeyError>>,
+        mut reply: Reply<Plaintext>,
     ) {
         let (myself, caller, readers) = (myself.clone(), self.caller.clone(), self.readers.clone());
         self.tasks.spawn(async move {
             let key_id = key_id.as_deref();
-            let answer = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline).await;
+            let work = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline);
+            let Some(answer) = unless_gone(&mut reply, work).await else {
+                return;
+            };
             let seen = answer
                 .as_ref()
                 .map_or_else(observe, |_| Observation::Decrypted);
@@ -206,6 +223,15 @@ impl State {
             view.last_success = Some(Instant::now());
             false
         });
+    }
+}
+
+/// Does the work while somebody waits for it: what waits to be sent is dropped with its caller.
+async fn unless_gone<T, W: Future>(reply: &mut Reply<T>, work: W) -> Option<W::Output> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = reply.closed() => None,
     }
 }
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::concurrency::oneshot;
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::ActorRef;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::crypt::Wrapped;
 use super::error::{ErrorKind, KeyError};
 use super::look::random_bytes;
 use super::view::KeyView;
-use super::{KeyMsg, Pin, Plaintext};
+use super::{KeyMsg, Pin, Plaintext, Reply};
 
 /// How much longer than its deadline an answer may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub async fn try_out(
     .await?;
     let key_id = Some(wrapped.key_id.as_str().to_owned());
     let unwrapped: Plaintext = ask(actor, deadline, |reply| KeyMsg::Decrypt {
-        ciphertext: wrapped.ciphertext,
+        ciphertext: Arc::new(wrapped.ciphertext),
         key_id,
         deadline,
         reply,
@@ -68,10 +68,10 @@ pub async fn try_out(
 async fn ask<T: Send + 'static>(
     actor: &ActorRef<KeyMsg>,
     deadline: Instant,
-    message: impl FnOnce(RpcReplyPort<Result<T, KeyError>>) -> KeyMsg,
+    message: impl FnOnce(Reply<T>) -> KeyMsg,
 ) -> Result<T, KeyError> {
-    let (reply, answer) = oneshot();
-    let sent = actor.cast(message(reply.into()));
+    let (reply, answer) = oneshot::channel();
+    let sent = actor.cast(message(reply));
     // It answers at the deadline at the latest, and then says why.
     match (sent, timeout_at(deadline + GRACE, answer).await) {
         (Ok(()), Ok(Ok(answer))) => answer,

@@ -1,5 +1,7 @@
 //! What is known of the key: the snapshot that the KeyManager publishes.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::error::KeyError;
@@ -34,7 +36,7 @@ pub struct ProvenKey {
 #[derive(Debug, Clone)]
 pub(super) struct Canary {
     pub(super) plaintext: [u8; 32],
-    pub(super) ciphertext: Ciphertext,
+    pub(super) ciphertext: Arc<Ciphertext>,
     pub(super) moment: KeyMoment,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Response;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 
 use super::error::CallError;
 use super::refusal::Refusal;
@@ -32,18 +32,40 @@ struct Errors {
 }
 
 impl Answer {
+    #[cfg(test)]
+    pub(super) fn for_test(status: u16, body: &str) -> Self {
+        Self {
+            path: "transit/decrypt/kms".to_owned(),
+            address: "http://127.0.0.1:8200".to_owned(),
+            status,
+            retry_after: None,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
     /// Whether there is a body at all (204 has none).
     pub(super) fn is_empty(&self) -> bool {
         self.body.is_empty()
     }
 
-    /// Reads the body as `T`.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+    /// Reads the body as `T`, which may borrow from it.
+    pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CallError> {
         // serde's own message could quote a value of the body, which may be a secret.
         serde_json::from_slice(&self.body).map_err(|error| {
             let place = format!("line {} column {}", error.line(), error.column());
             self.foreign(&format!("not the JSON expected, at {place}"))
         })
+    }
+
+    /// The error for what Vault refuses, in these words.
+    pub(super) fn refused(&self, words: &str) -> CallError {
+        CallError::Refused {
+            path: self.path.clone(),
+            status: self.status,
+            meaning: Refusal::read(self.status, words),
+            message: on_one_line(words),
+            retry_after: self.retry_after,
+        }
     }
 
     /// The error for an answer that parses but says something impossible.
@@ -77,10 +99,25 @@ pub(super) async fn read(
         }
         answer.body.extend_from_slice(&chunk);
     }
-    if response.status().is_success() {
+    if response.status().is_success() || is_batch(&answer.body) {
         return Ok(answer);
     }
     Err(refused(&answer))
+}
+
+/// A batch in which an item failed is answered as one that succeeded, but for its status (OpenBao
+/// `builtin/logical/transit/path_encrypt.go`): each item says how it fared.
+fn is_batch(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Envelope {
+        data: Batch,
+    }
+    #[derive(Deserialize)]
+    struct Batch {
+        #[serde(rename = "batch_results")]
+        _results: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Envelope>(body).is_ok_and(|Envelope { data: Batch { .. } }| true)
 }
 
 async fn next_chunk(
@@ -106,14 +143,7 @@ fn refused(answer: &Answer) -> CallError {
             },
         );
     };
-    let words = errors.join("; ");
-    CallError::Refused {
-        path: answer.path.clone(),
-        status: answer.status,
-        meaning: Refusal::read(answer.status, &words),
-        message: on_one_line(&words),
-        retry_after: answer.retry_after,
-    }
+    answer.refused(&errors.join("; "))
 }
 
 /// Whether the body holds these words, which Go's own server answers with.

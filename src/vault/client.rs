@@ -56,6 +56,13 @@ impl Client {
         })
     }
 
+    /// The address that is asked first, for an operator.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let preferred = self.nodes.get(self.preferred.load(Ordering::Relaxed));
+        preferred.map_or_else(String::new, |node| node.label().to_owned())
+    }
+
     /// Sends a request to the preferred node, and to the next ones while none can be reached.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
         self.look_at_certificates(&request).await;

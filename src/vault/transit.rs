@@ -1,19 +1,18 @@
-//! Transit: encrypt, decrypt, and a look at the key.
+//! Transit: what it answers of a key, and a look at it. Encrypt and Decrypt are in `items`.
+
+mod items;
 
 use std::collections::HashMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::time::Instant;
 
-use super::answer::Answer;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::{KeyVersion, TransitKey};
-use super::secret::{Ciphertext, Plaintext, Token};
+use super::secret::{Ciphertext, Token};
+pub use items::{Outcomes, ToEncrypt};
 
 /// A ciphertext and the key version that Vault says it used.
 #[derive(Debug, Clone)]
@@ -52,17 +51,6 @@ struct Envelope<T> {
 }
 
 #[derive(Deserialize)]
-struct EncryptData {
-    ciphertext: String,
-    key_version: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct DecryptData {
-    plaintext: String,
-}
-
-#[derive(Deserialize)]
 struct KeyData {
     latest_version: u32,
     #[serde(default)]
@@ -91,53 +79,6 @@ enum VersionData {
 }
 
 impl Client {
-    /// Wraps a plaintext. With `version` it is that one or an error; else the key's latest.
-    ///
-    /// # Errors
-    /// As [`CallError`]; an answer made by another version than asked for is one too.
-    pub async fn encrypt(
-        &self,
-        key: &TransitKey,
-        plaintext: &Plaintext,
-        version: Option<KeyVersion>,
-        token: &Token,
-        deadline: Instant,
-    ) -> Result<Encrypted, CallError> {
-        let mut body = json!({ "plaintext": STANDARD.encode(plaintext.expose_secret()) });
-        if let Some(version) = version {
-            body["key_version"] = version.get().into();
-        }
-        let path = key.path("encrypt");
-        let answer = self.post(key, &path, &body, token, deadline).await?;
-        let data: EncryptData = answer.parse::<Envelope<_>>()?.data;
-        let encrypted = encrypted(data).ok_or_else(|| answer.foreign("no ciphertext in it"))?;
-        if version.is_some_and(|wanted| wanted != encrypted.version) {
-            return Err(answer.foreign("it used another key version than asked for"));
-        }
-        Ok(encrypted)
-    }
-
-    /// Unwraps a ciphertext.
-    ///
-    /// # Errors
-    /// As [`CallError`].
-    pub async fn decrypt(
-        &self,
-        key: &TransitKey,
-        ciphertext: &Ciphertext,
-        token: &Token,
-        deadline: Instant,
-    ) -> Result<Plaintext, CallError> {
-        let body = json!({ "ciphertext": ciphertext.as_str() });
-        let path = key.path("decrypt");
-        let answer = self.post(key, &path, &body, token, deadline).await?;
-        let data: DecryptData = answer.parse::<Envelope<_>>()?.data;
-        STANDARD
-            .decode(data.plaintext)
-            .map(Plaintext::new)
-            .map_err(|_| answer.foreign("its plaintext is not base64"))
-    }
-
     /// Looks at the key.
     ///
     /// # Errors
@@ -163,36 +104,6 @@ impl Client {
         let data: KeyData = answer.parse::<Envelope<_>>()?.data;
         key_info(&data).ok_or_else(|| answer.foreign("no key version in it"))
     }
-
-    async fn post(
-        &self,
-        key: &TransitKey,
-        path: &str,
-        body: &serde_json::Value,
-        token: &Token,
-        deadline: Instant,
-    ) -> Result<Answer, CallError> {
-        let request = Request {
-            method: Method::POST,
-            path,
-            query: None,
-            namespace: Some(&key.namespace),
-            token: Some(token),
-            body: Some(body.to_string().into_bytes()),
-            deadline,
-        };
-        self.send(request).await
-    }
-}
-
-fn encrypted(data: EncryptData) -> Option<Encrypted> {
-    let ciphertext = Ciphertext::try_new(data.ciphertext.into_bytes()).ok()?;
-    let version = ciphertext.version();
-    let same = data.key_version.is_none_or(|said| said == version.get());
-    same.then_some(Encrypted {
-        ciphertext,
-        version,
-    })
 }
 
 fn key_info(data: &KeyData) -> Option<KeyInfo> {
@@ -263,16 +174,5 @@ mod tests {
         assert!(info(derived).unfit.is_some());
         let fit = r#"{"latest_version":1,"keys":{"1":5},"supports_encryption":true,"supports_decryption":true}"#;
         assert_eq!(info(fit).unfit, None);
-    }
-
-    #[test]
-    fn a_version_that_contradicts_its_ciphertext_is_no_answer() {
-        let data = |version| EncryptData {
-            ciphertext: "vault:v2:YQ==".to_owned(),
-            key_version: version,
-        };
-        assert!(encrypted(data(Some(3))).is_none());
-        assert_eq!(encrypted(data(Some(2))).expect("answer").version.get(), 2);
-        assert_eq!(encrypted(data(None)).expect("answer").version.get(), 2);
     }
 }

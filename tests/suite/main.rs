@@ -9,6 +9,7 @@
 
 mod addresses;
 mod authentication;
+mod batching;
 mod bounds;
 mod calls;
 mod cluster;

@@ -1,0 +1,278 @@
+//! Calls that arrive together share a request to Vault, and nothing else.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy, Seen};
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
+
+/// As many requests of a kind as are out at a time by default.
+const IN_FLIGHT: u32 = 2;
+const COMPANY: usize = 40;
+
+/// Seeds that differ.
+fn seeds(count: usize) -> Vec<[u8; 32]> {
+    let seed = |_| std::array::from_fn(|_| fastrand::u8(..));
+    (0..count).map(seed).collect()
+}
+
+async fn wrapped(client: &KmsClient, seeds: &[[u8; 32]]) -> Vec<(Vec<u8>, String)> {
+    let calls = seeds.iter().map(|seed| client.encrypt(seed));
+    let wrapped = join_all(calls).await.into_iter();
+    wrapped.map(|wrapped| wrapped.unwrap()).collect()
+}
+
+/// How many items a request to Transit holds.
+pub(super) fn items(seen: &Seen) -> usize {
+    let body: Value = serde_json::from_slice(&seen.body).unwrap();
+    body["batch_input"].as_array().map_or(1, Vec::len)
+}
+
+/// Holds the first requests of this kind up for a moment, so that what comes meanwhile gathers.
+fn gather(proxy: &Proxy, operation: &str) {
+    proxy.fault_times(
+        operation,
+        Fault::Delay(Duration::from_millis(80)),
+        IN_FLIGHT,
+    );
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn calls_that_arrive_together_leave_together_and_each_gets_its_own() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let seeds = seeds(COMPANY);
+    gather(&proxy, "/encrypt/");
+    let wrapped = wrapped(&client, &seeds).await;
+    let sent = proxy.requests();
+    assert_eq!(sent.len(), 3, "{sent:?}");
+    assert_eq!(sent.iter().map(items).sum::<usize>(), COMPANY);
+    gather(&proxy, "/decrypt/");
+    proxy.reset_counts();
+    let calls = wrapped
+        .iter()
+        .map(|(ciphertext, key_id)| client.decrypt(ciphertext, key_id));
+    for (back, seed) in join_all(calls).await.into_iter().zip(&seeds) {
+        assert_eq!(back.unwrap(), seed);
+    }
+    assert_eq!(proxy.requests().len(), 3);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_bad_item_does_not_fail_its_neighbours() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let seeds = seeds(COMPANY);
+    let mut wrapped = wrapped(&client, &seeds).await;
+    for (ciphertext, _) in wrapped.iter_mut().step_by(5) {
+        let last = ciphertext.len() - 6;
+        ciphertext[last] = if ciphertext[last] == b'A' { b'B' } else { b'A' };
+    }
+    gather(&proxy, "/decrypt/");
+    let calls = wrapped
+        .iter()
+        .map(|(ciphertext, key_id)| client.decrypt(ciphertext, key_id));
+    for (index, back) in join_all(calls).await.into_iter().enumerate() {
+        match index % 5 {
+            0 => assert_eq!(back.unwrap_err().code(), Code::InvalidArgument),
+            _ => assert_eq!(back.unwrap(), seeds[index]),
+        }
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_batch_that_is_refused_as_a_whole_is_repeated_one_by_one() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let seeds = seeds(COMPANY);
+    let too_large = Fault::Answer {
+        status: 413,
+        body: "<html>too large</html>".to_owned(),
+        content_type: "text/html".to_owned(),
+    };
+    let no_list = Fault::error(
+        500,
+        "1 error occurred:\n\t* failed to parse batch input: x\n\n",
+    );
+    for refusal in [too_large, no_list] {
+        proxy.reset_counts();
+        proxy.fault_times("/encrypt/", refusal, 1);
+        gather(&proxy, "/encrypt/");
+        wrapped(&client, &seeds).await;
+        let sent: Vec<_> = proxy.requests().iter().map(items).collect();
+        let batch = COMPANY - IN_FLIGHT as usize;
+        assert_eq!(sent[IN_FLIGHT as usize], batch, "{sent:?}");
+        assert_eq!(sent.len(), IN_FLIGHT as usize + 1 + batch, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn an_answer_that_does_not_match_is_taken_by_nobody() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let seeds = seeds(COMPANY);
+    let wrapped = wrapped(&client, &seeds).await;
+    let result = |number: usize| json!({ "plaintext": "AAAA", "reference": number.to_string() });
+    let batch = COMPANY - IN_FLIGHT as usize;
+    let one_short: Vec<_> = (0..batch - 1).map(result).collect();
+    let backwards: Vec<_> = (0..batch).rev().map(result).collect();
+    for results in [one_short, backwards] {
+        let body = json!({ "data": { "batch_results": results } }).to_string();
+        let wrong = Fault::Answer {
+            status: 200,
+            body,
+            content_type: "application/json".to_owned(),
+        };
+        proxy.fault_times("/decrypt/", wrong, 1);
+        gather(&proxy, "/decrypt/");
+        let calls = wrapped
+            .iter()
+            .map(|(ciphertext, key_id)| client.decrypt(ciphertext, key_id));
+        for (back, seed) in join_all(calls).await.into_iter().zip(&seeds) {
+            assert_eq!(back.unwrap(), seed);
+        }
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn identical_decrypts_share_one_item_while_it_is_out_and_no_longer() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let seed = seeds(1)[0];
+    let (ciphertext, key_id) = client.encrypt(&seed).await.unwrap();
+    for _ in 0..2 {
+        proxy.reset_counts();
+        gather(&proxy, "/decrypt/");
+        let calls = (0..COMPANY).map(|_| client.decrypt(&ciphertext, &key_id));
+        for back in join_all(calls).await {
+            assert_eq!(back.unwrap(), seed);
+        }
+        assert_eq!(proxy.requests().len(), 1, "{:?}", proxy.requests());
+        proxy.clear();
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn what_nobody_waits_for_any_more_is_not_sent() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let delay = Fault::Delay(Duration::from_millis(90));
+    proxy.fault_times("/encrypt/", delay, IN_FLIGHT);
+    let mut calls = JoinSet::new();
+    for seed in seeds(IN_FLIGHT as usize) {
+        let client = client.clone();
+        calls.spawn(async move { client.encrypt(&seed).await.map(drop) });
+    }
+    wait::until_true("requests to be out", LIMIT, async || {
+        proxy.requests().len() == IN_FLIGHT as usize
+    })
+    .await;
+    // One is cancelled by its caller, the other has less time than it would have to wait.
+    let hasty = client.with_timeout(Duration::from_millis(20));
+    let [gone, late] = [seeds(1)[0], seeds(1)[0]];
+    let cancelled = tokio::time::timeout(Duration::from_millis(10), client.encrypt(&gone)).await;
+    assert!(cancelled.is_err());
+    // Whose clock is first, the client's or the plugin's, is chance.
+    let code = hasty.encrypt(&late).await.unwrap_err().code();
+    assert!(matches!(code, Code::DeadlineExceeded | Code::Cancelled));
+    for outcome in calls.join_all().await {
+        outcome.unwrap();
+    }
+    client.encrypt(&seeds(1)[0]).await.unwrap();
+    assert_eq!(proxy.requests().len(), IN_FLIGHT as usize + 1);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn requests_that_hang_do_not_hold_up_the_next() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    proxy.fault_times("/encrypt/", Fault::Hang, IN_FLIGHT);
+    let mut hung = JoinSet::new();
+    for seed in seeds(IN_FLIGHT as usize) {
+        let client = client.clone();
+        hung.spawn(async move { client.encrypt(&seed).await.map(drop) });
+    }
+    wait::until_true("requests to hang", LIMIT, async || {
+        proxy.requests().len() == IN_FLIGHT as usize
+    })
+    .await;
+    let begun = Instant::now();
+    client.encrypt(&seeds(1)[0]).await.unwrap();
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(1), "{taken:?}");
+    hung.shutdown().await;
+}
+
+/// Every seed comes back as itself, whatever is asked beside it and however often the key rotates.
+async fn mixed_calls(calls: usize, rotate_every: Duration) {
+    const CALLERS: usize = 256;
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .release()
+        .extra("[log]\nlevel = \"info\"")
+        .spawn()
+        .await;
+    let clients: Vec<_> = (0..CALLERS / 64)
+        .map(|_| KmsClient::connect(daemon.socket()))
+        .collect();
+    clients[0].wait_ok(LIMIT).await;
+    let mut callers = JoinSet::new();
+    for number in 0..CALLERS {
+        let client = clients[number % clients.len()].with_timeout(Duration::from_secs(10));
+        callers.spawn(async move {
+            let mut kept = HashMap::new();
+            for call in 0..calls / CALLERS / 2 {
+                let seed: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
+                let (ciphertext, key_id) = client.encrypt(&seed).await.unwrap();
+                assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), seed);
+                // An older one once in a while takes the place of the last.
+                if call % 8 == 0 {
+                    kept.insert(ciphertext, (key_id, seed));
+                }
+                if call % 100 == 99 {
+                    client.status().await.unwrap();
+                    for (ciphertext, (key_id, seed)) in kept.drain() {
+                        assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), seed);
+                    }
+                }
+            }
+        });
+    }
+    let mut versions = 1;
+    let mut rotations = tokio::time::interval(rotate_every);
+    rotations.tick().await;
+    loop {
+        tokio::select! {
+            ended = callers.join_next() => match ended {
+                Some(ended) => ended.unwrap(),
+                None => break,
+            },
+            _ = rotations.tick() => {
+                vault.rotate(&fixture.mount, &fixture.key).await;
+                versions += 1;
+            }
+        }
+    }
+    eprintln!("{calls} calls by {CALLERS} callers under {versions} key versions: each its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn many_callers_get_their_own_seeds_back() {
+    mixed_calls(20_000, Duration::from_millis(500)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: cargo test --test suite -- --ignored soak_a_million"]
+async fn soak_a_million_mixed_calls_bring_each_its_own_seed() {
+    mixed_calls(1_000_000, Duration::from_secs(3)).await;
+}
