@@ -16,8 +16,6 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
-/// One for calls, one for what happens beside them.
-const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let arguments = match Cli::read() {
@@ -55,8 +53,10 @@ fn serve(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit 
     if let Err(error) = system::harden() {
         return fail(&error, Exit::Internal);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
+    // One thread: a call passes through four tasks, and with more threads they would wake each other
+    // across cores, which takes longer than their work (docs/performance.md). What may block, such
+    // as reading files, has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
