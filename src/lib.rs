@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod grpc;

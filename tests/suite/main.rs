@@ -11,6 +11,7 @@ mod addresses;
 mod authentication;
 mod bounds;
 mod calls;
+mod check;
 mod cluster;
 mod configuration;
 mod conformance;
