@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::folder::Owner;
+
 /// Encrypts Kubernetes data at rest through Vault or `OpenBao` Transit.
 #[derive(Debug, Parser)]
 #[command(name = "vault-kms-plugin", version, about)]
@@ -23,6 +25,9 @@ pub enum Command {
     Serve(Serve),
     /// Validates the configuration, and says what is wrong with it.
     Check(Check),
+    /// Gives the socket's folder to the user that the plugin runs as; for the init container of a
+    /// static pod, which is root.
+    PrepareFolder(PrepareFolder),
 }
 
 /// The options of `serve`.
@@ -44,6 +49,17 @@ pub struct Check {
     pub offline: bool,
 }
 
+/// The options of `prepare-folder`.
+#[derive(Debug, Clone, Args)]
+pub struct PrepareFolder {
+    /// The user and the group, in numbers, that the folder shall belong to.
+    #[arg(long, value_name = "UID:GID")]
+    pub owner: Owner,
+    /// The folder.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
 impl Command {
     /// Reads the process's arguments.
     ///
@@ -61,6 +77,7 @@ impl Command {
                 config: check.config.or(before),
                 ..check
             }),
+            Some(other) => other,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use vault_kms_plugin::check::{self, Report};
 use vault_kms_plugin::cli::Command;
 use vault_kms_plugin::config::{Config, Source};
+use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
 use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
@@ -25,6 +26,12 @@ fn main() -> ExitCode {
     match Command::read() {
         Ok(Command::Serve(options)) => start(Source::of_process(options.config)).into(),
         Ok(Command::Check(options)) => check(&Source::of_process(options.config)).into(),
+        Ok(Command::PrepareFolder(options)) => {
+            match folder::prepare(&options.folder, options.owner) {
+                Ok(()) => Exit::Ok.into(),
+                Err(error) => say(&error, Exit::Unavailable).into(),
+            }
+        }
         Err(error) => {
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
