@@ -4,6 +4,7 @@
 mod activation;
 mod journal;
 mod notifications;
+mod readme;
 mod reload;
 mod service;
 mod units;
