@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::folder::Owner;
+
 /// Encrypts Kubernetes data at rest through Vault or `OpenBao` Transit.
 #[derive(Debug, Parser)]
 #[command(name = "vault-kms-plugin", version, about)]
-pub struct Cli {
+struct Cli {
     /// What to do; `serve` when left out.
     #[command(subcommand)]
     command: Option<Command>,
@@ -18,9 +20,14 @@ pub struct Cli {
 
 /// A command.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Runs the daemon.
     Serve(Serve),
+    /// Validates the configuration, and says what is wrong with it.
+    Check(Check),
+    /// Gives the socket's folder to the user that the plugin runs as; for the init container of a
+    /// static pod, which is root.
+    PrepareFolder(PrepareFolder),
 }
 
 /// The options of `serve`.
@@ -31,18 +38,46 @@ pub struct Serve {
     pub config: Option<PathBuf>,
 }
 
-impl Cli {
+/// The options of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// The configuration file; /etc/vault-kms-plugin/config.toml is read where it exists.
+    #[arg(long, value_name = "FILE", env = "VAULT_KMS_PLUGIN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Only what can be told without Vault: nothing is connected to.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// The options of `prepare-folder`.
+#[derive(Debug, Clone, Args)]
+pub struct PrepareFolder {
+    /// The user and the group, in numbers, that the folder shall belong to.
+    #[arg(long, value_name = "UID:GID")]
+    pub owner: Owner,
+    /// The folder.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
+impl Command {
     /// Reads the process's arguments.
     ///
     /// # Errors
     /// When they are wrong, or when they ask for help or the version: print it.
-    pub fn read() -> Result<Serve, clap::Error> {
-        let cli = Self::try_parse()?;
+    pub fn read() -> Result<Self, clap::Error> {
+        let cli = Cli::try_parse()?;
+        let before = cli.serve.config;
         Ok(match cli.command {
-            Some(Command::Serve(serve)) => Serve {
-                config: serve.config.or(cli.serve.config),
-            },
-            None => cli.serve,
+            None => Self::Serve(Serve { config: before }),
+            Some(Self::Serve(serve)) => Self::Serve(Serve {
+                config: serve.config.or(before),
+            }),
+            Some(Self::Check(check)) => Self::Check(Check {
+                config: check.config.or(before),
+                ..check
+            }),
+            Some(other) => other,
         })
     }
 }

@@ -68,14 +68,20 @@ impl Source {
         }
     }
 
+    /// The file that is read, if one is.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        let default = || Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists());
+        self.file.as_deref().or_else(default)
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors
     /// With all that is wrong, each with its key.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        let mut table = match &self.file {
+        let mut table = match self.path() {
             Some(path) => read(path)?,
-            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
             None => toml::Table::new(),
         };
         let mut errors = Vec::new();
@@ -97,5 +103,39 @@ fn read(path: &Path) -> Result<toml::Table, ConfigErrors> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| refuse(format!("cannot be read: {error}")))?;
     text.parse::<toml::Table>()
-        .map_err(|error| refuse(format!("is no TOML: {}", error.to_string().trim_end())))
+        .map_err(|error| refuse(format!("is no TOML: {}", words_of(&error))))
+}
+
+/// Where and what, without the line itself, which the parser would show: it may hold a secret.
+fn words_of(error: &toml::de::Error) -> String {
+    let shown = error.to_string();
+    let place = shown.lines().next().unwrap_or_default();
+    match error.message() {
+        what if place.contains(what) => place.to_owned(),
+        what => format!("{place}: {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_toml_is_not_shown() {
+        for text in [
+            "[auth]\nsecret_id = \"s3cret\n",
+            "[auth]\nsecret_id = s3cret\n",
+        ] {
+            let error = text.parse::<toml::Table>().expect_err("no TOML");
+            let words = words_of(&error);
+            assert!(
+                words.starts_with("TOML parse error at line 2, column "),
+                "{words}"
+            );
+            assert!(
+                !words.contains("s3cret") && !words.contains('\n'),
+                "{words}"
+            );
+        }
+    }
 }

@@ -6,8 +6,10 @@
 
 pub mod actor;
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod config;
+pub mod folder;
 pub mod grpc;
 pub mod keys;
 pub mod session;

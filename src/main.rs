@@ -1,9 +1,12 @@
-//! The daemon's story: arguments, configuration, logging, signals, the actors, the exit code.
+//! The daemon's story: arguments, configuration, logging, signals, the actors, the exit code. And the
+//! small commands beside it.
 
 use std::process::ExitCode;
 
-use vault_kms_plugin::cli::Cli;
+use vault_kms_plugin::check::{self, Report};
+use vault_kms_plugin::cli::Command;
 use vault_kms_plugin::config::{Config, Source};
+use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
 use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
@@ -18,29 +21,53 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let arguments = match Cli::read() {
-        Ok(arguments) => arguments,
+    match Command::read() {
+        Ok(Command::Serve(options)) => start(Source::of_process(options.config)).into(),
+        Ok(Command::Check(options)) => check(&Source::of_process(options.config)).into(),
+        Ok(Command::PrepareFolder(options)) => {
+            match folder::prepare(&options.folder, options.owner) {
+                Ok(()) => Exit::Ok.into(),
+                Err(error) => say(&error, Exit::Unavailable).into(),
+            }
+        }
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
         }
-    };
+    }
+}
+
+/// Takes what systemd passed, and reads the configuration.
+fn start(source: Source) -> Exit {
     let passed = match PassedSocket::take() {
         Ok(passed) => passed,
-        Err(error) => {
-            eprintln!("vault-kms-plugin: {error}");
-            return Exit::Config.into();
-        }
+        Err(error) => return say(&error, Exit::Config),
     };
-    let source = Source::of_process(arguments.config);
     match source.load() {
-        Ok(config) => serve(&config, source, passed).into(),
+        Ok(config) => serve(&config, source, passed),
         Err(errors) => {
-            eprintln!(
-                "vault-kms-plugin: the configuration is wrong, nothing was started:\n{errors}"
-            );
-            Exit::Config.into()
+            let problem = format!("the configuration is wrong, nothing was started:\n{errors}");
+            say(&problem, Exit::Config)
         }
+    }
+}
+
+/// Says what is to be said of a configuration.
+fn check(source: &Source) -> Exit {
+    let hardened = system::harden();
+    let runtime = hardened.and_then(|()| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build()
+    });
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return say(&error, Exit::Internal),
+    };
+    let mut report = Report::default();
+    runtime.block_on(check::offline(source, &mut report));
+    match report.write(std::io::stdout().lock()) {
+        Ok(()) => report.exit(),
+        Err(error) => say(&error, Exit::Internal),
     }
 }
 
@@ -91,5 +118,11 @@ async fn run(
 
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
     tracing::error!(%error, "cannot go on");
+    exit
+}
+
+/// Tells an error before there is a log.
+fn say(error: &dyn std::fmt::Display, exit: Exit) -> Exit {
+    eprintln!("vault-kms-plugin: {error}");
     exit
 }

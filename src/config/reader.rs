@@ -40,6 +40,13 @@ impl From<Vec<ConfigError>> for ConfigErrors {
     }
 }
 
+impl ConfigErrors {
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
 impl Reader {
     pub(super) fn refuse(&mut self, key: &str, problem: impl fmt::Display) {
         self.errors.push(ConfigError::new(key, problem.to_string()));

@@ -100,6 +100,18 @@ impl BoundSocket {
         })
     }
 
+    /// Whether a socket could be at this place, as far as that can be told without asking who
+    /// listens there.
+    ///
+    /// # Errors
+    /// Where the place is taken by something that is no socket.
+    pub fn refuse_other_files(path: &SocketPath) -> Result<(), BindError> {
+        match path {
+            SocketPath::File(path) => is_taken(path).map(drop),
+            SocketPath::Abstract(_) => Ok(()),
+        }
+    }
+
     /// Serves on a socket that was passed: its file is neither dressed nor ever removed. Has to be
     /// called inside a tokio runtime.
     ///
@@ -223,13 +235,8 @@ fn bind_abstract(name: &str) -> Result<StdListener, BindError> {
 
 /// A socket that refuses connections is what a power loss left behind; it may be replaced.
 fn make_sure_it_is_free(path: &Path) -> Result<(), BindError> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(system("look at", &SocketPath::File(path.to_owned()), error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.to_owned()));
-        }
-        Ok(_) => {}
+    if !is_taken(path)? {
+        return Ok(());
     }
     match StdStream::connect(path) {
         Ok(_) => Err(BindError::Alive(path.display().to_string())),
@@ -239,6 +246,16 @@ fn make_sure_it_is_free(path: &Path) -> Result<(), BindError> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(system("probe", &SocketPath::File(path.to_owned()), error)),
+    }
+}
+
+/// Whether there is a socket; nothing else may be there.
+fn is_taken(path: &Path) -> Result<bool, BindError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(system("look at", &SocketPath::File(path.to_owned()), error)),
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(BindError::NotASocket(path.to_owned())),
     }
 }
 

@@ -104,6 +104,21 @@ pub struct Cert {
     pub certificate: Credential,
 }
 
+impl Settings {
+    /// What is wrong with the files that a login would read now, each with its key. A certificate
+    /// is read with the connection, and a wrapping token may be spent long since: both are left out.
+    pub async fn unreadable_credentials(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if matches!(self.method, Method::Cert(_)) || self.method.wrapped().is_some() {
+            return problems;
+        }
+        for credential in self.method.credentials() {
+            problems.extend(credential.read().await.err());
+        }
+        problems
+    }
+}
+
 impl Method {
     /// Whether Vault locks a role or user out, for every node that shares it, after a few refusals
     /// (5 in 15 minutes; OpenBao `configutil/userlockout.go`).

@@ -1,13 +1,14 @@
 //! SIGHUP: the configuration is read, checked, compared, tried, and only then taken over. Whatever
 //! is wrong with it, everything stays as it was.
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorId, ActorRef};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::branch::Branch;
@@ -22,6 +23,10 @@ use crate::vault::Client;
 
 /// How long a new way to Vault may take to show that it works.
 const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+/// The same for a reload as a whole: files are read before the trial, actors stopped after it.
+const RELOAD_LIMIT: Duration = Duration::from_secs(15);
+/// How often systemd is told so. Shorter than any `TimeoutStartSec=` that makes sense.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// What was read.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl State {
             return;
         }
         self.reload.stage = Stage::Reading;
-        notify::reloading();
+        notify::reloading(RELOAD_LIMIT);
         let (source, myself) = (self.args.source.clone(), myself.clone());
         self.tasks.spawn_blocking(move || {
             let read = source.load().map_err(|errors| errors.to_string());
@@ -292,5 +297,14 @@ async fn trial(
         Ok(view) = refused => {
             Err(view.fault.as_ref().map_or_else(String::new, |fault| fault.text.clone()))
         }
+        never = ask_for_time() => match never {},
+    }
+}
+
+/// Keeps systemd from giving the reload up.
+async fn ask_for_time() -> Infallible {
+    loop {
+        notify::still_reloading(RELOAD_LIMIT);
+        sleep(TELL_EVERY).await;
     }
 }

@@ -31,24 +31,29 @@ pub fn ready() {
     send(&[NotifyState::Ready, NotifyState::Watchdog]);
 }
 
-/// The configuration is read again; [`ready`] has to follow, whatever comes of it.
-pub fn reloading() {
+/// The configuration is read again, within this time; [`ready`] has to follow, whatever comes of it.
+pub fn reloading(within: Duration) {
     // The time tells systemd that this answers its signal and not an older one.
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Ok(now) => send(&[NotifyState::Reloading, now, longer(within)]),
         Err(error) => debug!(%error, "cannot tell systemd of a reload"),
     }
 }
 
+/// The reload takes this much longer at most. To be said now and then: systemd's clock for a reload
+/// (`TimeoutStartSec=`) starts anew when the command that sent the signal has ended.
+pub fn still_reloading(within: Duration) {
+    send(&[longer(within)]);
+}
+
 /// The process ends by itself within this time; systemd waits for so long, whatever its own limit.
 pub fn stopping(within: Duration) {
-    let most = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
     // The drain is the last that is heard of the Supervisor, so its limit is the watchdog's too.
-    send(&[
-        NotifyState::Stopping,
-        NotifyState::ExtendTimeoutUsec(most),
-        NotifyState::Watchdog,
-    ]);
+    send(&[NotifyState::Stopping, longer(within), NotifyState::Watchdog]);
+}
+
+fn longer(within: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX))
 }
 
 /// How things are, in one line for `systemctl status`.

@@ -1,10 +1,11 @@
 //! A wrong configuration ends the daemon with 78 before anything is opened, and every error is
-//! shown at once. One file a case, under `configuration/`: the TOML, and what has to be said.
+//! shown at once; `check` shows the same. One file a case, under `configuration/`: the TOML, and what has to be said.
 
 use std::fs;
 use std::path::Path;
 
 use super::LIMIT;
+use super::check::checked;
 use super::harness::daemon::Daemon;
 
 #[tokio::test]
@@ -42,6 +43,10 @@ async fn refused(case: &Path) {
     }
     assert_eq!(said.len(), expected.len(), "{}: {said:#?}", case.display());
     assert!(!daemon.socket().exists(), "a socket was opened");
+    let (code, lines) = checked(Daemon::builder().config(&toml)).await;
+    let as_steps = said.iter().map(|error| format!("✗ configuration: {error}"));
+    assert_eq!(code, 78, "{}: {lines:?}", case.display());
+    assert_eq!(lines, as_steps.collect::<Vec<_>>(), "{}", case.display());
 }
 
 #[tokio::test]

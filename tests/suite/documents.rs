@@ -1,7 +1,7 @@
 //! docs/authentication.md is true: each section's commands are run against a real Vault, and the
 //! daemon is started with the configuration that stands beside them.
 
-mod markdown;
+pub(super) mod markdown;
 
 use std::fs;
 use std::os::unix::fs::symlink;

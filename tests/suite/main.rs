@@ -12,6 +12,7 @@ mod authentication;
 mod batching;
 mod bounds;
 mod calls;
+mod check;
 mod cluster;
 mod configuration;
 mod conformance;
@@ -26,6 +27,7 @@ mod secrets;
 mod signals;
 mod sockets;
 mod standby;
+mod static_pod;
 mod supervision;
 mod systemd;
 mod tls;
@@ -105,5 +107,10 @@ fn required_real_servers_are_there() {
     assert!(
         !(required && systemd && cfg!(no_nspawn)),
         "install systemd-container, run as root, touch build.rs and build again"
+    );
+    let unshare = std::env::var("REQUIRE_UNSHARE").is_ok_and(|value| value == "1");
+    assert!(
+        !(required && unshare && cfg!(no_unshare)),
+        "run as root where mounts are allowed, touch build.rs and build again"
     );
 }

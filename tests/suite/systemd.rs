@@ -4,6 +4,8 @@
 mod activation;
 mod journal;
 mod notifications;
+mod readme;
+mod reload;
 mod service;
 mod units;
 

@@ -13,10 +13,10 @@ struct Block {
 
 /// All blocks of a page.
 #[derive(Debug)]
-pub(super) struct Page(Vec<Block>);
+pub(in super::super) struct Page(Vec<Block>);
 
 impl Page {
-    pub(super) fn read(path: &Path) -> Self {
+    pub(in super::super) fn read(path: &Path) -> Self {
         Self::parse(&fs::read_to_string(path).unwrap())
     }
 
@@ -24,7 +24,8 @@ impl Page {
         let (mut section, mut blocks) = (String::new(), Vec::new());
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            if let Some(title) = line.strip_prefix("## ") {
+            let title = line.strip_prefix("### ").or(line.strip_prefix("## "));
+            if let Some(title) = title {
                 section = title.to_owned();
             }
             if let Some(language) = line.strip_prefix("```") {
@@ -40,7 +41,7 @@ impl Page {
     }
 
     /// The blocks of one language in one section, in order.
-    pub(super) fn blocks(&self, section: &str, language: &str) -> Vec<String> {
+    pub(in super::super) fn blocks(&self, section: &str, language: &str) -> Vec<String> {
         let blocks = self.0.iter();
         blocks
             .filter(|block| block.section == section && block.language == language)

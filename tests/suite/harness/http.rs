@@ -45,15 +45,25 @@ pub struct Request<'a> {
 
 /// Status and body as text.
 pub async fn text(request: Request<'_>, body: Option<&Value>) -> reqwest::Result<(u16, String)> {
+    send(
+        request,
+        body.map(|json| ("application/json", json.to_string())),
+    )
+    .await
+}
+
+/// The same with a body of any type.
+pub async fn send(
+    request: Request<'_>,
+    body: Option<(&str, String)>,
+) -> reqwest::Result<(u16, String)> {
     let method: Method = request.method.parse().expect("an HTTP method");
     let mut call = client(request.ca_pem).request(method, request.url);
     if let Some((name, value)) = request.credential {
         call = call.header(name, value);
     }
-    if let Some(body) = body {
-        call = call
-            .header("content-type", "application/json")
-            .body(body.to_string());
+    if let Some((kind, body)) = body {
+        call = call.header("content-type", kind).body(body);
     }
     let answer = call.send().await?;
     let status = answer.status().as_u16();

@@ -123,10 +123,23 @@ impl KubeApiserver {
         path: &str,
         body: Option<Value>,
     ) -> (u16, String) {
+        let body = body.map(|json| ("application/json", json.to_string()));
         let answer = self
             .send(method, path, body, self.ca_pem().as_bytes())
             .await;
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
+    }
+
+    /// What a manifest would become at this path: looked at in every detail, and not stored.
+    pub async fn dry_run(&self, path: &str, yaml: &str) -> (u16, Value) {
+        let path = format!("{path}?dryRun=All&fieldValidation=Strict");
+        let body = Some(("application/yaml", yaml.to_owned()));
+        let answer = self
+            .send("POST", &path, body, self.ca_pem().as_bytes())
+            .await;
+        let (status, text) = answer.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        let answer = serde_json::from_str(&text);
+        (status, answer.unwrap_or(Value::String(text)))
     }
 
     /// A call that has to succeed; its answer.
@@ -170,7 +183,7 @@ impl KubeApiserver {
         &self,
         method: &str,
         path: &str,
-        body: Option<Value>,
+        body: Option<(&str, String)>,
         ca_pem: &[u8],
     ) -> reqwest::Result<(u16, String)> {
         let url = format!("{}{path}", self.address());
@@ -182,7 +195,7 @@ impl KubeApiserver {
             credential,
             ca_pem: Some(ca_pem),
         };
-        http::text(request, body.as_ref()).await
+        http::send(request, body).await
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {

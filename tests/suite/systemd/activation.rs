@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::super::harness::daemon::Daemon;
 use super::super::harness::load::Load;
-use super::{Host, LIMIT, SERVICE, SOCKET};
+use super::super::harness::wait;
+use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET};
 
 const UNIT: &str = "vault-kms-plugin.socket";
 
@@ -42,6 +43,28 @@ async fn a_restart_behind_systemds_socket_loses_no_call() {
     // The socket was systemd's all the time, and stays when the service stops.
     host.machine.ok(&["systemctl", "stop", UNIT, SERVICE]).await;
     assert_eq!(inode(), before);
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn systemds_socket_outlives_a_service_that_cannot_start() {
+    let host = Host::boot(|plan| plan.start(UNIT)).await;
+    host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
+    let client = host.client();
+    let state = ["systemctl", "is-active", UNIT];
+    let mended = async {
+        wait::until_true("some failed starts", LIMIT, async || {
+            host.show("NRestarts").await.parse::<u32>().unwrap() >= 5
+        })
+        .await;
+        assert_eq!(host.machine.ok(&state).await, "active\n");
+        host.machine.write(CONFIG, &host.config);
+    };
+    tokio::join!(client.wait_ok(LIMIT), mended);
+    assert_eq!(host.machine.ok(&state).await, "active\n");
 }
 
 /// Starts the daemon with descriptor 3 passed, as systemd would.

@@ -1,5 +1,6 @@
 //! What is said to whoever listens on `NOTIFY_SOCKET`. systemd itself is in `service`.
 
+use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -61,6 +62,40 @@ async fn a_life_is_told_to_an_abstract_socket() {
     let last = manager.heard("STOPPING=1\n").await;
     assert!(last.contains("EXTEND_TIMEOUT_USEC="), "{last}");
     assert_eq!(daemon.wait_exit(LIMIT).await, 0);
+}
+
+#[tokio::test]
+async fn a_reload_asks_for_the_time_that_its_trial_may_take() {
+    let name = format!("manager-{:x}", fastrand::u64(..));
+    let manager = Manager::at(&SocketAddr::from_abstract_name(&name).unwrap());
+    // Connections to it are made, and nothing ever answers.
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", hanging.local_addr().unwrap());
+    let daemon = daemon()
+        .env("NOTIFY_SOCKET", &format!("@{name}"))
+        .spawn()
+        .await;
+    manager.heard("READY=1\n").await;
+    daemon.change_config(&format!("[vault]\naddress = {address:?}"));
+    daemon.signal(Signal::HUP);
+    let first = manager.heard("RELOADING=1\n").await;
+    assert!(first.contains("MONOTONIC_USEC="), "{first}");
+    let asked = |message: &str| {
+        let micros = message
+            .lines()
+            .find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC="));
+        Duration::from_micros(micros.unwrap().parse().unwrap())
+    };
+    // The trial takes ten seconds at most.
+    assert!(asked(&first) > Duration::from_secs(10), "{first}");
+    for _ in 0..2 {
+        let more = manager.heard("EXTEND_TIMEOUT_USEC=").await;
+        assert!(!more.contains("READY"), "{more}");
+        assert!(asked(&more) > Duration::from_secs(10), "{more}");
+    }
+    manager.heard("READY=1\n").await;
+    daemon.logged("configuration refused").await;
+    assert_eq!(daemon.stop().await, 0);
 }
 
 #[tokio::test]

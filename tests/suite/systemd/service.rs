@@ -1,6 +1,8 @@
-//! The service's life: starts, reloads, crashes, hangs.
+//! The service's life: starts, crashes, hangs, stops.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::harness::child::free_port;
@@ -55,42 +57,6 @@ async fn a_boot_without_vault_does_not_keep_kubelet_waiting() {
         status.starts_with("no key proven yet; not logged in: ")
     })
     .await;
-}
-
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
-async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_the_service() {
-    let (host, client) = Host::serving(|plan| plan).await;
-    let key_id = client.status().await.unwrap().key_id;
-    let said = format!("Status: \"key {key_id} announced; session ");
-    wait::until_true("systemctl status to tell the key", LIMIT, async || {
-        let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
-        status.text.contains(&said)
-    })
-    .await;
-    let process = host.show("MainPID").await;
-    host.machine
-        .write(CONFIG, &host.config.replace("debug", "trace"));
-    host.machine.ok(&["systemctl", "reload", SERVICE]).await;
-    host.logged("configuration read again").await;
-    host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
-    host.machine.run(&["systemctl", "reload", SERVICE]).await;
-    host.logged("configuration refused").await;
-    wait::until_true("systemctl status to tell why", LIMIT, async || {
-        let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
-        status
-            .text
-            .contains("the last reload was refused: vault.adress")
-    })
-    .await;
-    client.encrypt(&SEED).await.unwrap();
-    assert_eq!(host.show("MainPID").await, process);
-    assert_eq!(host.show("ActiveState").await, "active");
-    host.machine.ok(&["systemctl", "stop", SERVICE]).await;
-    assert_eq!(host.show("Result").await, "success");
 }
 
 #[tokio::test]
@@ -196,26 +162,23 @@ async fn calls_go_on_while_the_admin_port_is_taken() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn a_credential_comes_from_systemd() {
-    let drop_in = format!("/etc/systemd/system/{SERVICE}.d/credential.conf");
-    let host = Host::boot(|plan| {
-        plan.file(
-            &drop_in,
-            "[Service]\nLoadCredential=vault-token:/etc/credstore/vault-token\n",
-        )
-    })
-    .await;
-    let inside = format!("/run/credentials/{SERVICE}/vault-token");
-    host.machine
-        .write(CONFIG, &host.config.replace(TOKEN, &inside));
-    host.machine
-        .write("/etc/credstore/vault-token", &host.fixture.token);
-    host.machine
-        .ok(&["chmod", "0600", "/etc/credstore/vault-token"])
-        .await;
-    host.machine.ok(&["rm", TOKEN]).await;
+async fn the_folder_and_its_state_outlive_a_stop() {
+    let (host, client) = Host::serving(|plan| plan).await;
+    let key_id = client.status().await.unwrap().key_id;
+    let folder = Path::new(SOCKET).parent().unwrap().to_str().unwrap();
+    let inode = || std::fs::metadata(host.machine.path(folder)).unwrap().ino();
+    let before = inode();
+    host.machine.ok(&["systemctl", "stop", SERVICE]).await;
+    assert_eq!(host.show("Result").await, "success");
+    assert!(!host.machine.path(SOCKET).exists());
+    let state = host.machine.path(&format!("{folder}/kms.state.json"));
+    let state = std::fs::read_to_string(state).unwrap();
+    assert!(state.contains(&key_id), "{state}");
     host.machine.ok(&["systemctl", "start", SERVICE]).await;
     host.client().wait_ok(LIMIT).await;
-    let mode = host.machine.ok(&["stat", "-c", "%a %U", SOCKET]).await;
-    assert_eq!(mode, "600 vault-kms-plugin\n");
+    // It is mounted into kube-apiserver's pod, which would go on looking at a removed one.
+    assert_eq!(inode(), before);
+    assert_eq!(host.show("WatchdogUSec").await, "30s");
+    let user = host.machine.ok(&["stat", "-c", "%U", folder]).await;
+    assert_eq!(user, "vault-kms-plugin\n");
 }

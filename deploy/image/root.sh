@@ -1,0 +1,17 @@
+#!/bin/sh
+# Puts the root folder of the image together: root.sh PROGRAM FOLDER
+# The program, the libraries that it was linked with, and the CA certificates of this system. There is
+# no shell and no package in it.
+set -eu
+program=$1 root=$2
+
+put() {
+    install -D -m "$1" "$2" "$root$3"
+}
+
+put 0755 "$program" /usr/local/bin/vault-kms-plugin
+# Lines such as "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)"; what has no path is the kernel's.
+for library in $(ldd "$program" | grep -o '/[^ ]*'); do
+    put 0755 "$library" "$library"
+done
+put 0644 /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

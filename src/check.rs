@@ -1,0 +1,206 @@
+//! `check`: what can be told of a configuration without serving it, a step at a time.
+//!
+//! It listens nowhere, and prints no secret: its texts are those that the daemon would log.
+
+mod warnings;
+
+use std::fmt;
+use std::io::{self, Write};
+
+use tracing::instrument::WithSubscriber;
+
+use crate::config::{Config, Source};
+use crate::grpc::BoundSocket;
+use crate::system::Exit;
+use crate::vault::Client;
+use warnings::Warnings;
+
+/// What was found out, in the order of finding out.
+#[derive(Debug, Default)]
+pub struct Report {
+    steps: Vec<Step>,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How that went.
+    pub outcome: Outcome,
+    /// What there is to say.
+    pub text: String,
+    /// What to do about it, where the text does not say so itself.
+    pub mend: Option<String>,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Good,
+    /// The daemon would run, but an operator should know.
+    Warning,
+    /// The daemon would not run, or not work.
+    Bad,
+}
+
+impl Report {
+    /// Adds a step that went well.
+    pub fn good(&mut self, name: &'static str, text: impl Into<String>) {
+        self.add(name, Outcome::Good, text.into());
+    }
+
+    /// Adds what an operator should know.
+    pub fn warning(&mut self, name: &'static str, text: impl Into<String>) {
+        self.add(name, Outcome::Warning, text.into());
+    }
+
+    /// Adds a step that went wrong.
+    pub fn bad(&mut self, name: &'static str, text: impl Into<String>) {
+        self.add(name, Outcome::Bad, text.into());
+    }
+
+    fn add(&mut self, name: &'static str, outcome: Outcome, text: String) {
+        self.steps.push(Step {
+            name,
+            outcome,
+            text,
+            mend: None,
+        });
+    }
+
+    /// All steps.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The process's exit code for it: warnings are no failure.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self.steps.iter().any(|step| step.outcome == Outcome::Bad) {
+            true => Exit::Config,
+            false => Exit::Ok,
+        }
+    }
+
+    /// Writes a line for each step.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        for step in &self.steps {
+            writeln!(to, "{step}")?;
+        }
+        to.flush()
+    }
+}
+
+impl fmt::Display for Step {
+    /// On one line, whatever the text holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.outcome {
+            Outcome::Good => '✓',
+            Outcome::Warning => '!',
+            Outcome::Bad => '✗',
+        };
+        let text = self.text.split(['\n', '\r']).collect::<Vec<_>>().join(" ");
+        write!(f, "{mark} {}: {text}", self.name)?;
+        match &self.mend {
+            Some(mend) => write!(f, "; {mend}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks what `source` holds, as far as that goes without Vault. Gives what further steps need,
+/// unless it is wrong.
+pub async fn offline(source: &Source, report: &mut Report) -> Option<(Config, Client)> {
+    let warnings = Warnings::default();
+    let checked = look(source, report)
+        .with_subscriber(warnings.subscriber())
+        .await;
+    for warning in warnings.take() {
+        report.warning("files", warning);
+    }
+    checked
+}
+
+async fn look(source: &Source, report: &mut Report) -> Option<(Config, Client)> {
+    let config = configuration(source, report)?;
+    let client = certificates(&config, report);
+    if let Err(error) = BoundSocket::refuse_other_files(&config.socket.path) {
+        report.bad("socket", error.to_string());
+    }
+    for problem in config.auth.unreadable_credentials().await {
+        report.warning("credentials", problem);
+    }
+    Some((config, client?))
+}
+
+fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
+    const NAME: &str = "configuration";
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in errors.iter() {
+                report.bad(NAME, error.to_string());
+            }
+            return None;
+        }
+    };
+    let origin = match source.path() {
+        Some(path) => path.display().to_string(),
+        None => "what the environment says".to_owned(),
+    };
+    report.good(NAME, format!("{origin} is valid"));
+    for warning in &config.warnings {
+        report.warning(NAME, warning);
+    }
+    Some(config)
+}
+
+fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
+    let client = Client::new(&config.vault);
+    client
+        .map_err(|error| report.bad("certificates", error.to_string()))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(report: &Report) -> String {
+        let mut bytes = Vec::new();
+        report.write(&mut bytes).expect("a vector takes all");
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn each_step_is_one_line_with_its_mark_and_its_mend() {
+        let mut report = Report::default();
+        report.good("configuration", "a.toml is valid");
+        report.warning("configuration", "two\nlines");
+        report.steps.push(Step {
+            name: "login",
+            outcome: Outcome::Bad,
+            text: "refused".to_owned(),
+            mend: Some("ask somebody".to_owned()),
+        });
+        let expected = "✓ configuration: a.toml is valid\n\
+                        ! configuration: two lines\n\
+                        ✗ login: refused; ask somebody\n";
+        assert_eq!(written(&report), expected);
+    }
+
+    #[test]
+    fn a_warning_is_no_failure() {
+        let mut report = Report::default();
+        report.warning("files", "careful");
+        assert_eq!(report.exit(), Exit::Ok);
+        report.bad("socket", "no");
+        assert_eq!(report.exit(), Exit::Config);
+    }
+}

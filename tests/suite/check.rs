@@ -1,0 +1,164 @@
+//! `check --offline`: says of a configuration what the daemon would say, and touches nothing.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::LIMIT;
+use super::harness::certificates::Certificates;
+use super::harness::daemon::{Builder, Daemon};
+
+/// Where nobody has to be: nothing is connected to.
+const NOBODY: &str = "http://127.0.0.1:9";
+const SECRET: &str = "s3cret-of-the-test";
+
+fn valid() -> Builder {
+    Daemon::builder()
+        .vault(NOBODY)
+        .transit("transit", "kms")
+        .token(SECRET)
+}
+
+/// Runs the check of this configuration: its exit code and its lines.
+pub(super) async fn checked(builder: Builder) -> (i32, Vec<String>) {
+    let config = builder.dir().join("config.toml").display().to_string();
+    let socket = builder.socket().to_owned();
+    let was_there = socket.exists();
+    let check = builder
+        .arguments(&["check", "--offline", "--config", &config])
+        .spawn_raw();
+    let code = check.wait_exit(LIMIT).await;
+    let said = check.log();
+    assert_eq!(socket.exists(), was_there, "a socket was opened");
+    assert!(!said.contains(SECRET), "{said}");
+    (code, said.lines().map(str::to_owned).collect())
+}
+
+fn path_of(builder: &Builder, name: &str) -> String {
+    builder.dir().join(name).display().to_string()
+}
+
+#[tokio::test]
+async fn a_valid_file_is_one_line_and_nobody_is_spoken_to() {
+    let vault = TcpListener::bind("127.0.0.1:0").unwrap();
+    vault.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", vault.local_addr().unwrap());
+    let builder = valid().vault(&address);
+    let expected = format!(
+        "✓ configuration: {} is valid",
+        path_of(&builder, "config.toml")
+    );
+    assert_eq!(checked(builder).await, (0, vec![expected]));
+    assert!(vault.accept().is_err(), "somebody connected");
+}
+
+#[tokio::test]
+async fn a_running_daemon_does_not_notice() {
+    let daemon = valid().spawn().await;
+    let inode = || std::fs::metadata(daemon.socket()).unwrap().ino();
+    let before = (inode(), daemon.pid());
+    let same = valid().listen(daemon.socket().to_str().unwrap());
+    let (code, lines) = checked(same).await;
+    assert_eq!(code, 0, "{lines:?}");
+    assert_eq!((inode(), daemon.pid()), before);
+    assert_eq!(daemon.exited(), None);
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_cannot_be_used_is_told() {
+    let builder = valid().vault("https://127.0.0.1:9");
+    let file = builder.write_file("ca.pem", "no certificate");
+    let builder = builder.extra(&format!("[vault]\nca_file = {file:?}"));
+    let (code, lines) = checked(builder).await;
+    assert_eq!(code, 78, "{lines:?}");
+    let bad = "✗ certificates: vault.ca_file: ";
+    assert!(lines[1].starts_with(bad), "{lines:?}");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_file_at_the_sockets_place_is_told() {
+    let builder = valid();
+    std::fs::write(builder.socket(), "something else").unwrap();
+    let expected = format!(
+        "✗ socket: socket.path: {} exists and is no socket: move it away or choose another path",
+        builder.socket().display()
+    );
+    let (code, lines) = checked(builder).await;
+    assert_eq!((code, &lines[1]), (78, &expected));
+}
+
+#[tokio::test]
+async fn warnings_are_told_and_are_no_failure() {
+    let certificates = Certificates::new();
+    certificates.client("kms");
+    let both = certificates.path("kms.both");
+    std::fs::set_permissions(&both, PermissionsExt::from_mode(0o644)).unwrap();
+    let builder = valid();
+    let token = path_of(&builder, "token");
+    std::fs::remove_file(&token).unwrap();
+    let both = both.display();
+    let builder = builder.extra(&format!(
+        "[vault]\naddress = [\"http://192.0.2.1:8200\", \"https://192.0.2.1:8200\"]\n\
+         allow_plaintext = true\nclient_cert_file = \"{both}\""
+    ));
+    let (code, lines) = checked(builder).await;
+    let expected = [
+        "! configuration: vault.address: http://192.0.2.1:8200 sends the token and every seed \
+         unencrypted over the network"
+            .to_owned(),
+        format!(
+            "! credentials: auth.token_file: {token} cannot be opened: No such file or directory \
+             (os error 2); put the secret there"
+        ),
+        format!(
+            "! files: vault.client_key_file: {both}: every local user can read this private \
+             key: take the right to read it from others"
+        ),
+    ];
+    assert_eq!(code, 0, "{lines:?}");
+    assert_eq!(lines[1..], expected);
+}
+
+#[tokio::test]
+async fn the_environment_counts_as_it_does_for_the_daemon() {
+    let builder = valid()
+        .extra("[log]\nlevel = \"loud\"")
+        .env("VAULT_KMS_PLUGIN_LOG_LEVEL", "info");
+    assert_eq!(checked(builder).await.0, 0);
+    let builder = valid().env("VAULT_KMS_PLUGIN_LOG_LEVEL", "loud");
+    let (code, lines) = checked(builder).await;
+    assert_eq!(code, 78);
+    let expected =
+        "✗ configuration: log.level: \"loud\" is none of error, warn, info, debug, trace";
+    assert_eq!(lines, [expected]);
+}
+
+#[tokio::test]
+async fn no_secret_of_a_configuration_is_shown() {
+    // Each is caught by `checked`.
+    let token = Daemon::builder()
+        .vault(NOBODY)
+        .transit("transit", "kms")
+        .env("VAULT_TOKEN", SECRET);
+    assert_eq!(checked(token).await.0, 0);
+    let inline = |rest: &str| {
+        let text = format!("[auth]\nmethod = \"approle\"\nsecret_id = \"{SECRET}{rest}");
+        Daemon::builder().config(&text)
+    };
+    let (code, lines) = checked(inline("\"\n")).await;
+    assert!(code == 78 && lines.len() > 1, "{lines:?}");
+    let (code, lines) = checked(inline("\n")).await;
+    assert!(code == 78 && lines.len() == 1, "{lines:?}");
+    assert!(lines[0].contains("line 3, column"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_is_told() {
+    let arguments = ["check", "--config", "/nonexistent/config.toml", "--offline"];
+    let check = Daemon::builder().arguments(&arguments).spawn_raw();
+    assert_eq!(check.wait_exit(LIMIT).await, 78);
+    let expected = "✗ configuration: /nonexistent/config.toml: cannot be read: ";
+    assert!(check.log().starts_with(expected), "{}", check.log());
+    assert!(!Path::new("/nonexistent").exists());
+}

@@ -1,0 +1,93 @@
+//! The README's way to a running service, command by command, on a machine that has the program and
+//! nothing else of ours.
+
+use std::path::Path;
+
+use super::super::documents::markdown::Page;
+use super::super::harness::child::free_port;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::machine::{Machine, Plan};
+use super::super::harness::servers::{self, Server};
+use super::super::harness::vault::Vault;
+use super::{CONFIG, LIMIT, SERVICE, SOCKET};
+
+/// Where the machine has the sources' files that the commands name.
+const CHECKOUT: &str = "/srv/checkout";
+const FILES: [&str; 5] = [
+    "deploy/policy.hcl",
+    "systemd/sysusers.d/vault-kms-plugin.conf",
+    "systemd/tmpfiles.d/vault-kms-plugin.conf",
+    "systemd/vault-kms-plugin.service",
+    "systemd/vault-kms-plugin.socket",
+];
+
+async fn machine() -> Machine {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let plan = FILES.iter().fold(Plan::new(), |plan, file| {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        plan.file(&format!("{CHECKOUT}/{file}"), &text)
+    });
+    let programs = [
+        (servers::release_daemon(), "vault-kms-plugin"),
+        (servers::binary(Server::Vault), "vault"),
+    ];
+    let plan = programs.into_iter().fold(plan, |plan, (from, name)| {
+        plan.program(&from, &format!("/usr/local/bin/{name}"))
+    });
+    plan.boot().await
+}
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn who_follows_the_readme_has_a_service_and_can_give_it_a_socket() {
+    let vault = Vault::start().await;
+    let machine = machine().await;
+    let page = Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let run = async |block: &str| {
+        let (address, token) = (vault.address(), vault.root_token());
+        let text = format!(
+            "cd {CHECKOUT}; export HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+             VAULT_ADDR={address} VAULT_TOKEN={token}\n{block}"
+        );
+        machine.ok(&["bash", "-euo", "pipefail", "-c", &text]).await
+    };
+    for block in page.blocks("1. Vault", "sh") {
+        run(&block).await;
+    }
+    for block in page.blocks("2. The node", "sh") {
+        run(&block).await;
+    }
+    let config: String = page.blocks("2. The node", "toml").concat();
+    let config = config
+        .replace("https://vault.example:8200", &vault.address())
+        .replace("ca_file", "# ca_file");
+    let admin = format!("[admin]\nlisten = \"127.0.0.1:{}\"\n", free_port());
+    machine.write(CONFIG, &(config + &admin));
+    let checked = machine
+        .ok(&["/usr/local/bin/vault-kms-plugin", "check", "--offline"])
+        .await;
+    assert_eq!(checked, format!("✓ configuration: {CONFIG} is valid\n"));
+
+    let blocks = page.blocks("3a. A systemd unit", "sh");
+    let [service, socket] = blocks.as_slice() else {
+        panic!("the README has other commands: {blocks:?}");
+    };
+    let status = run(service).await;
+    assert!(status.contains("Active: active (running)"), "{status}");
+    KmsClient::connect(machine.path(SOCKET))
+        .wait_ok(LIMIT)
+        .await;
+    run(socket).await;
+    KmsClient::connect(machine.path(SOCKET))
+        .wait_ok(LIMIT)
+        .await;
+    let show = ["systemctl", "show", "--value", "-p", "TriggeredBy", SERVICE];
+    assert_eq!(machine.ok(&show).await, "vault-kms-plugin.socket\n");
+    machine.ok(&["systemctl", "restart", SERVICE]).await;
+    KmsClient::connect(machine.path(SOCKET))
+        .wait_ok(LIMIT)
+        .await;
+}
