@@ -182,3 +182,39 @@ async fn the_folder_and_its_state_outlive_a_stop() {
     let user = host.machine.ok(&["stat", "-c", "%U", folder]).await;
     assert_eq!(user, "vault-kms-plugin\n");
 }
+
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_nspawn),
+    ignore = "needs Vault, root and systemd-container"
+)]
+async fn memory_is_locked_where_all_of_it_may_be_and_else_none_is() {
+    let (host, _) = Host::serving(|plan| plan).await;
+    let process = host.show("MainPID").await;
+    let of_process = async |file: &str| {
+        let path = format!("/proc/{process}/{file}");
+        host.machine.ok(&["cat", &path]).await
+    };
+    let (status, limits) = (of_process("status").await, of_process("limits").await);
+    let kib = |field: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.unwrap().trim().trim_end_matches(" kB");
+        number.parse().unwrap()
+    };
+    let limit = limits
+        .lines()
+        .find(|line| line.starts_with("Max locked memory"))
+        .unwrap();
+    let (locked, resident) = (kib("VmLck:"), kib("VmRSS:"));
+    eprintln!("{locked} KiB locked, {resident} KiB resident; {limit}");
+    // A machine inside a sandbox cannot give more than it has; under a limit a later allocation
+    // could fail.
+    match limit.contains("unlimited") {
+        true => assert!(locked >= resident, "{status}"),
+        false => assert_eq!(locked, 0, "{status}"),
+    }
+    // What idle memory may be, and some for the calls: locked or not, it is what was touched.
+    assert!(resident < 16 * 1024, "{status}");
+    let journal = host.journal(&[]).await;
+    assert!(!journal.contains("cannot be locked"), "{journal}");
+}
