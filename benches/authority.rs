@@ -1,7 +1,7 @@
 //! What the repair of `:authority` costs: `cargo bench --bench authority`.
 //!
 //! The same gRPC server on two sockets, with and without the repair, called in turns by the same
-//! callers; and the pure part alone, over requests as kube-apiserver sends them.
+//! callers. Its pure part alone is in `benches/pure.rs`.
 
 #[path = "../tests/suite/harness.rs"]
 mod harness;
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use harness::kms::KmsClient;
 use harness::wait;
-use httlib_hpack::Encoder;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
@@ -20,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
-use vault_kms_plugin::grpc::authority::{Repair, Repaired};
+use vault_kms_plugin::grpc::authority::Repaired;
 use vault_kms_plugin::grpc::proto::v1beta1::key_management_service_server::{
     KeyManagementService, KeyManagementServiceServer,
 };
@@ -41,11 +40,6 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return say("start it with: cargo bench --bench authority");
     }
-    pure("authority that goes by", b"localhost");
-    pure(
-        "authority that is mended",
-        b"%2Frun%2Fvault-kms-plugin%2Fkms.sock",
-    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -120,57 +114,6 @@ where
             .serve_connection(TokioIo::new(wrap(stream)), service);
         tokio::spawn(connection);
     }
-}
-
-/// The time that the pure part takes for one request: HEADERS and DATA in one read.
-fn pure(what: &str, authority: &[u8]) {
-    const REQUESTS: u32 = 500_000;
-    let mut reads = requests(authority);
-    let preface = reads.remove(0);
-    let mut repair = Repair::default();
-    repair.mend(&mut preface.clone());
-    let start = Instant::now();
-    for number in 0..REQUESTS {
-        let mut read = reads[number as usize % reads.len()].clone();
-        std::hint::black_box(repair.mend(&mut read));
-    }
-    let each = start.elapsed() / REQUESTS;
-    say(&format!(
-        "{what}: {} ns a request, its copy included",
-        each.as_nanos()
-    ));
-}
-
-/// The preface, then requests as grpc-go writes them: all fields indexed, a new timeout each time,
-/// so that the authority is evicted and comes again.
-fn requests(authority: &[u8]) -> Vec<Vec<u8>> {
-    let mut encoder = Encoder::with_dynamic_size(4096);
-    let mut reads = vec![b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()];
-    for number in 0..1000 {
-        let timeout = format!("{}u", 2_999_000 - number);
-        let fields: [(&[u8], &[u8]); 8] = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", b"/v1beta1.KeyManagementService/Decrypt"),
-            (b":authority", authority),
-            (b"content-type", b"application/grpc"),
-            (b"user-agent", b"grpc-go/1.82.1"),
-            (b"te", b"trailers"),
-            (b"grpc-timeout", timeout.as_bytes()),
-        ];
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            let form = Encoder::BEST_FORMAT | Encoder::WITH_INDEXING | Encoder::HUFFMAN_VALUE;
-            let field = (name.to_vec(), value.to_vec(), form);
-            encoder.encode(field, &mut block).expect("a field");
-        }
-        let mut read = vec![0, 0, block.len() as u8, 1, 4, 0, 0, 0, 1];
-        read.extend(block);
-        read.extend([0, 0, 120, 0, 1, 0, 0, 0, 1]);
-        read.extend([0; 120]);
-        reads.push(read);
-    }
-    reads
 }
 
 struct Service;
