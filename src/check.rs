@@ -6,6 +6,7 @@ mod warnings;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 
 use tracing::instrument::WithSubscriber;
 
@@ -14,6 +15,9 @@ use crate::grpc::BoundSocket;
 use crate::system::Exit;
 use crate::vault::Client;
 use warnings::Warnings;
+
+/// Where systemd puts the credentials of services.
+const CREDENTIALS: &str = "/run/credentials";
 
 /// What was found out, in the order of finding out.
 #[derive(Debug, Default)]
@@ -48,26 +52,22 @@ pub enum Outcome {
 impl Report {
     /// Adds a step that went well.
     pub fn good(&mut self, name: &'static str, text: impl Into<String>) {
-        self.add(name, Outcome::Good, text.into());
+        self.add(Step::new(name, Outcome::Good, text.into()));
     }
 
     /// Adds what an operator should know.
     pub fn warning(&mut self, name: &'static str, text: impl Into<String>) {
-        self.add(name, Outcome::Warning, text.into());
+        self.add(Step::new(name, Outcome::Warning, text.into()));
     }
 
     /// Adds a step that went wrong.
     pub fn bad(&mut self, name: &'static str, text: impl Into<String>) {
-        self.add(name, Outcome::Bad, text.into());
+        self.add(Step::new(name, Outcome::Bad, text.into()));
     }
 
-    fn add(&mut self, name: &'static str, outcome: Outcome, text: String) {
-        self.steps.push(Step {
-            name,
-            outcome,
-            text,
-            mend: None,
-        });
+    /// Adds a step.
+    pub fn add(&mut self, step: Step) {
+        self.steps.push(step);
     }
 
     /// All steps.
@@ -94,6 +94,17 @@ impl Report {
             writeln!(to, "{step}")?;
         }
         to.flush()
+    }
+}
+
+impl Step {
+    fn new(name: &'static str, outcome: Outcome, text: String) -> Self {
+        Self {
+            name,
+            outcome,
+            text,
+            mend: None,
+        }
     }
 }
 
@@ -133,9 +144,7 @@ async fn look(source: &Source, report: &mut Report) -> Option<(Config, Client)> 
     if let Err(error) = BoundSocket::refuse_other_files(&config.socket.path) {
         report.bad("socket", error.to_string());
     }
-    for problem in config.auth.unreadable_credentials().await {
-        report.warning("credentials", problem);
-    }
+    credentials(&config, report).await;
     Some((config, client?))
 }
 
@@ -162,10 +171,49 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
 }
 
 fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
-    let client = Client::new(&config.vault);
+    const NAME: &str = "certificates";
+    let vault = &config.vault;
+    let shown = vault.client_certificate.as_ref();
+    let files = [
+        vault.ca_file.as_deref(),
+        vault.ca_dir.as_deref(),
+        shown.map(|it| it.cert_file.as_path()),
+        shown.and_then(|it| it.key_file.as_deref()),
+    ];
+    let mut hidden = files.into_iter().flatten().filter(|file| is_hidden(file));
+    if let Some(file) = hidden.next() {
+        report.warning(NAME, not_shown(file));
+        return None;
+    }
+    let client = Client::new(vault);
     client
-        .map_err(|error| report.bad("certificates", error.to_string()))
+        .map_err(|error| report.bad(NAME, error.to_string()))
         .ok()
+}
+
+/// The daemon starts without them, and waits for them.
+async fn credentials(config: &Config, report: &mut Report) {
+    for credential in config.auth.credentials() {
+        let problem = match credential.path() {
+            Some(path) if is_hidden(path) => Some(not_shown(path)),
+            _ => credential.problem().await,
+        };
+        if let Some(problem) = problem {
+            report.warning("credentials", problem);
+        }
+    }
+}
+
+/// Whether this is a credential of a service that is kept from this process. systemd (252) keeps
+/// those of a service from the commands of its own reload.
+fn is_hidden(path: &Path) -> bool {
+    let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    path.starts_with(CREDENTIALS) && std::fs::metadata(path).is_err_and(denied)
+}
+
+fn not_shown(path: &Path) -> String {
+    let path = path.display();
+    format!("{path} cannot be looked at from here: systemd shows it to the service itself alone")
 }
 
 #[cfg(test)]
@@ -183,11 +231,10 @@ mod tests {
         let mut report = Report::default();
         report.good("configuration", "a.toml is valid");
         report.warning("configuration", "two\nlines");
-        report.steps.push(Step {
-            name: "login",
-            outcome: Outcome::Bad,
-            text: "refused".to_owned(),
+        let refused = Step::new("login", Outcome::Bad, "refused".to_owned());
+        report.add(Step {
             mend: Some("ask somebody".to_owned()),
+            ..refused
         });
         let expected = "✓ configuration: a.toml is valid\n\
                         ! configuration: two lines\n\

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts the root folder of the image together: root.sh PROGRAM FOLDER
-# The program, the libraries that it was linked with, and the CA certificates of this system. There is
-# no shell and no package in it.
+# The program, the libraries that it was linked with, the CA certificates of this system, and that names
+# are looked for in /etc/hosts first. There is no shell and no package in it.
 set -eu
 program=$1 root=$2
 
@@ -15,3 +15,4 @@ for library in $(ldd "$program" | grep -o '/[^ ]*'); do
     put 0755 "$library" "$library"
 done
 put 0644 /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+echo "hosts: files dns" >"$root/etc/nsswitch.conf"

@@ -57,6 +57,20 @@ impl Credential {
         }
     }
 
+    /// The file that it is in, if it is in one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Value(_) => None,
+            Source::File(path) => Some(path),
+        }
+    }
+
+    /// What is wrong with it now.
+    pub async fn problem(&self) -> Option<String> {
+        self.read().await.err()
+    }
+
     /// The credential as it is now.
     ///
     /// # Errors

@@ -105,17 +105,14 @@ pub struct Cert {
 }
 
 impl Settings {
-    /// What is wrong with the files that a login would read now, each with its key. A certificate
-    /// is read with the connection, and a wrapping token may be spent long since: both are left out.
-    pub async fn unreadable_credentials(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// The files and values that a login would read now. A certificate is read with the connection,
+    /// and a wrapping token may be spent long since: both are left out.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<Credential> {
         if matches!(self.method, Method::Cert(_)) || self.method.wrapped().is_some() {
-            return problems;
+            return Vec::new();
         }
-        for credential in self.method.credentials() {
-            problems.extend(credential.read().await.err());
-        }
-        problems
+        self.method.credentials()
     }
 }
 

@@ -3,8 +3,8 @@
 #
 # container.sh ROOT [SOURCE TARGET ro|rw]… -- COMMAND…
 #
-# ROOT becomes read-only, with /proc and a few devices as a container runtime gives them, and with the
-# mounts that were named. COMMAND then runs outside of it: changing into it is left to that.
+# ROOT becomes read-only, with /proc, a few devices, and what names are resolved with, as a container
+# runtime gives them, and with the mounts that were named. COMMAND then runs outside of it: changing into it is left to that.
 set -eu
 root=$1
 shift
@@ -16,6 +16,12 @@ mount -t tmpfs -o mode=0755 tmpfs "$root/dev"
 for device in null zero random urandom; do
     : >"$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
+done
+mkdir -p "$root/etc"
+for file in hosts resolv.conf; do
+    : >"$root/etc/$file"
+    mount --bind "/etc/$file" "$root/etc/$file"
+    mount -o remount,bind,ro "$root/etc/$file"
 done
 while [ "$1" != -- ]; do
     mkdir -p "$root$2"
