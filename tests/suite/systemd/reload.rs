@@ -88,7 +88,7 @@ async fn a_reload_may_take_longer_than_systemd_allows_for_a_start() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn a_credential_and_a_setting_come_from_systemd_and_a_reload_sees_both() {
+async fn a_credential_and_a_setting_come_from_systemd_and_a_reload_goes_on_with_both() {
     let drop_in = format!("/etc/systemd/system/{SERVICE}.d/credential.conf");
     let host = Host::boot(|plan| plan).await;
     let key = format!("key = {:?}\n", host.fixture.key);
