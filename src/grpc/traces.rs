@@ -23,7 +23,17 @@ const CARRIERS: [&str; 2] = ["/Encrypt", "/Decrypt"];
 
 /// When a connection last carried a seed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Traces(Arc<watch::Sender<Option<Instant>>>);
+pub(super) struct Traces(Arc<watch::Sender<Last>>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Last {
+    answered: Option<Instant>,
+    /// Calls that are under way: a connection with one is not idle.
+    running: usize,
+}
+
+/// A call that carries a seed, until it is answered or given up.
+struct Carrier(Traces);
 
 impl Traces {
     /// The services, with every call that leaves a trace noted.
@@ -35,31 +45,50 @@ impl Traces {
         let (traces, services) = (self.clone(), TowerToHyperService::new(services));
         service_fn(move |request: Request<Incoming>| {
             let path = request.uri().path();
-            let traces = CARRIERS
-                .iter()
-                .any(|name| path.ends_with(name))
-                .then(|| traces.clone());
+            let leaves_some = CARRIERS.iter().any(|name| path.ends_with(name));
+            let carrier = leaves_some.then(|| traces.carrier());
             let call = services.call(request);
             async move {
                 let answer = call.await;
-                if let Some(traces) = traces {
-                    traces.0.send_replace(Some(Instant::now()));
-                }
+                drop(carrier);
                 answer
             }
         })
     }
 
-    /// Returns once there are traces and none is younger than [`KEPT_FOR`].
+    fn carrier(&self) -> Carrier {
+        self.0.send_modify(|last| last.running += 1);
+        Carrier(self.clone())
+    }
+
+    /// Returns once there are traces, none is younger than [`KEPT_FOR`], and no call is under way.
     pub(super) async fn are_old(&self) {
         // It cannot fail while the sender is here.
-        let _ = self.0.subscribe().wait_for(Option::is_some).await;
+        let _ = self
+            .0
+            .subscribe()
+            .wait_for(|it| it.answered.is_some())
+            .await;
         loop {
             let last = *self.0.borrow();
-            sleep_until(last.unwrap_or_else(Instant::now) + KEPT_FOR).await;
-            if *self.0.borrow() == last {
+            let since = match last.running {
+                0 => last.answered.unwrap_or_else(Instant::now),
+                _ => Instant::now(),
+            };
+            sleep_until(since + KEPT_FOR).await;
+            if last.running == 0 && *self.0.borrow() == last {
                 return;
             }
         }
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        let Self(Traces(last)) = self;
+        last.send_modify(|last| {
+            last.running -= 1;
+            last.answered = Some(Instant::now());
+        });
     }
 }
