@@ -33,7 +33,7 @@ impl Client {
         if !request.can_be_repeated() && node.was_quiet_for(QUIET) {
             node.drop_connections();
         }
-        let (pool, began) = (node.pool(), Instant::now());
+        let pool = node.pool();
         let first = self.ask_once(index, request);
         tokio::pin!(first);
         let patience = PATIENCE.min(request.time_left() / 2);
@@ -45,9 +45,8 @@ impl Client {
         if let Ok(asked) = timeout(patience, &mut first).await {
             return asked;
         }
-        if pool.was_heard_since(began) {
-            return first.await;
-        }
+        // Even where others were answered meanwhile: a request carries many calls, and its connection
+        // may be the one that is lost. Few requests are out at a time, so few are asked twice.
         let second = self.ask_again(index, &pool, working, request);
         tokio::pin!(second);
         match future::select(first, second).await {
