@@ -1,6 +1,5 @@
 //! All numbers of callers, near Vault and far from it.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ pub(super) async fn measured() {
     let near = super::daemon(&vault.address(), &fixture).await;
     at_distance(&vault, &fixture, &near, None, &mut cells).await;
     let status = status_under_load(&vault, &fixture, &near).await;
-    let peak = peak_kib(near.pid());
+    let peak = near.peak_rss_kib();
     assert_eq!(near.stop().await, 0, "{}", near.log());
     let wire = Distance::start(vault.socket_address(), FAR);
     let far = super::daemon(&format!("http://{}", wire.address()), &fixture).await;
@@ -149,11 +148,4 @@ async fn status_under_load(vault: &Vault, fixture: &Fixture, daemon: &Daemon) ->
         ratio(50),
         ratio(99),
     )
-}
-
-fn peak_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.expect("VmHWM is a number of kB")
 }

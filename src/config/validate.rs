@@ -28,8 +28,7 @@ const TOLERANCE_LEAST: Duration = Duration::from_secs(60);
 const FAIL_AFTER: Duration = Duration::from_secs(3600);
 /// More than a control plane ever asks at once; each costs a few kilobytes.
 const MAX_WAITING: u32 = 1024;
-/// Of each operation: while one batch is at Vault the next is being put together (measured, see
-/// docs/performance.md).
+/// Of each operation: while one batch is at Vault another one can be on its way.
 const MAX_IN_FLIGHT: u32 = 2;
 /// More would split what could leave together, and ask Vault more for the same.
 const MAX_IN_FLIGHT_MOST: u32 = 8;

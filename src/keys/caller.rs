@@ -102,10 +102,12 @@ impl Caller {
         load: O,
     ) -> Result<O::Made, CallError> {
         let (reply, outcome) = oneshot::channel();
-        let path = key.path(O::NAME);
         let ask = Ask {
             load,
-            route: Route { key, session },
+            route: Route {
+                key: key.clone(),
+                session,
+            },
             waiter: Waiter { deadline, reply },
         };
         // Without an actor this task has not long to live either.
@@ -115,7 +117,7 @@ impl Caller {
         match timeout_at(deadline, outcome).await {
             Ok(Ok(outcome)) => outcome,
             _ => Err(CallError::TimedOut {
-                path,
+                path: key.path(O::NAME),
                 address: self.client.address(),
             }),
         }

@@ -132,9 +132,7 @@ impl Client {
 
 /// The body of a request. A lone item goes as Vault's first form of it, which costs Vault less.
 fn body<I: Item>(items: &[I]) -> Vec<u8> {
-    // Braces, commas, the name of the list, a reference for each.
-    let size = items.iter().map(|item| item.size() + 32).sum::<usize>() + 32;
-    let mut body = Vec::with_capacity(size);
+    let mut body = Vec::with_capacity(room_for(items));
     if let [item] = items {
         body.push(b'{');
         item.write(&mut body);
@@ -155,6 +153,11 @@ fn body<I: Item>(items: &[I]) -> Vec<u8> {
 /// A text that may be absent; absent and empty are the same.
 fn text<'a>(text: &'a Option<Text<'_>>) -> &'a str {
     text.as_ref().map_or("", |text| &text.0)
+}
+
+/// With braces, commas, the name of the list, and a reference for each.
+fn room_for<I: Item>(items: &[I]) -> usize {
+    items.iter().map(|item| item.size() + 32).sum::<usize>() + 32
 }
 
 fn append(body: &mut Vec<u8>, text: &str) {
@@ -313,8 +316,7 @@ mod tests {
                 };
                 1 + length
             ];
-            let room = items.iter().map(|item| item.size() + 32).sum::<usize>() + 32;
-            assert!(body(&items).len() <= room, "{length}");
+            assert!(body(&items).len() <= room_for(&items), "{length}");
         }
     }
 
