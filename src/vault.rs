@@ -3,6 +3,7 @@
 //! Knows nothing of Kubernetes, of actors or of when to call what: one call in, one typed answer out.
 
 mod answer;
+mod capabilities;
 mod client;
 mod error;
 mod names;
@@ -14,11 +15,12 @@ mod transit;
 mod wrapping;
 
 pub use client::{
-    Address, BuildError, Client, ClientCertificate, InvalidProxy, Proxies, Proxy, Settings,
+    Address, BuildError, Client, ClientCertificate, Hop, InvalidProxy, Proxies, Proxy, Settings,
 };
 pub use error::CallError;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
 pub use refusal::Refusal;
 pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
-pub use token::{Grant, Health, Lease};
+pub use tls::ServerCertificate;
+pub use token::{Grant, Health, Lease, Server, TokenInfo};
 pub use transit::{Encrypted, KeyInfo, KeyMoment, Outcomes, ToEncrypt};

@@ -5,6 +5,7 @@
 mod address;
 mod ask;
 mod build;
+mod hop;
 mod mark;
 mod node;
 mod proxy;
@@ -21,13 +22,14 @@ use tokio::time::{Instant, timeout};
 pub use super::tls::{BuildError, ClientCertificate};
 pub use address::Address;
 pub use build::Settings;
+pub use hop::Hop;
 use node::Node;
 pub use proxy::{InvalidProxy, Proxies, Proxy};
 pub(super) use request::Request;
 
 use super::answer::Answer;
 use super::error::CallError;
-use super::tls::Watch;
+use super::tls::{ServerCertificate, Watch};
 
 /// How long a look at the certificate files may hold a request up; files on a share can hang.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -61,6 +63,12 @@ impl Client {
     pub fn address(&self) -> String {
         let preferred = self.nodes.get(self.preferred.load(Ordering::Relaxed));
         preferred.map_or_else(String::new, |node| node.label().to_owned())
+    }
+
+    /// The certificate that the server of the first address was last accepted with.
+    #[must_use]
+    pub fn server_certificate(&self) -> Option<ServerCertificate> {
+        self.nodes.first()?.pool().server_certificate()
     }
 
     /// Sends a request to the preferred node, and to the next ones while none can be reached.

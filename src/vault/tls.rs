@@ -18,7 +18,9 @@ use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
 
 pub(super) use identity::Shown;
+use verifier::Accepted;
 pub(super) use watched::Watch;
+pub use words::ServerCertificate;
 pub(super) use words::cause;
 
 /// Why no client could be built. Names the configuration key.
@@ -54,6 +56,7 @@ pub(super) struct TlsSettings {
 pub(super) struct Tls {
     pub(super) config: ClientConfig,
     pub(super) shown: Arc<Shown>,
+    pub(super) accepted: Accepted,
 }
 
 impl Tls {
@@ -65,7 +68,9 @@ impl Tls {
         server_name: Option<&str>,
     ) -> Result<Self, BuildError> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = verifier::Verifier::new(roots, expected(server_name)?, &provider)?;
+        let accepted = Accepted::default();
+        let expected = expected(server_name)?;
+        let verifier = verifier::Verifier::new(roots, expected, accepted.clone(), &provider)?;
         let shown = Arc::new(shown);
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -76,7 +81,11 @@ impl Tls {
             .dangerous() // rustls's word for a verifier of one's own; ours asks rustls's
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(shown.clone());
-        Ok(Self { config, shown })
+        Ok(Self {
+            config,
+            shown,
+            accepted,
+        })
     }
 }
 

@@ -33,6 +33,26 @@ pub struct Grant {
     pub lease: Lease,
 }
 
+/// What Vault says of a token.
+#[derive(Debug, Clone)]
+pub struct TokenInfo {
+    /// Its lease.
+    pub lease: Lease,
+    /// Its policies, also those of its identity.
+    pub policies: Vec<String>,
+    /// `service` or `batch`; empty where the server does not say.
+    pub kind: String,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Whether it can serve.
+    pub health: Health,
+    /// Its version; empty where it does not say.
+    pub version: String,
+}
+
 /// Whether the server can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
@@ -54,6 +74,8 @@ struct HealthData {
     standby: bool,
     #[serde(default)]
     replication_dr_mode: String,
+    #[serde(default)]
+    version: String,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +113,12 @@ struct LookupData {
     renewable: bool,
     #[serde(default)]
     num_uses: u64,
+    #[serde(default)]
+    policies: Vec<String>,
+    #[serde(default)]
+    identity_policies: Vec<String>,
+    #[serde(default, rename = "type")]
+    kind: String,
 }
 
 impl Client {
@@ -100,13 +128,21 @@ impl Client {
     /// # Errors
     /// As [`CallError`]; also where something between denies the path.
     pub async fn health(&self, deadline: Instant) -> Result<Health, CallError> {
+        self.server(deadline).await.map(|server| server.health)
+    }
+
+    /// The same with the server's version.
+    ///
+    /// # Errors
+    /// As [`Client::health`].
+    pub async fn server(&self, deadline: Instant) -> Result<Server, CallError> {
         // With these every state answers 200, so that its body is read. A namespace is refused here.
         let path = "sys/health";
         let query = "standbycode=200&sealedcode=200&uninitcode=200&drsecondarycode=200&performancestandbycode=200";
         let mut request = request(Method::GET, path, None, None, None, deadline);
         request.query = Some(query);
         let data: HealthData = self.send(request).await?.parse()?;
-        Ok(match data {
+        let health = match &data {
             HealthData { sealed: true, .. }
             | HealthData {
                 initialized: false, ..
@@ -117,7 +153,9 @@ impl Client {
             } if mode == "secondary" => Health::Secondary,
             HealthData { standby: true, .. } => Health::Standby,
             HealthData { .. } => Health::Ready,
-        })
+        };
+        let version = data.version;
+        Ok(Server { health, version })
     }
 
     /// Whether a standby knows the active node.
@@ -173,6 +211,20 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<Lease, CallError> {
+        let info = self.describe_self(namespace, token, deadline).await?;
+        Ok(info.lease)
+    }
+
+    /// The same, with all that is told of the token.
+    ///
+    /// # Errors
+    /// As [`CallError`].
+    pub async fn describe_self(
+        &self,
+        namespace: &Namespace,
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<TokenInfo, CallError> {
         let path = "auth/token/lookup-self";
         let answer = self
             .send(request(
@@ -186,10 +238,16 @@ impl Client {
             .await?;
         let data: LookupData = answer.parse::<LookupEnvelope>()?.data;
         let expires = data.ttl > 0 || data.expire_time.is_some();
-        Ok(Lease {
+        let lease = Lease {
             ttl: expires.then(|| Duration::from_secs(data.ttl)),
             renewable: data.renewable,
             num_uses: data.num_uses,
+        };
+        let policies = data.policies.into_iter().chain(data.identity_policies);
+        Ok(TokenInfo {
+            lease,
+            policies: policies.collect(),
+            kind: data.kind,
         })
     }
 

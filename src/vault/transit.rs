@@ -3,6 +3,7 @@
 mod items;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -37,8 +38,20 @@ pub struct KeyMoment {
 pub struct KeyInfo {
     /// The latest version and when it was made.
     pub latest: KeyMoment,
+    /// Its type, such as `aes256-gcm96`.
+    pub kind: String,
     /// Versions below it are not decrypted.
     pub min_decryption_version: u32,
+    /// Versions below it do not encrypt; 0 is no limit.
+    pub min_encryption_version: u32,
+    /// How often Vault rotates it by itself; zero is never.
+    pub auto_rotate_period: Duration,
+    /// Whether it can be deleted.
+    pub deletion_allowed: bool,
+    /// Whether it can be exported.
+    pub exportable: bool,
+    /// Whether a backup of it, unencrypted, can be had.
+    pub plaintext_backup_allowed: bool,
     /// Whether its material was brought from outside, perhaps without its private half.
     pub imported: bool,
     /// Why this key can never serve, where it cannot.
@@ -57,6 +70,19 @@ struct KeyData {
     keys: HashMap<String, VersionData>,
     #[serde(default)]
     min_decryption_version: u32,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    min_encryption_version: u32,
+    /// Seconds. Whatever else a server may write there is no reason to know nothing of the key.
+    #[serde(default)]
+    auto_rotate_period: serde_json::Value,
+    #[serde(default)]
+    deletion_allowed: bool,
+    #[serde(default)]
+    exportable: bool,
+    #[serde(default)]
+    allow_plaintext_backup: bool,
     #[serde(default)]
     imported_key: bool,
     #[serde(default)]
@@ -117,7 +143,15 @@ fn key_info(data: &KeyData) -> Option<KeyInfo> {
     };
     Some(KeyInfo {
         latest: KeyMoment { created, version },
+        kind: data.kind.clone(),
         min_decryption_version: data.min_decryption_version,
+        min_encryption_version: data.min_encryption_version,
+        auto_rotate_period: Duration::from_secs(
+            data.auto_rotate_period.as_u64().unwrap_or_default(),
+        ),
+        deletion_allowed: data.deletion_allowed,
+        exportable: data.exportable,
+        plaintext_backup_allowed: data.allow_plaintext_backup,
         imported: data.imported_key,
         unfit: unfit(data),
     })

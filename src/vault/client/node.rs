@@ -15,7 +15,7 @@ use super::request::Request;
 use crate::vault::answer::Answer;
 use crate::vault::error::CallError;
 use crate::vault::refusal::Refusal;
-use crate::vault::tls::{self, Tls};
+use crate::vault::tls::{self, ServerCertificate, Tls};
 
 /// An address and its connections.
 #[derive(Debug)]
@@ -200,6 +200,10 @@ impl Pool {
     pub(super) async fn first_answer(&self) {
         // An error means that the sender is gone, which is a part of this.
         let _ = self.heard.subscribe().wait_for(Option::is_some).await;
+    }
+
+    pub(super) fn server_certificate(&self) -> Option<ServerCertificate> {
+        self.tls.as_ref()?.accepted.words()
     }
 
     fn cause(&self, error: &reqwest::Error) -> String {

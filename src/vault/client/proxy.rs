@@ -47,6 +47,10 @@ impl Proxy {
         }
     }
 
+    pub(super) fn url(&self) -> &Url {
+        &self.0
+    }
+
     /// Its host and port.
     pub(super) fn place(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Checks a server's certificate as rustls does, and says of a bad one which it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,19 +9,38 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use super::roots::Roots;
-use super::{BuildError, words};
+use super::{BuildError, ServerCertificate, words};
+
+/// The certificate that was accepted last. A clone shares it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::vault) struct Accepted(Arc<Mutex<Option<CertificateDer<'static>>>>);
 
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
     /// The name that the certificate has to hold, where it is not the address's host.
     expected: Option<ServerName<'static>>,
+    accepted: Accepted,
+}
+
+impl Accepted {
+    /// What there is to say of it.
+    pub(in crate::vault) fn words(&self) -> Option<ServerCertificate> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().and_then(words::server)
+    }
+
+    fn put(&self, certificate: &CertificateDer<'_>) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(certificate.clone().into_owned());
+    }
 }
 
 impl Verifier {
     pub(super) fn new(
         roots: &Roots,
         expected: Option<ServerName<'static>>,
+        accepted: Accepted,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, BuildError> {
         let built = WebPkiServerVerifier::builder_with_provider(roots.0.clone(), provider.clone());
@@ -29,7 +48,11 @@ impl Verifier {
             key: "vault.ca_file",
             cause: error.to_string(),
         })?;
-        Ok(Self { inner, expected })
+        Ok(Self {
+            inner,
+            expected,
+            accepted,
+        })
     }
 }
 
@@ -43,9 +66,12 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let name = self.expected.as_ref().unwrap_or(server_name);
-        self.inner
+        let verified = self
+            .inner
             .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-            .map_err(|error| words::bad_server(error, end_entity, intermediates, name))
+            .map_err(|error| words::bad_server(error, end_entity, intermediates, name))?;
+        self.accepted.put(end_entity);
+        Ok(verified)
     }
 
     fn verify_tls12_signature(

@@ -26,6 +26,31 @@ const MAX_NAME: usize = 200;
 #[error("{0}")]
 struct BadServer(String);
 
+/// What there is to say of a server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// `certificate of CN=a, issued by CN=b, valid until …`
+    pub words: String,
+    /// `a.example, b.example`
+    pub names: String,
+    /// Since when it is valid, in UTC seconds.
+    pub not_before: i64,
+    /// Until when.
+    pub not_after: i64,
+}
+
+/// What there is to say of it, where it can be read.
+pub(super) fn server(der: &CertificateDer<'_>) -> Option<ServerCertificate> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let validity = parsed.validity();
+    Some(ServerCertificate {
+        words: certificate(der),
+        names: names(der),
+        not_before: validity.not_before.timestamp(),
+        not_after: validity.not_after.timestamp(),
+    })
+}
+
 /// `certificate of CN=a, issued by CN=b, valid until …`
 pub(super) fn certificate(der: &CertificateDer<'_>) -> String {
     match X509Certificate::from_der(der) {
