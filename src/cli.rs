@@ -23,7 +23,7 @@ struct Cli {
 pub enum Command {
     /// Runs the daemon.
     Serve(Serve),
-    /// Validates the configuration, and says what is wrong with it.
+    /// Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip.
     Check(Check),
     /// Gives the socket's folder to the user that the plugin runs as; for the init container of a
     /// static pod, which is root.
@@ -47,6 +47,18 @@ pub struct Check {
     /// Only what can be told without Vault: nothing is connected to.
     #[arg(long)]
     pub offline: bool,
+    /// Logs in even where that may use up a secret_id or a wrapping token.
+    #[arg(long, conflicts_with = "offline")]
+    pub login: bool,
+    /// Whether kube-apiserver's EncryptionConfiguration fits.
+    #[arg(long, value_name = "FILE")]
+    pub encryption_config: Option<PathBuf>,
+    /// Ends with 1 where there is something to know (`!`) and nothing wrong.
+    #[arg(long)]
+    pub strict: bool,
+    /// Prints JSON, for machines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The options of `prepare-folder`.

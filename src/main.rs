@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use vault_kms_plugin::check::{self, Report};
-use vault_kms_plugin::cli::Command;
+use vault_kms_plugin::check::{self, Style};
+use vault_kms_plugin::cli::{self, Command};
 use vault_kms_plugin::config::{Config, Source};
 use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
@@ -23,7 +23,7 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     match Command::read() {
         Ok(Command::Serve(options)) => start(Source::of_process(options.config)).into(),
-        Ok(Command::Check(options)) => check(&Source::of_process(options.config)).into(),
+        Ok(Command::Check(options)) => check(&options).into(),
         Ok(Command::PrepareFolder(options)) => {
             match folder::prepare(&options.folder, options.owner) {
                 Ok(()) => Exit::Ok.into(),
@@ -53,7 +53,7 @@ fn start(source: Source) -> Exit {
 }
 
 /// Says what is to be said of a configuration.
-fn check(source: &Source) -> Exit {
+fn check(options: &cli::Check) -> Exit {
     let hardened = system::harden();
     let runtime = hardened.and_then(|()| {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -63,10 +63,9 @@ fn check(source: &Source) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return say(&error, Exit::Internal),
     };
-    let mut report = Report::default();
-    runtime.block_on(check::offline(source, &mut report));
-    match report.write(std::io::stdout().lock()) {
-        Ok(()) => report.exit(),
+    let report = runtime.block_on(check::run(options));
+    match report.write(std::io::stdout().lock(), Style::of(options.json)) {
+        Ok(()) => report.exit(options.strict),
         Err(error) => say(&error, Exit::Internal),
     }
 }

@@ -7,6 +7,7 @@ mod kept;
 mod login;
 mod machine;
 mod plan;
+mod probe;
 mod state;
 mod view;
 
@@ -21,6 +22,7 @@ use crate::vault::Client;
 pub use credentials::Credential;
 pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
 pub use machine::{Event, Failure, Machine, Step};
+pub use probe::{Spends, Trouble, reach};
 pub use state::{LoginOutcome, ReachOutcome, RenewOutcome, State};
 pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
 

@@ -20,7 +20,10 @@ use tracing::warn;
 pub enum Exit {
     /// 0: stopped when asked to.
     Ok,
-    /// 69: another process has the socket, or the system refused it.
+    /// 1: `check --strict` found something to know, and nothing wrong.
+    Warned,
+    /// 69: another process has the socket, or the system refused it; for `check`, Vault is away or
+    /// refuses.
     Unavailable,
     /// 70: an actor failed again and again.
     Internal,
@@ -50,6 +53,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Ok => 0,
+            Exit::Warned => 1,
             Exit::Unavailable => 69,
             Exit::Internal => 70,
             Exit::Config => 78,

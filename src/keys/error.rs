@@ -50,7 +50,7 @@ impl KeyError {
     }
 
     /// A call that failed for good, or whose repeats ran out of time.
-    pub(super) fn of_call(key: &TransitKey, error: &CallError) -> Self {
+    pub(crate) fn of_call(key: &TransitKey, error: &CallError) -> Self {
         let refusal = error.refusal();
         let (kind, mend) = match refusal {
             Some(Refusal::PolicyDenied | Refusal::TokenRefused) => (
@@ -153,7 +153,7 @@ impl KeyError {
     }
 
     /// The key itself can never serve, as a look at it shows.
-    pub(super) fn unfit(key: &TransitKey, why: &str) -> Self {
+    pub(crate) fn unfit(key: &TransitKey, why: &str) -> Self {
         Self {
             kind: ErrorKind::Precondition,
             text: format!("transit key {key} cannot serve: {why}"),

@@ -117,6 +117,19 @@ impl Settings {
 }
 
 impl Method {
+    /// What the configuration calls it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Kubernetes(_) => "kubernetes",
+            Self::Jwt(_) => "jwt",
+            Self::AppRole(_) => "approle",
+            Self::Userpass(_) => "userpass",
+            Self::Cert(_) => "cert",
+        }
+    }
+
     /// Whether Vault locks a role or user out, for every node that shares it, after a few refusals
     /// (5 in 15 minutes; OpenBao `configutil/userlockout.go`).
     pub(super) fn locks_out(&self) -> bool {

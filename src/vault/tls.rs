@@ -31,6 +31,14 @@ pub struct BuildError {
     pub(super) cause: String,
 }
 
+impl BuildError {
+    /// The configuration key that names what is wrong.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        self.key
+    }
+}
+
 /// A certificate and its key, in PEM.
 #[derive(Debug, Clone)]
 pub struct ClientCertificate {

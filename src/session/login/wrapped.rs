@@ -14,7 +14,7 @@ use super::super::kept::{self, Kept, Unwrapped};
 use super::AppRole;
 use super::error::LoginError;
 use super::methods::{Attempt, failed, read};
-use crate::vault::{CallError, Grant, MountPath, Token};
+use crate::vault::{CallError, Client, Grant, MountPath, Namespace, Token};
 
 /// An answer that comes later than this is lost, and the secret_id with it: longer than a login.
 const UNWRAP_LIMIT: Duration = Duration::from_secs(30);
@@ -93,6 +93,42 @@ impl Wrapped {
             Some(aside) if aside.holds_back(&token) => News::None,
             _ => News::Now,
         }
+    }
+
+    /// What there is to say of what is here, without unwrapping anything.
+    pub(in crate::session) async fn look(
+        &self,
+        client: &Client,
+        namespace: &Namespace,
+        deadline: Instant,
+    ) -> Result<String, LoginError> {
+        let (kept, token) = (self.load().await?, self.token().await);
+        let origin = self.file.origin();
+        let token = match (&kept, token) {
+            (Some(_), Err(_)) => return Ok(self.is_kept()),
+            (Some(kept), Ok(token)) if kept.newest.wrapping_token == token.expose_secret() => {
+                return Ok(self.is_kept());
+            }
+            (_, token) => token?,
+        };
+        let found = client.wrapped_path(namespace, &token, deadline).await;
+        let found = found.map_err(|cause| self.unusable(cause))?;
+        match found.trim_matches('/') == self.creation_path {
+            true => Ok(format!(
+                "the wrapping token in {origin} holds a secret_id of role {:?}; it was looked up and \
+                 not unwrapped",
+                self.role
+            )),
+            false => Err(self.foreign(&found)),
+        }
+    }
+
+    fn is_kept(&self) -> String {
+        let place = self.kept.display();
+        format!(
+            "a secret_id of role {:?} was unwrapped before and is kept in {place}",
+            self.role
+        )
     }
 
     async fn token(&self) -> Result<Token, LoginError> {

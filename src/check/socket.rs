@@ -1,0 +1,122 @@
+//! The socket's folder, its mode, and who may connect. Nobody is connected to: a daemon may run.
+
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::Report;
+use crate::config::Config;
+use crate::grpc::{SocketPath, SocketSettings};
+
+const NAME: &str = "socket";
+/// Who may write here could put a socket of his own in the plugin's place.
+const OTHERS_WRITE: u32 = 0o022;
+/// Where only the owner of a file may replace it, as in /tmp.
+const STICKY: u32 = 0o1000;
+/// Who is let in beside the owner.
+const GROUP_WRITES: u32 = 0o020;
+
+/// Looks at all of it.
+pub(super) fn look(config: &Config, report: &mut Report) {
+    // Told already: something else is at its place.
+    if report.complains_of(NAME) {
+        return;
+    }
+    let socket = &config.socket;
+    let folder = match &socket.path {
+        SocketPath::Abstract(_) => "it has no file, so the lists are its only door".to_owned(),
+        SocketPath::File(path) => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            match look_at_folder(folder) {
+                Ok(data) => of_folder(folder, &data, report),
+                Err(error) => return no_folder(socket, folder, &error, report),
+            }
+        }
+    };
+    let doors = doors(config, report);
+    if !report.complains_of(NAME) {
+        report.good(NAME, format!("{}: {doors}; {folder}", socket.path));
+    }
+}
+
+/// A folder in which a file can be made.
+fn look_at_folder(folder: &Path) -> io::Result<Metadata> {
+    let data = fs::metadata(folder)?;
+    if !data.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, folder, wanted, AtFlags::EACCESS)?;
+    Ok(data)
+}
+
+fn no_folder(socket: &SocketSettings, folder: &Path, error: &io::Error, report: &mut Report) {
+    let shown = folder.display();
+    if error.kind() == ErrorKind::NotFound && folder.parent() == Some(Path::new("/run")) {
+        let text = format!(
+            "{shown} is not there yet: RuntimeDirectory= of the unit, or the pod, makes it"
+        );
+        return report.warning(NAME, text);
+    }
+    let mend = match error.kind() {
+        ErrorKind::NotFound => {
+            "create that folder and give it to the plugin's user, or correct socket.path"
+        }
+        ErrorKind::PermissionDenied => {
+            "let the plugin's user write to that folder; was this run as that user?"
+        }
+        _ => "correct socket.path",
+    };
+    let text = format!("socket.path: cannot bind {}: {shown}: {error}", socket.path);
+    report.wrong(NAME, text, mend);
+}
+
+fn of_folder(folder: &Path, data: &Metadata, report: &mut Report) -> String {
+    let (shown, mode) = (folder.display(), data.mode() & 0o7777);
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        let text = format!(
+            "{shown} has mode {mode:04o}: others than its owner can put a socket of their own there; take that right from them"
+        );
+        report.warning(NAME, text);
+    }
+    format!(
+        "its folder has mode {mode:04o} and belongs to uid {}",
+        data.uid()
+    )
+}
+
+/// The mode is one door, the lists are another: who is to come in has to pass both.
+fn doors(config: &Config, report: &mut Report) -> String {
+    let (socket, peers) = (&config.socket, &config.peers);
+    let own = socket
+        .owner
+        .unwrap_or_else(|| rustix::process::geteuid().as_raw());
+    let strangers = peers.uids.iter().any(|uid| *uid != 0 && *uid != own);
+    let has_file = matches!(socket.path, SocketPath::File(_));
+    if has_file && socket.mode & GROUP_WRITES == 0 && (strangers || !peers.gids.is_empty()) {
+        let text = format!(
+            "socket.mode {:04o} lets in its owner and root alone, whatever socket.allow_uids and socket.allow_gids say: 0660 with socket.group lets others in",
+            socket.mode
+        );
+        report.warning(NAME, text);
+    }
+    let ids = |ids: &[u32]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let shown: Vec<_> = ids.iter().map(u32::to_string).collect();
+        shown.join(", ")
+    };
+    let groups = match ids(&peers.gids).as_str() {
+        "" => String::new(),
+        groups => format!(" and groups {groups}"),
+    };
+    format!(
+        "mode {:04o}, for users {}{groups}",
+        socket.mode,
+        ids(&peers.uids)
+    )
+}
