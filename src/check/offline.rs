@@ -53,13 +53,13 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
         Err(errors) => {
             let mend = match source.path() {
                 Some(path) if path.exists() => {
-                    format!("correct that in {origin}, or in the environment")
+                    "correct that in the configuration file, or in the environment"
                 }
-                Some(_) => "write that file, or name another one with --config".to_owned(),
-                None => "name a file with --config, or correct the environment".to_owned(),
+                Some(_) => "write that file, or name another one with --config",
+                None => "name a file with --config, or correct the environment",
             };
             for error in errors.iter() {
-                report.wrong(NAME, error.to_string(), &mend);
+                report.wrong(NAME, error.to_string(), mend);
             }
             return None;
         }

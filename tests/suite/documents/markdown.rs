@@ -50,7 +50,7 @@ impl Page {
     }
 
     /// The sections that hold a block of this language.
-    pub(super) fn sections_with(&self, language: &str) -> Vec<&str> {
+    pub(in super::super) fn sections_with(&self, language: &str) -> Vec<&str> {
         let blocks = self.0.iter().filter(|block| block.language == language);
         let mut sections: Vec<_> = blocks.map(|block| block.section.as_str()).collect();
         sections.dedup();

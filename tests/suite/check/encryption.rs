@@ -1,0 +1,168 @@
+//! kube-apiserver's EncryptionConfiguration against the plugin's own.
+
+use super::super::harness::daemon::Builder;
+use super::{Said, proven, valid};
+
+const IDENTITY: &str = "      - identity: {} # reads what was written before\n";
+
+/// The file of README.md with another endpoint and version: its path.
+pub(super) fn written(builder: &Builder, endpoint: &str, version: &str) -> String {
+    let text = format!(
+        r#"apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+  - resources: ["secrets"]
+    providers:
+      - kms:
+          apiVersion: {version}
+          name: vault
+          endpoint: {endpoint}
+          timeout: 3s
+{IDENTITY}"#
+    );
+    let file = builder.write_file("encryption.yaml", &text);
+    file.display().to_string()
+}
+
+/// Checks, without Vault, the file of README.md after `change`.
+async fn changed(change: impl Fn(&str) -> String) -> Said {
+    let builder = valid();
+    let endpoint = format!("unix://{}", builder.socket().display());
+    let file = written(&builder, &endpoint, "v2");
+    let text = std::fs::read_to_string(&file).unwrap();
+    builder.write_file("encryption.yaml", &change(&text));
+    proven(builder, &["--offline", "--encryption-config", &file]).await
+}
+
+/// The same after one replacement.
+async fn with(from: &str, to: &str) -> Said {
+    changed(|text| text.replace(from, to)).await
+}
+
+#[tokio::test]
+async fn the_file_of_the_readme_fits_also_as_json() {
+    let said = changed(str::to_owned).await;
+    let line = "provider \"vault\" (v2, timeout 3s) leads here and writes secrets";
+    said.ends_with(0).says("✓ encryption config: ").says(line);
+    let json = |text: &str| {
+        let after = text.split("endpoint: ").nth(1).unwrap();
+        let endpoint = after.lines().next().unwrap();
+        serde_json::json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "EncryptionConfiguration",
+            "resources": [{ "resources": ["secrets"], "providers": [
+                { "kms": { "apiVersion": "v2", "name": "vault", "endpoint": endpoint } },
+            ] }],
+        })
+        .to_string()
+    };
+    changed(json)
+        .await
+        .ends_with(0)
+        .says("✓ encryption config: ");
+}
+
+#[tokio::test]
+async fn an_order_that_writes_unencrypted_is_wrong() {
+    let kms = "      - kms:";
+    let identity_first = |text: &str| {
+        let without = text.replace(IDENTITY, "");
+        without.replace(kms, &format!("{IDENTITY}{kms}"))
+    };
+    let said = changed(identity_first).await;
+    said.ends_with(78).names(
+        "secrets are written unencrypted",
+        "put the kms provider first",
+    );
+    let aescbc = format!("      - aescbc: {{keys: [{{name: a, secret: c2VjcmV0}}]}}\n{kms}");
+    let said = with(kms, &aescbc).await;
+    said.ends_with(0)
+        .says("! encryption config: aescbc stands before the kms provider");
+}
+
+#[tokio::test]
+async fn what_kube_apiserver_would_refuse_is_wrong() {
+    let table = [
+        (
+            "apiVersion: v2",
+            "# none",
+            "has no apiVersion",
+            "add `apiVersion: v2`",
+        ),
+        (
+            "apiVersion: v2",
+            "apiVersion: v3",
+            "\"v3\", which is none",
+            "write `apiVersion: v2`",
+        ),
+        (
+            "timeout: 3s",
+            "timeout: [3]",
+            "is no EncryptionConfiguration",
+            "correct that file",
+        ),
+        (
+            "timeout: 3s",
+            "timeout: \"3\"",
+            "the timeout \"3\"",
+            "write `timeout: 3s`",
+        ),
+        (
+            "timeout: 3s",
+            "cachesize: 100",
+            "has a cachesize",
+            "take cachesize out",
+        ),
+        (
+            "name: vault",
+            "name: a:b",
+            "holds a colon",
+            "take the colon out",
+        ),
+        (
+            "endpoint:",
+            "endpont:",
+            "unknown field `endpont`",
+            "correct that file",
+        ),
+        (
+            "kind: Encry",
+            "kind: Other",
+            "it is not of apiVersion",
+            "correct that file",
+        ),
+        (
+            "unix:///",
+            "unix://",
+            "leads to /",
+            "set `endpoint: unix:///",
+        ),
+    ];
+    for (from, to, cause, mend) in table {
+        with(from, to).await.ends_with(78).names(cause, mend);
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_should_know_is_a_warning() {
+    let table = [
+        (
+            "apiVersion: v2",
+            "apiVersion: v1",
+            "want --feature-gates=KMSv1=true",
+        ),
+        (
+            "timeout: 3s",
+            "timeout: 200ms",
+            "in which a busy Vault does not answer",
+        ),
+        (
+            "[\"secrets\"]",
+            "[\"configmaps\"]",
+            "secrets are not among the resources",
+        ),
+    ];
+    for (from, to, warning) in table {
+        with(from, to).await.ends_with(0).says(warning);
+    }
+}

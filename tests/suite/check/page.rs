@@ -1,0 +1,91 @@
+//! docs/troubleshooting.md shows what the command really prints: each section's block is compared
+//! with the output for a set-up that is broken in that way.
+
+use std::path::Path;
+
+use super::super::documents::markdown::Page;
+use super::super::harness::vault::Fixture;
+use super::Said;
+
+/// Each has its test in `broken.rs`.
+const SECTIONS: [&str; 10] = [
+    "The CA is not Vault's",
+    "The certificate is for another name",
+    "The certificate has expired",
+    "Vault is sealed",
+    "The role does not exist",
+    "The policy does not grant decrypt",
+    "The key does not exist",
+    "The key is derived",
+    "The socket's folder is missing",
+    "kube-apiserver's endpoint is another socket",
+];
+
+fn page() -> Page {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Page::read(&root.join("docs/troubleshooting.md"))
+}
+
+/// Whether the page shows this, with its own names for what differs from run to run: `names` and
+/// those of every run.
+pub(super) fn shows(
+    section: &str,
+    more: &str,
+    said: &Said,
+    fixture: &Fixture,
+    names: &[(&str, &str)],
+) {
+    assert!(SECTIONS.contains(&section), "{section} is not listed");
+    let said = general(said, fixture, names);
+    let printed = format!("$ vault-kms-plugin check{more}\n{said}");
+    let blocks = page().blocks(section, "console");
+    assert_eq!(blocks, [printed.as_str()], "printed was:\n{printed}");
+}
+
+#[test]
+fn every_section_with_output_is_proven() {
+    let page = page();
+    let mut shown = page.sections_with("console");
+    let mut named = SECTIONS.to_vec();
+    shown.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(shown, named);
+}
+
+/// The output as an operator's host would have it.
+fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
+    let mut text = said.text.clone();
+    for (real, name) in names {
+        text = text.replace(real, name);
+    }
+    let folder = &said.folder;
+    for file in ["config.toml", "token", "jwt", "encryption.yaml"] {
+        let real = format!("{folder}/{file}");
+        text = text.replace(&real, &format!("/etc/vault-kms-plugin/{file}"));
+    }
+    text = text
+        .replace(folder, "/run/vault-kms-plugin")
+        .replace(&format!("{}/", fixture.mount), "transit/")
+        .replace(&fixture.policy, "vault-kms-plugin");
+    let digit = |c: char| c.is_ascii_digit();
+    text = replaced(&text, "127.0.0.1:", digit, "8200").replace("127.0.0.1", "10.0.0.5");
+    text = replaced(&text, "answered in ", digit, "1");
+    text = replaced(&text, "decrypted in ", digit, "4");
+    text = replaced(&text, "test CA", |c| c == ' ' || c.is_ascii_digit(), "")
+        .replace("test CA", "ACME CA");
+    text = replaced(&text, "has version ", |c| c != ',', "1.21.1");
+    text = replaced(&text, "uid ", digit, "60790");
+    replaced(&text, "for users ", |c| c != ';', "0, 60790")
+}
+
+/// Puts `by` for what follows `marker`, as far as it is of this kind.
+fn replaced(text: &str, marker: &str, kind: impl Fn(char) -> bool, by: &str) -> String {
+    let mut parts = text.split(marker);
+    let mut made = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(&kind);
+        let by = if rest.len() == part.len() { "" } else { by };
+        made.push_str(&format!("{marker}{by}{rest}"));
+    }
+    made
+}

@@ -1,0 +1,186 @@
+//! `check` against a real Vault where it works, and what it warns of there.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+
+use super::super::harness::certificates::Certificates;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::vault::{Vault, plugin_policy};
+use super::super::tls::{NAMED, trusting, vault_with_tls};
+use super::super::{LIMIT, daemon_for};
+use super::{NOBODY, encryption, proven, valid};
+
+/// What a set-up that works is told of, one line each.
+const STEPS: [&str; 12] = [
+    "configuration",
+    "files",
+    "tcp",
+    "tls",
+    "vault",
+    "login",
+    "token",
+    "capabilities",
+    "key",
+    "round trip",
+    "socket",
+    "encryption config",
+];
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_set_up_that_works_is_all_good_and_a_running_daemon_is_not_asked() {
+    let certificates = Certificates::new();
+    let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let builder = || trusting(daemon_for(&address, &fixture), &certificates, NAMED);
+    let daemon = builder().spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let before = daemon.log();
+    let builder = builder().listen(daemon.socket().to_str().unwrap());
+    let endpoint = format!("unix://{}", daemon.socket().display());
+    let file = encryption::written(&builder, &endpoint, "v2");
+    let began = Instant::now();
+    let said = proven(builder, &["--strict", "--encryption-config", &file]).await;
+    println!("it took {:?}", began.elapsed());
+    said.ends_with(0)
+        .says("✓ tls: certificate of CN=vault.example, issued by CN=test CA");
+    let lines: Vec<_> = said.text.lines().collect();
+    assert_eq!(lines.len(), STEPS.len(), "{}", said.text);
+    for (line, step) in lines.iter().zip(STEPS) {
+        assert!(line.starts_with(&format!("✓ {step}: ")), "{line}");
+    }
+    let after = daemon.log();
+    let new = after.strip_prefix(&before).unwrap();
+    assert!(!new.to_lowercase().contains("status"), "{new}");
+}
+
+#[tokio::test]
+async fn nobody_connects_to_the_kms_socket() {
+    let builder = valid();
+    let listener = UnixListener::bind(builder.socket()).unwrap();
+    let said = proven(builder, &[]).await;
+    said.ends_with(69).says("✓ socket: ");
+    let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(accepted.is_err(), "somebody connected");
+}
+
+#[tokio::test]
+async fn without_vault_each_address_is_told_of_and_the_local_steps_are_taken() {
+    let two = format!("[vault]\naddress = [\"{NOBODY}\", \"http://localhost:9\"]");
+    let said = proven(valid().extra(&two), &[]).await;
+    said.ends_with(69)
+        .names(
+            "tcp: 127.0.0.1:9: Connection refused",
+            "correct vault.address",
+        )
+        .names(
+            "tcp: localhost:9: Connection refused",
+            "correct vault.address",
+        )
+        .says("✓ dns: localhost is ")
+        .says("✓ files: ")
+        .says("✓ socket: ");
+    let unknown = "[vault]\naddress = \"https://vault.invalid:8200\"";
+    let said = proven(valid().extra(unknown), &[]).await;
+    let mend = "correct vault.address, or the name servers";
+    said.ends_with(69).names("dns: vault.invalid: ", mend);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn one_address_that_is_away_is_told_of_and_the_other_is_used() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let two = format!("[vault]\naddress = [\"{NOBODY}\", \"{}\"]", vault.address());
+    let said = proven(daemon_for(NOBODY, &fixture).extra(&two), &[]).await;
+    said.ends_with(69)
+        .names("tcp: 127.0.0.1:9: ", "start what listens there")
+        .says("✓ round trip: ");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn rights_that_are_never_needed_are_warned_of() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let root = daemon_for(&vault.address(), &fixture).token(vault.root_token());
+    proven(root, &[])
+        .await
+        .ends_with(0)
+        .says("! token: it is a root token");
+
+    let mount = &fixture.mount;
+    vault
+        .write_policy(&fixture.policy, &plugin_policy(mount, "*"))
+        .await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &["--strict"]).await;
+    said.ends_with(1)
+        .says("! capabilities: the policy has a wildcard")
+        .says(&format!("{mount}/encrypt/*"));
+
+    let more = plugin_policy(mount, "kms")
+        .replace("[\"update\"]", "[\"create\", \"update\"]")
+        .replace("[\"read\"]", "[\"read\", \"delete\", \"sudo\"]");
+    vault.write_policy(&fixture.policy, &more).await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
+    said.ends_with(0)
+        .says(&format!(
+            "! capabilities: the policy grants `create` on {mount}/encrypt/kms"
+        ))
+        .says(&format!(
+            "grants delete and sudo on {mount}/keys/kms, which is never needed"
+        ));
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_key_that_can_be_lost_or_taken_is_warned_of() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let risky = json!({
+        "deletion_allowed": true,
+        "exportable": true,
+        "allow_plaintext_backup": true,
+        "auto_rotate_period": "720h",
+    });
+    vault.configure_key(&fixture.mount, "kms", risky).await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
+    said.ends_with(0)
+        .says("aes256-gcm96, latest version 1, ")
+        .says("rotated every 30 days")
+        .says("kms can be deleted, and every Secret with it")
+        .says("kms can be exported")
+        .says("kms can be backed up unencrypted");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn machines_get_json() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &["--json"]).await;
+    let steps = steps(&said.text);
+    let is_good = |step: &Value| step["outcome"] == "good" && step["mend"].is_null();
+    assert!(steps.iter().all(is_good), "{steps:?}");
+    assert!(
+        steps.iter().any(|step| step["name"] == "round trip"),
+        "{steps:?}"
+    );
+}
+
+#[tokio::test]
+async fn json_says_what_to_do_too() {
+    let said = proven(valid(), &["--json"]).await;
+    let steps = steps(&said.ends_with(69).text);
+    let tcp = steps.iter().find(|step| step["name"] == "tcp").unwrap();
+    assert_eq!(
+        (&tcp["outcome"], tcp["mend"].is_string()),
+        (&json!("refused"), true)
+    );
+}
+
+fn steps(text: &str) -> Vec<Value> {
+    let json: Value = serde_json::from_str(text).unwrap();
+    json["steps"].as_array().unwrap().clone()
+}

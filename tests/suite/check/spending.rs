@@ -1,0 +1,110 @@
+//! What `check` leaves as it was: secret_ids, wrapping tokens, and the tokens of others.
+
+use serde_json::json;
+
+use super::super::authentication::approle::AppRole;
+use super::super::daemon_at;
+use super::super::harness::http;
+use super::super::harness::proxy::Proxy;
+use super::super::harness::vault::Vault;
+use super::proven;
+
+const REVOKE: &str = "/v1/auth/token/revoke-self";
+const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_secret_id_with_one_use_is_used_only_when_that_is_asked_for() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let role = AppRole::new(vault, &fixture, json!({ "secret_id_num_uses": 1 })).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = || role.daemon(&proxy.address(), &fixture).0;
+    for (more, code) in [(&[][..], 0), (&["--strict"], 1)] {
+        let said = proven(builder(), more).await;
+        said.ends_with(code)
+            .says("! login: a login may use up the secret_id");
+        assert!(!said.text.contains(&role.secret_id), "{}", said.text);
+    }
+    assert_eq!(proxy.count(&role.login_path()), 0);
+    // It is there yet; and the token that is got for the check alone is ended.
+    let said = proven(builder(), &["--login"]).await;
+    said.ends_with(0)
+        .says("✓ login: by approle")
+        .says("✓ round trip: ");
+    let counts = (proxy.count(&role.login_path()), proxy.count(REVOKE));
+    assert_eq!(counts, (1, 1));
+    let said = proven(builder(), &["--login"]).await;
+    let mend = "put a role_id and secret_id that vault knows";
+    said.ends_with(69).names("login by approle failed", mend);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_wrapped_secret_id_is_only_looked_up() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let role = AppRole::new(vault, &fixture, json!({})).await;
+    let path = format!("auth/{}/role/plugin/secret-id", role.mount);
+    let token = wrapped(vault, &path).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = |token: &str| {
+        let builder = daemon_at(&proxy.address(), &fixture);
+        let file = builder.write_file("wrapping-token", token);
+        builder.extra(&format!(
+            "[auth]\nmethod = \"approle\"\nmount = \"{}\"\nrole = \"plugin\"\nrole_id = \"{}\"\n\
+             wrapped_secret_id_file = {file:?}",
+            role.mount, role.role_id
+        ))
+    };
+    let said = proven(builder(&token), &[]).await;
+    said.ends_with(0)
+        .says("holds a secret_id of role \"plugin\"; it was looked up and not unwrapped")
+        .says("! login: a login may unwrap the secret_id");
+    assert!(!said.text.contains(&token), "{}", said.text);
+    let counts = (proxy.count(UNWRAP), proxy.count(&role.login_path()));
+    assert_eq!(counts, (0, 0));
+    // It can be unwrapped yet, once; then that is told.
+    let said = proven(builder(&token), &["--login"]).await;
+    said.ends_with(0).says("✓ round trip: ");
+    let said = proven(builder(&token), &[]).await;
+    said.ends_with(69).names(
+        "is spent or expired",
+        "put a new wrapping token into the file",
+    );
+    let other = wrapped(vault, "sys/wrapping/wrap").await;
+    let said = proven(builder(&other), &["--login"]).await;
+    said.ends_with(69).names(
+        "was made by \"sys/wrapping/wrap\"",
+        "find out who put it there",
+    );
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_token_of_an_operator_is_not_revoked() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    for _ in 0..2 {
+        let builder = daemon_at(&proxy.address(), &fixture).token(&fixture.token);
+        let said = proven(builder, &[]).await;
+        let line = "✓ token: lives for 60 minutes more, renewable, policies default, ";
+        said.ends_with(0).says(line);
+        assert!(!said.text.contains(&fixture.token), "{}", said.text);
+    }
+    assert_eq!(proxy.count(REVOKE), 0);
+}
+
+async fn wrapped(vault: &Vault, path: &str) -> String {
+    let answer = http::client(None)
+        .post(format!("{}/v1/{path}", vault.address()))
+        .header("x-vault-token", vault.root_token())
+        .header("x-vault-wrap-ttl", "10m")
+        .body("{\"a\":\"b\"}")
+        .send()
+        .await
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+}
