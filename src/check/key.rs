@@ -48,17 +48,18 @@ fn refuse(name: &'static str, key: &TransitKey, error: &CallError, report: &mut 
         "" => "try again once vault answers; its log may say more",
         told => told,
     };
-    report.refused(name, cause, mend);
+    // Vault has no words for a key that is not there.
+    report.refused(name, cause.trim_end_matches(": "), mend);
 }
 
 fn tell(key: &TransitKey, info: &KeyInfo, report: &mut Report) {
     const NAME: &str = "key";
     let rotated = match info.auto_rotate_period {
-        Duration::ZERO => "not by itself".to_owned(),
-        period => format!("every {}", about(period)),
+        Duration::ZERO => "no rotation by itself".to_owned(),
+        period => format!("a rotation every {}", about(period)),
     };
     let text = format!(
-        "{key}: {}, latest version {}, decrypts from version {}, encrypts from version {}, rotated {rotated}",
+        "{key}: {}, latest version {}, decrypts from version {}, encrypts from version {}, {rotated}",
         info.kind,
         info.latest.version.get(),
         info.min_decryption_version.max(1),

@@ -68,11 +68,15 @@ fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
         .replace(&format!("{}/", fixture.mount), "transit/")
         .replace(&fixture.policy, "vault-kms-plugin");
     let digit = |c: char| c.is_ascii_digit();
-    text = replaced(&text, "127.0.0.1:", digit, "8200").replace("127.0.0.1", "10.0.0.5");
+    text = replaced(&text, "127.0.0.1:", digit, "8200");
+    // Over plain HTTP a Vault has to be on the host itself.
+    if text.contains("https://") {
+        text = text.replace("127.0.0.1", "10.0.0.5");
+    }
     text = replaced(&text, "answered in ", digit, "1");
     text = replaced(&text, "decrypted in ", digit, "4");
-    text = replaced(&text, "test CA", |c| c == ' ' || c.is_ascii_digit(), "")
-        .replace("test CA", "ACME CA");
+    text = replaced(&text, "test CA ", digit, "1").replace("test CA 1", "ACME CA");
+    text = replaced(&text, "its folder has mode ", digit, "0755");
     text = replaced(&text, "has version ", |c| c != ',', "1.21.1");
     text = replaced(&text, "uid ", digit, "60790");
     replaced(&text, "for users ", |c| c != ';', "0, 60790")

@@ -42,7 +42,7 @@ async fn a_set_up_that_works_is_all_good_and_a_running_daemon_is_not_asked() {
     let file = encryption::written(&builder, &endpoint, "v2");
     let began = Instant::now();
     let said = proven(builder, &["--strict", "--encryption-config", &file]).await;
-    println!("it took {:?}", began.elapsed());
+    eprintln!("it took {:?}", began.elapsed());
     said.ends_with(0)
         .says("✓ tls: certificate of CN=vault.example, issued by CN=test CA");
     let lines: Vec<_> = said.text.lines().collect();
@@ -148,7 +148,7 @@ async fn a_key_that_can_be_lost_or_taken_is_warned_of() {
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     said.ends_with(0)
         .says("aes256-gcm96, latest version 1, ")
-        .says("rotated every 30 days")
+        .says("a rotation every 30 days")
         .says("kms can be deleted, and every Secret with it")
         .says("kms can be exported")
         .says("kms can be backed up unencrypted");
