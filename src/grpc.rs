@@ -4,11 +4,16 @@
 //! ones wait in the listener's queue meanwhile. Knows nothing of Vault.
 
 pub mod authority;
+mod call;
 mod connections;
+mod counted;
 mod deadline;
 mod forward;
+mod http2;
 mod peers;
+mod places;
 pub mod proto;
+mod share;
 mod socket;
 mod status;
 mod traces;
@@ -21,7 +26,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
-use tracing::{debug, warn};
+use tracing::debug;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
@@ -111,10 +116,11 @@ async fn accept(args: Arguments) {
     let services = services(&args);
     loop {
         match args.socket.accept().await {
-            Ok(stream) => match args.peers.check(&stream) {
-                Ok(()) => args.connections.serve(stream, services.clone()),
-                Err(peer) => warn!(%peer, "refused a connection: see socket.allow_uids"),
-            },
+            Ok(stream) => {
+                let budgets = args.forwarder.budgets();
+                args.connections
+                    .serve(stream, &args.peers, budgets, &services);
+            }
             Err(error) => {
                 debug!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

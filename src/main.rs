@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
 use vault_kms_plugin::check::{self, Style};
 use vault_kms_plugin::cli::{self, Command};
 use vault_kms_plugin::config::{Config, Source};
@@ -13,9 +14,10 @@ use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
 use vault_kms_plugin::telemetry::Telemetry;
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is freed is wiped: tokens and seeds pass through buffers of libraries too.
+/// What is freed is wiped: tokens and seeds pass through buffers of libraries too. And it goes back
+/// to the system within seconds, so that a flood leaves nothing behind.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;

@@ -2,6 +2,7 @@
 //! written by a thread of its own so that a reader that stalls holds nobody up.
 
 mod journald;
+mod sparse;
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -14,6 +15,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
+
+pub(crate) use sparse::Sparse;
 
 /// Lines that may wait for a stalled reader; the next ones are dropped.
 const QUEUE: usize = 4096;

@@ -18,7 +18,7 @@ use frame::{Block, Extent, Frame};
 pub use stream::Repaired;
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The repair of one connection: what the client sent so far, as far as it matters.
 ///

@@ -1,97 +1,181 @@
-//! The living connections: their bounds, and how they are drained.
+//! The living connections: how many there may be, and how they are drained.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tracing::{debug, warn};
 
-use super::authority::Repaired;
-use super::traces::Traces;
+use super::call::{Budgets, Tally};
+use super::http2;
+use super::peers::{AllowedPeers, Peer, Refusals};
+use super::places::{Idle, PlaceId, Places};
+use crate::telemetry::Sparse;
 
 /// A control-plane node has a handful; more is a mistake or an attack.
-const MAX_CONNECTIONS: usize = 256;
-/// kube-apiserver queues what goes beyond, inside its deadline.
-const MAX_STREAMS: u32 = 64;
-/// No message is larger, so a stream never waits for a window.
-const WINDOW: u32 = 64 * 1024;
+pub(super) const MAX_CONNECTIONS: usize = 256;
+/// Whoever finds no place tries again and again.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// All connections of the process. A clone is another handle on the same.
-#[derive(Debug, Clone)]
-pub struct Connections {
+#[derive(Debug, Clone, Default)]
+pub struct Connections(Arc<All>);
+
+#[derive(Debug)]
+struct All {
     tasks: TaskTracker,
-    free: Arc<Semaphore>,
+    places: Mutex<Places<Kept>>,
     drain: CancellationToken,
+    refusals: Refusals,
+    refused: AtomicU64,
+    /// No place for a newcomer.
+    closed: Sparse,
+    /// A place that was taken away.
+    evicted: Sparse,
 }
 
-impl Default for Connections {
+/// What is kept of a connection.
+#[derive(Debug, Clone)]
+struct Kept {
+    tally: Arc<Tally>,
+    evict: CancellationToken,
+}
+
+/// Held by a connection.
+struct Place {
+    all: Arc<All>,
+    id: PlaceId,
+}
+
+impl Default for All {
     fn default() -> Self {
         Self {
             tasks: TaskTracker::new(),
-            free: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            places: Mutex::new(Places::new(MAX_CONNECTIONS)),
             drain: CancellationToken::new(),
+            refusals: Refusals::default(),
+            refused: AtomicU64::new(0),
+            closed: Sparse::new(LINE_EVERY),
+            evicted: Sparse::new(LINE_EVERY),
         }
     }
 }
 
+impl Idle for Kept {
+    type Measure = <Tally as Idle>::Measure;
+
+    fn idle(&self) -> Self::Measure {
+        self.tally.idle()
+    }
+}
+
 impl Connections {
-    /// Serves a connection in a task of its own; closes it at once where there are too many.
-    pub(super) fn serve(&self, stream: UnixStream, services: Routes) {
-        let Ok(permit) = self.free.clone().try_acquire_owned() else {
-            warn!(
-                limit = MAX_CONNECTIONS,
-                "too many connections, closed the newest"
-            );
-            return;
-        };
-        let drain = self.drain.clone();
-        self.tasks.spawn(async move {
-            if let Err(error) = serve_to_the_end(stream, services, drain).await {
-                debug!(%error, "connection ended");
+    /// Serves a connection in a task of its own; closes it at once where its peer is not allowed or
+    /// there are too many.
+    pub(super) fn serve(
+        &self,
+        stream: UnixStream,
+        allowed: &AllowedPeers,
+        budgets: &Budgets,
+        services: &Routes,
+    ) {
+        let peer = Peer::of(&stream);
+        match peer.filter(|&peer| allowed.admit(peer)) {
+            Some(peer) => self.admit(stream, peer, Tally::new(budgets), services.clone()),
+            None => {
+                self.0.refused.fetch_add(1, Ordering::Relaxed);
+                self.0.refusals.tell(peer);
             }
-            drop(permit);
+        }
+    }
+
+    fn admit(&self, stream: UnixStream, peer: Peer, tally: Arc<Tally>, services: Routes) {
+        let evict = CancellationToken::new();
+        let kept = Kept {
+            tally: tally.clone(),
+            evict: evict.clone(),
+        };
+        let granted = self.0.places().grant(peer, kept);
+        let Some(granted) = granted else {
+            return self.0.tell_of_closed(peer);
+        };
+        if let Some((greedy, kept)) = granted.evicted {
+            kept.evict.cancel();
+            self.0.tell_of_evicted(greedy);
+        }
+        let place = Place {
+            all: self.0.clone(),
+            id: granted.id,
+        };
+        let neighbours = self.count();
+        self.0.tasks.spawn(async move {
+            let drain = &place.all.drain;
+            let connection = http2::serve(stream.into_split(), services, tally, neighbours, drain);
+            tokio::select! {
+                Err(error) = connection => debug!(%error, "connection ended"),
+                () = evict.cancelled() => {}
+                else => {}
+            }
         });
     }
 
     /// Tells every client to go (GOAWAY) and waits until the calls in flight are answered.
     pub async fn drain(&self) {
-        self.drain.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.0.drain.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.tasks.len()
+        self.0.tasks.len()
+    }
+
+    /// How many were closed because their peer may not connect.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
     }
 }
 
-async fn serve_to_the_end(
-    stream: UnixStream,
-    services: Routes,
-    drain: CancellationToken,
-) -> hyper::Result<()> {
-    let mut server = http2::Builder::new(TokioExecutor::new());
-    server
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(MAX_STREAMS);
-    let traces = Traces::default();
-    let service = traces.of(services);
-    let connection = server.serve_connection(TokioIo::new(Repaired::new(stream)), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = drain.cancelled() => {}
-        () = traces.are_old() => {}
+impl All {
+    fn places(&self) -> MutexGuard<'_, Places<Kept>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+
+    fn tell_of_closed(&self, Peer { pid, uid, gid }: Peer) {
+        if let Some(more) = self.closed.line() {
+            let limit = MAX_CONNECTIONS;
+            warn!(
+                limit,
+                pid, uid, gid, more, "too many connections, closed the newest"
+            );
+        }
+    }
+
+    fn tell_of_evicted(&self, Peer { pid, uid, gid }: Peer) {
+        if let Some(more) = self.evicted.line() {
+            let limit = MAX_CONNECTIONS;
+            warn!(
+                limit,
+                pid,
+                uid,
+                gid,
+                more,
+                "too many connections, closed one of the process that has most"
+            );
+        }
+    }
+}
+
+impl Drop for Place {
+    /// However the connection's task ends.
+    fn drop(&mut self) {
+        self.all.places().give_back(self.id);
+    }
 }

@@ -8,7 +8,7 @@ use tonic::metadata::MetadataMap;
 /// kube-apiserver's own default (`apis/apiserver/v1/defaults.go`).
 const DEFAULT: Duration = Duration::from_secs(3);
 /// Nobody waits longer, whatever was asked.
-const LONGEST: Duration = Duration::from_secs(300);
+pub(super) const LONGEST: Duration = Duration::from_secs(300);
 /// An answer that says why has to leave before the caller gives up …
 const MARGIN: Duration = Duration::from_millis(100);
 /// … and in a short deadline this part of it earlier.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::ActorRef;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout_at};
 use tonic::Status;
 
+use super::call::{Budgets, Call};
+use super::connections::MAX_CONNECTIONS;
 use super::deadline::Deadline;
 use super::status;
 use crate::actor::Current;
@@ -22,7 +24,7 @@ const REPEAT_IN: Duration = Duration::from_millis(20);
 pub struct Forwarder {
     keys: Current<KeyMsg>,
     /// Mailboxes are unbounded, so what may wait is bounded here.
-    admission: Arc<Semaphore>,
+    budgets: Budgets,
 }
 
 impl Forwarder {
@@ -31,8 +33,13 @@ impl Forwarder {
     pub fn new(keys: Current<KeyMsg>, max_waiting: usize) -> Self {
         Self {
             keys,
-            admission: Arc::new(Semaphore::new(max_waiting)),
+            budgets: Budgets::new(max_waiting, MAX_CONNECTIONS),
         }
+    }
+
+    /// What the connections share.
+    pub(super) fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     pub(super) async fn status(&self, deadline: Deadline) -> Result<StatusReport, Status> {
@@ -45,12 +52,13 @@ impl Forwarder {
 
     pub(super) async fn encrypt(
         &self,
+        call: &Call,
         plaintext: Vec<u8>,
         pin: Pin,
         deadline: Deadline,
     ) -> Result<Wrapped, Status> {
         let plaintext = Arc::new(Plaintext::new(plaintext));
-        let _admitted = self.admit()?;
+        let _waiting = call.wait().ok_or_else(status::too_many_waiting)?;
         self.ask(deadline, |reply| KeyMsg::Encrypt {
             plaintext: plaintext.clone(),
             pin,
@@ -62,6 +70,7 @@ impl Forwarder {
 
     pub(super) async fn decrypt(
         &self,
+        call: &Call,
         ciphertext: Vec<u8>,
         key_id: Option<String>,
         deadline: Deadline,
@@ -69,7 +78,7 @@ impl Forwarder {
         let ciphertext = Ciphertext::try_new(ciphertext)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let ciphertext = Arc::new(ciphertext);
-        let _admitted = self.admit()?;
+        let _waiting = call.wait().ok_or_else(status::too_many_waiting)?;
         self.ask(deadline, |reply| KeyMsg::Decrypt {
             ciphertext: ciphertext.clone(),
             key_id: key_id.clone(),
@@ -77,13 +86,6 @@ impl Forwarder {
             reply,
         })
         .await
-    }
-
-    fn admit(&self) -> Result<impl Drop + use<>, Status> {
-        self.admission
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| status::too_many_waiting())
     }
 
     async fn ask<T: Send + 'static>(

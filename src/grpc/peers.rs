@@ -1,8 +1,14 @@
 //! Who may connect: a second door behind the socket's mode.
 
-use std::fmt;
+use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tracing::warn;
+
+use crate::telemetry::Sparse;
+
+/// Whoever may not connect can try as often as it likes, and must not fill a disk with that.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// The users and groups that may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,42 +19,60 @@ pub struct AllowedPeers {
     pub gids: Vec<u32>,
 }
 
-/// A peer that may not.
+/// Who is at the other end, as the kernel saw it at `connect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stranger {
-    uid: Option<u32>,
-    gid: Option<u32>,
+pub(super) struct Peer {
+    /// Absent where the peer is in a pid namespace that we do not see into.
+    pub(super) pid: Option<u32>,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
-impl AllowedPeers {
-    /// Looks at who is at the other end, as the kernel saw it at `connect`.
-    pub(super) fn check(&self, stream: &UnixStream) -> Result<(), Stranger> {
-        let Ok(peer) = stream.peer_cred() else {
-            return Err(Stranger {
-                uid: None,
-                gid: None,
-            });
-        };
-        self.admit(peer.uid(), peer.gid())
-    }
+/// Tells of those that were refused.
+#[derive(Debug)]
+pub(super) struct Refusals(Sparse);
 
-    fn admit(&self, uid: u32, gid: u32) -> Result<(), Stranger> {
-        if self.uids.contains(&uid) || self.gids.contains(&gid) {
-            return Ok(());
-        }
-        Err(Stranger {
-            uid: Some(uid),
-            gid: Some(gid),
+impl Peer {
+    /// Nothing if the kernel does not say: nobody is admitted then.
+    pub(super) fn of(stream: &UnixStream) -> Option<Self> {
+        let peer = stream.peer_cred().ok()?;
+        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+        Some(Self {
+            pid: pid.filter(|&pid| pid != 0),
+            uid: peer.uid(),
+            gid: peer.gid(),
         })
     }
 }
 
-impl fmt::Display for Stranger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.uid, self.gid) {
-            (Some(uid), Some(gid)) => write!(f, "uid {uid}, gid {gid}"),
-            _ => f.write_str("an unknown peer"),
-        }
+impl AllowedPeers {
+    /// Whether this one may connect.
+    pub(super) fn admit(&self, peer: Peer) -> bool {
+        self.uids.contains(&peer.uid) || self.gids.contains(&peer.gid)
+    }
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Sparse::new(LINE_EVERY))
+    }
+}
+
+impl Refusals {
+    /// A line now and then; in `more`, how many were refused since the one before.
+    pub(super) fn tell(&self, peer: Option<Peer>) {
+        let Some(more) = self.0.line() else {
+            return;
+        };
+        let (pid, uid, gid) = (
+            peer.and_then(|peer| peer.pid),
+            peer.map(|peer| peer.uid),
+            peer.map(|peer| peer.gid),
+        );
+        warn!(
+            pid,
+            uid, gid, more, "refused a connection: see socket.allow_uids"
+        );
     }
 }
 
@@ -62,9 +86,13 @@ mod tests {
             uids: vec![0],
             gids: vec![500],
         };
-        assert!(allowed.admit(0, 0).is_ok());
-        assert!(allowed.admit(7, 500).is_ok());
-        let stranger = allowed.admit(7, 7).expect_err("refused");
-        assert_eq!(stranger.to_string(), "uid 7, gid 7");
+        let admitted = |uid, gid| {
+            let pid = Some(1);
+            allowed.admit(Peer { pid, uid, gid })
+        };
+        assert!(admitted(0, 0));
+        assert!(admitted(7, 500));
+        assert!(!admitted(7, 7));
+        assert!(!admitted(500, 0), "a group is no user");
     }
 }

@@ -36,6 +36,16 @@ pub(super) fn too_many_waiting() -> Status {
     )
 }
 
+/// There is no memory for it, or its connection has its part of that already.
+pub(super) fn too_much_at_once() -> Status {
+    Status::resource_exhausted("too many or too large calls at once for the plugin's memory")
+}
+
+/// The headers came, and no whole message after them.
+pub(super) fn message_too_slow() -> Status {
+    Status::deadline_exceeded("the plugin did not get the whole message in time")
+}
+
 /// Nothing came back in time, not even a reason.
 pub(super) fn no_answer() -> Status {
     Status::deadline_exceeded("the plugin found no answer within the caller's deadline")

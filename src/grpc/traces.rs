@@ -3,18 +3,11 @@
 //! that carried a seed is closed once it has carried none for a while: the client is told (GOAWAY),
 //! calls in flight end, and it connects again when it next has something to ask.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
-use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tonic::body::Body;
-use tonic::service::Routes;
 
 /// A busy connection is left alone; one that serves a call a minute costs a reconnect a minute.
 const KEPT_FOR: Duration = Duration::from_secs(1);
@@ -33,27 +26,13 @@ struct Last {
 }
 
 /// A call that carries a seed, until it is answered or given up.
-struct Carrier(Traces);
+pub(super) struct Carrier(Traces);
 
 impl Traces {
-    /// The services, with every call that leaves a trace noted.
-    pub(super) fn of(
-        &self,
-        services: Routes,
-    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + use<> {
-        let (traces, services) = (self.clone(), TowerToHyperService::new(services));
-        service_fn(move |request: Request<Incoming>| {
-            let path = request.uri().path();
-            let leaves_some = CARRIERS.iter().any(|name| path.ends_with(name));
-            let carrier = leaves_some.then(|| traces.carrier());
-            let call = services.call(request);
-            async move {
-                let answer = call.await;
-                drop(carrier);
-                answer
-            }
-        })
+    /// Notes a call of this path, if it leaves a trace, until what is returned is dropped.
+    pub(super) fn note(&self, path: &str) -> Option<Carrier> {
+        let leaves_some = CARRIERS.iter().any(|name| path.ends_with(name));
+        leaves_some.then(|| self.carrier())
     }
 
     fn carrier(&self) -> Carrier {

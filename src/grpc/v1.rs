@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 use tracing::warn;
 
+use super::call::Call;
 use super::deadline::Deadline;
 use super::forward::Forwarder;
 use super::proto::v1beta1::key_management_service_server::KeyManagementService;
@@ -46,8 +47,12 @@ impl KeyManagementService for Service {
         request: Request<EncryptRequest>,
     ) -> Result<Response<EncryptResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
+        let call = Call::of(request.extensions())?;
         let plain = request.into_inner().plain;
-        let answer = self.forwarder.encrypt(plain, Pin::Latest, deadline).await;
+        let answer = self
+            .forwarder
+            .encrypt(&call, plain, Pin::Latest, deadline)
+            .await;
         let wrapped = answer.inspect_err(|status| failed("encrypt", status))?;
         Ok(Response::new(EncryptResponse {
             cipher: wrapped.ciphertext.into_bytes(),
@@ -59,8 +64,9 @@ impl KeyManagementService for Service {
         request: Request<DecryptRequest>,
     ) -> Result<Response<DecryptResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
+        let call = Call::of(request.extensions())?;
         let cipher = request.into_inner().cipher;
-        let answer = self.forwarder.decrypt(cipher, None, deadline).await;
+        let answer = self.forwarder.decrypt(&call, cipher, None, deadline).await;
         let plaintext = answer.inspect_err(|status| failed("decrypt", status))?;
         Ok(Response::new(DecryptResponse {
             plain: plaintext.into_exposed_bytes(),

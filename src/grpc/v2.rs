@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
+use super::call::Call;
 use super::deadline::Deadline;
 use super::forward::Forwarder;
 use super::proto::v2::key_management_service_server::KeyManagementService;
@@ -68,11 +69,12 @@ impl KeyManagementService for Service {
         request: Request<EncryptRequest>,
     ) -> Result<Response<EncryptResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
+        let call = Call::of(request.extensions())?;
         let EncryptRequest { plaintext, uid } = request.into_inner();
         debug!(operation = "encrypt", uid, "call");
         let answer = self
             .forwarder
-            .encrypt(plaintext, Pin::Announced, deadline)
+            .encrypt(&call, plaintext, Pin::Announced, deadline)
             .await;
         let wrapped = answer.inspect_err(|status| failed("encrypt", Some(&uid), None, status))?;
         Ok(Response::new(EncryptResponse {
@@ -87,6 +89,7 @@ impl KeyManagementService for Service {
         request: Request<DecryptRequest>,
     ) -> Result<Response<DecryptResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
+        let call = Call::of(request.extensions())?;
         let DecryptRequest {
             ciphertext,
             uid,
@@ -96,7 +99,7 @@ impl KeyManagementService for Service {
         debug!(operation = "decrypt", uid, key_id, "call");
         let answer = self
             .forwarder
-            .decrypt(ciphertext, Some(key_id.clone()), deadline)
+            .decrypt(&call, ciphertext, Some(key_id.clone()), deadline)
             .await;
         let plaintext =
             answer.inspect_err(|status| failed("decrypt", Some(&uid), Some(&key_id), status))?;

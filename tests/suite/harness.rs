@@ -25,6 +25,8 @@ pub mod connect_proxy;
 pub mod daemon;
 #[path = "harness/forwarder.rs"]
 pub mod forwarder;
+#[path = "harness/h2_frames.rs"]
+pub mod h2_frames;
 #[path = "harness/http.rs"]
 pub mod http;
 #[path = "harness/kms.rs"]
@@ -43,6 +45,8 @@ pub mod memory_transit;
 pub mod proxy;
 #[path = "harness/servers.rs"]
 pub mod servers;
+#[path = "harness/siege.rs"]
+pub mod siege;
 #[path = "harness/vault.rs"]
 pub mod vault;
 #[path = "harness/wait.rs"]

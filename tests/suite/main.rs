@@ -20,6 +20,7 @@ mod documents;
 mod errors;
 mod harness;
 mod harness_works;
+mod hostile;
 mod keys;
 mod memory;
 mod reload;

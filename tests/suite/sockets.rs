@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::LIMIT;
 use super::harness::daemon::{Builder, Daemon};
+use super::harness::wait;
 
 /// The socket is there long before anybody is logged in, so no Vault is needed here.
 fn nowhere() -> Builder {
@@ -123,7 +124,7 @@ async fn an_abstract_socket_works_too() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_turned_away() {
+async fn a_stranger_is_turned_away_and_told_of_now_and_then() {
     let daemon = nowhere()
         .extra("[socket]\nallow_uids = [4242]")
         .spawn()
@@ -131,4 +132,35 @@ async fn a_stranger_is_turned_away() {
     let client = super::harness::kms::KmsClient::connect(daemon.socket());
     assert!(client.version_v1().await.is_err());
     daemon.logged("refused a connection").await;
+    for _ in 0..500 {
+        UnixStream::connect(daemon.socket()).unwrap();
+    }
+    let second = wait::until("another line", LIMIT, async || {
+        UnixStream::connect(daemon.socket()).unwrap();
+        refusals(&daemon).into_iter().nth(1)
+    });
+    let second = second.await;
+    let [pid, uid, gid, more] = ["pid", "uid", "gid", "more"].map(|name| second[name].as_u64());
+    assert_eq!(pid, Some(u64::from(std::process::id())), "{second}");
+    assert_eq!((uid, gid), (Some(getuid()), Some(getgid())), "{second}");
+    assert!(more >= Some(500), "{second}");
+    assert!(refusals(&daemon).len() <= 3, "{}", daemon.log());
+}
+
+fn refusals(daemon: &Daemon) -> Vec<serde_json::Value> {
+    let mut lines = daemon.log_lines();
+    lines.retain(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("refused a"))
+    });
+    lines
+}
+
+fn getuid() -> u64 {
+    u64::from(rustix::process::getuid().as_raw())
+}
+
+fn getgid() -> u64 {
+    u64::from(rustix::process::getgid().as_raw())
 }

@@ -1,0 +1,535 @@
+//! Input that hates us: garbage, floods, and clients that take and never give. A genuine client
+//! works all the while, and memory grows little and comes back.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::harness::daemon::Daemon;
+use super::harness::h2_frames::{
+    self as h2, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM,
+    Raw, SETTINGS, WINDOW_UPDATE, frame,
+};
+use super::harness::kms::KmsClient;
+use super::harness::siege::Siege;
+use super::harness::vault::Vault;
+use super::{LIMIT, daemon_for};
+
+/// By how much an attack may make the daemon grow, in KiB.
+const GROWTH: u64 = 24 * 1024;
+/// What may be left of that, in KiB: connections to Vault, which are kept for 50 s, and what threads
+/// keep for their next allocation.
+const REST: u64 = 6 * 1024;
+/// All the places but that of the genuine client.
+const OTHERS: usize = 255;
+/// Streams that a connection may have at once.
+const STREAMS: u32 = 64;
+/// A flood ends after this.
+const FLOOD: Duration = Duration::from_secs(2);
+/// A silent connection is closed before that.
+const GREETING_LIMIT: Duration = Duration::from_secs(15);
+/// Where [`hoards`] finds the socket.
+const HOARD: &str = "HOSTILE_HOARD";
+/// SETTINGS_INITIAL_WINDOW_SIZE.
+const INITIAL_WINDOW: u16 = 4;
+
+const STATUS: &str = "/v2.KeyManagementService/Status";
+const ENCRYPT: &str = "/v2.KeyManagementService/Encrypt";
+
+/// A shipped daemon under this attack: the genuine client notices nothing, and memory comes back.
+/// The daemon, and what the attack brought.
+async fn withstands<T: Send + 'static>(
+    attack: impl FnOnce(&Path) -> T + Send + 'static,
+) -> (Daemon, T) {
+    let (daemon, client) = shipped_daemon().await;
+    let siege = Siege::lay(&daemon, &client).await;
+    let brought = siege.attack(attack).await;
+    let damage = siege.lift().await;
+    eprintln!("{damage}");
+    damage.outcome.expect_no_failure();
+    assert!(damage.grown_kib <= GROWTH, "{damage}");
+    damage.healed(&daemon, REST).await;
+    (daemon, brought)
+}
+
+/// Ready, with a client that has a connection already.
+async fn shipped_daemon() -> (Daemon, KmsClient) {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .release()
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    (daemon, client)
+}
+
+/// As many connections as there are places, each greeted.
+fn crowd(socket: &Path, settings: &[(u16, u32)]) -> Vec<Raw> {
+    (0..OTHERS)
+        .filter_map(|_| Raw::greeted(socket, settings).ok())
+        .collect()
+}
+
+/// A few.
+fn crowd_of(socket: &Path, count: usize) -> Vec<Raw> {
+    (0..count)
+        .map(|_| Raw::greeted(socket, &[]).unwrap())
+        .collect()
+}
+
+/// Each in a thread of its own.
+fn in_parallel(raws: Vec<Raw>, work: impl Fn(Raw) + Sync) {
+    std::thread::scope(|scope| {
+        for raw in raws {
+            scope.spawn(|| work(raw));
+        }
+    });
+}
+
+/// In as many parts, of about the same size.
+fn chunked<T>(items: Vec<T>, parts: usize) -> Vec<Vec<T>> {
+    let mut all: Vec<Vec<T>> = (0..parts).map(|_| Vec::new()).collect();
+    for (at, item) in items.into_iter().enumerate() {
+        all[at % parts].push(item);
+    }
+    all
+}
+
+/// Writes until the server closes, or the time is over.
+fn flood(mut raw: Raw, mut burst: impl FnMut(u32) -> Vec<u8>) {
+    let start = Instant::now();
+    for round in 0.. {
+        if start.elapsed() > FLOOD || raw.send(&burst(round)).is_err() {
+            return;
+        }
+        raw.discard();
+    }
+}
+
+/// The stream of a client's nth call.
+fn stream(call: u32) -> u32 {
+    2 * call + 1
+}
+
+/// An Encrypt, all of it.
+fn encrypt(call: u32, plaintext: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(
+        HEADERS,
+        END_HEADERS,
+        stream(call),
+        &h2::grpc_headers(ENCRYPT),
+    );
+    let message = h2::encrypt_request(plaintext);
+    let mut parts = message.chunks(16 * 1024).peekable();
+    while let Some(part) = parts.next() {
+        let flags = if parts.peek().is_none() {
+            END_STREAM
+        } else {
+            0
+        };
+        bytes.extend(frame(DATA, flags, stream(call), part));
+    }
+    bytes
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn random_bytes_are_shrugged_off() {
+    withstands(|socket| {
+        for round in 0..500 {
+            let mut bytes = vec![0; 16 * 1024];
+            fastrand::fill(&mut bytes);
+            let raw = match round % 2 {
+                0 => Raw::connect(socket),
+                _ => Raw::greeted(socket, &[]),
+            };
+            // Refused in the middle of it, most often.
+            let _ = raw.and_then(|mut raw| raw.send(&bytes));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn five_thousand_connections_are_no_trouble_and_few_lines() {
+    let (daemon, ()) = withstands(|socket| {
+        let mut held = Vec::new();
+        for attempt in 0..5_000 {
+            let connected = UnixStream::connect(socket).unwrap();
+            if attempt % 4 == 0 {
+                held.push(connected);
+            }
+        }
+    })
+    .await;
+    daemon.logged("too many connections").await;
+    let lines = daemon.log().matches("too many connections").count();
+    assert!(lines <= 3, "{lines} lines");
+}
+
+/// Some say nothing, some stop in the middle of the greeting.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn half_open_connections_lose_their_places() {
+    withstands(|socket| {
+        let silent = |at: usize| {
+            let mut raw = Raw::connect(socket).unwrap();
+            raw.send(&h2::PREFACE[..at % h2::PREFACE.len()]).unwrap();
+            raw
+        };
+        for mut raw in (0..OTHERS).map(silent).collect::<Vec<_>>() {
+            let closed = raw.read_to_end(GREETING_LIMIT);
+            closed.expect("a silent connection is closed");
+        }
+        assert!(
+            Raw::greeted(socket, &[])
+                .unwrap()
+                .frame()
+                .unwrap()
+                .is_some()
+        );
+    })
+    .await;
+}
+
+/// They answer pings for as long as they like; nothing is wrong with each of them.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_process_that_takes_all_places_keeps_nobody_out() {
+    let (daemon, client) = shipped_daemon().await;
+    let hoarder = Hoarder::start(daemon.socket());
+    // Its own 256th is closed, as are all that it tries beyond that.
+    daemon.logged("closed the newest").await;
+    let late = KmsClient::connect(daemon.socket());
+    late.status().await.unwrap();
+    client.encrypt(b"and the first one lives").await.unwrap();
+    daemon
+        .logged("closed one of the process that has most")
+        .await;
+    drop(hoarder);
+}
+
+/// Another process that holds on to all that it gets.
+struct Hoarder(Child);
+
+impl Hoarder {
+    fn start(socket: &Path) -> Self {
+        let this = std::env::current_exe().unwrap();
+        let child = Command::new(this)
+            .args(["--exact", "hostile::hoards", "--ignored"])
+            .env(HOARD, socket)
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Hoarder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "is the other process of a test, and tests nothing"]
+fn hoards() {
+    let Some(socket) = std::env::var_os(HOARD) else {
+        return;
+    };
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        held.extend(Raw::greeted(Path::new(&socket), &[]));
+    }
+    // Until it is killed, or forgotten.
+    std::thread::sleep(LIMIT);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn streams_that_are_reset_at_once_are_cut_off() {
+    withstands(|socket| {
+        in_parallel(crowd_of(socket, 8), |raw| {
+            flood(raw, |round| {
+                let calls = round * 32..(round + 1) * 32;
+                let reset = |call| {
+                    let mut bytes = encrypt(call, &[7; 512]);
+                    bytes.extend(frame(RST_STREAM, 0, stream(call), &8_u32.to_be_bytes()));
+                    bytes
+                };
+                calls.flat_map(reset).collect()
+            });
+        });
+    })
+    .await;
+}
+
+/// Each call reaches Vault before it is given up.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn calls_that_are_given_up_do_not_pile_up() {
+    withstands(|socket| {
+        in_parallel(crowd_of(socket, 8), |mut raw| {
+            let start = Instant::now();
+            for round in 0.. {
+                let calls = round * 16..(round + 1) * 16;
+                let asked: Vec<u8> = calls
+                    .clone()
+                    .flat_map(|call| encrypt(call, &[7; 512]))
+                    .collect();
+                let reset = |call| frame(RST_STREAM, 0, stream(call), &8_u32.to_be_bytes());
+                if raw.send(&asked).is_err() || start.elapsed() > FLOOD {
+                    return;
+                }
+                // Their acceptance is what is waited for.
+                std::thread::sleep(Duration::from_millis(1));
+                if raw
+                    .send(&calls.flat_map(reset).collect::<Vec<u8>>())
+                    .is_err()
+                {
+                    return;
+                }
+                raw.discard();
+            }
+        });
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_flood_of_settings_is_slowed_down() {
+    withstands(|socket| {
+        let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(500);
+        in_parallel(crowd_of(socket, 4), |raw| flood(raw, |_| settings.clone()));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_flood_of_pings_is_slowed_down() {
+    withstands(|socket| {
+        let pings = frame(PING, 0, 0, &[7; 8]).repeat(500);
+        in_parallel(crowd_of(socket, 4), |raw| flood(raw, |_| pings.clone()));
+    })
+    .await;
+}
+
+/// Those pongs are never read.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn pings_whose_answers_nobody_reads_are_not_kept() {
+    withstands(|socket| {
+        let pings = frame(PING, 0, 0, &[7; 8]).repeat(500);
+        let raws = crowd(socket, &[]);
+        std::thread::scope(|scope| {
+            for part in chunked(raws, 8) {
+                let pings = &pings;
+                scope.spawn(move || {
+                    for mut raw in part {
+                        raw.write_patience(Duration::from_millis(20));
+                        for _ in 0..100 {
+                            if raw.send(pings).is_err() {
+                                break;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn headers_that_never_end_are_cut_off() {
+    withstands(|socket| {
+        let begin = frame(HEADERS, 0, 1, &h2::grpc_headers(STATUS));
+        let more = frame(CONTINUATION, 0, 1, &h2::literal("x-more", &[b'x'; 1000]));
+        let mut held = Vec::new();
+        for mut raw in crowd(socket, &[]) {
+            let sent = raw.send(&begin);
+            let _ = sent.and_then(|()| (0..200).try_for_each(|_| raw.send(&more)));
+            held.push(raw);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn messages_over_the_limit_are_refused_and_forgotten() {
+    withstands(|socket| {
+        let mut refused = 0;
+        for mut raw in crowd(socket, &[]) {
+            // As much as the windows allow, and it is announced as five times that.
+            let mut bytes = frame(HEADERS, END_HEADERS, 1, &h2::grpc_headers(ENCRYPT));
+            let message = h2::encrypt_request(&vec![7; 320 * 1024]);
+            for part in message[..48 * 1024].chunks(16 * 1024) {
+                bytes.extend(frame(DATA, 0, 1, part));
+            }
+            raw.send(&bytes).unwrap();
+            refused += usize::from(answered(&mut raw, 1).is_some());
+        }
+        assert_eq!(refused, OTHERS);
+    })
+    .await;
+}
+
+/// Whether this stream was answered, or reset, before the server's patience or ours ended.
+fn answered(raw: &mut Raw, stream: u32) -> Option<u8> {
+    loop {
+        let frame = raw.frame().ok()??;
+        if frame.stream == stream && matches!(frame.kind, HEADERS | RST_STREAM) {
+            return Some(frame.kind);
+        }
+        if frame.kind == GOAWAY {
+            return None;
+        }
+    }
+}
+
+/// Reads until so many calls were answered, or the server is gone.
+fn answers(raw: &mut Raw, mut calls: usize) {
+    while calls > 0 {
+        match raw.frame() {
+            Ok(Some(frame)) if frame.stream > 0 && frame.flags & END_STREAM != 0 => calls -= 1,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// Every stream of every connection holds most of a message and never its end.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn messages_that_never_end_do_not_fill_the_memory() {
+    withstands(|socket| {
+        let raws = crowd(socket, &[]);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            let work = |part: Vec<Raw>| {
+                part.into_iter()
+                    .map(|mut raw| {
+                        let _ = unfinished(&mut raw, start);
+                        raw
+                    })
+                    .collect::<Vec<_>>()
+            };
+            let held: Vec<_> = chunked(raws, 8)
+                .into_iter()
+                .map(|part| scope.spawn(move || work(part)))
+                .collect();
+            held.into_iter()
+                .map(|it| it.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+    })
+    .await;
+}
+
+fn unfinished(raw: &mut Raw, start: Instant) -> io::Result<()> {
+    const PART: usize = 16 * 1024;
+    raw.patience(Duration::from_millis(50));
+    let message = h2::encrypt_request(&[7; 60 * 1024]);
+    let mut window = 65_535;
+    for call in 0..STREAMS {
+        raw.send(&frame(
+            HEADERS,
+            END_HEADERS,
+            stream(call),
+            &h2::grpc_headers(ENCRYPT),
+        ))?;
+        for part in message[..3 * PART].chunks(PART) {
+            while window < PART {
+                if start.elapsed() > 3 * FLOOD {
+                    return Ok(());
+                }
+                match raw.frame()? {
+                    Some(frame) if frame.kind == WINDOW_UPDATE && frame.stream == 0 => {
+                        let more = frame.payload.try_into().map(u32::from_be_bytes);
+                        window += more.unwrap() as usize;
+                    }
+                    Some(_) => {}
+                    None => return Ok(()),
+                }
+            }
+            window -= PART;
+            raw.send(&frame(DATA, 0, stream(call), part))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every stream of every connection is opened, and nothing comes on it.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn calls_that_never_begin_do_not_fill_the_memory() {
+    withstands(|socket| {
+        let mut held = crowd(socket, &[]);
+        for raw in &mut held {
+            let open = |call| {
+                frame(
+                    HEADERS,
+                    END_HEADERS,
+                    stream(call),
+                    &h2::grpc_headers(ENCRYPT),
+                )
+            };
+            let _ = raw.send(&(0..STREAMS).flat_map(open).collect::<Vec<u8>>());
+        }
+        // All of them were read once the last one is.
+        for raw in &mut held {
+            let _ = raw.send(&frame(PING, 0, 0, &[7; 8]));
+        }
+        for raw in &mut held {
+            while matches!(raw.frame(), Ok(Some(frame)) if frame.kind != PING) {}
+        }
+    })
+    .await;
+}
+
+/// Large answers, and a window that lets none of them out.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn answers_that_nobody_takes_do_not_fill_the_memory() {
+    withstands(|socket| {
+        let mut held = crowd(socket, &[(INITIAL_WINDOW, 0)]);
+        let start = Instant::now();
+        let call = h2::encrypt_request(&[7; 40 * 1024]);
+        for raw in &mut held {
+            let _ = raw.send(&encrypt(0, &call));
+        }
+        for raw in &mut held {
+            if start.elapsed() < 3 * FLOOD {
+                answered(raw, 1);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn sixteen_calls_on_each_of_all_connections_harm_nobody_else() {
+    withstands(|socket| {
+        for _ in 0..2 {
+            let mut raws = crowd(socket, &[]);
+            for raw in &mut raws {
+                let calls = (0..16).flat_map(|call| encrypt(call, &[7; 32]));
+                let _ = raw.send(&calls.collect::<Vec<u8>>());
+            }
+            for raw in &mut raws {
+                answers(raw, 16);
+            }
+        }
+    })
+    .await;
+}
