@@ -15,14 +15,28 @@ mod socket;
 mod warnings;
 mod words;
 
+use std::io;
+
 use crate::cli;
 use crate::config::{Config, Source};
+use crate::system;
 use crate::vault::Client;
-pub use offline::offline;
+use offline::offline;
 pub use report::{Outcome, Report, Step, Style};
 
-/// Does what the command line asks for.
-pub async fn run(options: &cli::Check) -> Report {
+/// Does what the command line asks for. The runtime is in here, because what `main.rs` awaits is
+/// compiled into the program a second time.
+///
+/// # Errors
+/// When the system refuses.
+pub fn run(options: &cli::Check) -> io::Result<Report> {
+    system::harden()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build()?;
+    Ok(runtime.block_on(steps(options)))
+}
+
+async fn steps(options: &cli::Check) -> Report {
     let source = Source::of_process(options.config.clone());
     let mut report = Report::default();
     let checked = offline(&source, &mut report).await;

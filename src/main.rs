@@ -56,16 +56,10 @@ fn start(source: Source) -> Exit {
 
 /// Says what is to be said of a configuration.
 fn check(options: &cli::Check) -> Exit {
-    let hardened = system::harden();
-    let runtime = hardened.and_then(|()| {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build()
-    });
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    let report = match check::run(options) {
+        Ok(report) => report,
         Err(error) => return say(&error, Exit::Internal),
     };
-    let report = runtime.block_on(check::run(options));
     match report.write(std::io::stdout().lock(), Style::of(options.json)) {
         Ok(()) => report.exit(options.strict),
         Err(error) => say(&error, Exit::Internal),

@@ -17,7 +17,7 @@ const CREDENTIALS: &str = "/run/credentials";
 
 /// Checks what `source` holds, as far as that goes without Vault. Gives what further steps need,
 /// unless it is wrong.
-pub async fn offline(
+pub(super) async fn offline(
     source: &Source,
     report: &mut Report,
 ) -> Option<(Box<Config>, Option<Client>)> {
