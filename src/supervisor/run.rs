@@ -1,5 +1,6 @@
 //! The daemon as a whole: what is opened before the first actor, and how it ends.
 
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use ractor::concurrency::JoinHandle;
@@ -58,17 +59,19 @@ impl StartError {
 
 impl Daemon {
     /// Opens the socket, or takes the one that was passed, and starts the actors. Waits for nothing
-    /// in the world: kube-apiserver can connect before Vault is there.
+    /// in the world: kube-apiserver can connect before Vault is there. Boxed, or all that it awaits
+    /// would be compiled into the program a second time.
     ///
     /// # Errors
     /// As [`StartError`].
-    pub async fn start(
+    pub fn start(
         config: &Config,
         source: Source,
         log: LogHandle,
         passed: Option<PassedSocket>,
-    ) -> Result<Self, StartError> {
-        Self::start_with(config, source, log, passed, Patience::default()).await
+    ) -> Pin<Box<dyn Future<Output = Result<Self, StartError>> + '_>> {
+        let patience = Patience::default();
+        Box::pin(Self::start_with(config, source, log, passed, patience))
     }
 
     /// The same with another patience for failures.
