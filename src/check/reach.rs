@@ -35,10 +35,14 @@ async fn one(settings: &Settings, address: &Address, report: &mut Report) -> boo
         return false;
     }
     // Alone, so that no other address answers in its place.
-    let Ok(client) = Client::new(&settings.only(address)) else {
-        return false;
-    };
-    serves(&client, address, report).await
+    match Client::new(&settings.only(address)) {
+        Ok(client) => serves(&client, address, report).await,
+        Err(error) => {
+            let mend = format!("correct that file, or name another one in {}", error.key());
+            report.wrong("certificates", error.to_string(), &mend);
+            false
+        }
+    }
 }
 
 async fn connects(hop: &Hop, report: &mut Report) -> bool {

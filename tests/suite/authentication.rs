@@ -8,7 +8,7 @@ mod kubernetes;
 mod methods;
 mod refusals;
 mod spiffe;
-mod wrapped;
+pub(crate) mod wrapped;
 
 pub(super) use methods::signed;
 use serde_json::json;

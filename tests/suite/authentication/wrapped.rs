@@ -92,7 +92,8 @@ impl Case {
     }
 }
 
-async fn wrapped(vault: &Vault, path: &str) -> String {
+/// What this path answers, wrapped: the wrapping token.
+pub(crate) async fn wrapped(vault: &Vault, path: &str) -> String {
     let url = format!("{}/v1/{path}", vault.address());
     let answer = http::client(None)
         .post(url)

@@ -135,6 +135,31 @@ async fn rights_that_are_never_needed_are_warned_of() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_key_that_only_decrypts_any_more_needs_its_right_too() {
+    let vault = Vault::shared().await;
+    let (fixture, old) = (vault.fixture().await, vault.fixture().await);
+    let also = format!(
+        "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"kms\"",
+        old.mount
+    );
+    let builder = || daemon_for(&vault.address(), &fixture).extra(&also);
+    let path = format!("{}/decrypt/kms", old.mount);
+    let missing = format!("does not grant `update` on {path}");
+    proven(builder(), &[])
+        .await
+        .ends_with(69)
+        .names(&missing, "grant it");
+    let both = plugin_policy(&fixture.mount, "kms") + &plugin_policy(&old.mount, "kms");
+    vault.write_policy(&fixture.policy, &both).await;
+    let line = format!("update on {path}, and nothing more");
+    proven(builder(), &["--strict"])
+        .await
+        .ends_with(0)
+        .says(&line);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_that_can_be_lost_or_taken_is_warned_of() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::super::authentication::approle::AppRole;
+use super::super::authentication::wrapped::wrapped;
 use super::super::daemon_at;
-use super::super::harness::http;
 use super::super::harness::proxy::Proxy;
 use super::super::harness::vault::Vault;
 use super::proven;
@@ -72,10 +72,10 @@ async fn a_wrapped_secret_id_is_only_looked_up() {
         "is spent or expired",
         "put a new wrapping token into the file",
     );
-    let other = wrapped(vault, "sys/wrapping/wrap").await;
+    let other = wrapped(vault, "auth/token/create").await;
     let said = proven(builder(&other), &["--login"]).await;
     said.ends_with(69).names(
-        "was made by \"sys/wrapping/wrap\"",
+        "was made by \"auth/token/create\"",
         "find out who put it there",
     );
 }
@@ -94,17 +94,4 @@ async fn a_token_of_an_operator_is_not_revoked() {
         assert!(!said.text.contains(&fixture.token), "{}", said.text);
     }
     assert_eq!(proxy.count(REVOKE), 0);
-}
-
-async fn wrapped(vault: &Vault, path: &str) -> String {
-    let answer = http::client(None)
-        .post(format!("{}/v1/{path}", vault.address()))
-        .header("x-vault-token", vault.root_token())
-        .header("x-vault-wrap-ttl", "10m")
-        .body("{\"a\":\"b\"}")
-        .send()
-        .await
-        .unwrap();
-    let answer: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    answer["wrap_info"]["token"].as_str().unwrap().to_owned()
 }
