@@ -12,6 +12,7 @@ use tracing::instrument::WithSubscriber;
 
 use crate::config::{Config, Source};
 use crate::grpc::BoundSocket;
+use crate::metrics::Metrics;
 use crate::system::Exit;
 use crate::vault::Client;
 use warnings::Warnings;
@@ -185,7 +186,7 @@ fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
         report.warning(NAME, not_shown(file));
         return None;
     }
-    let client = Client::new(vault);
+    let client = Client::new(vault, Metrics::default());
     client
         .map_err(|error| report.bad(NAME, error.to_string()))
         .ok()
