@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Sets `no_vault` and `no_kubernetes` where the real servers are neither installed nor can be
+/// Sets `no_vault`, `no_kubernetes` and `no_promtool` where the real servers are neither installed nor can be
 /// built, and `no_go` where nothing can be built at all, so that the tests that need them are
 /// counted as ignored and not as passed. `no_unshare` likewise, where only root may give a process a
 /// file system of its own, and `no_nspawn` where no machine with a systemd of its own can be booted.
@@ -33,9 +33,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// and each run costs a whole release build.
 fn announce_real_servers() {
     println!(
-        "cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_go, no_root, no_unshare, no_nspawn)"
+        "cargo::rustc-check-cfg=cfg(no_vault, no_kubernetes, no_promtool, no_go, no_root, no_unshare, no_nspawn)"
     );
-    for variable in ["VAULT_BIN", "KUBE_APISERVER_BIN", "ETCD_BIN"] {
+    for variable in [
+        "VAULT_BIN",
+        "KUBE_APISERVER_BIN",
+        "ETCD_BIN",
+        "PROMTOOL_BIN",
+    ] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     let has = |variable: &str, names: &[&str]| {
@@ -51,6 +56,9 @@ fn announce_real_servers() {
     let kubernetes = has("KUBE_APISERVER_BIN", &["kube-apiserver"]) && has("ETCD_BIN", &["etcd"]);
     if !can_build && !kubernetes {
         println!("cargo::rustc-cfg=no_kubernetes");
+    }
+    if !can_build && !has("PROMTOOL_BIN", &["promtool"]) {
+        println!("cargo::rustc-cfg=no_promtool");
     }
     if !is_root() {
         println!("cargo::rustc-cfg=no_root");

@@ -1,11 +1,16 @@
-//! AdminServer: `/livez` and `/readyz` over HTTP. A port that is taken is tried again for ever and
+//! AdminServer: `/livez`, `/readyz` and `/metrics` over HTTP. A port that is taken is tried again for ever and
 //! never ends the process.
 
+mod gauges;
+mod readiness;
+
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::State as Shared;
-use axum::http::StatusCode;
+use axum::extract::{RawQuery, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::net::TcpListener;
@@ -15,8 +20,11 @@ use tracing::info;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
-use crate::keys::{HealthLimits, KeyView, Policy, status_now};
+use crate::grpc::Connections;
+use crate::keys::{HealthLimits, KeyView};
+use crate::metrics::{Exposition, Metrics};
 use crate::session::SessionView;
+use readiness::Readiness;
 
 /// The actor. It holds nothing: all is in its state.
 #[derive(Debug)]
@@ -33,6 +41,10 @@ pub struct Arguments {
     pub sessions: watch::Receiver<SessionView>,
     /// What is known of the key.
     pub keys: watch::Receiver<KeyView>,
+    /// Who is connected.
+    pub connections: Connections,
+    /// What was counted.
+    pub metrics: Metrics,
 }
 
 /// The actor's messages.
@@ -92,6 +104,7 @@ async fn serve(args: Arguments) -> String {
     let probes = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
         .with_state(args);
     match axum::serve(listener, probes).await {
         Ok(()) => "the server ended".to_owned(),
@@ -99,16 +112,64 @@ async fn serve(args: Arguments) -> String {
     }
 }
 
-/// Green while kube-apiserver would be told `ok`.
-async fn readyz(Shared(args): Shared<Arguments>) -> (StatusCode, String) {
-    let policy = status_now(&args.keys.borrow(), &args.sessions.borrow(), args.limits);
-    let reason = match policy {
-        Policy::Answer(report) if report.healthz == "ok" => {
-            return (StatusCode::OK, "ok\n".to_owned());
-        }
-        Policy::Answer(report) => report.healthz,
-        Policy::Fail(error) => error.text,
-        Policy::Wait(reason) => reason.text,
+/// Green while kube-apiserver would be told `ok`. With `?verbose`, each condition.
+async fn readyz(
+    Shared(args): Shared<Arguments>,
+    RawQuery(query): RawQuery,
+) -> (StatusCode, String) {
+    let readiness = Readiness::of(&args);
+    let code = match readiness.is_ready() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))
+    let is_verbose = |query: String| query.split('&').any(|key| key.starts_with("verbose"));
+    let text = match query.is_some_and(is_verbose) {
+        true => readiness.to_string(),
+        false => format!("{}\n", readiness.reason().unwrap_or("ok")),
+    };
+    (code, text)
+}
+
+/// In the form that the scraper asks for.
+async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    let exposition = match accept.is_some_and(|it| it.contains("application/openmetrics-text")) {
+        true => Exposition::OpenMetrics,
+        false => Exposition::Prometheus,
+    };
+    let mut registry = args.metrics.registry();
+    gauges::register(&mut registry, &args);
+    match exposition.write(&registry) {
+        Ok(text) => {
+            let kind = [(header::CONTENT_TYPE, exposition.content_type())];
+            (StatusCode::OK, kind, text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// A key_id as the metrics of kube-apiserver show it (`envelope/metrics/metrics.go`).
+fn key_id_hash(key_id: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key_id.as_bytes());
+    let mut hash = "sha256:".to_owned();
+    for byte in digest.as_ref() {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_id_is_hashed_as_kube_apiserver_does() {
+        // From a running one.
+        let hash = key_id_hash("key-v1");
+        assert!(
+            hash.starts_with("sha256:cd3373fb") && hash.ends_with("7b3c0"),
+            "{hash}"
+        );
+    }
 }

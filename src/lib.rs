@@ -12,6 +12,7 @@ pub mod config;
 pub mod folder;
 pub mod grpc;
 pub mod keys;
+pub mod metrics;
 pub mod session;
 pub mod spiffe;
 pub mod supervisor;

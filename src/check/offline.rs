@@ -9,6 +9,7 @@ use super::Report;
 use super::warnings::Warnings;
 use crate::config::{Config, Source};
 use crate::grpc::BoundSocket;
+use crate::metrics::Metrics;
 use crate::session::Trouble;
 use crate::vault::Client;
 
@@ -86,7 +87,7 @@ fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
         report.warning(NAME, not_shown(file));
         return None;
     }
-    let client = Client::new(vault);
+    let client = Client::new(vault, Metrics::default());
     client
         .map_err(|error| {
             let mend = format!("correct that file, or name another one in {}", error.key());

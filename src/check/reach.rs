@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::Report;
+use crate::metrics::Metrics;
 use crate::session::{self, Trouble};
 use crate::vault::{Address, CallError, Client, Health, Hop, ServerCertificate, Settings};
 
@@ -35,7 +36,7 @@ async fn one(settings: &Settings, address: &Address, report: &mut Report) -> boo
         return false;
     }
     // Alone, so that no other address answers in its place.
-    match Client::new(&settings.only(address)) {
+    match Client::new(&settings.only(address), Metrics::default()) {
         Ok(client) => serves(&client, address, report).await,
         Err(error) => {
             let mend = format!("correct that file, or name another one in {}", error.key());

@@ -13,6 +13,7 @@ use tonic::Status;
 use super::places::Idle;
 use super::share::{Pool, Share, Taken};
 use super::status;
+use crate::metrics::{Metrics, Waiting};
 
 /// What a call costs without its message: a task, a stream, headers, the request to Vault.
 const CALL: usize = 8 * 1024;
@@ -31,6 +32,7 @@ pub(super) struct Budgets {
     waiting: Arc<Pool>,
     /// Bytes.
     memory: Arc<Pool>,
+    metrics: Metrics,
 }
 
 /// What one connection has of that.
@@ -40,6 +42,7 @@ pub(super) struct Tally {
     memory: Share,
     /// How many calls there are, and when that last changed.
     calls: Mutex<(usize, Instant)>,
+    metrics: Metrics,
 }
 
 /// A call, from its headers on until the answer is taken. Found in a request's extensions.
@@ -51,11 +54,12 @@ pub(super) struct Call {
 
 impl Budgets {
     /// For so many Encrypts and Decrypts that may wait, on so many connections.
-    pub(super) fn new(max_waiting: usize, connections: usize) -> Self {
+    pub(super) fn new(max_waiting: usize, connections: usize, metrics: Metrics) -> Self {
         let memory = MEMORY_LEAST.max(max_waiting.saturating_mul(HONEST_CALL));
         Self {
             waiting: Arc::new(Pool::new(max_waiting, connections)),
             memory: Arc::new(Pool::new(memory, connections)),
+            metrics,
         }
     }
 }
@@ -67,7 +71,13 @@ impl Tally {
             waiting: Share::of(budgets.waiting.clone()),
             memory: Share::of(budgets.memory.clone()),
             calls: Mutex::new((0, Instant::now())),
+            metrics: budgets.metrics.clone(),
         })
+    }
+
+    /// Where its calls are counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     fn count(&self, change: impl Fn(usize) -> usize) {
@@ -103,8 +113,9 @@ impl Call {
 
     /// Counts it among those that wait for Vault until that is dropped; nothing where there are too
     /// many.
-    pub(super) fn wait(&self) -> Option<Taken> {
-        self.tally.waiting.take(1)
+    pub(super) fn wait(&self) -> Option<(Taken, Waiting)> {
+        let taken = self.tally.waiting.take(1)?;
+        Some((taken, self.tally.metrics.waiting()))
     }
 
     /// Pays for so many bytes of its message.

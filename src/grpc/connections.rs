@@ -1,6 +1,5 @@
 //! The living connections: how many there may be, and how they are drained.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::call::{Budgets, Tally};
 use super::http2;
 use super::peers::{AllowedPeers, Peer, Refusals};
 use super::places::{Idle, PlaceId, Places};
+use crate::metrics::Metrics;
 use crate::telemetry::Sparse;
 
 /// A control-plane node has a handful; more is a mistake or an attack.
@@ -22,7 +22,7 @@ pub(super) const MAX_CONNECTIONS: usize = 256;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// All connections of the process. A clone is another handle on the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Connections(Arc<All>);
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct All {
     places: Mutex<Places<Kept>>,
     drain: CancellationToken,
     refusals: Refusals,
-    refused: AtomicU64,
+    metrics: Metrics,
     /// No place for a newcomer.
     closed: Sparse,
     /// A place that was taken away.
@@ -51,20 +51,6 @@ struct Place {
     id: PlaceId,
 }
 
-impl Default for All {
-    fn default() -> Self {
-        Self {
-            tasks: TaskTracker::new(),
-            places: Mutex::new(Places::new(MAX_CONNECTIONS)),
-            drain: CancellationToken::new(),
-            refusals: Refusals::default(),
-            refused: AtomicU64::new(0),
-            closed: Sparse::new(LINE_EVERY),
-            evicted: Sparse::new(LINE_EVERY),
-        }
-    }
-}
-
 impl Idle for Kept {
     type Measure = <Tally as Idle>::Measure;
 
@@ -74,6 +60,20 @@ impl Idle for Kept {
 }
 
 impl Connections {
+    /// None yet. What becomes of those that come is counted in `metrics`.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(All {
+            tasks: TaskTracker::new(),
+            places: Mutex::new(Places::new(MAX_CONNECTIONS)),
+            drain: CancellationToken::new(),
+            refusals: Refusals::default(),
+            metrics,
+            closed: Sparse::new(LINE_EVERY),
+            evicted: Sparse::new(LINE_EVERY),
+        }))
+    }
+
     /// Serves a connection in a task of its own; closes it at once where its peer is not allowed or
     /// there are too many.
     pub(super) fn serve(
@@ -87,7 +87,7 @@ impl Connections {
         match peer.filter(|&peer| allowed.admit(peer)) {
             Some(peer) => self.admit(stream, peer, Tally::new(budgets), services.clone()),
             None => {
-                self.0.refused.fetch_add(1, Ordering::Relaxed);
+                self.0.metrics.peer_refused();
                 self.0.refusals.tell(peer);
             }
         }
@@ -135,12 +135,6 @@ impl Connections {
     pub fn count(&self) -> usize {
         self.0.tasks.len()
     }
-
-    /// How many were closed because their peer may not connect.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.0.refused.load(Ordering::Relaxed)
-    }
 }
 
 impl All {
@@ -149,6 +143,7 @@ impl All {
     }
 
     fn tell_of_closed(&self, Peer { pid, uid, gid }: Peer) {
+        self.metrics.connection_refused();
         if let Some(more) = self.closed.line() {
             let limit = MAX_CONNECTIONS;
             warn!(
@@ -159,6 +154,7 @@ impl All {
     }
 
     fn tell_of_evicted(&self, Peer { pid, uid, gid }: Peer) {
+        self.metrics.connection_evicted();
         if let Some(more) = self.evicted.line() {
             let limit = MAX_CONNECTIONS;
             warn!(

@@ -13,15 +13,16 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::Service;
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::codegen::Service as _;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 
 use super::MAX_MESSAGE;
 use super::call::{Call, Tally};
 use super::deadline;
 use super::status;
 use super::traces::Traces;
+use crate::metrics::CallKind;
 
 /// kube-apiserver sends a message with its headers.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -68,27 +69,65 @@ impl Service<Request<Incoming>> for Counted {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let path = request.uri().path();
+        let timer = self.tally.metrics().call(kind_of(path));
+        let carrier = self.traces.note(path);
         let call = Call::begin(&self.tally);
-        let carrier = self.traces.note(request.uri().path());
-        let mut routes = self.routes.clone();
+        let routes = self.routes.clone();
         Box::pin(async move {
-            let Some(call) = call else {
-                // Without a look at what may still come.
-                return Ok(refusal(&status::too_much_at_once()));
-            };
-            let (mut head, body) = request.into_parts();
-            let read = timeout(MESSAGE_LIMIT, read(&head.headers, body, &call)).await;
-            let message = match read.unwrap_or_else(|_| Err(status::message_too_slow())) {
-                Ok(message) => message,
-                Err(status) => return Ok(refusal(&status)),
-            };
-            head.extensions.insert(call.clone());
-            let answer = routes.call(Request::from_parts(head, message)).await?;
+            let answer = answer(request, call, routes).await?;
             drop(carrier);
-            let _call = Some(call);
-            Ok(answer.map(|body| Answer { body, _call }))
+            timer.end(code_of(&answer));
+            Ok(answer)
         })
     }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    call: Option<Arc<Call>>,
+    mut routes: Routes,
+) -> Result<Response<Answer>, Infallible> {
+    let Some(call) = call else {
+        // Without a look at what may still come.
+        return Ok(refusal(&status::too_much_at_once()));
+    };
+    let (mut head, body) = request.into_parts();
+    let read = timeout(MESSAGE_LIMIT, read(&head.headers, body, &call)).await;
+    let message = match read.unwrap_or_else(|_| Err(status::message_too_slow())) {
+        Ok(message) => message,
+        Err(status) => return Ok(refusal(&status)),
+    };
+    head.extensions.insert(call.clone());
+    let answer = routes.call(Request::from_parts(head, message)).await?;
+    let _call = Some(call);
+    Ok(answer.map(|body| Answer { body, _call }))
+}
+
+/// What a path asks for. Any other path is of no service of ours.
+fn kind_of(path: &str) -> CallKind {
+    let (kms_version, operation) = match path.trim_start_matches('/').split_once('/') {
+        Some(("v2.KeyManagementService", method)) => ("v2", method),
+        Some(("v1beta1.KeyManagementService", method)) => ("v1", method),
+        _ => ("none", ""),
+    };
+    let operation = match operation {
+        "Encrypt" => "encrypt",
+        "Decrypt" => "decrypt",
+        "Status" => "status",
+        "Version" => "version",
+        _ => "other",
+    };
+    CallKind {
+        operation,
+        kms_version,
+    }
+}
+
+/// How it ended: an error stands in the headers, before any message.
+fn code_of(answer: &Response<Answer>) -> &'static str {
+    let error = Status::from_header_map(answer.headers());
+    status::name_of(error.map_or(Code::Ok, |status| status.code()))
 }
 
 fn refusal(status: &Status) -> Response<Answer> {

@@ -15,6 +15,7 @@ use super::deadline::Deadline;
 use super::status;
 use crate::actor::Current;
 use crate::keys::{Ciphertext, KeyError, KeyMsg, Pin, Plaintext, Reply, StatusReport, Wrapped};
+use crate::metrics::Metrics;
 
 /// When a call was lost while its actor lives on, it is repeated after this.
 const REPEAT_IN: Duration = Duration::from_millis(20);
@@ -29,11 +30,12 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// Forwards to the actor in `keys`; at most `max_waiting` Encrypts and Decrypts at once.
+    /// Calls are counted in `metrics`.
     #[must_use]
-    pub fn new(keys: Current<KeyMsg>, max_waiting: usize) -> Self {
+    pub fn new(keys: Current<KeyMsg>, max_waiting: usize, metrics: Metrics) -> Self {
         Self {
             keys,
-            budgets: Budgets::new(max_waiting, MAX_CONNECTIONS),
+            budgets: Budgets::new(max_waiting, MAX_CONNECTIONS, metrics),
         }
     }
 

@@ -131,6 +131,7 @@ mod tests {
     use super::super::call::Budgets;
     use super::super::connections::MAX_CONNECTIONS;
     use super::*;
+    use crate::metrics::Metrics;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -138,7 +139,7 @@ mod tests {
     /// The client's end of a connection that is served.
     fn served() -> (DuplexStream, JoinHandle<Result<(), Ended>>) {
         let (client, server) = duplex(64 * 1024);
-        let tally = Tally::new(&Budgets::new(1024, MAX_CONNECTIONS));
+        let tally = Tally::new(&Budgets::new(1024, MAX_CONNECTIONS, Metrics::default()));
         let serving = tokio::spawn(async move {
             let never = CancellationToken::new();
             serve(split(server), Routes::default(), tally, 0, &never).await

@@ -19,6 +19,7 @@ use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
 use crate::keys::{self, KeyMsg};
+use crate::metrics::Metrics;
 use crate::session::{Event, SessionMsg};
 use crate::vault::Client;
 
@@ -50,6 +51,7 @@ pub(super) struct Children {
     grpc_args: Option<grpc::Arguments>,
     admin_args: admin::Arguments,
     connections: Connections,
+    metrics: Metrics,
     failures: HashMap<Child, Failures>,
     patience: Patience,
     pulse: Pulse,
@@ -58,16 +60,20 @@ pub(super) struct Children {
 impl Child {
     /// In the order of their start.
     pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
-}
 
-impl fmt::Display for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::Session => "VaultSession",
             Self::Keys => "KeyManager",
             Self::Grpc => "GrpcServer",
             Self::Admin => "AdminServer",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -78,6 +84,7 @@ impl Children {
         client: Arc<Client>,
         socket: Arc<BoundSocket>,
         patience: Patience,
+        metrics: Metrics,
     ) -> Self {
         let known = keys::load_state(
             &config.keys.state_file,
@@ -86,21 +93,32 @@ impl Children {
         );
         let branch = Branch::new(config, client, known);
         let serving = Slot::new(None);
-        let connections = Connections::default();
+        let connections = Connections::new(metrics.clone());
+        for child in Child::ALL {
+            metrics.actor(child.name());
+        }
         Self {
             grpc_args: Some(grpc::Arguments {
                 socket,
                 connections: connections.clone(),
                 peers: Arc::new(config.peers.clone()),
-                forwarder: Forwarder::new(serving.subscribe(), config.max_waiting),
+                forwarder: Forwarder::new(serving.subscribe(), config.max_waiting, metrics.clone()),
                 kms_version: config.kms_version,
             }),
-            admin_args: admin_args(config, &branch),
+            admin_args: admin::Arguments {
+                listen: config.admin,
+                limits: config.keys.limits,
+                sessions: branch.session_view().subscribe(),
+                keys: branch.keys_view().subscribe(),
+                connections: connections.clone(),
+                metrics: metrics.clone(),
+            },
             branch,
             serving,
             grpc: Slot::new(None),
             admin: Slot::new(None),
             connections,
+            metrics,
             failures: HashMap::new(),
             patience,
             pulse: Pulse::default(),
@@ -157,7 +175,7 @@ impl Children {
     pub(super) fn change_branch(&mut self, next: Branch, config: &Config) -> Branch {
         let before = std::mem::replace(&mut self.branch, next);
         self.serve_from_branch();
-        self.admin_args = admin_args(config, &self.branch);
+        self.admin_args = self.admin_args(config);
         for child in [Child::Session, Child::Keys] {
             self.failures.remove(&child);
         }
@@ -167,12 +185,12 @@ impl Children {
     /// Has Status go by these limits from now on.
     pub(super) fn set_limits(&mut self, config: &Config) {
         self.branch.set_limits(config.keys.limits);
-        self.admin_args = admin_args(config, &self.branch);
+        self.admin_args = self.admin_args(config);
     }
 
     /// Starts the probes anew, where they are to be served by now.
     pub(super) async fn move_admin(&mut self, config: &Config, parent: ActorCell) {
-        self.admin_args = admin_args(config, &self.branch);
+        self.admin_args = self.admin_args(config);
         self.start_anew(Child::Admin, parent).await;
     }
 
@@ -190,7 +208,11 @@ impl Children {
             args.socket = Arc::new(socket);
         }
         args.peers = Arc::new(config.peers.clone());
-        args.forwarder = Forwarder::new(self.serving.subscribe(), config.max_waiting);
+        args.forwarder = Forwarder::new(
+            self.serving.subscribe(),
+            config.max_waiting,
+            self.metrics.clone(),
+        );
         self.start_anew(Child::Grpc, parent).await;
     }
 
@@ -263,6 +285,7 @@ impl Children {
 
     /// Counts a failure and decides what follows. Probes never end the process.
     pub(super) fn failed(&mut self, child: Child, now: Instant) -> Decision {
+        self.metrics.restarted(child.name());
         let failures = self.failures.entry(child).or_default();
         match child {
             Child::Admin => failures.note_harmless(&self.patience, now, fastrand::f64()),
@@ -278,6 +301,21 @@ impl Children {
     /// Lets go of the listener: the socket's file is removed with it.
     pub(super) fn release_socket(&mut self) {
         self.grpc_args = None;
+    }
+
+    /// What the probes need that serve as `config` says.
+    fn admin_args(&self, config: &Config) -> admin::Arguments {
+        admin::Arguments {
+            listen: config.admin,
+            limits: config.keys.limits,
+            sessions: self.branch.session_view().subscribe(),
+            keys: self.branch.keys_view().subscribe(),
+            ..self.admin_args.clone()
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(super) fn connections(&self) -> Connections {
@@ -307,14 +345,5 @@ impl Children {
             Child::Grpc => branch::cell(&self.grpc),
             Child::Admin => branch::cell(&self.admin),
         }
-    }
-}
-
-fn admin_args(config: &Config, branch: &Branch) -> admin::Arguments {
-    admin::Arguments {
-        listen: config.admin,
-        limits: config.keys.limits,
-        sessions: branch.session_view().subscribe(),
-        keys: branch.keys_view().subscribe(),
     }
 }

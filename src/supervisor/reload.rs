@@ -17,6 +17,7 @@ use super::{STOP_LIMIT, State, SupervisorMsg};
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
+use crate::metrics::Reloaded;
 use crate::session::SessionView;
 use crate::system::notify;
 use crate::vault::Client;
@@ -85,10 +86,12 @@ impl State {
         self.reload.stage = Stage::Reading;
         notify::reloading(RELOAD_LIMIT);
         let (source, myself) = (self.args.source.clone(), myself.clone());
+        let metrics = self.args.children.metrics().clone();
         self.tasks.spawn_blocking(move || {
             let read = source.load().map_err(|errors| errors.to_string());
             let read = read.and_then(|config| {
-                let client = Client::new(&config.vault).map_err(|error| error.to_string())?;
+                let client =
+                    Client::new(&config.vault, metrics).map_err(|error| error.to_string())?;
                 Ok(Read {
                     config: Box::new(config),
                     client: Arc::new(client),
@@ -239,6 +242,7 @@ impl State {
             error!(%error, "the log stays as it was");
         }
         self.reload.refused.send_replace(None);
+        self.args.children.metrics().reloaded(Reloaded::TakenOver);
         info!(level = %config.log.level, ?changes, "configuration read again and taken over");
         for warning in &config.warnings {
             warn!(warning, "configuration");
@@ -270,6 +274,7 @@ impl State {
             "configuration refused, everything stays as it was"
         );
         self.reload.refused.send_replace(Some(reason.to_owned()));
+        self.args.children.metrics().reloaded(Reloaded::Refused);
         self.done(myself);
     }
 

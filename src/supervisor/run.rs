@@ -17,6 +17,7 @@ use super::{Arguments, Patience, Supervisor, SupervisorMsg};
 use crate::actor::Fault;
 use crate::config::{Config, Source};
 use crate::grpc::{BindError, BoundSocket, PassedSocket};
+use crate::metrics::Metrics;
 use crate::system::{Exit, Signal};
 use crate::telemetry::LogHandle;
 use crate::vault::{BuildError, Client};
@@ -88,7 +89,8 @@ impl Daemon {
         for warning in &config.warnings {
             warn!(warning, "configuration");
         }
-        let client = Arc::new(Client::new(&config.vault)?);
+        let metrics = Metrics::default();
+        let client = Arc::new(Client::new(&config.vault, metrics.clone())?);
         let socket = Arc::new(match passed {
             Some(passed) => BoundSocket::adopt(passed)?,
             None => BoundSocket::bind(&config.socket)?,
@@ -96,7 +98,7 @@ impl Daemon {
         let quit = CancellationToken::new();
         let exit = Arc::new(OnceLock::new());
         let arguments = Arguments {
-            children: Children::new(config, client, socket, patience),
+            children: Children::new(config, client, socket, patience, metrics),
             config: Box::new(config.clone()),
             source,
             log,

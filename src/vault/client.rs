@@ -30,6 +30,7 @@ pub(super) use request::Request;
 use super::answer::Answer;
 use super::error::CallError;
 use super::tls::{ServerCertificate, Watch};
+use crate::metrics::Metrics;
 
 /// How long a look at the certificate files may hold a request up; files on a share can hang.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -42,19 +43,21 @@ pub struct Client {
     preferred: AtomicUsize,
     /// The certificate files, where TLS is spoken.
     watch: Option<Arc<Mutex<Watch>>>,
+    pub(super) metrics: Metrics,
 }
 
 impl Client {
-    /// Prepares the connections; opens none.
+    /// Prepares the connections; opens none. Requests are counted in `metrics`.
     ///
     /// # Errors
     /// When a certificate file cannot be read or used.
-    pub fn new(settings: &Settings) -> Result<Self, BuildError> {
+    pub fn new(settings: &Settings, metrics: Metrics) -> Result<Self, BuildError> {
         let (nodes, watch) = build::nodes(settings)?;
         Ok(Self {
             nodes: Arc::new(nodes),
             preferred: AtomicUsize::new(0),
             watch: watch.map(|watch| Arc::new(Mutex::new(watch))),
+            metrics,
         })
     }
 

@@ -43,6 +43,8 @@ pub mod machine;
 pub mod memory_transit;
 #[path = "harness/proxy.rs"]
 pub mod proxy;
+#[path = "harness/scrape.rs"]
+pub mod scrape;
 #[path = "harness/servers.rs"]
 pub mod servers;
 #[path = "harness/siege.rs"]

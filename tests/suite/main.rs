@@ -23,6 +23,7 @@ mod harness_works;
 mod hostile;
 mod keys;
 mod memory;
+mod metrics;
 mod reload;
 mod secrets;
 mod signals;
@@ -84,7 +85,12 @@ async fn ready_daemon_behind_proxy() -> (Fixture, Proxy, Daemon, KmsClient) {
 #[test]
 #[ignore = "builds, and tests nothing: run it before a run that should not be slowed by builds"]
 fn all_that_the_tests_run_is_built() {
-    for server in [Server::Etcd, Server::KubeApiserver, Server::Vault] {
+    for server in [
+        Server::Etcd,
+        Server::KubeApiserver,
+        Server::Promtool,
+        Server::Vault,
+    ] {
         servers::binary(server);
     }
     for release in conformance::RELEASES {

@@ -100,6 +100,9 @@ impl Client {
             })
         });
         node.note(&outcome);
+        let ended = outcome_of(&outcome);
+        self.metrics
+            .request(request.operation(), ended, began.elapsed());
         (index, outcome)
     }
 }
@@ -107,4 +110,18 @@ impl Client {
 /// Whether Vault itself spoke.
 fn is_answer((_, outcome): &Asked) -> bool {
     matches!(outcome, Ok(_) | Err(CallError::Refused { .. }))
+}
+
+/// In one word, for the metrics.
+fn outcome_of(outcome: &Result<Answer, CallError>) -> &'static str {
+    match outcome {
+        Ok(_) => "ok",
+        Err(CallError::Unreachable { .. }) => "unreachable",
+        Err(CallError::TimedOut { .. }) => "timed_out",
+        Err(CallError::Foreign { .. }) => "not_vault",
+        Err(CallError::Refused { status: 403, .. }) => "denied",
+        Err(CallError::Refused { status: 429, .. }) => "rate_limited",
+        Err(CallError::Refused { status, .. }) if *status >= 500 => "server_error",
+        Err(CallError::Refused { .. }) => "refused",
+    }
 }

@@ -23,7 +23,7 @@ pub use conformance::conformance;
 
 use go::Recipe;
 
-/// A real server.
+/// A real server, or a tool that goes with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// Vault, or OpenBao.
@@ -32,6 +32,8 @@ pub enum Server {
     KubeApiserver,
     /// What it stores its objects in.
     Etcd,
+    /// What Prometheus checks metrics and rules with.
+    Promtool,
 }
 
 impl Server {
@@ -40,6 +42,7 @@ impl Server {
             Self::Vault => "vault",
             Self::KubeApiserver => "kube-apiserver",
             Self::Etcd => "etcd",
+            Self::Promtool => "promtool",
         }
     }
 
@@ -48,6 +51,7 @@ impl Server {
             Self::Vault => "VAULT_BIN",
             Self::KubeApiserver => "KUBE_APISERVER_BIN",
             Self::Etcd => "ETCD_BIN",
+            Self::Promtool => "PROMTOOL_BIN",
         }
     }
 
@@ -56,6 +60,7 @@ impl Server {
             Self::Vault => &["vault", "bao"],
             Self::KubeApiserver => &["kube-apiserver"],
             Self::Etcd => &["etcd"],
+            Self::Promtool => &["promtool"],
         }
     }
 
@@ -64,6 +69,15 @@ impl Server {
             Self::Vault => "github.com/hashicorp/vault",
             Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
+        }
+    }
+
+    /// What is left out of it to be built in less time.
+    fn tags(self) -> &'static str {
+        match self {
+            Self::Promtool => "-tags=remove_all_sd",
+            Self::Vault | Self::KubeApiserver | Self::Etcd => "-tags=",
         }
     }
 }
@@ -119,7 +133,7 @@ fn built(server: Server) -> PathBuf {
         name: name.to_owned(),
         made_of: vec![pins.join("go.mod")],
         folder: pins,
-        arguments: vec![server.package().into()],
+        arguments: vec![server.tags().into(), server.package().into()],
         mend: format!(
             "set {} to one, put one on PATH ({}), or install Go 1.26 or later to have it built \
              from tests/servers/{name}",

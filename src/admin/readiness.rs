@@ -1,0 +1,63 @@
+//! Whether kube-apiserver is told `ok`, and if not, which condition is to blame.
+
+use std::fmt;
+
+use super::Arguments;
+use crate::keys::{Policy, status_now};
+
+/// Each condition of readiness.
+#[derive(Debug)]
+pub(super) struct Readiness([Condition; 3]);
+
+#[derive(Debug)]
+struct Condition {
+    name: &'static str,
+    /// Why it is not met.
+    missing: Option<String>,
+}
+
+impl Readiness {
+    /// As the Status policy has it: the same snapshot, the same limits.
+    pub(super) fn of(args: &Arguments) -> Self {
+        let (keys, sessions) = (args.keys.borrow(), args.sessions.borrow());
+        let reason = match status_now(&keys, &sessions, args.limits) {
+            Policy::Answer(report) => Some(report.healthz).filter(|healthz| healthz != "ok"),
+            Policy::Fail(error) => Some(error.text),
+            Policy::Wait(error) => Some(error.text),
+        };
+        let silence = keys.last_success.map(|at| at.elapsed());
+        let in_time = silence.is_some_and(|silence| silence < args.limits.tolerance);
+        let condition = |name, is_met: bool| Condition {
+            name,
+            missing: reason.clone().filter(|_| !is_met),
+        };
+        Self([
+            condition("key-proven", keys.proven.is_some()),
+            condition("no-verdict", keys.verdict().is_none()),
+            condition("vault-answers", in_time),
+        ])
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.reason().is_none()
+    }
+
+    /// Why not.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.0.iter().find_map(|it| it.missing.as_deref())
+    }
+}
+
+impl fmt::Display for Readiness {
+    /// A line for each condition, as kube-apiserver writes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Condition { name, missing } in &self.0 {
+            match missing {
+                None => writeln!(f, "[+]{name} ok")?,
+                Some(reason) => writeln!(f, "[-]{name} failed: {reason}")?,
+            }
+        }
+        let outcome = if self.is_ready() { "passed" } else { "failed" };
+        writeln!(f, "readyz check {outcome}")
+    }
+}

@@ -1,0 +1,452 @@
+//! What is counted, for Prometheus. Whoever does something counts it here; knows nobody itself.
+//!
+//! Labels have few values, all of our own making: nothing that a client or Vault sends becomes one.
+
+mod process;
+mod recent;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use process::register as register_process;
+pub use recent::{Minutes, Recent};
+
+/// What all names of ours begin with.
+const PREFIX: &str = "vault_kms_plugin";
+/// In seconds. kube-apiserver gives up after 3.
+const DURATIONS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 3.0, 5.0];
+/// Items in a request to Vault; 128 is the most.
+const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+/// What a call that nobody waits for any more ends with.
+const CANCELLED: &str = "CANCELLED";
+
+/// All counts of the process. A clone is another handle on the same.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Counts>);
+
+/// A form of exposition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposition {
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+    /// Prometheus's own text format, 0.0.4.
+    Prometheus,
+}
+
+/// A gRPC call that is under way. One that is dropped before its end was cancelled.
+#[derive(Debug)]
+pub struct CallTimer {
+    metrics: Metrics,
+    call: CallKind,
+    began: Instant,
+    ended: bool,
+}
+
+/// A call that waits for Vault, until this is dropped.
+#[derive(Debug)]
+pub struct Waiting(Metrics);
+
+/// What a gRPC call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKind {
+    /// `encrypt`, `decrypt`, `status`, `version`, or `other`.
+    pub operation: &'static str,
+    /// `v1` or `v2`, or `none`.
+    pub kms_version: &'static str,
+}
+
+/// Whether a reload was taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// It is in force.
+    TakenOver,
+    /// All stays as it was.
+    Refused,
+}
+
+struct Counts {
+    calls: Family<CallLabels, Counter>,
+    call_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
+    waiting: Gauge,
+    recent: Mutex<Recent>,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
+    batch_size: Family<OfOperation, Histogram, fn() -> Histogram>,
+    restarts: Family<OfActor, Counter>,
+    reloads: Family<OfOutcome, Counter>,
+    peers_refused: Counter,
+    connections_refused: Counter,
+    connections_evicted: Counter,
+    started: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    operation: &'static str,
+    kms_version: &'static str,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOperation {
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfActor {
+    actor: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    outcome: &'static str,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            calls: Family::default(),
+            call_duration: Family::new_with_constructor(durations),
+            waiting: Gauge::default(),
+            recent: Mutex::default(),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(durations),
+            batch_size: Family::new_with_constructor(sizes),
+            restarts: Family::default(),
+            reloads: both_outcomes(),
+            peers_refused: Counter::default(),
+            connections_refused: Counter::default(),
+            connections_evicted: Counter::default(),
+            started: Instant::now(),
+        }
+    }
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATIONS)
+}
+
+fn sizes() -> Histogram {
+    Histogram::new(SIZES)
+}
+
+/// There from the start: an alert that looks for an increase has to know the zero.
+fn both_outcomes() -> Family<OfOutcome, Counter> {
+    let reloads = Family::default();
+    for outcome in [Reloaded::TakenOver, Reloaded::Refused] {
+        let outcome = outcome.as_str();
+        drop(reloads.get_or_create(&OfOutcome { outcome }));
+    }
+    reloads
+}
+
+impl Reloaded {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TakenOver => "taken_over",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Metrics {
+    /// A gRPC call begins.
+    #[must_use]
+    pub fn call(&self, call: CallKind) -> CallTimer {
+        CallTimer {
+            metrics: self.clone(),
+            call,
+            began: Instant::now(),
+            ended: false,
+        }
+    }
+
+    /// A call waits for Vault from now on.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.0.waiting.inc();
+        Waiting(self.clone())
+    }
+
+    /// A request to Vault ended. Both words are of a fixed set.
+    pub fn request(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        let labels = RequestLabels { operation, outcome };
+        self.0.requests.get_or_create(&labels).inc();
+        // How long the others take matters to nobody.
+        if matches!(operation, "encrypt" | "decrypt") {
+            let of = OfOperation { operation };
+            let durations = self.0.request_duration.get_or_create(&of);
+            durations.observe(took.as_secs_f64());
+        }
+    }
+
+    /// So many items leave in one request.
+    pub fn batch(&self, operation: &'static str, size: usize) {
+        let sizes = self.0.batch_size.get_or_create(&OfOperation { operation });
+        // At most 128.
+        sizes.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
+    }
+
+    /// An actor there is, from now on with a count.
+    pub fn actor(&self, actor: &'static str) {
+        drop(self.0.restarts.get_or_create(&OfActor { actor }));
+    }
+
+    /// An actor failed and is started again.
+    pub fn restarted(&self, actor: &'static str) {
+        self.0.restarts.get_or_create(&OfActor { actor }).inc();
+    }
+
+    /// A reload ended.
+    pub fn reloaded(&self, outcome: Reloaded) {
+        let outcome = outcome.as_str();
+        self.0.reloads.get_or_create(&OfOutcome { outcome }).inc();
+    }
+
+    /// A peer that may not connect was turned away.
+    pub fn peer_refused(&self) {
+        self.0.peers_refused.inc();
+    }
+
+    /// A connection found no place.
+    pub fn connection_refused(&self) {
+        self.0.connections_refused.inc();
+    }
+
+    /// A connection lost its place to another one.
+    pub fn connection_evicted(&self) {
+        self.0.connections_evicted.inc();
+    }
+
+    /// What the last minutes brought.
+    #[must_use]
+    pub fn recent(&self) -> Minutes {
+        self.lock_recent().minutes(self.0.started.elapsed())
+    }
+
+    /// How long the process counts.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    fn lock_recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All counts, below the prefix of ours. Whoever knows how things stand adds that to it.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        let mut whole = Registry::default();
+        let registry = whole.sub_registry_with_prefix(PREFIX);
+        let counts = &*self.0;
+        registry.register(
+            "calls",
+            "gRPC calls by what they asked for, the KMS version and the gRPC code",
+            counts.calls.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "From the first header of a gRPC call to its answer",
+            Unit::Seconds,
+            counts.call_duration.clone(),
+        );
+        registry.register(
+            "calls_waiting",
+            "Encrypts and Decrypts that wait for Vault now",
+            counts.waiting.clone(),
+        );
+        registry.register(
+            "vault_requests",
+            "Requests to Vault by what they asked for and how they ended",
+            counts.requests.clone(),
+        );
+        registry.register_with_unit(
+            "vault_request_duration",
+            "How long Vault takes for a request of Transit",
+            Unit::Seconds,
+            counts.request_duration.clone(),
+        );
+        registry.register(
+            "batch_size",
+            "Items in a request of Transit",
+            counts.batch_size.clone(),
+        );
+        registry.register(
+            "actor_restarts",
+            "Failures of an actor, each of which was followed by a restart",
+            counts.restarts.clone(),
+        );
+        registry.register(
+            "reloads",
+            "Configurations that were read again at SIGHUP",
+            counts.reloads.clone(),
+        );
+        registry.register(
+            "peers_refused",
+            "Connections of users and groups that socket.allow_uids and allow_gids do not list",
+            counts.peers_refused.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections for which there was no place",
+            counts.connections_refused.clone(),
+        );
+        registry.register(
+            "connections_evicted",
+            "Connections that lost their place to those of somebody who has fewer",
+            counts.connections_evicted.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
+        whole
+    }
+}
+
+/// Where gauges of ours go in a registry that [`Metrics::registry`] made.
+pub fn ours(registry: &mut Registry) -> &mut Registry {
+    registry.sub_registry_with_prefix(PREFIX)
+}
+
+impl Exposition {
+    /// What an HTTP answer calls it.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => prometheus_text::CONTENT_TYPE,
+        }
+    }
+
+    /// Writes what is registered.
+    ///
+    /// # Errors
+    /// None that a `String` knows.
+    pub fn write(self, registry: &Registry) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        match self {
+            Self::OpenMetrics => text::encode(&mut text, registry)?,
+            Self::Prometheus => prometheus_text::encode(&mut text, registry)?,
+        }
+        Ok(text)
+    }
+}
+
+impl CallTimer {
+    /// It is answered with this gRPC code, in capitals.
+    pub fn end(mut self, code: &'static str) {
+        self.ended = true;
+        self.count(code);
+    }
+
+    fn count(&self, code: &'static str) {
+        let CallKind {
+            operation,
+            kms_version,
+        } = self.call;
+        let counts = &*self.metrics.0;
+        let labels = CallLabels {
+            operation,
+            kms_version,
+            code,
+        };
+        counts.calls.get_or_create(&labels).inc();
+        // The others answer from what is known; they take no time.
+        if matches!(operation, "encrypt" | "decrypt" | "status") {
+            let durations = counts
+                .call_duration
+                .get_or_create(&OfOperation { operation });
+            durations.observe(self.began.elapsed().as_secs_f64());
+        }
+        let now = counts.started.elapsed();
+        self.metrics.lock_recent().note(now, code == "OK");
+    }
+}
+
+impl Drop for CallTimer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.count(CANCELLED);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.dec();
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENCRYPT: CallKind = CallKind {
+        operation: "encrypt",
+        kms_version: "v2",
+    };
+
+    fn written(metrics: &Metrics, exposition: Exposition) -> String {
+        exposition.write(&metrics.registry()).expect("a text")
+    }
+
+    #[test]
+    fn a_call_is_counted_by_what_it_was_and_how_it_ended() {
+        let metrics = Metrics::default();
+        metrics.call(ENCRYPT).end("OK");
+        drop(metrics.call(ENCRYPT));
+        let text = written(&metrics, Exposition::Prometheus);
+        for code in ["OK", "CANCELLED"] {
+            let line = format!(
+                "vault_kms_plugin_calls_total{{operation=\"encrypt\",kms_version=\"v2\",code=\"{code}\"}} 1"
+            );
+            assert!(text.contains(&line), "{text}");
+        }
+        assert_eq!(
+            metrics.recent(),
+            Minutes {
+                calls: 2,
+                failed: 1
+            }
+        );
+    }
+
+    #[test]
+    fn calls_wait_until_they_do_not_any_more() {
+        let metrics = Metrics::default();
+        let waiting = metrics.waiting();
+        let text = written(&metrics, Exposition::Prometheus);
+        assert!(
+            text.contains("vault_kms_plugin_calls_waiting 1\n"),
+            "{text}"
+        );
+        drop(waiting);
+        let text = written(&metrics, Exposition::OpenMetrics);
+        assert!(
+            text.contains("vault_kms_plugin_calls_waiting 0\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

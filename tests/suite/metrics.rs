@@ -1,0 +1,256 @@
+//! `/metrics`: what happened is counted, how things stand is shown, and nothing more.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use tonic::Code;
+
+use super::harness::daemon::Daemon;
+use super::harness::kms::KmsClient;
+use super::harness::scrape::{Metrics, open_metrics};
+use super::harness::servers::{self, Server};
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for};
+
+const SEED: [u8; 32] = [5; 32];
+const CALLS: &str = "vault_kms_plugin_calls_total";
+const REQUESTS: &str = "vault_kms_plugin_vault_requests_total";
+/// The most that a scrape may hold.
+const MAX_SERIES: usize = 150;
+
+/// A daemon that has served a call of each kind, under both versions.
+async fn used() -> (Daemon, KmsClient) {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
+    client.decrypt(&ciphertext, &key_id).await.unwrap();
+    client.version_v1().await.unwrap();
+    let ciphertext = client.encrypt_v1(&SEED).await.unwrap();
+    client.decrypt_v1(&ciphertext).await.unwrap();
+    (daemon, client)
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn calls_and_requests_are_counted_by_what_they_were_and_how_they_ended() {
+    let (daemon, client) = used().await;
+    let before = Metrics::of(&daemon).await;
+    client.encrypt(&SEED).await.unwrap();
+    let error = client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    let after = Metrics::of(&daemon).await;
+    let grown = |name: &str, labels: &[(&str, &str)]| {
+        after.value(name, labels) - before.value(name, labels)
+    };
+    let ok = [
+        ("operation", "encrypt"),
+        ("kms_version", "v2"),
+        ("code", "OK"),
+    ];
+    assert_eq!(grown(CALLS, &ok), 1.0);
+    let wrong = [("operation", "decrypt"), ("code", "INVALID_ARGUMENT")];
+    assert_eq!(grown(CALLS, &wrong), 1.0);
+    assert_eq!(
+        grown(REQUESTS, &[("operation", "encrypt"), ("outcome", "ok")]),
+        1.0
+    );
+    assert_eq!(
+        grown(
+            REQUESTS,
+            &[("operation", "decrypt"), ("outcome", "refused")]
+        ),
+        1.0
+    );
+    for name in [
+        "call_duration_seconds",
+        "vault_request_duration_seconds",
+        "batch_size",
+    ] {
+        let name = format!("vault_kms_plugin_{name}");
+        let labels = [("operation", "encrypt")];
+        let grown = after.observed(&name, &labels) - before.observed(&name, &labels);
+        assert_eq!(grown, 1.0, "{name}");
+    }
+    assert_eq!(after.value(REQUESTS, &[("operation", "login")]), 0.0);
+    assert_eq!(
+        after.value(REQUESTS, &[("operation", "token"), ("outcome", "ok")]),
+        1.0
+    );
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_reload_is_counted_whether_taken_over_or_refused() {
+    let (daemon, _client) = used().await;
+    let reloads = async |outcome| {
+        let metrics = Metrics::of(&daemon).await;
+        metrics.value("vault_kms_plugin_reloads_total", &[("outcome", outcome)])
+    };
+    assert!(
+        Metrics::of(&daemon)
+            .await
+            .text
+            .contains("{outcome=\"refused\"} 0")
+    );
+    daemon.change_config("[log]\nlevel = \"debug\"");
+    daemon.signal(Signal::HUP);
+    wait::until_true("the reload", LIMIT, async || {
+        reloads("taken_over").await == 1.0
+    })
+    .await;
+    let good = std::fs::read_to_string(daemon.config_path()).unwrap();
+    daemon.write_config("[nonsense");
+    daemon.signal(Signal::HUP);
+    wait::until_true("the refusal", LIMIT, async || {
+        reloads("refused").await == 1.0
+    })
+    .await;
+    assert_eq!(reloads("taken_over").await, 1.0);
+    daemon.write_config(&good);
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn how_things_stand_is_shown_and_changes_with_it() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let metrics = Metrics::of(&daemon).await;
+    let gauge =
+        |metrics: &Metrics, name: &str| metrics.value(&format!("vault_kms_plugin_{name}"), &[]);
+    for (name, expected) in [
+        ("ready", 1.0),
+        ("session_active", 1.0),
+        ("session_failing", 0.0),
+        ("key_version", 1.0),
+        ("key_failing", 0.0),
+        ("key_verdict", 0.0),
+        ("connections", 1.0),
+        ("calls_waiting", 0.0),
+    ] {
+        assert_eq!(gauge(&metrics, name), expected, "{name}");
+    }
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    for name in [
+        "last_success_timestamp_seconds",
+        "key_created_timestamp_seconds",
+    ] {
+        assert!((gauge(&metrics, name) - now).abs() < 60.0, "{name}");
+    }
+    vault.rotate(&fixture.mount, &fixture.key).await;
+    // What KMS v1 is given shows the new version at once; else it is found within half a minute.
+    client.encrypt_v1(&SEED).await.unwrap();
+    wait::until_true("version 2", LIMIT, async || {
+        let _ = client.status().await;
+        gauge(&Metrics::of(&daemon).await, "key_version") == 2.0
+    })
+    .await;
+    vault.delete_key(&fixture.mount, &fixture.key).await;
+    client.encrypt(&SEED).await.unwrap_err();
+    wait::until_true("the verdict", LIMIT, async || {
+        gauge(&Metrics::of(&daemon).await, "key_verdict") == 1.0
+    })
+    .await;
+    let metrics = Metrics::of(&daemon).await;
+    assert_eq!(gauge(&metrics, "key_failing"), 1.0);
+    assert_eq!(gauge(&metrics, "ready"), 0.0);
+    let (status, text) = daemon.admin("/readyz?verbose").await;
+    assert_eq!(status, 503);
+    for line in [
+        "[+]key-proven ok",
+        "[-]no-verdict failed: ",
+        "readyz check failed",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    client.encrypt(&SEED).await.unwrap();
+    client.encrypt_v1(&SEED).await.unwrap();
+    let metrics = Metrics::of(&daemon).await;
+    assert!(metrics.series() <= MAX_SERIES, "{}", metrics.text);
+    assert!(!metrics.text.contains(&fixture.token));
+    for name in [
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+    ] {
+        assert!(metrics.value(name, &[]) > 0.0, "{name}");
+    }
+    let open = open_metrics(&daemon).await;
+    assert!(open.ends_with("# EOF\n"), "{open}");
+    for name in metrics.names() {
+        assert!(open.contains(name), "{name} is not in:\n{open}");
+    }
+}
+
+/// Every name of a scrape stands in the document, and every name in the document can be scraped.
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_document_tells_of_each_metric() {
+    const DOCUMENT: &str = include_str!("../../docs/metrics.md");
+    let (daemon, _client) = used().await;
+    let metrics = Metrics::of(&daemon).await;
+    let quoted: BTreeSet<&str> = DOCUMENT.split('`').skip(1).step_by(2).collect();
+    let in_tables = DOCUMENT
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    for name in metrics.names() {
+        let name = name.trim_start_matches("vault_kms_plugin_");
+        let base = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|it| name.strip_suffix(it));
+        let told = quoted.contains(name) || base.is_some_and(|base| quoted.contains(base));
+        assert!(told, "docs/metrics.md does not tell of {name}");
+    }
+    for name in in_tables {
+        let known = metrics
+            .text
+            .contains(&format!("# TYPE vault_kms_plugin_{name} "));
+        assert!(
+            known,
+            "docs/metrics.md tells of {name}, which is not scraped"
+        );
+    }
+}
+
+/// What Prometheus's own tool finds wrong with names, types and help.
+#[tokio::test]
+#[cfg_attr(
+    any(no_vault, no_promtool),
+    ignore = "needs Vault and promtool: install Go"
+)]
+async fn prometheus_finds_nothing_to_object_to() {
+    let (daemon, _client) = used().await;
+    let metrics = Metrics::of(&daemon).await;
+    let promtool = servers::binary(Server::Promtool);
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(Stdio::piped());
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(metrics.text.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
