@@ -1,17 +1,20 @@
 //! AdminServer: `/livez`, `/readyz` and `/metrics` over HTTP. A port that is taken is tried again for ever and
 //! never ends the process.
 
+mod address;
 mod gauges;
 mod readiness;
+pub mod report;
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::Listener;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,7 +27,10 @@ use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
 use crate::metrics::{Exposition, Metrics};
 use crate::session::SessionView;
+use crate::vault::Client;
+pub use address::Address;
 use readiness::Readiness;
+pub use report::Report;
 
 /// The actor. It holds nothing: all is in its state.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ pub struct AdminServer;
 #[derive(Debug, Clone)]
 pub struct Arguments {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Address,
     /// The Status policy's limits.
     pub limits: HealthLimits,
     /// Who is logged in.
@@ -43,8 +49,14 @@ pub struct Arguments {
     pub keys: watch::Receiver<KeyView>,
     /// Who is connected.
     pub connections: Connections,
+    /// The way to Vault.
+    pub client: Arc<Client>,
     /// What was counted.
     pub metrics: Metrics,
+    /// How the session is logged in: `auth.method`.
+    pub method: &'static str,
+    /// The last reload, if there was one.
+    pub last_reload: watch::Receiver<Option<report::Reload>>,
 }
 
 /// The actor's messages.
@@ -95,21 +107,37 @@ impl Actor for AdminServer {
 
 /// Serves until something is wrong with the listener, and says what.
 async fn serve(args: Arguments) -> String {
-    let address = args.listen;
-    let listener = match TcpListener::bind(address).await {
-        Ok(listener) => listener,
-        Err(error) => return format!("admin.listen: cannot bind {address}: {error}"),
+    let address = args.listen.clone();
+    let refuse = |error: std::io::Error| format!("admin.listen: cannot bind {address}: {error}");
+    let served = match &address {
+        Address::Off => std::future::pending().await,
+        Address::Tcp(place) => match TcpListener::bind(place).await {
+            Ok(listener) => answer(listener, args).await,
+            Err(error) => return refuse(error),
+        },
+        Address::Unix(path) => match address::bind_unix(path) {
+            Ok(listener) => answer(listener, args).await,
+            Err(error) => return refuse(error),
+        },
     };
-    info!(%address, "probes are served");
+    match served {
+        Ok(()) => "the server ended".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn answer<L: Listener<Addr: std::fmt::Debug>>(
+    listener: L,
+    args: Arguments,
+) -> std::io::Result<()> {
+    info!(address = %args.listen, "probes are served");
     let probes = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/status", get(status))
         .with_state(args);
-    match axum::serve(listener, probes).await {
-        Ok(()) => "the server ended".to_owned(),
-        Err(error) => error.to_string(),
-    }
+    axum::serve(listener, probes).await
 }
 
 /// Green while kube-apiserver would be told `ok`. With `?verbose`, each condition.
@@ -144,6 +172,15 @@ async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl In
             let kind = [(header::CONTENT_TYPE, exposition.content_type())];
             (StatusCode::OK, kind, text).into_response()
         }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// For `vault-kms-plugin status`.
+async fn status(Shared(args): Shared<Arguments>) -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    match serde_json::to_string(&Report::of(&args)) {
+        Ok(text) => (StatusCode::OK, kind, text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -25,6 +25,8 @@ pub enum Command {
     Serve(Serve),
     /// Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip.
     Check(Check),
+    /// Asks the running daemon how things stand.
+    Status(Status),
     /// Gives the socket's folder to the user that the plugin runs as; for the init container of a
     /// static pod, which is root.
     PrepareFolder(PrepareFolder),
@@ -61,6 +63,20 @@ pub struct Check {
     pub json: bool,
 }
 
+/// The options of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct Status {
+    /// The configuration file that the daemon runs with: it says where the daemon can be asked.
+    #[arg(long, value_name = "FILE", env = "VAULT_KMS_PLUGIN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// As JSON, for machines.
+    #[arg(long)]
+    pub json: bool,
+    /// Again and again, until it is interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}
+
 /// The options of `prepare-folder`.
 #[derive(Debug, Clone, Args)]
 pub struct PrepareFolder {
@@ -88,6 +104,10 @@ impl Command {
             Some(Self::Check(check)) => Self::Check(Check {
                 config: check.config.or(before),
                 ..check
+            }),
+            Some(Self::Status(status)) => Self::Status(Status {
+                config: status.config.or(before),
+                ..status
             }),
             Some(other) => other,
         })

@@ -9,11 +9,10 @@ mod raw;
 mod reader;
 mod validate;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
-use crate::telemetry;
+use crate::{admin, telemetry};
 use crate::{keys, session, vault};
 pub use environment::Environment;
 pub use fingerprint::Fingerprint;
@@ -40,7 +39,7 @@ pub struct Config {
     /// The keys and the Status policy.
     pub keys: keys::Settings,
     /// Where probes are served.
-    pub admin: SocketAddr,
+    pub admin: admin::Address,
     /// What is logged, and how.
     pub log: telemetry::Settings,
     /// What an operator should know though it is allowed.

@@ -32,7 +32,7 @@ use tracing::debug;
 use crate::actor::Fault;
 pub use connections::Connections;
 pub use forward::Forwarder;
-pub use peers::AllowedPeers;
+pub use peers::{AllowedPeers, Peer};
 pub use socket::{BindError, BoundSocket, PassedError, PassedSocket};
 pub use socket::{Settings as SocketSettings, SocketPath};
 pub use v2::KmsVersion;

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod metrics;
 pub mod session;
 pub mod spiffe;
+pub mod status;
 pub mod supervisor;
 pub mod system;
 pub mod telemetry;

@@ -9,6 +9,7 @@ use vault_kms_plugin::cli::{self, Command};
 use vault_kms_plugin::config::{Config, Source};
 use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
+use vault_kms_plugin::status;
 use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
 use vault_kms_plugin::telemetry::Telemetry;
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
     match Command::read() {
         Ok(Command::Serve(options)) => start(Source::of_process(options.config)).into(),
         Ok(Command::Check(options)) => check(&options).into(),
+        Ok(Command::Status(options)) => match status::run(&options) {
+            Ok(()) => Exit::Ok.into(),
+            Err((error, exit)) => say(&error, exit).into(),
+        },
         Ok(Command::PrepareFolder(options)) => {
             match folder::prepare(&options.folder, options.owner) {
                 Ok(()) => Exit::Ok.into(),

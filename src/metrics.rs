@@ -233,6 +233,12 @@ impl Metrics {
         self.0.connections_evicted.inc();
     }
 
+    /// How many calls wait for Vault now.
+    #[must_use]
+    pub fn calls_waiting(&self) -> u64 {
+        u64::try_from(self.0.waiting.get()).unwrap_or_default()
+    }
+
     /// What the last minutes brought.
     #[must_use]
     pub fn recent(&self) -> Minutes {

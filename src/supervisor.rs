@@ -106,11 +106,12 @@ impl Actor for Supervisor {
         if let Some(period) = notify::watchdog_period() {
             myself.send_interval(period, || SupervisorMsg::Tick);
         }
+        let reloads = args.children.reloads().clone();
         let mut state = State {
             args,
             stopping: false,
             well: true,
-            reload: Reload::default(),
+            reload: Reload::new(reloads),
             status_line: None,
             tasks: JoinSet::new(),
         };
@@ -204,7 +205,7 @@ impl State {
         let branch = self.args.children.branch();
         let sessions = branch.session_view().subscribe();
         let keys = branch.keys_view().subscribe();
-        let line = status_line::keep(sessions, keys, self.reload.refusal());
+        let line = status_line::keep(sessions, keys, self.reload.last());
         self.status_line = Some(self.tasks.spawn(line));
     }
 

@@ -21,6 +21,6 @@ pub use error::CallError;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
 pub use refusal::Refusal;
 pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
-pub use tls::ServerCertificate;
+pub use tls::{ServerCertificate, install_provider};
 pub use token::{Grant, Health, Lease, Server, TokenInfo};
 pub use transit::{Encrypted, KeyInfo, KeyMoment, Outcomes, ToEncrypt};

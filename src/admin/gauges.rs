@@ -1,18 +1,24 @@
 //! How things stand now, for `/metrics`: read from the views at each scrape, so that no gauge is
 //! ever left behind by what it tells of.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeGaugeValue;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{EncodeGaugeValue, EncodeLabelSet};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::time::Instant;
 
 use super::readiness::Readiness;
+use super::report::timestamp;
 use super::{Arguments, key_id_hash};
 use crate::keys::ProvenKey;
 use crate::metrics;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCertificate {
+    of: &'static str,
+}
 
 /// Adds them to what is counted.
 pub(super) fn register(whole: &mut Registry, args: &Arguments) {
@@ -27,9 +33,21 @@ pub(super) fn register(whole: &mut Registry, args: &Arguments) {
     let ready = Readiness::of(args).is_ready();
     let help = "Whether kube-apiserver is told that all is well: 1 or 0";
     gauge(registry, "ready", help, u64::from(ready));
+    of_certificates(registry, args);
     of_session(registry, args);
     of_key(registry, args);
     metrics::register_process(whole);
+}
+
+fn of_certificates(registry: &mut Registry, args: &Arguments) {
+    let ends = Family::<OfCertificate, Gauge<f64, AtomicU64>>::default();
+    for (of, end) in args.client.certificate_ends() {
+        ends.get_or_create(&OfCertificate { of }).set(end as f64);
+    }
+    let name = "certificate_end_timestamp";
+    let help =
+        "Until when the certificate of Vault's server, or the plugin's own, is valid, since 1970";
+    registry.register_with_unit(name, help, Unit::Seconds, ends);
 }
 
 fn of_session(registry: &mut Registry, args: &Arguments) {
@@ -42,10 +60,10 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
         help,
         u64::from(session.is_some()),
     );
-    if let Some(end) = session.and_then(|session| session.expires) {
+    if let Some(end) = session.and_then(|it| it.expires).and_then(timestamp) {
         let help =
             "When the session ends unless it is renewed, since 1970; absent where it never does";
-        time(registry, "session_end", help, timestamp(end));
+        time(registry, "session_end", help, end.as_second() as f64);
     }
     let help = "Whether the last login failed: 1 or 0";
     gauge(
@@ -67,9 +85,9 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
         let help = "When that version was made, since 1970";
         time(registry, "key_created", help, moment.created as f64);
     }
-    if let Some(success) = view.last_success {
+    if let Some(success) = view.last_success.and_then(timestamp) {
         let help = "When Vault last did what was asked of it, since 1970";
-        time(registry, "last_success", help, timestamp(success));
+        time(registry, "last_success", help, success.as_second() as f64);
     }
     let failing = view.fault.as_ref();
     let help = "Whether the last look at the key failed: 1 or 0";
@@ -89,16 +107,4 @@ where
 fn time(registry: &mut Registry, name: &str, help: &str, since_epoch: f64) {
     let name = format!("{name}_timestamp");
     registry.register_with_unit(name, help, Unit::Seconds, ConstGauge::new(since_epoch));
-}
-
-/// Of a moment on this machine's steady clock, by its clock on the wall.
-fn timestamp(moment: Instant) -> f64 {
-    let (now, wall) = (Instant::now(), SystemTime::now());
-    let when = match moment.checked_duration_since(now) {
-        Some(ahead) => wall + ahead,
-        None => wall - now.saturating_duration_since(moment),
-    };
-    when.duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs_f64()
 }

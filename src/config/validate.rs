@@ -9,11 +9,13 @@ mod vault;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use toml::Value;
 use tracing::level_filters::LevelFilter;
 
 use super::raw::{self, Leaf, Raw};
 use super::reader::{ConfigError, ConfigErrors, Reader};
 use super::{Config, Environment};
+use crate::admin;
 use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits};
 use crate::telemetry::{self, Format};
@@ -68,9 +70,10 @@ pub(super) fn config(
         state_file: state_file.as_deref(),
     };
     let auth = auth::auth(&mut reader, raw.auth, namespace, around, &mut warnings);
+    // Elsewhere empty is missing; here it is an answer.
+    let turned_off = raw.admin.listen == Some(Value::String(String::new()));
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("{text:?} is not of the form 127.0.0.1:8790"))
+        text.parse::<admin::Address>()
     });
     let log = log(&mut reader, raw.log);
     let limits = health(&mut reader, raw.health);
@@ -98,7 +101,10 @@ pub(super) fn config(
             max_in_flight,
             state_file,
         },
-        admin: admin.unwrap_or(ADMIN),
+        admin: match turned_off {
+            true => admin::Address::Off,
+            false => admin.unwrap_or(admin::Address::Tcp(ADMIN)),
+        },
         log,
         warnings,
         fingerprint: super::Fingerprint::default(),

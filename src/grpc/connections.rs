@@ -130,6 +130,12 @@ impl Connections {
         self.0.tasks.wait().await;
     }
 
+    /// Who has them, and how many each.
+    #[must_use]
+    pub fn peers(&self) -> Vec<(Peer, usize)> {
+        self.0.places().peers()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

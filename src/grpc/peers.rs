@@ -20,12 +20,14 @@ pub struct AllowedPeers {
 }
 
 /// Who is at the other end, as the kernel saw it at `connect`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Peer {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Peer {
     /// Absent where the peer is in a pid namespace that we do not see into.
-    pub(super) pid: Option<u32>,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub pid: Option<u32>,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// Tells of those that were refused.

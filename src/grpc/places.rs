@@ -4,6 +4,7 @@
 //! all places are taken, a newcomer gets one of whoever holds most of them. Among equals, and
 //! against itself, nobody gets one. Pure but for the time of use; knows nothing of HTTP.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -85,6 +86,13 @@ impl<T: Idle> Places<T> {
             .filter(|(_, (peer, _))| of_user(peer) == Some(process));
         let idlest = theirs.max_by_key(|(_, (_, kept))| kept.idle());
         has_fewer.then(|| idlest.map(|(&id, _)| id)).flatten()
+    }
+
+    /// Who holds any, and how many, the most first.
+    pub(super) fn peers(&self) -> Vec<(Peer, usize)> {
+        let mut peers: Vec<_> = self.count(|&peer| Some(peer)).into_iter().collect();
+        peers.sort_unstable_by_key(|&(peer, count)| (Reverse(count), peer.uid, peer.pid));
+        peers
     }
 
     fn count<K: Eq + Hash>(&self, key: impl Fn(&Peer) -> Option<K>) -> HashMap<K, usize> {

@@ -112,7 +112,13 @@ impl State {
         if let Some(timer) = self.timer.take() {
             timer.abort();
         }
-        if let Some(due) = self.machine.wake() {
+        let due = self.machine.wake();
+        // Readers of the view need not be woken for that.
+        self.args.view.send_if_modified(|view| {
+            view.next_step = due;
+            false
+        });
+        if let Some(due) = due {
             let wait = due.saturating_duration_since(Instant::now());
             let timer = myself.send_after(wait, || SessionMsg::Happened(Event::Due));
             self.timer = Some(timer.abort_handle());

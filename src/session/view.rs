@@ -43,6 +43,8 @@ pub struct SessionView {
     pub fault: Option<LoginFault>,
     /// Until when refused credentials are left alone; outlives the actor, as a lockout would.
     pub quiet_until: Option<Instant>,
+    /// When the token is renewed, or the next login tried.
+    pub next_step: Option<Instant>,
     /// How many logins of this process succeeded.
     pub logins: u64,
 }

@@ -77,6 +77,11 @@ impl Branch {
         &self.keys_args.view
     }
 
+    /// The way to Vault itself.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.keys_args.client
+    }
+
     /// Who is logged in.
     pub(super) fn session_view(&self) -> &watch::Sender<SessionView> {
         &self.session_args.view

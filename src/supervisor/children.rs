@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorId};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -52,6 +53,8 @@ pub(super) struct Children {
     admin_args: admin::Arguments,
     connections: Connections,
     metrics: Metrics,
+    /// Where each reload is told.
+    reloads: watch::Sender<Option<admin::report::Reload>>,
     failures: HashMap<Child, Failures>,
     patience: Patience,
     pulse: Pulse,
@@ -93,6 +96,7 @@ impl Children {
         );
         let branch = Branch::new(config, client, known);
         let serving = Slot::new(None);
+        let reloads = watch::Sender::new(None);
         let connections = Connections::new(metrics.clone());
         for child in Child::ALL {
             metrics.actor(child.name());
@@ -106,8 +110,11 @@ impl Children {
                 kms_version: config.kms_version,
             }),
             admin_args: admin::Arguments {
-                listen: config.admin,
+                listen: config.admin.clone(),
+                method: config.auth.method.name(),
+                last_reload: reloads.subscribe(),
                 limits: config.keys.limits,
+                client: branch.client().clone(),
                 sessions: branch.session_view().subscribe(),
                 keys: branch.keys_view().subscribe(),
                 connections: connections.clone(),
@@ -119,6 +126,7 @@ impl Children {
             admin: Slot::new(None),
             connections,
             metrics,
+            reloads,
             failures: HashMap::new(),
             patience,
             pulse: Pulse::default(),
@@ -306,12 +314,18 @@ impl Children {
     /// What the probes need that serve as `config` says.
     fn admin_args(&self, config: &Config) -> admin::Arguments {
         admin::Arguments {
-            listen: config.admin,
+            listen: config.admin.clone(),
+            method: config.auth.method.name(),
             limits: config.keys.limits,
+            client: self.branch.client().clone(),
             sessions: self.branch.session_view().subscribe(),
             keys: self.branch.keys_view().subscribe(),
             ..self.admin_args.clone()
         }
+    }
+
+    pub(super) fn reloads(&self) -> &watch::Sender<Option<admin::report::Reload>> {
+        &self.reloads
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

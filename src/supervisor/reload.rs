@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::branch::Branch;
 use super::changes::Changes;
 use super::{STOP_LIMIT, State, SupervisorMsg};
+use crate::admin::{self, report};
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
@@ -44,19 +45,28 @@ struct Read {
 pub struct TrialOutcome(Result<(), String>);
 
 /// Where a reload stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reload {
     stage: Stage,
     /// Whether another one was asked for meanwhile: many signals are one reload more.
     again: bool,
-    /// Why the last one was refused, until one is taken over.
-    refused: watch::Sender<Option<String>>,
+    /// The last one that ended.
+    last: watch::Sender<Option<report::Reload>>,
 }
 
 impl Reload {
-    /// Why the last one was refused.
-    pub(super) fn refusal(&self) -> watch::Receiver<Option<String>> {
-        self.refused.subscribe()
+    /// Those that are reported to `reports`.
+    pub(super) fn new(reports: watch::Sender<Option<report::Reload>>) -> Self {
+        Self {
+            stage: Stage::default(),
+            again: false,
+            last: reports,
+        }
+    }
+
+    /// The last one that ended.
+    pub(super) fn last(&self) -> watch::Receiver<Option<report::Reload>> {
+        self.last.subscribe()
     }
 }
 
@@ -137,8 +147,10 @@ impl State {
         }
         if changes.admin {
             // Whether it is free: the probes are started anew at the end.
-            TcpListener::bind(config.admin)
-                .map_err(|error| format!("admin.listen: cannot bind {}: {error}", config.admin))?;
+            if let admin::Address::Tcp(place) = config.admin {
+                TcpListener::bind(place)
+                    .map_err(|error| format!("admin.listen: cannot bind {place}: {error}"))?;
+            }
         }
         let socket = match changes.place {
             true => Some(BoundSocket::bind(&config.socket).map_err(|error| error.to_string())?),
@@ -241,7 +253,9 @@ impl State {
         if let Err(error) = self.args.log.set(config.log) {
             error!(%error, "the log stays as it was");
         }
-        self.reload.refused.send_replace(None);
+        self.reload
+            .last
+            .send_replace(Some(report::Reload::now(None)));
         self.args.children.metrics().reloaded(Reloaded::TakenOver);
         info!(level = %config.log.level, ?changes, "configuration read again and taken over");
         for warning in &config.warnings {
@@ -273,7 +287,8 @@ impl State {
             error = reason,
             "configuration refused, everything stays as it was"
         );
-        self.reload.refused.send_replace(Some(reason.to_owned()));
+        let report = report::Reload::now(Some(reason.to_owned()));
+        self.reload.last.send_replace(Some(report));
         self.args.children.metrics().reloaded(Reloaded::Refused);
         self.done(myself);
     }

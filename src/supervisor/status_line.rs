@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::admin::report;
 use crate::keys::KeyView;
 use crate::session::SessionView;
 use crate::system::notify;
@@ -18,26 +19,27 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn keep(
     mut sessions: watch::Receiver<SessionView>,
     mut keys: watch::Receiver<KeyView>,
-    mut refusal: watch::Receiver<Option<String>>,
+    mut reload: watch::Receiver<Option<report::Reload>>,
 ) {
     if !notify::is_wanted() {
         return;
     }
-    let mut last = String::new();
+    let mut told = String::new();
     loop {
         let mut now = line(&sessions.borrow_and_update(), &keys.borrow_and_update());
-        if let Some(reason) = &*refusal.borrow_and_update() {
+        let last = reload.borrow_and_update().clone();
+        if let Some(reason) = last.and_then(|reload| reload.refused) {
             now = format!("the last reload was refused: {reason}; {now}");
         }
-        if now != last {
+        if now != told {
             notify::status(&now);
-            last = now;
+            told = now;
         }
         sleep(AT_MOST_EVERY).await;
         let changed = tokio::select! {
             changed = sessions.changed() => changed,
             changed = keys.changed() => changed,
-            changed = refusal.changed() => changed,
+            changed = reload.changed() => changed,
         };
         // The daemon is going down.
         if changed.is_err() {

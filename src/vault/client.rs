@@ -74,6 +74,16 @@ impl Client {
         self.nodes.first()?.pool().server_certificate()
     }
 
+    /// Until when the certificates are valid that connections to the preferred node are made with:
+    /// `server` and `client`, where there are such, in UTC seconds.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Vec<(&'static str, i64)> {
+        let node = self.nodes.get(self.preferred.load(Ordering::Relaxed));
+        let ends = node.map(|node| node.pool().certificate_ends());
+        let known = |(of, end): (_, Option<i64>)| Some((of, end?));
+        ends.into_iter().flatten().filter_map(known).collect()
+    }
+
     /// Sends a request to the preferred node, and to the next ones while none can be reached.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
         self.look_at_certificates(&request).await;

@@ -106,7 +106,7 @@ fn expected(server_name: Option<&str>) -> Result<Option<ServerName<'static>>, Bu
 }
 
 /// Process-wide by rustls's design; a second call changes nothing.
-pub(super) fn install_provider() {
+pub fn install_provider() {
     let provider: CryptoProvider = ring::default_provider();
     let _ = provider.install_default();
 }

@@ -7,12 +7,14 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use tonic::Code;
 
+use super::harness::certificates::Certificates;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::scrape::{Metrics, open_metrics};
 use super::harness::servers::{self, Server};
 use super::harness::vault::Vault;
 use super::harness::wait;
+use super::tls::{NAMED, trusting, vault_with_tls};
 use super::{LIMIT, daemon_for};
 
 const SEED: [u8; 32] = [5; 32];
@@ -25,7 +27,10 @@ const MAX_SERIES: usize = 150;
 async fn used() -> (Daemon, KmsClient) {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
-    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    call_all(daemon_for(&vault.address(), &fixture).spawn().await).await
+}
+
+async fn call_all(daemon: Daemon) -> (Daemon, KmsClient) {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
@@ -205,8 +210,14 @@ async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_document_tells_of_each_metric() {
     const DOCUMENT: &str = include_str!("../../docs/metrics.md");
-    let (daemon, _client) = used().await;
+    let certificates = Certificates::new();
+    let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let builder = trusting(daemon_for(&address, &fixture), &certificates, NAMED);
+    let (daemon, _client) = call_all(builder.spawn().await).await;
     let metrics = Metrics::of(&daemon).await;
+    let name = "vault_kms_plugin_certificate_end_timestamp_seconds";
+    let end = metrics.value(name, &[("of", "server")]);
+    assert!(end > std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64());
     let quoted: BTreeSet<&str> = DOCUMENT.split('`').skip(1).step_by(2).collect();
     let in_tables = DOCUMENT
         .lines()

@@ -206,6 +206,13 @@ impl Pool {
         self.tls.as_ref()?.accepted.words()
     }
 
+    /// Until when the server's certificate is valid, and ours, in UTC seconds.
+    pub(super) fn certificate_ends(&self) -> [(&'static str, Option<i64>); 2] {
+        let server = self.server_certificate().map(|it| it.not_after);
+        let client = self.tls.as_ref().and_then(|tls| tls.shown.not_after());
+        [("server", server), ("client", client)]
+    }
+
     fn cause(&self, error: &reqwest::Error) -> String {
         let shown = self.tls.as_ref().map(|tls| &*tls.shown);
         // A connection that came up once was not refused for its certificate.

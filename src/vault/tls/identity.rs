@@ -94,6 +94,12 @@ impl Shown {
         }
     }
 
+    /// Until when the certificate is valid, in UTC seconds.
+    pub(in crate::vault) fn not_after(&self) -> Option<i64> {
+        let first = self.identity.as_ref()?.certified.cert.first()?;
+        words::facts(first).map(|certificate| certificate.not_after)
+    }
+
     /// What there is to say of the client's side when a server ends a connection.
     pub(in crate::vault) fn words(&self) -> Option<String> {
         match &self.identity {

@@ -27,7 +27,7 @@ impl Accepted {
     /// What there is to say of it.
     pub(in crate::vault) fn words(&self) -> Option<ServerCertificate> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().and_then(words::server)
+        last.as_ref().and_then(words::facts)
     }
 
     fn put(&self, certificate: &CertificateDer<'_>) {

@@ -40,7 +40,7 @@ pub struct ServerCertificate {
 }
 
 /// What there is to say of it, where it can be read.
-pub(super) fn server(der: &CertificateDer<'_>) -> Option<ServerCertificate> {
+pub(super) fn facts(der: &CertificateDer<'_>) -> Option<ServerCertificate> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let validity = parsed.validity();
     Some(ServerCertificate {

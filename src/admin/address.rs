@@ -1,0 +1,95 @@
+//! Where the admin server listens.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use tokio::net::UnixListener;
+
+/// What a path on this host begins with.
+const UNIX: &str = "unix:";
+/// For whoever could read the configuration, and nobody else.
+const MODE: u32 = 0o600;
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Nowhere.
+    Off,
+    /// A port, of loopback unless somebody knows better.
+    Tcp(SocketAddr),
+    /// A socket on this host.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::Off);
+        }
+        if let Some(path) = text.strip_prefix(UNIX) {
+            let path = PathBuf::from(path);
+            return match path.is_absolute() {
+                true => Ok(Self::Unix(path)),
+                false => Err(format!("{text:?} names no absolute path")),
+            };
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("{text:?} is neither of the form 127.0.0.1:8790 nor unix:/path, nor empty")
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("nowhere"),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// Listens on a socket file; one that nobody listens on any more is replaced.
+pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(there) = fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            let what = "there is a file that is no socket";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_err() {
+            fs::remove_file(path)?;
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_a_socket_or_nowhere() {
+        let read = |text: &str| text.parse::<Address>();
+        assert_eq!(read(""), Ok(Address::Off));
+        assert_eq!(
+            read("unix:/run/a.sock"),
+            Ok(Address::Unix("/run/a.sock".into()))
+        );
+        assert_eq!(
+            read("127.0.0.1:1").expect("a port").to_string(),
+            "127.0.0.1:1"
+        );
+        for wrong in ["unix:a.sock", "localhost", "8790"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

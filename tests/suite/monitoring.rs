@@ -1,0 +1,95 @@
+//! deploy/monitoring: the alerts speak when they should, each with a paragraph of the runbook, and
+//! nothing there asks for a metric that the plugin does not have.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::harness::servers::{self, Server};
+
+const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
+const RUNBOOK: &str = include_str!("../../docs/runbook.md");
+const METRICS: &str = include_str!("../../docs/metrics.md");
+const PREFIX: &str = "vault_kms_plugin_";
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/monitoring")
+}
+
+fn promtool(arguments: &[&str]) {
+    let mut command = Command::new(servers::binary(Server::Promtool));
+    let output = command
+        .args(arguments)
+        .current_dir(folder())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
+/// The names of ours in a text, without what a histogram adds.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c: char| !is_part(c));
+    let ours = words.filter_map(|word| word.strip_prefix(PREFIX));
+    ours.map(|name| name.trim_end_matches("_bucket").to_owned())
+        .collect()
+}
+
+#[test]
+#[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
+fn each_alert_speaks_when_it_should_and_not_before() {
+    promtool(&["check", "rules", "alerts.yaml"]);
+    promtool(&["test", "rules", "alerts.test.yaml"]);
+}
+
+#[test]
+fn each_alert_has_its_paragraph_and_its_test() {
+    let tests = std::fs::read_to_string(folder().join("alerts.test.yaml")).unwrap();
+    let alerts = ALERTS
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let mut count = 0;
+    for alert in alerts {
+        assert!(
+            RUNBOOK.contains(&format!("\n## {alert}\n")),
+            "{alert} is not in docs/runbook.md"
+        );
+        let anchor = format!("docs/runbook.md#{}", alert.to_lowercase());
+        assert!(
+            ALERTS.contains(&anchor),
+            "{alert} does not name its paragraph"
+        );
+        assert!(
+            tests.contains(&format!("alertname: {alert} ")),
+            "{alert} is never silent in a test"
+        );
+        assert!(
+            tests.contains(&format!("alertname=\"{alert}\"")),
+            "{alert} never speaks in a test"
+        );
+        count += 1;
+    }
+    assert_eq!(RUNBOOK.matches("\n## ").count(), count);
+}
+
+#[test]
+fn what_is_asked_for_can_be_scraped() {
+    let files = std::fs::read_dir(folder()).unwrap();
+    for file in files {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for name in metrics_in(&text) {
+            let told = METRICS.contains(&format!("| `{name}` |"));
+            assert!(
+                told,
+                "{}: no metric is called {PREFIX}{name}",
+                path.display()
+            );
+        }
+    }
+}
