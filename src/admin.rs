@@ -5,9 +5,11 @@ mod address;
 mod gauges;
 mod readiness;
 pub mod report;
+mod text;
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State as Shared};
@@ -15,10 +17,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::info;
 
 #[cfg(feature = "faults")]
@@ -30,7 +37,16 @@ use crate::session::SessionView;
 use crate::vault::Client;
 pub use address::Address;
 use readiness::Readiness;
-pub use report::Report;
+use report::Report;
+
+/// A kubelet, a Prometheus and some people.
+const MAX_CONNECTIONS: usize = 32;
+/// A request is there at once.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// So is the answer; a client that does not take it is left.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// How the server calls itself: whoever asks knows that it is no other one.
+pub(crate) const SERVER: &str = env!("CARGO_PKG_NAME");
 
 /// The actor. It holds nothing: all is in its state.
 #[derive(Debug)]
@@ -108,36 +124,51 @@ impl Actor for AdminServer {
 /// Serves until something is wrong with the listener, and says what.
 async fn serve(args: Arguments) -> String {
     let address = args.listen.clone();
-    let refuse = |error: std::io::Error| format!("admin.listen: cannot bind {address}: {error}");
-    let served = match &address {
+    let refused = match &address {
         Address::Off => std::future::pending().await,
         Address::Tcp(place) => match TcpListener::bind(place).await {
             Ok(listener) => answer(listener, args).await,
-            Err(error) => return refuse(error),
+            Err(error) => error,
         },
         Address::Unix(path) => match address::bind_unix(path) {
             Ok(listener) => answer(listener, args).await,
-            Err(error) => return refuse(error),
+            Err(error) => error,
         },
     };
-    match served {
-        Ok(()) => "the server ended".to_owned(),
-        Err(error) => error.to_string(),
+    format!("admin.listen: cannot bind {address}: {refused}")
+}
+
+/// Answers one request on each connection, for ever. Some of them at a time: whoever opens more
+/// waits, and so do those who come then, but calls of kube-apiserver never do.
+async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
+    info!(address = %args.listen, "probes are served");
+    let service = TowerToHyperService::new(routes(args));
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_LIMIT)
+        .keep_alive(false);
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await;
+        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+        // One that breaks is its client's affair.
+        connections.spawn(timeout(ANSWER_LIMIT, connection));
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= MAX_CONNECTIONS {
+            let _ = connections.join_next().await;
+        }
     }
 }
 
-async fn answer<L: Listener<Addr: std::fmt::Debug>>(
-    listener: L,
-    args: Arguments,
-) -> std::io::Result<()> {
-    info!(address = %args.listen, "probes are served");
-    let probes = Router::new()
+fn routes(args: Arguments) -> Router {
+    Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .with_state(args);
-    axum::serve(listener, probes).await
+        .route("/status.json", get(status_json))
+        .with_state(args)
 }
 
 /// Green while kube-apiserver would be told `ok`. With `?verbose`, each condition.
@@ -178,9 +209,18 @@ async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl In
 
 /// For `vault-kms-plugin status`.
 async fn status(Shared(args): Shared<Arguments>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let text = text::text(&Report::of(&args), Timestamp::now());
+    ([(header::SERVER, SERVER)], text)
+}
+
+/// For `vault-kms-plugin status --json`.
+async fn status_json(Shared(args): Shared<Arguments>) -> impl IntoResponse {
+    let names = [
+        (header::SERVER, SERVER),
+        (header::CONTENT_TYPE, "application/json"),
+    ];
     match serde_json::to_string(&Report::of(&args)) {
-        Ok(text) => (StatusCode::OK, kind, text).into_response(),
+        Ok(text) => (StatusCode::OK, names, text + "\n").into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

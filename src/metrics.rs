@@ -7,7 +7,7 @@ mod recent;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
@@ -17,7 +17,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use process::register as register_process;
 pub use recent::{Minutes, Recent};
 
 /// What all names of ours begin with.
@@ -87,6 +86,7 @@ struct Counts {
     connections_refused: Counter,
     connections_evicted: Counter,
     started: Instant,
+    began: SystemTime,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -133,6 +133,7 @@ impl Default for Counts {
             connections_refused: Counter::default(),
             connections_evicted: Counter::default(),
             started: Instant::now(),
+            began: SystemTime::now(),
         }
     }
 }
@@ -320,6 +321,7 @@ impl Metrics {
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
+        process::register(&mut whole, counts.began);
         whole
     }
 }

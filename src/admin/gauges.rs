@@ -36,7 +36,6 @@ pub(super) fn register(whole: &mut Registry, args: &Arguments) {
     of_certificates(registry, args);
     of_session(registry, args);
     of_key(registry, args);
-    metrics::register_process(whole);
 }
 
 fn of_certificates(registry: &mut Registry, args: &Arguments) {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::readiness::Readiness;
@@ -13,7 +13,7 @@ use crate::keys::ProvenKey;
 use crate::metrics::Minutes;
 
 /// The whole report. Times are in UTC.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// What runs.
     pub version: String,
@@ -38,7 +38,7 @@ pub struct Report {
 }
 
 /// The session with Vault.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Session {
     /// How it is logged in: `auth.method`.
     pub method: String,
@@ -58,7 +58,7 @@ pub struct Session {
 }
 
 /// What is known of the key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Key {
     /// What Status said last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ pub struct Key {
 }
 
 /// A version of the key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Version {
     /// Its number.
     pub version: u32,
@@ -90,7 +90,7 @@ pub struct Version {
 }
 
 /// Calls of the last minutes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Calls {
     /// How many minutes.
     pub minutes: u64,
@@ -103,7 +103,7 @@ pub struct Calls {
 }
 
 /// A process that is connected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Peer {
     /// Absent where it is in a pid namespace that the plugin does not see into.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +117,7 @@ pub struct Peer {
 }
 
 /// A reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reload {
     /// When it ended.
     pub at: Timestamp,

@@ -1,36 +1,46 @@
 //! The process itself, under the names that Prometheus's client libraries agree on.
 
-use procfs::process::{LimitValue, Process};
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::{Resource, getrlimit};
 
-/// Adds what the kernel says of this process; nothing where it says nothing.
-pub fn register(registry: &mut Registry) {
+/// Where these stand in `/proc/self/stat` (`proc_pid_stat(5)`), counted from the state, the first
+/// after the name.
+const USER_TICKS: usize = 11;
+const SYSTEM_TICKS: usize = 12;
+const THREADS: usize = 17;
+const MAPPED: usize = 20;
+const RESIDENT: usize = 21;
+
+/// Adds what the kernel says of this process, which began at `start`; nothing where it says nothing.
+pub(super) fn register(registry: &mut Registry, start: SystemTime) {
     let registry = registry.sub_registry_with_prefix("process");
-    let Ok(process) = Process::myself() else {
-        return;
-    };
-    if let Ok(stat) = process.stat() {
-        let cpu = ConstCounter::new(seconds(stat.utime + stat.stime));
-        let resident = ConstGauge::new(stat.rss * procfs::page_size());
-        let mapped = ConstGauge::new(stat.vsize);
-        let threads = ConstGauge::new(stat.num_threads);
+    if let Ok(since) = start.duration_since(UNIX_EPOCH) {
+        let began = ConstGauge::new(since.as_secs_f64());
+        registry.register_with_unit("start_time", "Since 1970", Unit::Seconds, began);
+    }
+    if let Ok(stat) = fs::read_to_string("/proc/self/stat") {
+        let fields = fields(&stat);
+        let field = |index: usize| fields.get(index).copied().unwrap_or_default();
+        let ticks = field(USER_TICKS) + field(SYSTEM_TICKS);
+        let cpu = ConstCounter::new(ticks as f64 / clock_ticks_per_second() as f64);
+        let resident = ConstGauge::new(field(RESIDENT) * page_size() as u64);
+        let mapped = ConstGauge::new(field(MAPPED));
+        let threads = ConstGauge::new(field(THREADS));
         registry.register_with_unit("cpu", "Time of the processor", Unit::Seconds, cpu);
         registry.register_with_unit("resident_memory", "Resident", Unit::Bytes, resident);
         registry.register_with_unit("virtual_memory", "Mapped", Unit::Bytes, mapped);
         registry.register("threads", "Threads", threads);
-        if let Ok(boot) = procfs::boot_time_secs() {
-            let began = ConstGauge::new(boot as f64 + seconds(stat.starttime));
-            registry.register_with_unit("start_time", "Since 1970", Unit::Seconds, began);
-        }
     }
-    if let Ok(open) = process.fd_count() {
-        registry.register("open_fds", "Open files", ConstGauge::new(open));
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        registry.register("open_fds", "Open files", ConstGauge::new(open.count()));
     }
-    if let Ok(limits) = process.limits()
-        && let LimitValue::Value(most) = limits.max_open_files.soft_limit
-    {
+    if let Some(most) = getrlimit(Resource::Nofile).current {
         registry.register(
             "max_fds",
             "The most that may be open",
@@ -39,6 +49,23 @@ pub fn register(registry: &mut Registry) {
     }
 }
 
-fn seconds(ticks: u64) -> f64 {
-    ticks as f64 / procfs::ticks_per_second() as f64
+/// The name before them may hold anything, a bracket too.
+fn fields(stat: &str) -> Vec<u64> {
+    let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let numbers = after_name
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or_default());
+    numbers.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_shifts_nothing() {
+        let stat = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22";
+        let fields = fields(stat);
+        assert_eq!((fields[USER_TICKS], fields[RESIDENT]), (11, 21));
+    }
 }
