@@ -116,9 +116,10 @@ impl Connections {
             let drain = &place.all.drain;
             let connection = http2::serve(stream.into_split(), services, tally, neighbours, drain);
             tokio::select! {
-                Err(error) = connection => debug!(%error, "connection ended"),
+                ended = connection => if let Err(error) = ended {
+                    debug!(%error, "connection ended");
+                },
                 () = evict.cancelled() => {}
-                else => {}
             }
         });
     }

@@ -42,10 +42,10 @@ const HEADERS: u32 = 8 * 1024;
 /// Streams reset by the client before they were looked at. An honest one can give up all its calls
 /// in one moment, but no more than it may have (h2: 20).
 const RESET_EARLY: usize = MAX_STREAMS as usize;
-/// Streams that broke the protocol, in all of a connection's life; an honest client has none. Each
-/// is kept until its reset is written, and a client that does not read sees to it that none is
-/// (hyper: 1024).
-const RESET_FOR_ERRORS: usize = 64;
+/// Streams that broke the protocol, or that were too many at once. Each is kept until its reset is
+/// written, and a client that does not read sees to it that none is (hyper: 1024). An honest one may
+/// send a hundred before it knows how many it may have.
+const RESET_FOR_ERRORS: usize = 128;
 /// What may be kept of an answer that is not fetched; beyond this the call is still counted. All
 /// but the largest answers fit (hyper: 400 KiB).
 const UNSENT: usize = 1024;

@@ -265,3 +265,19 @@ async fn prometheus_finds_nothing_to_object_to() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn connections_that_ended_are_not_counted_any_more() {
+    let (daemon, client) = used().await;
+    for _ in 0..20 {
+        let passer_by = KmsClient::connect(daemon.socket());
+        passer_by.encrypt(&SEED).await.unwrap();
+    }
+    drop(client);
+    wait::until_true("the connections to end", LIMIT, async || {
+        let metrics = Metrics::of(&daemon).await;
+        metrics.value("vault_kms_plugin_connections", &[]) == 0.0
+    })
+    .await;
+}
