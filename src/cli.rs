@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::folder::Owner;
 
@@ -86,6 +86,12 @@ pub struct PrepareFolder {
     /// The folder.
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
+}
+
+/// The whole command line, for man pages and completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
 }
 
 impl Command {

@@ -8,6 +8,7 @@
 )]
 
 mod addresses;
+mod assets;
 mod authentication;
 mod batching;
 mod bounds;
@@ -18,6 +19,7 @@ mod configuration;
 mod conformance;
 mod documents;
 mod errors;
+mod events;
 mod harness;
 mod harness_works;
 mod hostile;

@@ -1,0 +1,54 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_vault_kms_plugin_global_optspecs
+    string join \n config= h/help V/version
+end
+
+function __fish_vault_kms_plugin_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_vault_kms_plugin_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_vault_kms_plugin_using_subcommand
+    set -l cmd (__fish_vault_kms_plugin_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -l config -d 'The configuration file; /etc/vault-kms-plugin/config.toml is read where it exists' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -s V -l version -d 'Print version'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "serve" -d 'Runs the daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "check" -d 'Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "status" -d 'Asks the running daemon how things stand'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "prepare-folder" -d 'Gives the socket\'s folder to the user that the plugin runs as; for the init container of a static pod, which is root'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'The configuration file; /etc/vault-kms-plugin/config.toml is read where it exists' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l config -d 'The configuration file; /etc/vault-kms-plugin/config.toml is read where it exists' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l encryption-config -d 'Whether kube-apiserver\'s EncryptionConfiguration fits' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l offline -d 'Only what can be told without Vault: nothing is connected to'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l login -d 'Logs in even where that may use up a secret_id or a wrapping token'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l strict -d 'Ends with 1 where there is something to know (`!`) and nothing wrong'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l json -d 'Prints JSON, for machines'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l config -d 'The configuration file that the daemon runs with: it says where the daemon can be asked' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l json -d 'As JSON, for machines'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l watch -d 'Again and again, until it is interrupted'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-folder" -l owner -d 'The user and the group, in numbers, that the folder shall belong to' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-folder" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "serve" -d 'Runs the daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "check" -d 'Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "status" -d 'Asks the running daemon how things stand'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "prepare-folder" -d 'Gives the socket\'s folder to the user that the plugin runs as; for the init container of a static pod, which is root'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

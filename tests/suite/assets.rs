@@ -1,0 +1,37 @@
+//! Man pages and completions are those of the command line that there is.
+
+#[path = "../../examples/assets.rs"]
+#[expect(dead_code, reason = "its main is not run here")]
+mod example;
+
+use std::fs;
+use std::path::Path;
+
+const MEND: &str = "run `cargo run --example assets` and commit what it writes";
+
+#[test]
+fn man_pages_and_completions_are_those_of_the_command_line() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let assets = example::assets().unwrap();
+    for (name, expected) in &assets {
+        let path = folder.join(name);
+        let found =
+            fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: {MEND}", path.display()));
+        assert!(
+            found == *expected,
+            "{} is out of date: {MEND}",
+            path.display()
+        );
+    }
+    for kind in ["completions", "man"] {
+        let there = fs::read_dir(folder.join(kind)).unwrap().count();
+        let expected = assets
+            .iter()
+            .filter(|(name, _)| name.starts_with(kind))
+            .count();
+        assert_eq!(
+            there, expected,
+            "a file of deploy/{kind} is no longer written: {MEND}"
+        );
+    }
+}
