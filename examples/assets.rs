@@ -11,7 +11,7 @@ use vault_kms_plugin::cli;
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 /// A file below the folder, and what it holds.
-pub type Asset = (PathBuf, Vec<u8>);
+pub(crate) type Asset = (PathBuf, Vec<u8>);
 
 fn main() -> io::Result<()> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
@@ -30,7 +30,7 @@ fn main() -> io::Result<()> {
 ///
 /// # Errors
 /// None that memory knows.
-pub fn assets() -> io::Result<Vec<Asset>> {
+pub(crate) fn assets() -> io::Result<Vec<Asset>> {
     let mut command = cli::definition();
     command.build();
     let name = command.get_name().to_owned();

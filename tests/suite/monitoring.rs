@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::harness::servers::{self, Server};
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
@@ -36,8 +38,12 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = text.split(|c: char| !is_part(c));
     let ours = words.filter_map(|word| word.strip_prefix(PREFIX));
-    ours.map(|name| name.trim_end_matches("_bucket").to_owned())
-        .collect()
+    let parts = ["_bucket", "_sum", "_count"];
+    let whole = |name: &str| {
+        let base = parts.iter().find_map(|part| name.strip_suffix(part));
+        base.unwrap_or(name).to_owned()
+    };
+    ours.map(whole).collect()
 }
 
 #[test]
@@ -45,6 +51,27 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 fn each_alert_speaks_when_it_should_and_not_before() {
     promtool(&["check", "rules", "alerts.yaml"]);
     promtool(&["test", "rules", "alerts.test.yaml"]);
+}
+
+/// Grafana puts in the job and the interval.
+#[test]
+#[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
+fn the_dashboard_asks_what_prometheus_understands() {
+    let text = std::fs::read_to_string(folder().join("dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len());
+    let targets = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap());
+    let expressions = targets.map(|target| {
+        let text = target["expr"].as_str().unwrap();
+        text.replace("$__rate_interval", "5m").replace("$job", "x")
+    });
+    for expression in expressions {
+        promtool(&["--experimental", "promql", "format", &expression]);
+    }
 }
 
 #[test]
