@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 use vault_kms_plugin::grpc::proto::v1beta1::key_management_service_client as v1_client;
 use vault_kms_plugin::grpc::proto::v2::key_management_service_client as v2_client;
 use vault_kms_plugin::grpc::proto::{v1beta1, v2};
@@ -65,8 +65,11 @@ impl KmsClient {
 
     /// `Status` of KMS v2.
     pub async fn status(&self) -> Result<v2::StatusResponse, Status> {
-        let request = self.timed(v2::StatusRequest {});
-        Ok(self.v2().status(request).await?.into_inner())
+        let send = |request| {
+            let mut client = self.v2();
+            async move { client.status(request).await }
+        };
+        self.sent(v2::StatusRequest {}, send).await
     }
 
     /// `Encrypt` of KMS v2: the ciphertext and its key_id.
@@ -75,7 +78,11 @@ impl KmsClient {
             plaintext: plaintext.to_vec(),
             uid: uid(),
         };
-        let answer = self.v2().encrypt(self.timed(request)).await?.into_inner();
+        let send = |request| {
+            let mut client = self.v2();
+            async move { client.encrypt(request).await }
+        };
+        let answer = self.sent(request, send).await?;
         Ok((answer.ciphertext, answer.key_id))
     }
 
@@ -87,20 +94,23 @@ impl KmsClient {
             key_id: key_id.to_owned(),
             ..Default::default()
         };
-        Ok(self
-            .v2()
-            .decrypt(self.timed(request))
-            .await?
-            .into_inner()
-            .plaintext)
+        let send = |request| {
+            let mut client = self.v2();
+            async move { client.decrypt(request).await }
+        };
+        Ok(self.sent(request, send).await?.plaintext)
     }
 
     /// `Version` of KMS v1.
     pub async fn version_v1(&self) -> Result<v1beta1::VersionResponse, Status> {
-        let request = self.timed(v1beta1::VersionRequest {
+        let request = v1beta1::VersionRequest {
             version: version_v1(),
-        });
-        Ok(self.v1().version(request).await?.into_inner())
+        };
+        let send = |request| {
+            let mut client = self.v1();
+            async move { client.version(request).await }
+        };
+        self.sent(request, send).await
     }
 
     /// `Encrypt` of KMS v1.
@@ -109,12 +119,11 @@ impl KmsClient {
             version: version_v1(),
             plain: plaintext.to_vec(),
         };
-        Ok(self
-            .v1()
-            .encrypt(self.timed(request))
-            .await?
-            .into_inner()
-            .cipher)
+        let send = |request| {
+            let mut client = self.v1();
+            async move { client.encrypt(request).await }
+        };
+        Ok(self.sent(request, send).await?.cipher)
     }
 
     /// `Decrypt` of KMS v1.
@@ -123,12 +132,11 @@ impl KmsClient {
             version: version_v1(),
             cipher: ciphertext.to_vec(),
         };
-        Ok(self
-            .v1()
-            .decrypt(self.timed(request))
-            .await?
-            .into_inner()
-            .plain)
+        let send = |request| {
+            let mut client = self.v1();
+            async move { client.decrypt(request).await }
+        };
+        Ok(self.sent(request, send).await?.plain)
     }
 
     /// Waits until Status says `ok`, and returns that answer.
@@ -140,6 +148,20 @@ impl KmsClient {
                 .filter(|status| status.healthz == "ok")
         })
         .await
+    }
+
+    /// A call that never left, because its connection was closed in that moment for being idle, is
+    /// sent once more, as grpc-go does by itself. Any other failure is one.
+    async fn sent<M: Clone, T, F: Future<Output = Result<Response<T>, Status>>>(
+        &self,
+        message: M,
+        send: impl Fn(Request<M>) -> F,
+    ) -> Result<T, Status> {
+        let outcome = match send(self.timed(message.clone())).await {
+            Err(error) if never_left(&error) => send(self.timed(message)).await,
+            outcome => outcome,
+        };
+        outcome.map(Response::into_inner)
     }
 
     fn timed<T>(&self, message: T) -> Request<T> {
@@ -160,6 +182,19 @@ fn address_of(socket: &Path) -> PathBuf {
 
 fn version_v1() -> String {
     "v1beta1".to_owned()
+}
+
+/// What hyper says of a request that was still with it when the connection ended.
+fn never_left(error: &Status) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let of_hyper = error.downcast_ref::<hyper::Error>();
+        if of_hyper.is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// kube-apiserver sends a fresh one with each call, as text.
