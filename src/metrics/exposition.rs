@@ -1,0 +1,120 @@
+//! How what is counted is named, and in which form it is written.
+
+use std::fmt;
+
+use prometheus_client::encoding::{prometheus_text, text};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Metrics, process};
+
+/// What all names of ours begin with.
+const PREFIX: &str = "vault_kms_plugin";
+/// A form of exposition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposition {
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+    /// Prometheus's own text format, 0.0.4.
+    Prometheus,
+}
+
+impl Metrics {
+    /// All counts, below the prefix of ours. Whoever knows how things stand adds that to it.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        let mut whole = Registry::default();
+        let registry = whole.sub_registry_with_prefix(PREFIX);
+        let counts = &*self.0;
+        registry.register(
+            "calls",
+            "gRPC calls by what they asked for, the KMS version and the gRPC code",
+            counts.calls.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "From the first header of a gRPC call to its answer",
+            Unit::Seconds,
+            counts.call_duration.clone(),
+        );
+        registry.register(
+            "calls_waiting",
+            "Encrypts and Decrypts that wait for Vault now",
+            counts.waiting.clone(),
+        );
+        registry.register(
+            "vault_requests",
+            "Requests to Vault by what they asked for and how they ended",
+            counts.requests.clone(),
+        );
+        registry.register_with_unit(
+            "vault_request_duration",
+            "How long Vault takes for a request of Transit",
+            Unit::Seconds,
+            counts.request_duration.clone(),
+        );
+        registry.register(
+            "batch_size",
+            "Items in a request of Transit",
+            counts.batch_size.clone(),
+        );
+        registry.register(
+            "actor_restarts",
+            "Failures of an actor, each of which was followed by a restart",
+            counts.restarts.clone(),
+        );
+        registry.register(
+            "reloads",
+            "Configurations that were read again at SIGHUP",
+            counts.reloads.clone(),
+        );
+        registry.register(
+            "peers_refused",
+            "Connections of users and groups that socket.allow_uids and allow_gids do not list",
+            counts.peers_refused.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections for which there was no place",
+            counts.connections_refused.clone(),
+        );
+        registry.register(
+            "connections_evicted",
+            "Connections that lost their place to those of somebody who has fewer",
+            counts.connections_evicted.clone(),
+        );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
+        process::register(&mut whole, counts.began);
+        whole
+    }
+}
+
+/// Where gauges of ours go in a registry that [`Metrics::registry`] made.
+pub fn ours(registry: &mut Registry) -> &mut Registry {
+    registry.sub_registry_with_prefix(PREFIX)
+}
+
+impl Exposition {
+    /// What an HTTP answer calls it.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => prometheus_text::CONTENT_TYPE,
+        }
+    }
+
+    /// Writes what is registered.
+    ///
+    /// # Errors
+    /// None that a `String` knows.
+    pub fn write(self, registry: &Registry) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        match self {
+            Self::OpenMetrics => text::encode(&mut text, registry)?,
+            Self::Prometheus => prometheus_text::encode(&mut text, registry)?,
+        }
+        Ok(text)
+    }
+}
