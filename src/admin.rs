@@ -1,5 +1,5 @@
-//! AdminServer: `/livez`, `/readyz` and `/metrics` over HTTP. A port that is taken is tried again for ever and
-//! never ends the process.
+//! AdminServer: `/livez`, `/readyz`, `/metrics` and `/status` over HTTP. A port that is taken is
+//! tried again for ever and never ends the process.
 
 mod address;
 mod gauges;

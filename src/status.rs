@@ -87,7 +87,7 @@ pub fn run(options: &cli::Status) -> Result<(), (String, Exit)> {
 async fn ask(address: &admin::Address, json: bool) -> Result<String, StatusError> {
     let unreachable = |error: reqwest::Error| StatusError::Unreachable {
         address: address.to_string(),
-        cause: innermost(&error),
+        cause: vault::root_cause(&error),
     };
     vault::install_provider();
     let mut client = reqwest::Client::builder().timeout(LIMIT).no_proxy();
@@ -113,12 +113,4 @@ async fn ask(address: &admin::Address, json: bool) -> Result<String, StatusError
         Some(name) if name == admin::SERVER => answer.text().await.map_err(unreachable),
         _ => Err(foreign("it is another server".to_owned())),
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

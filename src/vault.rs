@@ -14,6 +14,7 @@ mod token;
 mod transit;
 mod wrapping;
 
+pub use answer::root_cause;
 pub use client::{
     Address, BuildError, Client, ClientCertificate, Hop, InvalidProxy, Proxies, Proxy, Settings,
 };

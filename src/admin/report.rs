@@ -213,7 +213,7 @@ impl Reload {
 }
 
 /// Of a moment on this machine's steady clock, by its clock on the wall.
-pub(super) fn timestamp(moment: Instant) -> Option<Timestamp> {
+pub(crate) fn timestamp(moment: Instant) -> Option<Timestamp> {
     let (now, wall) = (Instant::now(), SystemTime::now());
     let when = match moment.checked_duration_since(now) {
         Some(ahead) => wall.checked_add(ahead),

@@ -1,9 +1,8 @@
 //! The line of `systemctl status`: which key version writes, until when the session is good, or why
 //! there is none, and why the last reload was refused. Sent when it changed.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -78,10 +77,9 @@ fn of_session(sessions: &SessionView) -> String {
 
 /// In whole minutes: two ways to the same moment differ by a little.
 fn minute_of(moment: Instant) -> String {
-    let when = SystemTime::now() + moment.saturating_duration_since(Instant::now());
-    match Timestamp::try_from(when) {
-        Ok(when) => when.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-        Err(_) => "the far future".to_owned(),
+    match report::timestamp(moment) {
+        Some(when) => when.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        None => "the far future".to_owned(),
     }
 }
 

@@ -167,7 +167,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 /// The innermost of an error's causes: the one that says what happened.
-pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+#[must_use]
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::harness::daemon::Daemon;
 use super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
-use super::harness::vault::{Fixture, Vault};
+use super::harness::vault::Vault;
 use super::harness::wait;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, daemon_for, shipped};
 
 const SECRETS: usize = 200;
 const NAMESPACE: &str = "default";
@@ -25,14 +24,6 @@ fn name(number: usize) -> String {
 
 fn value(number: usize) -> String {
     format!("the plaintext of secret number {number}, which etcd must not hold")
-}
-
-/// The daemon as it is shipped, for a fixture of its own.
-async fn shipped(vault: &Vault) -> (Fixture, Daemon) {
-    let fixture = vault.fixture().await;
-    let builder = daemon_for(&vault.address(), &fixture).release();
-    let daemon = builder.spawn().await;
-    (fixture, daemon)
 }
 
 async fn create(kubernetes: &KubeApiserver, number: usize) {

@@ -15,7 +15,7 @@ use super::harness::h2_frames::{
 use super::harness::kms::KmsClient;
 use super::harness::siege::Siege;
 use super::harness::vault::Vault;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, shipped};
 
 /// By how much an attack may make the daemon grow, in KiB.
 const GROWTH: u64 = 24 * 1024;
@@ -56,12 +56,7 @@ async fn withstands<T: Send + 'static>(
 
 /// Ready, with a client that has a connection already.
 async fn shipped_daemon() -> (Daemon, KmsClient) {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let daemon = daemon_for(&vault.address(), &fixture)
-        .release()
-        .spawn()
-        .await;
+    let (_, daemon) = shipped(Vault::shared().await).await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     (daemon, client)

@@ -63,6 +63,14 @@ fn daemon_at(address: &str, fixture: &Fixture) -> Builder {
         .transit(&fixture.mount, &fixture.key)
 }
 
+/// The daemon as it is shipped, for a fixture of its own.
+async fn shipped(vault: &Vault) -> (Fixture, Daemon) {
+    let fixture = vault.fixture().await;
+    let builder = daemon_for(&vault.address(), &fixture).release();
+    let daemon = builder.spawn().await;
+    (fixture, daemon)
+}
+
 /// A running daemon that has proven its key, on the shared Vault.
 async fn ready_daemon() -> (Fixture, Daemon, KmsClient) {
     let vault = Vault::shared().await;

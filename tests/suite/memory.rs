@@ -18,7 +18,7 @@ use super::harness::kms::KmsClient;
 use super::harness::vault::Vault;
 use super::harness::wait;
 use super::tls::{NAMED, trusting, vault_with_tls};
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, daemon_for, shipped};
 
 /// What the acceptance gives the buffers of living connections.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
@@ -193,12 +193,7 @@ fn connections_to_vault(pid: u32) -> Option<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(any(no_vault, no_root), ignore = "needs Vault and root")]
 async fn two_seconds_after_the_calls_no_memory_holds_a_seed_and_one_place_the_token() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let daemon = daemon_for(&vault.address(), &fixture)
-        .release()
-        .spawn()
-        .await;
+    let (fixture, daemon) = shipped(Vault::shared().await).await;
     search_after_calls(&daemon, &fixture.token).await;
 }
 

@@ -2,7 +2,8 @@
 
 use super::super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use super::super::harness::vault::Vault;
-use super::{NAMESPACE, SECRETS, contains, create, create_all, name, read_all, shipped, stored};
+use super::{NAMESPACE, SECRETS, contains, create, create_all, name, read_all, stored};
+use crate::shipped;
 
 const KMS_V1: &str = "KMSv1=true";
 
