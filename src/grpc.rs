@@ -5,6 +5,7 @@
 
 pub mod authority;
 mod call;
+mod codec;
 mod connections;
 mod counted;
 mod deadline;

@@ -4,6 +4,7 @@
 mod batches;
 mod looking;
 
+use std::pin::{self, pin};
 use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
@@ -152,7 +153,7 @@ impl State {
         let (view, key) = (self.args.view.clone(), self.key.clone());
         let spurned = self.looks.latest_is_spurned();
         self.tasks.spawn(async move {
-            let work = async {
+            let work = pin!(async {
                 let ProvenKey { key_id, moment } = crypt::pinned(&caller, &view, deadline).await?;
                 let announced = moment.version;
                 // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
@@ -162,7 +163,10 @@ impl State {
                     Pin::Latest => (proven.unwrap_or(announced), !spurned),
                 };
                 let (done, latest) = if free {
-                    crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline).await?
+                    // Boxed: under KMS v2 nobody needs it, and each call would reserve room for it.
+                    let latest =
+                        crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline);
+                    Box::pin(latest).await?
                 } else {
                     let pinned = Some(version);
                     let done = crypt::encrypt(&caller, &key, &plaintext, pinned, deadline).await?;
@@ -170,7 +174,7 @@ impl State {
                 };
                 let ciphertext = done.ciphertext;
                 Ok((latest, Wrapped { ciphertext, key_id }))
-            };
+            });
             let Some(done) = unless_gone(&mut reply, work).await else {
                 return;
             };
@@ -195,6 +199,7 @@ impl State {
         self.tasks.spawn(async move {
             let key_id = key_id.as_deref();
             let work = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline);
+            let work = pin!(work);
             let Some(answer) = unless_gone(&mut reply, work).await else {
                 return;
             };
@@ -227,7 +232,8 @@ impl State {
 }
 
 /// Does the work while somebody waits for it: what waits to be sent is dropped with its caller.
-async fn unless_gone<T, W: Future>(reply: &mut Reply<T>, work: W) -> Option<W::Output> {
+/// By reference, because what an async function is given it holds twice.
+async fn unless_gone<T, W: Future>(reply: &mut Reply<T>, work: pin::Pin<&mut W>) -> Option<W::Output> {
     tokio::select! {
         biased;
         done = work => Some(done),
