@@ -7,6 +7,8 @@
 
 #[path = "daemon/bare.rs"]
 mod bare;
+#[path = "daemon/busy.rs"]
+mod busy;
 #[path = "daemon/chart.rs"]
 mod chart;
 #[path = "daemon/crowd.rs"]
