@@ -19,9 +19,11 @@ struct Cold {
     list: Duration,
 }
 
-/// Under v1 and v2, each from an etcd of its own.
-pub(super) async fn measured(daemon: &Daemon, plain: &mut PlainCaller) -> String {
+/// Under v1 and v2, each from an etcd of its own. Vault closes a connection that is idle as long as
+/// kube-apiserver takes, so `plain` connects in between.
+pub(super) async fn measured(daemon: &Daemon, plain: impl Future<Output = PlainCaller>) -> String {
     let v1 = cold(EncryptionConfiguration::v1(daemon.socket())).await;
+    let mut plain = plain.await;
     let serial = Instant::now();
     for _ in 0..SECRETS {
         plain.decrypt().await;
