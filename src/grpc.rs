@@ -9,6 +9,7 @@ mod codec;
 mod connections;
 mod counted;
 mod deadline;
+mod failures;
 mod forward;
 mod http2;
 mod peers;

@@ -233,7 +233,10 @@ impl State {
 
 /// Does the work while somebody waits for it: what waits to be sent is dropped with its caller.
 /// By reference, because what an async function is given it holds twice.
-async fn unless_gone<T, W: Future>(reply: &mut Reply<T>, work: pin::Pin<&mut W>) -> Option<W::Output> {
+async fn unless_gone<T, W: Future>(
+    reply: &mut Reply<T>,
+    work: pin::Pin<&mut W>,
+) -> Option<W::Output> {
     tokio::select! {
         biased;
         done = work => Some(done),

@@ -18,6 +18,7 @@ use super::machine::{Event, Failure, Machine, Step};
 use super::view::{LoginFault, Session};
 use super::{Arguments, SessionMsg, plan};
 use crate::actor::reap;
+use crate::telemetry::Row;
 use crate::vault::{CallError, Client, Grant, Lease};
 use doubts::Doubts;
 
@@ -42,6 +43,8 @@ pub struct State {
     /// Waits for a change of credentials that Vault refused.
     watcher: Option<AbortHandle>,
     doubts: Doubts,
+    /// Logins that failed, and looks at Vault's health.
+    failed: Row,
     tasks: JoinSet<()>,
 }
 
@@ -74,6 +77,7 @@ impl State {
             timer: None,
             watcher: None,
             doubts: Doubts::default(),
+            failed: Row::default(),
             tasks: JoinSet::new(),
         };
         if state.machine.quiet_until().is_some() {
@@ -222,7 +226,9 @@ impl State {
     }
 
     /// Publishes why there is no login, once.
-    fn publish_fault(&self, error: &LoginError) {
+    fn publish_fault(&mut self, error: &LoginError) {
+        self.failed.failed(Instant::now());
+        self.args.client.metrics().login_failed(error.class());
         let fault = LoginFault {
             text: error.to_string(),
             refused: error.is_refusal(),
@@ -238,10 +244,13 @@ impl State {
         let now = Instant::now();
         let generation = self.args.view.borrow().logins + 1;
         self.revoke_later(self.current());
+        let ended = self.failed.end(now);
         info!(
             generation,
             ttl_seconds = grant.lease.ttl.map(|ttl| ttl.as_secs()),
             renewable = grant.lease.renewable,
+            failed = ended.map(|it| it.failed),
+            lasted = ended.map(|it| it.lasted()),
             "logged in to vault"
         );
         let session = Arc::new(Session {

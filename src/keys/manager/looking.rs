@@ -14,6 +14,7 @@ use crate::keys::news::{Lag, Reading};
 use crate::keys::pace::{self, Hurry, Worked};
 use crate::keys::verdict::{Judgement, Suspicion};
 use crate::keys::view::{Canary, KeyFault, KeyView, ProvenKey};
+use crate::telemetry::Row;
 use crate::vault::{KeyVersion, TransitKey};
 
 /// How a look ended.
@@ -30,8 +31,8 @@ pub(super) struct Looks {
     contradicted: bool,
     /// Why the latest version does not work, as it was logged last.
     spurned: Option<KeyError>,
-    /// Looks that failed since the last one that succeeded.
-    failed: u32,
+    /// Those that failed since the last one that succeeded.
+    failed: Row,
     under_way: bool,
     last: Option<Instant>,
     timer: Option<AbortHandle>,
@@ -95,14 +96,15 @@ impl State {
             Err(error) => {
                 let judgement = self.note_failed(error, now);
                 let proven = self.args.view.borrow().proven.is_some();
-                pace::after_failure(judgement, self.looks.failed, proven)
+                pace::after_failure(judgement, self.looks.failed.count(), proven)
             }
         };
         self.look_at(myself, now + next);
     }
 
     fn note_found(&mut self, found: Found, now: Instant) {
-        (self.looks.failed, self.looks.suspicion) = (0, Suspicion::default());
+        let ended = self.looks.failed.end(now);
+        self.looks.suspicion = Suspicion::default();
         self.looks.lag.note(found.reading, found.seen, now);
         if found.disproved {
             self.looks.lag.disproved();
@@ -124,7 +126,8 @@ impl State {
             if (proved || view.verdict().is_none())
                 && let Some(fault) = view.fault.take()
             {
-                info!(ended = %fault.error, "the transit key works again");
+                let (failed, lasted) = (ended.map(|it| it.failed), ended.map(|it| it.lasted()));
+                info!(ended = %fault.error, failed, lasted, "the transit key works again");
             }
             if let Some(proof) = found.proof {
                 take_proof(view, key, proof.canary);
@@ -147,7 +150,7 @@ impl State {
         let refused = error.may_be_verdict();
         let (suspicion, judgement) = self.looks.suspicion.judge(refused, now);
         self.looks.suspicion = suspicion;
-        self.looks.failed = self.looks.failed.saturating_add(1);
+        self.looks.failed.failed(now);
         let verdict = judgement == Judgement::Verdict;
         if verdict && error.kind == ErrorKind::Denied {
             self.caller.sessions.denied();
