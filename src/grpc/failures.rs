@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
-use tracing::{info, warn};
 
 use super::status::vault_path;
+use crate::events;
 use crate::telemetry::{Ended, Row};
 
 /// Calls of an operation work again once one has and none failed for so long.
@@ -88,17 +88,17 @@ impl Failures {
             }
         };
         if let Some(more) = line {
-            warn!(
-                operation = asked.operation.as_str(),
-                kms = asked.kms,
-                uid = asked.uid,
-                key_id = asked.key_id,
-                ?code,
-                error,
-                vault_path = vault_path(status),
+            events::CallFailed {
+                operation: asked.operation.as_str(),
+                kms: asked.kms,
+                uid: asked.uid.map(str::to_owned),
+                key_id: asked.key_id.map(str::to_owned),
+                code: format!("{code:?}"),
+                error: error.to_owned(),
+                vault_path: vault_path(status).map(str::to_owned),
                 more,
-                "call failed"
-            );
+            }
+            .tell();
         }
     }
 
@@ -119,9 +119,12 @@ impl Failures {
                 Some(Look::Later(then)) => due = then,
                 Some(Look::Over(ended)) => {
                     *spell = None;
-                    let (failed, lasted) = (ended.failed, ended.lasted());
-                    let operation = operation.as_str();
-                    info!(operation, failed, lasted, "calls work again");
+                    events::CallsWorkAgain {
+                        operation: operation.as_str(),
+                        failed: ended.failed,
+                        lasted: ended.lasted(),
+                    }
+                    .tell();
                     return;
                 }
                 Some(Look::Failing) | None => return,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::info;
 
 use super::caller::Caller;
 use super::crypt::{self, Wrapped};
@@ -19,6 +18,7 @@ use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
+use crate::events;
 use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
 pub use batches::BatchMsg;
 use batches::Batches;
@@ -117,7 +117,8 @@ impl State {
             news
         });
         if announced && let Some(proven) = &self.args.view.borrow().announced {
-            info!(key_id = %proven.key_id, "announced a key version");
+            let key_id = proven.key_id.to_string();
+            events::VersionAnnounced { key_id }.tell();
         }
     }
 

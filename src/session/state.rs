@@ -10,7 +10,7 @@ use std::time::Duration;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::credentials::{self, Fingerprint};
 use super::login::{self, LoginError, Settings};
@@ -18,6 +18,7 @@ use super::machine::{Event, Failure, Machine, Step};
 use super::view::{LoginFault, Session};
 use super::{Arguments, SessionMsg, plan};
 use crate::actor::reap;
+use crate::events;
 use crate::telemetry::Row;
 use crate::vault::{CallError, Client, Grant, Lease};
 use doubts::Doubts;
@@ -214,7 +215,10 @@ impl State {
                 Event::Renewed(renewed)
             }
             Err(error) => {
-                warn!(%error, "the token was not renewed, logging in anew");
+                events::NotRenewed {
+                    error: error.to_string(),
+                }
+                .tell();
                 Event::NotRenewed(match &error {
                     CallError::Unreachable { .. } => Failure::Away,
                     error if error.is_passing() => Failure::Passing(error.retry_after()),
@@ -235,7 +239,10 @@ impl State {
         };
         let known = self.args.view.borrow().fault.as_ref() == Some(&fault);
         if !known {
-            warn!(%error, "no login to vault");
+            events::NoLogin {
+                error: error.to_string(),
+            }
+            .tell();
             self.args.view.send_modify(|view| view.fault = Some(fault));
         }
     }
@@ -245,14 +252,14 @@ impl State {
         let generation = self.args.view.borrow().logins + 1;
         self.revoke_later(self.current());
         let ended = self.failed.end(now);
-        info!(
+        events::LoggedIn {
             generation,
-            ttl_seconds = grant.lease.ttl.map(|ttl| ttl.as_secs()),
-            renewable = grant.lease.renewable,
-            failed = ended.map(|it| it.failed),
-            lasted = ended.map(|it| it.lasted()),
-            "logged in to vault"
-        );
+            ttl_seconds: grant.lease.ttl.map(|ttl| ttl.as_secs()),
+            renewable: grant.lease.renewable,
+            failed: ended.map(|it| it.failed),
+            lasted: ended.map(|it| it.lasted()),
+        }
+        .tell();
         let session = Arc::new(Session {
             token: Arc::new(grant.token),
             generation,

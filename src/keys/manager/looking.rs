@@ -3,9 +3,10 @@
 use ractor::ActorRef;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::State;
+use crate::events;
 use crate::keys::KeyMsg;
 use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::key_id::KeyId;
@@ -117,7 +118,10 @@ impl State {
             }
         }
         if found.reading == Reading::Earlier && found.proof.is_some() {
-            warn!(version = %found.seen.version, "vault has had an earlier key version for a minute and more: a restored snapshot");
+            events::Restored {
+                version: found.seen.version.get(),
+            }
+            .tell();
         }
         let (key, proved) = (&self.key, found.proof.is_some() || found.disproved);
         self.args.view.send_modify(|view| {
@@ -126,8 +130,12 @@ impl State {
             if (proved || view.verdict().is_none())
                 && let Some(fault) = view.fault.take()
             {
-                let (failed, lasted) = (ended.map(|it| it.failed), ended.map(|it| it.lasted()));
-                info!(ended = %fault.error, failed, lasted, "the transit key works again");
+                events::KeyWorksAgain {
+                    ended: fault.error.to_string(),
+                    failed: ended.map(|it| it.failed),
+                    lasted: ended.map(|it| it.lasted()),
+                }
+                .tell();
             }
             if let Some(proof) = found.proof {
                 take_proof(view, key, proof.canary);
@@ -140,7 +148,11 @@ impl State {
         if let Some(error) = &spurned
             && self.looks.spurned != spurned
         {
-            error!(%error, %version, "the latest key version does not work, the one before goes on writing");
+            events::LatestUnusable {
+                error: error.to_string(),
+                version: version.get(),
+            }
+            .tell();
         }
         self.looks.spurned = spurned;
     }
@@ -164,11 +176,10 @@ impl State {
         if !news {
             return;
         }
+        let error = fault.error.to_string();
         match fault.verdict {
-            true => {
-                error!(error = %fault.error, "the transit key cannot be used until an operator acts")
-            }
-            false => warn!(error = %fault.error, "a look at the transit key failed"),
+            true => events::KeyUnusable { error }.tell(),
+            false => events::LookFailed { error }.tell(),
         }
         self.args.view.send_modify(|view| {
             // A verdict stands until something succeeds, whatever passing fault comes after.
@@ -225,7 +236,8 @@ fn take_proof(view: &mut KeyView, key: &TransitKey, canary: Canary) {
         moment: canary.moment,
     };
     if view.proven.as_ref() != Some(&proven) {
-        info!(key_id = %proven.key_id, "a key version works");
+        let key_id = proven.key_id.to_string();
+        events::VersionWorks { key_id }.tell();
     }
     view.proven = Some(proven);
     view.canary = Some(canary);
