@@ -3,7 +3,8 @@
 //! A real Vault, the daemon as it is shipped, one caller and many. All series run in turns inside
 //! one process, so that what disturbs the machine disturbs them alike. Prints tables, writes the
 //! chart of docs/performance.md, and judges nothing: figures of a busy machine are no failure.
-//! Words after `--` choose parts: `latency`, `crowd`, `startup`, `kubernetes`.
+//! Words after `--` choose parts: `latency`, `crowd`, `startup`,
+//! `kubernetes`, `in-flight`.
 
 #[path = "daemon/bare.rs"]
 mod bare;
@@ -21,6 +22,8 @@ mod figures;
 mod grpc;
 #[path = "../tests/suite/harness.rs"]
 mod harness;
+#[path = "daemon/in_flight.rs"]
+mod in_flight;
 #[path = "daemon/kubernetes.rs"]
 mod kubernetes;
 #[path = "daemon/many.rs"]
@@ -37,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use bare::Bare;
 use figures::{Series, millis};
-use harness::daemon::Daemon;
+use harness::daemon::{Builder, Daemon};
 use harness::kms::KmsClient;
 use harness::vault::{Fixture, Vault};
 use plain::PlainCaller;
@@ -148,6 +151,9 @@ fn main() {
     if wanted("kubernetes") {
         two.block_on(cold_start());
     }
+    if wanted("in-flight") {
+        say(&two.block_on(in_flight::measured()));
+    }
 }
 
 async fn latency_of_one() {
@@ -183,13 +189,17 @@ async fn cold_start() {
 }
 
 async fn daemon(address: &str, fixture: &Fixture) -> Daemon {
-    let builder = Daemon::builder()
+    builder(address, fixture).spawn().await
+}
+
+/// As an operator runs it; the tests' own level of the log is more talkative.
+fn builder(address: &str, fixture: &Fixture) -> Builder {
+    Daemon::builder()
         .release()
         .vault(address)
         .transit(&fixture.mount, &fixture.key)
-        .token(&fixture.token);
-    // As an operator runs it; the tests' own level is more talkative.
-    builder.extra("[log]\nlevel = \"info\"").spawn().await
+        .token(&fixture.token)
+        .extra("[log]\nlevel = \"info\"")
 }
 
 impl Callers {

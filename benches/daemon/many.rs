@@ -79,7 +79,8 @@ async fn at_distance(
     }
 }
 
-async fn ciphertexts(daemon: &Daemon) -> Vec<(Vec<u8>, String)> {
+/// Of so many objects.
+pub(super) async fn ciphertexts(daemon: &Daemon) -> Vec<(Vec<u8>, String)> {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(READY_LIMIT).await;
     let wrap = async |_| {
