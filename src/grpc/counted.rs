@@ -23,6 +23,7 @@ use super::deadline;
 use super::status;
 use super::traces::Traces;
 use crate::metrics::CallKind;
+use crate::spans::CallSpan;
 
 /// kube-apiserver sends a message with its headers.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -72,12 +73,15 @@ impl Service<Request<Incoming>> for Counted {
         let path = request.uri().path();
         let timer = self.tally.metrics().call(kind_of(path));
         let carrier = self.traces.note(path);
-        let call = Call::begin(&self.tally);
+        let span = CallSpan::begin(path, request.headers());
+        let call = Call::begin(&self.tally, span.clone());
         let routes = self.routes.clone();
         Box::pin(async move {
             let answer = answer(request, call, routes).await?;
             drop(carrier);
-            timer.end(code_of(&answer));
+            let failure = failure_of(&answer);
+            timer.end(code_of(failure.as_ref()));
+            span.end(failure.as_ref());
             Ok(answer)
         })
     }
@@ -124,10 +128,13 @@ fn kind_of(path: &str) -> CallKind {
     }
 }
 
-/// How it ended: an error stands in the headers, before any message.
-fn code_of(answer: &Response<Answer>) -> &'static str {
-    let error = Status::from_header_map(answer.headers());
-    status::name_of(error.map_or(Code::Ok, |status| status.code()))
+/// Why it failed, if it did: an error stands in the headers, before any message.
+fn failure_of(answer: &Response<Answer>) -> Option<Status> {
+    Status::from_header_map(answer.headers())
+}
+
+fn code_of(failure: Option<&Status>) -> &'static str {
+    status::name_of(failure.map_or(Code::Ok, Status::code))
 }
 
 fn refusal(status: &Status) -> Response<Answer> {

@@ -65,6 +65,7 @@ impl Forwarder {
             plaintext: plaintext.clone(),
             pin,
             deadline: deadline.work,
+            parent: call.span.parent(),
             reply,
         })
         .await
@@ -85,6 +86,7 @@ impl Forwarder {
             ciphertext: ciphertext.clone(),
             key_id: key_id.clone(),
             deadline: deadline.work,
+            parent: call.span.parent(),
             reply,
         })
         .await

@@ -72,11 +72,13 @@ impl KeyManagementService for Service {
         let call = Call::of(request.extensions())?;
         let EncryptRequest { plaintext, uid } = request.into_inner();
         debug!(operation = "encrypt", uid, "call");
+        call.span.uid(&uid);
         let answer = self
             .forwarder
             .encrypt(&call, plaintext, Pin::Announced, deadline)
             .await;
         let wrapped = answer.inspect_err(|status| failed("encrypt", Some(&uid), None, status))?;
+        call.span.key_id(wrapped.key_id.as_str());
         Ok(Response::new(EncryptResponse {
             ciphertext: wrapped.ciphertext.into_bytes(),
             key_id: wrapped.key_id.to_string(),
@@ -97,6 +99,8 @@ impl KeyManagementService for Service {
             annotations: _,
         } = request.into_inner();
         debug!(operation = "decrypt", uid, key_id, "call");
+        call.span.uid(&uid);
+        call.span.key_id(&key_id);
         let answer = self
             .forwarder
             .decrypt(&call, ciphertext, Some(key_id.clone()), deadline)
