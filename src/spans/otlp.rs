@@ -210,10 +210,10 @@ impl RequestSpan {
     /// at the key, is the first of its trace.
     #[must_use]
     pub fn begin(method: &Method, url: &Url) -> Self {
-        let within = Context::current();
         let Some(tracer) = tracer() else {
             return Self(Open(Context::new()));
         };
+        let within = Context::current();
         let (method, path) = (method.to_string(), url.path().to_owned());
         let mut attributes = vec![
             KeyValue::new("http.request.method", method.clone()),
