@@ -79,9 +79,8 @@ impl Service<Request<Incoming>> for Counted {
         Box::pin(async move {
             let answer = answer(request, call, routes).await?;
             drop(carrier);
-            let failure = failure_of(&answer);
-            timer.end(code_of(failure.as_ref()));
-            span.end(failure.as_ref());
+            timer.end(code_of(&answer));
+            span.end(answer.headers());
             Ok(answer)
         })
     }
@@ -128,13 +127,10 @@ fn kind_of(path: &str) -> CallKind {
     }
 }
 
-/// Why it failed, if it did: an error stands in the headers, before any message.
-fn failure_of(answer: &Response<Answer>) -> Option<Status> {
-    Status::from_header_map(answer.headers())
-}
-
-fn code_of(failure: Option<&Status>) -> &'static str {
-    status::name_of(failure.map_or(Code::Ok, Status::code))
+/// How it ended: an error stands in the headers, before any message.
+fn code_of(answer: &Response<Answer>) -> &'static str {
+    let error = Status::from_header_map(answer.headers());
+    status::name_of(error.map_or(Code::Ok, |status| status.code()))
 }
 
 fn refusal(status: &Status) -> Response<Answer> {

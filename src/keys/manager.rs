@@ -66,7 +66,7 @@ impl State {
                 client: args.client.clone(),
                 sessions: args.sessions.clone(),
                 manager: myself,
-                parent: Parent::default(),
+                parent: Parent::NOBODY,
             },
             batches: Batches::new(args.client.clone(), args.settings.max_in_flight),
             key,

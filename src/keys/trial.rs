@@ -32,7 +32,7 @@ pub async fn try_out(
         plaintext,
         pin: Pin::Announced,
         deadline,
-        parent: Parent::default(),
+        parent: Parent::NOBODY,
         reply,
     })
     .await?;
@@ -41,7 +41,7 @@ pub async fn try_out(
         ciphertext: Arc::new(wrapped.ciphertext),
         key_id,
         deadline,
-        parent: Parent::default(),
+        parent: Parent::NOBODY,
         reply,
     })
     .await?;
@@ -56,7 +56,7 @@ pub async fn try_out(
         ciphertext,
         key_id: Some(key_id),
         deadline,
-        parent: Parent::default(),
+        parent: Parent::NOBODY,
         reply,
     })
     .await

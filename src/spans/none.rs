@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use http::HeaderMap;
 use reqwest::{Method, StatusCode, Url};
-use tonic::Status;
 
 /// Where spans go to: nowhere.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub struct Export;
 pub struct CallSpan;
 
 /// What a call hands on, so that others can say who they work for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Parent;
 
 /// The calls that a batch carries.
@@ -58,7 +57,12 @@ impl CallSpan {
     }
 
     /// Does nothing.
-    pub fn end(self, _failure: Option<&Status>) {}
+    pub fn end(self, _answer: &HeaderMap) {}
+}
+
+impl Parent {
+    /// For what no call asked for.
+    pub const NOBODY: Self = Self;
 }
 
 impl<'a> FromIterator<&'a Parent> for Callers {

@@ -123,15 +123,17 @@ impl CallSpan {
     /// What it hands on.
     #[must_use]
     pub fn parent(&self) -> Parent {
-        self.0.as_ref().map_or_else(Parent::default, |call| Parent {
+        self.0.as_ref().map_or(Parent::NOBODY, |call| Parent {
             span: call.span.0.span().span_context().clone(),
             uid: call.uid.get().cloned(),
         })
     }
 
-    /// It is answered: well, or with this.
-    pub fn end(self, failure: Option<&Status>) {
+    /// It is answered, with these headers: an error stands in them.
+    pub fn end(self, answer: &HeaderMap) {
         if let Some(call) = &self.0 {
+            let failure = Status::from_header_map(answer);
+            let failure = failure.as_ref();
             let code = failure.map_or(Code::Ok, Status::code);
             call.span
                 .note("rpc.grpc.status_code", i64::from(code as i32));
@@ -148,14 +150,12 @@ fn call_of(path: &str) -> Option<(&'static str, &'static str, &'static str)> {
     Some((version, service, method))
 }
 
-impl Default for Parent {
-    /// Nobody.
-    fn default() -> Self {
-        Self {
-            span: SpanContext::NONE,
-            uid: None,
-        }
-    }
+impl Parent {
+    /// For what no call asked for.
+    pub const NOBODY: Self = Self {
+        span: SpanContext::NONE,
+        uid: None,
+    };
 }
 
 impl<'a> FromIterator<&'a Parent> for Callers {

@@ -207,7 +207,7 @@ impl Model {
         let deadline = self.now + Duration::from_millis(within);
         let waiter = Waiter {
             deadline,
-            parent: Parent::default(),
+            parent: Parent::NOBODY,
             reply,
         };
         let route = self.routes[session].clone();
