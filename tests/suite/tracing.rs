@@ -11,9 +11,11 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tonic::{Code, Request, Status};
 use vault_kms_plugin::grpc::proto::v2::{DecryptRequest, EncryptRequest};
 
+use super::harness::certificates::Certificates;
 use super::harness::child;
 use super::harness::collector::{Collector, Manner, Span};
 use super::harness::daemon::{Builder, Daemon};
+use super::harness::forwarder::tls_end;
 use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::{Fixture, Vault};
@@ -298,6 +300,12 @@ async fn a_collector_that_hangs_or_is_away_costs_no_call_anything() {
         assert_eq!(daemon.stop().await, 0);
         let taken = begun.elapsed();
         assert!(taken < END_LIMIT, "{taken:?}");
+        let log = daemon.log();
+        assert!(!log.contains("\"ERROR\""), "{log}");
+        let lines = log.matches("spans cannot be exported").count();
+        assert!(lines <= 1, "{log}");
+        let is_lost = log.contains("the collector did not take the last spans in time");
+        assert!(is_lost || endpoint != hanging.endpoint(), "{log}");
     }
     assert!(hanging.connections() > 0);
 }
@@ -330,6 +338,17 @@ async fn a_collector_that_refuses_is_told_of_once_and_once_more_when_it_takes_ag
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_clients_words_are_cut_so_that_what_waits_stays_small() {
+    let (_fixture, collector, _daemon, client) = ready_with_collector().await;
+    let uid = "x".repeat(25_000);
+    let seed = decrypt(&client, &uid, b"garbage", &format!("transit1:{uid}")).await;
+    seed.unwrap_err();
+    let call = collector.call(&uid[..1024]).await;
+    assert_eq!(call.text("kms.key_id").map(|text| text.len()), Some(1024));
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn what_waits_is_sent_at_the_end() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -346,6 +365,31 @@ async fn what_waits_is_sent_at_the_end() {
     assert_eq!(daemon.stop().await, 0);
     collector.call("uid-1").await;
     assert_eq!(collector.service().as_deref(), Some("kms-on-node-1"));
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_collector_behind_tls_has_to_be_one_that_the_system_trusts() {
+    let vault = Vault::shared().await;
+    let (fixture, collector) = (vault.fixture().await, Collector::start());
+    let certificates = Certificates::new();
+    certificates.server("localhost");
+    let [cert, key] = ["localhost.pem", "localhost.key"].map(|name| certificates.path(name));
+    let end = tls_end(collector.address(), &cert, &key);
+    let endpoint = format!("https://localhost:{}", end.address().port());
+    let stranger = traced(&vault.address(), &fixture, &endpoint);
+    let (daemon, client) = ready(stranger).await;
+    client.encrypt(&SEED).await.unwrap();
+    daemon.logged("spans cannot be exported").await;
+    let ca = certificates.path("ca.pem");
+    let friend = traced(&vault.address(), &fixture, &endpoint);
+    let (_daemon, client) = ready(friend.env("SSL_CERT_FILE", ca.to_str().unwrap())).await;
+    encrypt(&client, "uid-1", None).await.unwrap();
+    collector.call("uid-1").await;
+    assert!(collector.spans().iter().all(|span| {
+        span.text("kms.request.uid")
+            .is_none_or(|uid| uid == "uid-1")
+    }));
 }
 
 #[tokio::test]

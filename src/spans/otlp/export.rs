@@ -2,8 +2,9 @@
 //! queue, which a thread of its own empties; a collector that hangs holds up that thread alone.
 
 use std::env;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -76,10 +77,15 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        if let Some(provider) = &self.0
-            && let Err(error) = provider.shutdown_with_timeout(FLUSH_LIMIT)
-        {
-            warn!(%error, "the collector did not take the last spans in time");
+        let Some(provider) = self.0.take() else {
+            return;
+        };
+        let (tell, told) = mpsc::channel();
+        // A limit of the SDK's own is told of as an error, though nobody has to act. The thread may
+        // outlive this; the process ends.
+        thread::spawn(move || tell.send(provider.shutdown_with_timeout(Duration::MAX)));
+        if !matches!(told.recv_timeout(FLUSH_LIMIT), Ok(Ok(()))) {
+            warn!("the collector did not take the last spans in time");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! sent, refuses it, or never answers.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,11 @@ impl Collector {
     /// `http://127.0.0.1:…`, without a path.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.listener.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
     }
 
     /// How many connections were accepted.
