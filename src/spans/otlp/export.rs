@@ -32,7 +32,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// The way to the collector, where there is one. When dropped, what waits is sent, within
-/// [`FLUSH_LIMIT`].
+/// a limit.
 #[derive(Debug)]
 pub struct Export(Option<SdkTracerProvider>);
 
