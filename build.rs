@@ -4,22 +4,22 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-const PROTOS: [&str; 3] = [
-    "proto/v2.proto",
-    "proto/v1beta1.proto",
-    "proto/workload.proto",
-];
+/// Of the services that kube-apiserver calls.
+const KMS: [&str; 2] = ["proto/v2.proto", "proto/v1beta1.proto"];
+/// Of the SPIFFE agent.
+const WORKLOAD: &str = "proto/workload.proto";
 /// Boots machines for tests.
 const MACHINE: &str = "tests/suite/harness/machine.sh";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for proto in PROTOS {
+    for proto in KMS.iter().chain([&WORKLOAD]) {
         println!("cargo::rerun-if-changed={proto}");
     }
-    let descriptors = protox::compile(PROTOS, ["proto"])?;
-    tonic_prost_build::configure()
-        .build_transport(false)
-        .compile_fds(descriptors)?;
+    let configure = || tonic_prost_build::configure().build_transport(false);
+    configure()
+        .codec_path("crate::grpc::codec::KmsCodec")
+        .compile_fds(protox::compile(KMS, ["proto"])?)?;
+    configure().compile_fds(protox::compile([WORKLOAD], ["proto"])?)?;
     announce_real_servers();
     Ok(())
 }

@@ -7,6 +7,8 @@
 
 #[path = "daemon/bare.rs"]
 mod bare;
+#[path = "daemon/busy.rs"]
+mod busy;
 #[path = "daemon/chart.rs"]
 mod chart;
 #[path = "daemon/crowd.rs"]
@@ -177,7 +179,7 @@ async fn cold_start() {
     kms.wait_ok(READY_LIMIT).await;
     let (ciphertext, _) = kms.encrypt(&SEED).await.expect("Encrypt works");
     let plain = PlainCaller::connect(vault.socket_address(), &fixture, &SEED, &ciphertext);
-    say(&kubernetes::measured(&daemon, &mut plain.await).await);
+    say(&kubernetes::measured(&daemon, plain).await);
 }
 
 async fn daemon(address: &str, fixture: &Fixture) -> Daemon {

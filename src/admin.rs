@@ -26,10 +26,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::info;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
+use crate::events;
 use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
 use crate::metrics::{Exposition, Metrics};
@@ -141,7 +141,8 @@ async fn serve(args: Arguments) -> String {
 /// Answers one request on each connection, for ever. Some of them at a time: whoever opens more
 /// waits, and so do those who come then, but calls of kube-apiserver never do.
 async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
-    info!(address = %args.listen, "probes are served");
+    let address = args.listen.to_string();
+    events::ProbesServed { address }.tell();
     let service = TowerToHyperService::new(routes(args));
     let mut server = http1::Builder::new();
     server

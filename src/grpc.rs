@@ -5,9 +5,11 @@
 
 pub mod authority;
 mod call;
+mod codec;
 mod connections;
 mod counted;
 mod deadline;
+mod failures;
 mod forward;
 mod http2;
 mod peers;

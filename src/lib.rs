@@ -9,6 +9,7 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod folder;
 pub mod grpc;
 pub mod keys;

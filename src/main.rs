@@ -7,6 +7,7 @@ use tikv_jemallocator::Jemalloc;
 use vault_kms_plugin::check::{self, Style};
 use vault_kms_plugin::cli::{self, Command};
 use vault_kms_plugin::config::{Config, Source};
+use vault_kms_plugin::events;
 use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
 use vault_kms_plugin::spans;
@@ -120,7 +121,10 @@ async fn run(
 }
 
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    tracing::error!(%error, "cannot go on");
+    events::CannotGoOn {
+        error: error.to_string(),
+    }
+    .tell();
     exit
 }
 

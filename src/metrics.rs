@@ -3,6 +3,7 @@
 //! Labels have few values, all of our own making: nothing that a client or Vault sends becomes one.
 
 mod exposition;
+mod labels;
 mod process;
 mod recent;
 
@@ -10,13 +11,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 pub use exposition::{Exposition, ours};
+use labels::{CallLabels, OfActor, OfClass, OfOperation, OfOutcome, RequestLabels};
 pub use recent::{Minutes, Recent};
 
 /// In seconds. kube-apiserver gives up after 3.
@@ -61,6 +62,21 @@ pub enum Reloaded {
     Refused,
 }
 
+/// Why a try to log in failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// Vault is not reached, or sealed.
+    Away,
+    /// A credential of the plugin's own cannot be used.
+    Credential,
+    /// The SPIFFE agent gave none.
+    Spiffe,
+    /// Vault says no.
+    Refused,
+    /// Vault says: later.
+    Passing,
+}
+
 struct Counts {
     calls: Family<CallLabels, Counter>,
     call_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
@@ -69,6 +85,7 @@ struct Counts {
     requests: Family<RequestLabels, Counter>,
     request_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
     batch_size: Family<OfOperation, Histogram, fn() -> Histogram>,
+    login_failures: Family<OfClass, Counter>,
     restarts: Family<OfActor, Counter>,
     reloads: Family<OfOutcome, Counter>,
     peers_refused: Counter,
@@ -76,34 +93,6 @@ struct Counts {
     connections_evicted: Counter,
     started: Instant,
     began: SystemTime,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    operation: &'static str,
-    kms_version: &'static str,
-    code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    operation: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOperation {
-    operation: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfActor {
-    actor: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfOutcome {
-    outcome: &'static str,
 }
 
 impl Default for Counts {
@@ -116,6 +105,7 @@ impl Default for Counts {
             requests: Family::default(),
             request_duration: Family::new_with_constructor(durations),
             batch_size: Family::new_with_constructor(sizes),
+            login_failures: all_classes(),
             restarts: Family::default(),
             reloads: both_outcomes(),
             peers_refused: Counter::default(),
@@ -143,6 +133,36 @@ fn both_outcomes() -> Family<OfOutcome, Counter> {
         drop(reloads.get_or_create(&OfOutcome { outcome }));
     }
     reloads
+}
+
+/// There from the start, likewise.
+fn all_classes() -> Family<OfClass, Counter> {
+    let failures = Family::default();
+    for class in LoginFailure::ALL {
+        let class = class.as_str();
+        drop(failures.get_or_create(&OfClass { class }));
+    }
+    failures
+}
+
+impl LoginFailure {
+    const ALL: [Self; 5] = [
+        Self::Away,
+        Self::Credential,
+        Self::Spiffe,
+        Self::Refused,
+        Self::Passing,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Credential => "credential",
+            Self::Spiffe => "spiffe",
+            Self::Refused => "refused",
+            Self::Passing => "passing",
+        }
+    }
 }
 
 impl Reloaded {
@@ -190,6 +210,15 @@ impl Metrics {
         let sizes = self.0.batch_size.get_or_create(&OfOperation { operation });
         // At most 128.
         sizes.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
+    }
+
+    /// A try to log in failed.
+    pub fn login_failed(&self, why: LoginFailure) {
+        let class = why.as_str();
+        self.0
+            .login_failures
+            .get_or_create(&OfClass { class })
+            .inc();
     }
 
     /// An actor there is, from now on with a count.

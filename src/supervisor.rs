@@ -17,11 +17,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
+use crate::events;
 use crate::system::{Exit, notify};
 use crate::telemetry::LogHandle;
 pub use children::Child;
@@ -187,11 +187,17 @@ impl State {
     fn restart(&mut self, myself: &ActorRef<SupervisorMsg>, child: Child, reason: &str) {
         match self.args.children.failed(child, Instant::now()) {
             Decision::RestartIn(wait) => {
-                warn!(actor = %child, reason, wait_ms = wait.as_millis() as u64, "an actor failed, restarting it");
+                events::ActorFailed {
+                    actor: child.name(),
+                    reason: reason.to_owned(),
+                    wait_ms: wait.as_millis() as u64,
+                }
+                .tell();
                 myself.send_after(wait, move || SupervisorMsg::Start(child));
             }
             Decision::GiveUp => {
-                error!(actor = %child, reason, "an actor fails again and again, leaving the restart to systemd or kubelet");
+                let (actor, reason) = (child.name(), reason.to_owned());
+                events::ActorFailsOften { actor, reason }.tell();
                 self.stop(myself, Exit::Internal);
             }
         }
@@ -222,22 +228,22 @@ impl State {
 
     /// In order: no new connections, the calls in flight, then who served them.
     async fn drain(&mut self) {
-        info!("stopping");
+        events::Stopping {}.tell();
         notify::stopping(DRAIN_LIMIT + 5 * STOP_LIMIT);
         self.args.children.stop(Child::Grpc, STOP_LIMIT).await;
         self.args.children.release_socket();
         let connections = self.args.children.connections();
         tokio::select! {
             drained = timeout(DRAIN_LIMIT, connections.drain()) => if drained.is_err() {
-                warn!(connections = connections.count(), "calls in flight did not end in time");
+                events::CallsCutOff { connections: connections.count() }.tell();
             },
             () = self.args.quit.cancelled() => {
-                warn!(connections = connections.count(), "second signal, stopping now");
+                events::StoppingNow { connections: connections.count() }.tell();
             }
         }
         for child in [Child::Keys, Child::Session, Child::Admin] {
             self.args.children.stop(child, STOP_LIMIT).await;
         }
-        info!("stopped");
+        events::Stopped {}.tell();
     }
 }

@@ -13,7 +13,8 @@ use rustix::process::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
-use tracing::warn;
+
+use crate::events;
 
 /// How the process ends; the codes are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +88,10 @@ fn lock_memory() {
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     // Sandboxes forbid it here and there; that is no reason to be absent.
     if let Err(error) = mlockall(all) {
-        warn!(%error, "memory cannot be locked: turn swap off, or encrypt it");
+        events::MemoryNotLocked {
+            error: error.to_string(),
+        }
+        .tell();
     }
 }
 

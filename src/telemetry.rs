@@ -2,6 +2,7 @@
 //! written by a thread of its own so that a reader that stalls holds nobody up.
 
 mod journald;
+mod row;
 mod sparse;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+pub(crate) use row::{Ended, Row};
 pub(crate) use sparse::Sparse;
 
 /// Lines that may wait for a stalled reader; the next ones are dropped.

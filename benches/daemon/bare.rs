@@ -29,8 +29,6 @@ use super::{READY_LIMIT, SEED};
 
 /// The first argument of this program when it is the bare server.
 pub(super) const ARGUMENT: &str = "bare-server";
-/// As many as the plugin has.
-const WORKER_THREADS: usize = 2;
 
 /// The running server; killed when dropped.
 pub(super) struct Bare {
@@ -72,8 +70,8 @@ impl Bare {
 
 /// Serves until it is killed.
 pub(super) fn serve(arguments: &[String]) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
+    // One thread, as the plugin has.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     runtime

@@ -19,22 +19,26 @@ struct Cold {
     list: Duration,
 }
 
-/// Under v1 and v2, each from an etcd of its own.
-pub(super) async fn measured(daemon: &Daemon, plain: &mut PlainCaller) -> String {
+/// Under v1 and v2, each from an etcd of its own. Vault closes a connection that is idle as long as
+/// kube-apiserver takes, so `plain` connects in between.
+pub(super) async fn measured(daemon: &Daemon, plain: impl Future<Output = PlainCaller>) -> String {
     let v1 = cold(EncryptionConfiguration::v1(daemon.socket())).await;
+    let mut plain = plain.await;
     let serial = Instant::now();
     for _ in 0..SECRETS {
         plain.decrypt().await;
     }
     let serial = serial.elapsed();
     let v2 = cold(EncryptionConfiguration::v2(daemon.socket())).await;
-    let ratio = v1.list.as_secs_f64() / serial.as_secs_f64();
+    // The watch cache reads all Secrets before the server is ready, so under v1 that is when keys
+    // are unwrapped: what counts is the time until the list is there.
+    let ratio = (v1.ready + v1.list).as_secs_f64() / serial.as_secs_f64();
     format!(
         "a cold kube-apiserver with {SECRETS} Secrets\n\n\
          {:<22}{:>12}{:>16}\n\
          {:<22}{:>10.2} s{:>14.2} s\n\
          {:<22}{:>10.2} s{:>14.2} s\n\n\
-         {SECRETS} plain calls one after another: {:.2} s; LIST under v1 is {ratio:.2} x (goal: at most 1.3)",
+         {SECRETS} plain calls one after another: {:.2} s; from the start to the list under v1 it is {ratio:.2} x (goal: at most 1.3)",
         "",
         "ready",
         "first LIST",

@@ -1,30 +1,24 @@
 //! All numbers of callers, near Vault and far from it.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::bare::Bare;
+use super::busy;
 use super::crowd::{self, Ends, Kind};
 use super::distance::Distance;
-use super::figures::{Series, millis};
-use super::grpc::{Connection, Prepared};
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::vault::{Fixture, Vault};
 use super::table::{self, Cell};
-use super::{READY_LIMIT, SEED, say};
+use super::{READY_LIMIT, say};
 
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
 const ROUNDS: usize = 3;
 const FAR: Duration = Duration::from_millis(5);
 /// So many objects with keys of their own.
 const CIPHERTEXTS: usize = 2_048;
-/// How often Status is asked under load.
-const STATUS_CALLS: usize = 2_000;
 const CHART: &str = "docs/performance.svg";
 
 pub(super) async fn measured() {
@@ -33,7 +27,7 @@ pub(super) async fn measured() {
     let mut cells = Vec::new();
     let near = super::daemon(&vault.address(), &fixture).await;
     at_distance(&vault, &fixture, &near, None, &mut cells).await;
-    let status = status_under_load(&vault, &fixture, &near).await;
+    let busy = busy::measured(&vault, &fixture, &near).await;
     let peak = near.peak_rss_kib();
     assert_eq!(near.stop().await, 0, "{}", near.log());
     let wire = Distance::start(vault.socket_address(), FAR);
@@ -42,7 +36,7 @@ pub(super) async fn measured() {
     assert_eq!(far.stop().await, 0, "{}", far.log());
     say(&table::table(&cells));
     say(&table::goals(&cells, FAR));
-    say(&status);
+    say(&busy);
     say(&format!(
         "resident memory, most with 256 callers: {:.1} MiB (goal: at most 24)\n",
         peak as f64 / 1024.0
@@ -97,55 +91,4 @@ async fn ciphertexts(daemon: &Daemon) -> Vec<(Vec<u8>, String)> {
         all.extend(join_all((0..64).map(wrap)).await);
     }
     all
-}
-
-/// Status beside an empty call to a bare server, while others keep the plugin busy.
-async fn status_under_load(vault: &Vault, fixture: &Fixture, daemon: &Daemon) -> String {
-    let bare = Bare::start(vault, fixture).await;
-    let (ours, empty) = (
-        Connection::open(daemon.socket()).await,
-        Connection::open(&bare.socket()).await,
-    );
-    let stop = CancellationToken::new();
-    let mut busy = JoinSet::new();
-    let connection = Connection::open(daemon.socket()).await;
-    for _ in 0..64 {
-        let (connection, stop) = (connection.clone(), stop.clone());
-        busy.spawn(async move {
-            let call = Prepared::encrypt(&SEED);
-            while !stop.is_cancelled() {
-                connection.call(&call).await;
-            }
-        });
-    }
-    let call = Prepared::status();
-    let (mut status, mut bare_call) = (Series::new("Status"), Series::new("empty call"));
-    for _ in 0..STATUS_CALLS {
-        for (connection, series) in [(&ours, &mut status), (&empty, &mut bare_call)] {
-            let begun = Instant::now();
-            connection.call(&call).await;
-            series.add(begun.elapsed());
-        }
-    }
-    stop.cancel();
-    busy.join_all().await;
-    let line = |series: &Series| {
-        let (p50, p99) = (series.percentile(50), series.percentile(99));
-        format!(
-            "{:<22}{:>10}{:>10}\n",
-            series.name(),
-            millis(p50),
-            millis(p99)
-        )
-    };
-    let ratio = |percent| {
-        status.percentile(percent).as_secs_f64() / bare_call.percentile(percent).as_secs_f64()
-    };
-    format!(
-        "while 64 callers encrypt      p50       p99\n{}{}Status is {:.2} x an empty call at p50, {:.2} x at p99 (goal: at most 1.5)\n",
-        line(&status),
-        line(&bare_call),
-        ratio(50),
-        ratio(99),
-    )
 }

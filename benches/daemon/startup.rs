@@ -36,7 +36,7 @@ pub(super) fn measured() -> String {
     }
     let (median, most) = (series.percentile(50), series.percentile(100));
     format!(
-        "{} over {STARTS} starts without Vault\n\n{:<22}{:>10}   (goal: at most 50 ms)\n{:<22}{:>10}",
+        "{} over {STARTS} starts without Vault\n\n{:<22}{:>10}   (goal: at most 20 ms)\n{:<22}{:>10}",
         series.name(),
         "median",
         millis(median),

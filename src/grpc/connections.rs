@@ -7,12 +7,13 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::call::{Budgets, Tally};
 use super::http2;
 use super::peers::{AllowedPeers, Peer, Refusals};
 use super::places::{Idle, PlaceId, Places};
+use crate::events;
 use crate::metrics::Metrics;
 use crate::telemetry::Sparse;
 
@@ -152,26 +153,28 @@ impl All {
     fn tell_of_closed(&self, Peer { pid, uid, gid }: Peer) {
         self.metrics.connection_refused();
         if let Some(more) = self.closed.line() {
-            let limit = MAX_CONNECTIONS;
-            warn!(
-                limit,
-                pid, uid, gid, more, "too many connections, closed the newest"
-            );
+            events::TooManyConnections {
+                limit: MAX_CONNECTIONS,
+                pid,
+                uid,
+                gid,
+                more,
+            }
+            .tell();
         }
     }
 
     fn tell_of_evicted(&self, Peer { pid, uid, gid }: Peer) {
         self.metrics.connection_evicted();
         if let Some(more) = self.evicted.line() {
-            let limit = MAX_CONNECTIONS;
-            warn!(
-                limit,
+            events::PlaceTaken {
+                limit: MAX_CONNECTIONS,
                 pid,
                 uid,
                 gid,
                 more,
-                "too many connections, closed one of the process that has most"
-            );
+            }
+            .tell();
         }
     }
 }

@@ -12,6 +12,7 @@ use tonic::Status;
 use super::call::{Budgets, Call};
 use super::connections::MAX_CONNECTIONS;
 use super::deadline::Deadline;
+use super::failures::Failures;
 use super::status;
 use crate::actor::Current;
 use crate::keys::{Ciphertext, KeyError, KeyMsg, Pin, Plaintext, Reply, StatusReport, Wrapped};
@@ -26,6 +27,7 @@ pub struct Forwarder {
     keys: Current<KeyMsg>,
     /// Mailboxes are unbounded, so what may wait is bounded here.
     budgets: Budgets,
+    failures: Failures,
 }
 
 impl Forwarder {
@@ -36,12 +38,18 @@ impl Forwarder {
         Self {
             keys,
             budgets: Budgets::new(max_waiting, MAX_CONNECTIONS, metrics),
+            failures: Failures::default(),
         }
     }
 
     /// What the connections share.
     pub(super) fn budgets(&self) -> &Budgets {
         &self.budgets
+    }
+
+    /// What the services tell of calls that failed.
+    pub(super) fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     pub(super) async fn status(&self, deadline: Deadline) -> Result<StatusReport, Status> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tracing::warn;
 
+use crate::events;
 use crate::telemetry::Sparse;
 
 /// Whoever may not connect can try as often as it likes, and must not fill a disk with that.
@@ -66,15 +66,13 @@ impl Refusals {
         let Some(more) = self.0.line() else {
             return;
         };
-        let (pid, uid, gid) = (
-            peer.and_then(|peer| peer.pid),
-            peer.map(|peer| peer.uid),
-            peer.map(|peer| peer.gid),
-        );
-        warn!(
-            pid,
-            uid, gid, more, "refused a connection: see socket.allow_uids"
-        );
+        events::PeerRefused {
+            pid: peer.and_then(|peer| peer.pid),
+            uid: peer.map(|peer| peer.uid),
+            gid: peer.map(|peer| peer.gid),
+            more,
+        }
+        .tell();
     }
 }
 

@@ -14,7 +14,8 @@ use std::{fs, io};
 
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
-use tracing::{info, warn};
+
+use crate::events;
 
 pub use passed::{PassedError, PassedSocket};
 
@@ -92,7 +93,11 @@ impl BoundSocket {
         };
         let attempt = |cause| system("listen on", &settings.path, cause);
         let listener = ready_for_tokio(listener).map_err(attempt)?;
-        info!(socket = %settings.path, "listening");
+        events::Listening {
+            socket: settings.path.to_string(),
+            passed: false,
+        }
+        .tell();
         Ok(Self {
             listener,
             file,
@@ -126,7 +131,11 @@ impl BoundSocket {
             cause,
             mend: "",
         })?;
-        info!(socket, passed = true, "listening");
+        events::Listening {
+            socket,
+            passed: true,
+        }
+        .tell();
         Ok(Self {
             listener,
             file: None,
@@ -167,7 +176,11 @@ impl Drop for BoundSocket {
         if OwnFile::at(&own.path).is_ok_and(|there| there == own)
             && let Err(error) = fs::remove_file(&own.path)
         {
-            warn!(path = %own.path.display(), %error, "cannot remove the socket");
+            events::SocketLeft {
+                path: own.path.display().to_string(),
+                error: error.to_string(),
+            }
+            .tell();
         }
     }
 }
@@ -241,7 +254,8 @@ fn make_sure_it_is_free(path: &Path) -> Result<(), BindError> {
     match StdStream::connect(path) {
         Ok(_) => Err(BindError::Alive(path.display().to_string())),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            info!(path = %path.display(), "replacing a stale socket");
+            let path = path.display().to_string();
+            events::StaleSocket { path }.tell();
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

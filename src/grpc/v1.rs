@@ -1,17 +1,16 @@
 //! The KMS v1 service, which knows neither Status nor key_id.
 
 use tonic::{Request, Response, Status};
-use tracing::warn;
 
 use super::call::Call;
 use super::deadline::Deadline;
+use super::failures::{Asked, Operation};
 use super::forward::Forwarder;
 use super::proto::v1beta1::key_management_service_server::KeyManagementService;
 use super::proto::v1beta1::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, VersionRequest,
     VersionResponse,
 };
-use super::status::vault_path;
 use crate::keys::Pin;
 
 /// The only version that kube-apiserver accepts (`envelope/grpc_service.go`).
@@ -26,6 +25,16 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(forwarder: Forwarder) -> Self {
         Self { forwarder }
+    }
+
+    fn note<T>(&self, operation: Operation, answer: &Result<T, Status>) {
+        let asked = Asked {
+            operation,
+            kms: VERSION,
+            uid: None,
+            key_id: None,
+        };
+        self.forwarder.failures().note(asked, answer);
     }
 }
 
@@ -53,7 +62,8 @@ impl KeyManagementService for Service {
             .forwarder
             .encrypt(&call, plain, Pin::Latest, deadline)
             .await;
-        let wrapped = answer.inspect_err(|status| failed("encrypt", status))?;
+        self.note(Operation::Encrypt, &answer);
+        let wrapped = answer?;
         Ok(Response::new(EncryptResponse {
             cipher: wrapped.ciphertext.into_bytes(),
         }))
@@ -67,21 +77,10 @@ impl KeyManagementService for Service {
         let call = Call::of(request.extensions())?;
         let cipher = request.into_inner().cipher;
         let answer = self.forwarder.decrypt(&call, cipher, None, deadline).await;
-        let plaintext = answer.inspect_err(|status| failed("decrypt", status))?;
+        self.note(Operation::Decrypt, &answer);
+        let plaintext = answer?;
         Ok(Response::new(DecryptResponse {
             plain: plaintext.into_exposed_bytes(),
         }))
     }
-}
-
-fn failed(operation: &'static str, status: &Status) {
-    let (code, error, vault_path) = (status.code(), status.message(), vault_path(status));
-    warn!(
-        operation,
-        kms = VERSION,
-        ?code,
-        error,
-        vault_path,
-        "call failed"
-    );
 }

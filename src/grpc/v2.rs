@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use tonic::{Request, Response, Status};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::call::Call;
 use super::deadline::Deadline;
+use super::failures::{Asked, Operation};
 use super::forward::Forwarder;
 use super::proto::v2::key_management_service_server::KeyManagementService;
 use super::proto::v2::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
 };
-use super::status::vault_path;
 use crate::keys::Pin;
 
 /// What Status says of the version. It may never change under a running kube-apiserver.
@@ -46,6 +46,22 @@ impl Service {
     pub(super) fn new(forwarder: Forwarder, version: KmsVersion) -> Self {
         Self { forwarder, version }
     }
+
+    fn note<T>(
+        &self,
+        operation: Operation,
+        uid: Option<&str>,
+        key_id: Option<&str>,
+        answer: &Result<T, Status>,
+    ) {
+        let asked = Asked {
+            operation,
+            kms: self.version.as_str(),
+            uid,
+            key_id,
+        };
+        self.forwarder.failures().note(asked, answer);
+    }
 }
 
 #[tonic::async_trait]
@@ -56,7 +72,8 @@ impl KeyManagementService for Service {
     ) -> Result<Response<StatusResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let report = self.forwarder.status(deadline).await;
-        let report = report.inspect_err(|status| failed("status", None, None, status))?;
+        self.note(Operation::Status, None, None, &report);
+        let report = report?;
         Ok(Response::new(StatusResponse {
             version: self.version.as_str().to_owned(),
             healthz: report.healthz,
@@ -77,7 +94,8 @@ impl KeyManagementService for Service {
             .forwarder
             .encrypt(&call, plaintext, Pin::Announced, deadline)
             .await;
-        let wrapped = answer.inspect_err(|status| failed("encrypt", Some(&uid), None, status))?;
+        self.note(Operation::Encrypt, Some(&uid), None, &answer);
+        let wrapped = answer?;
         call.span.key_id(wrapped.key_id.as_str());
         Ok(Response::new(EncryptResponse {
             ciphertext: wrapped.ciphertext.into_bytes(),
@@ -105,24 +123,10 @@ impl KeyManagementService for Service {
             .forwarder
             .decrypt(&call, ciphertext, Some(key_id.clone()), deadline)
             .await;
-        let plaintext =
-            answer.inspect_err(|status| failed("decrypt", Some(&uid), Some(&key_id), status))?;
+        self.note(Operation::Decrypt, Some(&uid), Some(&key_id), &answer);
+        let plaintext = answer?;
         Ok(Response::new(DecryptResponse {
             plaintext: plaintext.into_exposed_bytes(),
         }))
     }
-}
-
-/// `uid` is in kube-apiserver's log too.
-fn failed(operation: &'static str, uid: Option<&str>, key_id: Option<&str>, status: &Status) {
-    let (code, error, vault_path) = (status.code(), status.message(), vault_path(status));
-    warn!(
-        operation,
-        uid,
-        key_id,
-        ?code,
-        error,
-        vault_path,
-        "call failed"
-    );
 }

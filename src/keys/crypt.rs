@@ -159,7 +159,8 @@ async fn explained(
     if error.refusal != Some(Refusal::VersionTooOld) {
         return error;
     }
-    let limit = look::least_decryptable(caller, key, deadline).await;
+    // Boxed, because it is rare: each call would reserve room for it.
+    let limit = Box::pin(look::least_decryptable(caller, key, deadline)).await;
     error.too_old_to_read(ciphertext.version(), limit)
 }
 

@@ -4,12 +4,12 @@
 mod batches;
 mod looking;
 
+use std::pin::{self, pin};
 use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::info;
 
 use super::caller::Caller;
 use super::crypt::{self, Wrapped};
@@ -18,6 +18,7 @@ use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
+use crate::events;
 use crate::spans::Parent;
 use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
 pub use batches::BatchMsg;
@@ -118,7 +119,8 @@ impl State {
             news
         });
         if announced && let Some(proven) = &self.args.view.borrow().announced {
-            info!(key_id = %proven.key_id, "announced a key version");
+            let key_id = proven.key_id.to_string();
+            events::VersionAnnounced { key_id }.tell();
         }
     }
 
@@ -155,7 +157,7 @@ impl State {
         let (view, key) = (self.args.view.clone(), self.key.clone());
         let spurned = self.looks.latest_is_spurned();
         self.tasks.spawn(async move {
-            let work = async {
+            let work = pin!(async {
                 let ProvenKey { key_id, moment } = crypt::pinned(&caller, &view, deadline).await?;
                 let announced = moment.version;
                 // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
@@ -165,7 +167,10 @@ impl State {
                     Pin::Latest => (proven.unwrap_or(announced), !spurned),
                 };
                 let (done, latest) = if free {
-                    crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline).await?
+                    // Boxed: under KMS v2 nobody needs it, and each call would reserve room for it.
+                    let latest =
+                        crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline);
+                    Box::pin(latest).await?
                 } else {
                     let pinned = Some(version);
                     let done = crypt::encrypt(&caller, &key, &plaintext, pinned, deadline).await?;
@@ -173,7 +178,7 @@ impl State {
                 };
                 let ciphertext = done.ciphertext;
                 Ok((latest, Wrapped { ciphertext, key_id }))
-            };
+            });
             let Some(done) = unless_gone(&mut reply, work).await else {
                 return;
             };
@@ -200,6 +205,7 @@ impl State {
         self.tasks.spawn(async move {
             let key_id = key_id.as_deref();
             let work = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline);
+            let work = pin!(work);
             let Some(answer) = unless_gone(&mut reply, work).await else {
                 return;
             };
@@ -232,7 +238,11 @@ impl State {
 }
 
 /// Does the work while somebody waits for it: what waits to be sent is dropped with its caller.
-async fn unless_gone<T, W: Future>(reply: &mut Reply<T>, work: W) -> Option<W::Output> {
+/// By reference, because what an async function is given it holds twice.
+async fn unless_gone<T, W: Future>(
+    reply: &mut Reply<T>,
+    work: pin::Pin<&mut W>,
+) -> Option<W::Output> {
     tokio::select! {
         biased;
         done = work => Some(done),

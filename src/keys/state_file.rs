@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
 
 use super::key_id::KeyId;
 use super::view::{KeyView, ProvenKey};
+use crate::events;
 use crate::vault::{KeyMoment, TransitKey};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,8 @@ pub fn load(path: &Path, key: &TransitKey, also: &[TransitKey]) -> KeyView {
             KeyView::default()
         }
         Err(error) => {
-            warn!(path = %path.display(), %error, "state file is not readable, going on without it");
+            let path = path.display().to_string();
+            events::StateUnreadable { path, error }.tell();
             KeyView::default()
         }
     }
@@ -49,11 +50,12 @@ pub fn load(path: &Path, key: &TransitKey, also: &[TransitKey]) -> KeyView {
 
 /// The process before this one wrote with another key.
 fn note_moved(path: &Path, before: &KeyId, also: &[TransitKey]) {
-    let path = path.display();
-    if also.iter().any(|key| KeyId::names(before.as_str(), key)) {
-        info!(%path, %before, "another key writes than before, what that one wrote is still read");
-    } else {
-        error!(%path, %before, "another key writes than before, and nothing that the one before wrote can be read: put that one under transit.decrypt_also");
+    let path = path.display().to_string();
+    let is_read = also.iter().any(|key| KeyId::names(before.as_str(), key));
+    let before = before.to_string();
+    match is_read {
+        true => events::KeyChanged { path, before }.tell(),
+        false => events::KeyLost { path, before }.tell(),
     }
 }
 
@@ -67,7 +69,11 @@ pub(super) async fn keep(path: PathBuf, mut view: watch::Receiver<KeyView>) {
             match save(path.clone(), wanted.clone()).await {
                 Ok(()) => (written, warned) = (wanted, false),
                 Err(error) if !warned => {
-                    warn!(path = %path.display(), %error, "state file cannot be written: a restart during an outage would not know the key_id");
+                    events::StateUnwritable {
+                        path: path.display().to_string(),
+                        error: error.to_string(),
+                    }
+                    .tell();
                     warned = true;
                 }
                 Err(_) => {}

@@ -59,6 +59,11 @@ impl Metrics {
             counts.batch_size.clone(),
         );
         registry.register(
+            "login_failures",
+            "Tries to log in to Vault that failed, by the class of the reason",
+            counts.login_failures.clone(),
+        );
+        registry.register(
             "actor_restarts",
             "Failures of an actor, each of which was followed by a restart",
             counts.restarts.clone(),

@@ -9,8 +9,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::fs::{self, File};
 use tokio::io::AsyncReadExt;
-use tracing::warn;
 use zeroize::Zeroizing;
+
+use crate::events;
 
 /// Far above every credential, below anything that would hurt.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -83,7 +84,7 @@ impl Credential {
     }
 }
 
-async fn read(key: &str, path: &Path) -> Result<Zeroizing<String>, String> {
+async fn read(key: &'static str, path: &Path) -> Result<Zeroizing<String>, String> {
     let refuse = |cause: &str| format!("{key}: {} {cause}", path.display());
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path)
@@ -104,11 +105,12 @@ async fn read(key: &str, path: &Path) -> Result<Zeroizing<String>, String> {
     }
 }
 
-async fn warn_if_open_to_all(key: &str, path: &Path, file: &File) {
+async fn warn_if_open_to_all(key: &'static str, path: &Path, file: &File) {
     const READ_BY_OTHERS: u32 = 0o004;
     let mode = file.metadata().await.map(|data| data.permissions().mode());
     if mode.is_ok_and(|mode| mode & READ_BY_OTHERS != 0) {
-        warn!(key, file = %path.display(), "every local user can read this credential: take the right to read it from others");
+        let file = path.display().to_string();
+        events::CredentialReadable { key, file }.tell();
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::credentials::{self, Fingerprint};
 use super::login::{self, LoginError, Settings};
@@ -18,6 +18,8 @@ use super::machine::{Event, Failure, Machine, Step};
 use super::view::{LoginFault, Session};
 use super::{Arguments, SessionMsg, plan};
 use crate::actor::reap;
+use crate::events;
+use crate::telemetry::Row;
 use crate::vault::{CallError, Client, Grant, Lease};
 use doubts::Doubts;
 
@@ -42,6 +44,8 @@ pub struct State {
     /// Waits for a change of credentials that Vault refused.
     watcher: Option<AbortHandle>,
     doubts: Doubts,
+    /// Logins that failed, and looks at Vault's health.
+    failed: Row,
     tasks: JoinSet<()>,
 }
 
@@ -74,6 +78,7 @@ impl State {
             timer: None,
             watcher: None,
             doubts: Doubts::default(),
+            failed: Row::default(),
             tasks: JoinSet::new(),
         };
         if state.machine.quiet_until().is_some() {
@@ -210,7 +215,10 @@ impl State {
                 Event::Renewed(renewed)
             }
             Err(error) => {
-                warn!(%error, "the token was not renewed, logging in anew");
+                events::NotRenewed {
+                    error: error.to_string(),
+                }
+                .tell();
                 Event::NotRenewed(match &error {
                     CallError::Unreachable { .. } => Failure::Away,
                     error if error.is_passing() => Failure::Passing(error.retry_after()),
@@ -222,14 +230,19 @@ impl State {
     }
 
     /// Publishes why there is no login, once.
-    fn publish_fault(&self, error: &LoginError) {
+    fn publish_fault(&mut self, error: &LoginError) {
+        self.failed.failed(Instant::now());
+        self.args.client.metrics().login_failed(error.class());
         let fault = LoginFault {
             text: error.to_string(),
             refused: error.is_refusal(),
         };
         let known = self.args.view.borrow().fault.as_ref() == Some(&fault);
         if !known {
-            warn!(%error, "no login to vault");
+            events::NoLogin {
+                error: error.to_string(),
+            }
+            .tell();
             self.args.view.send_modify(|view| view.fault = Some(fault));
         }
     }
@@ -238,12 +251,15 @@ impl State {
         let now = Instant::now();
         let generation = self.args.view.borrow().logins + 1;
         self.revoke_later(self.current());
-        info!(
+        let ended = self.failed.end(now);
+        events::LoggedIn {
             generation,
-            ttl_seconds = grant.lease.ttl.map(|ttl| ttl.as_secs()),
-            renewable = grant.lease.renewable,
-            "logged in to vault"
-        );
+            ttl_seconds: grant.lease.ttl.map(|ttl| ttl.as_secs()),
+            renewable: grant.lease.renewable,
+            failed: ended.map(|it| it.failed),
+            lasted: ended.map(|it| it.lasted()),
+        }
+        .tell();
         let session = Arc::new(Session {
             token: Arc::new(grant.token),
             generation,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorRef, Message};
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::Child;
 use crate::config::Config;
+use crate::events;
 use crate::keys::{self, HealthLimits, KeyManager, KeyMsg, KeyView};
 use crate::session::{self, SessionMsg, SessionView, Sessions, VaultSession};
 use crate::vault::Client;
@@ -118,7 +118,10 @@ pub(super) async fn stop(cell: Option<ActorCell>, child: Child, limit: Duration)
     let Some(cell) = cell else { return };
     let limit = ractor::concurrency::Duration::from(limit);
     if cell.stop_and_wait(None, Some(limit)).await.is_err() {
-        warn!(actor = %child, "did not stop in time");
+        events::ActorLate {
+            actor: child.name(),
+        }
+        .tell();
     }
 }
 

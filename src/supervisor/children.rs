@@ -8,7 +8,6 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{error, warn};
 
 use super::branch::{self, Branch, Slot};
 use super::patience::Patience;
@@ -18,6 +17,7 @@ use super::restart::{Decision, Failures};
 use crate::actor::Fault;
 use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
+use crate::events;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
 use crate::keys::{self, KeyMsg};
 use crate::metrics::Metrics;
@@ -64,7 +64,7 @@ impl Child {
     /// In the order of their start.
     pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Session => "VaultSession",
             Self::Keys => "KeyManager",
@@ -248,7 +248,8 @@ impl Children {
         }
         branch::stop(cell, child, RESTART_LIMIT).await;
         if let Err(reason) = self.start(child, parent).await {
-            warn!(actor = %child, reason, "did not start anew");
+            let actor = child.name();
+            events::ActorAbsent { actor, reason }.tell();
         }
     }
 
@@ -261,7 +262,10 @@ impl Children {
     pub(super) fn feel_pulse(&mut self) -> bool {
         for child in Child::ALL {
             if self.pulse.hangs(child, &self.patience) {
-                error!(actor = %child, "gives no answer, killing it");
+                events::ActorHangs {
+                    actor: child.name(),
+                }
+                .tell();
                 self.pulse.forget(child);
                 self.kill(child);
                 continue;
@@ -348,7 +352,7 @@ impl Children {
             Child::Admin => branch::tell(&self.admin, AdminMsg::Fail(fault)),
         };
         if !sent {
-            warn!(actor = %child, "is not there to fail");
+            tracing::debug!(actor = %child, "is not there to fail");
         }
     }
 

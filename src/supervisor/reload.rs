@@ -9,13 +9,15 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId, ActorRef};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::branch::Branch;
 use super::changes::Changes;
+use super::run::tell_doubts;
 use super::{STOP_LIMIT, State, SupervisorMsg};
 use crate::admin::{self, report};
 use crate::config::Config;
+use crate::events;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
 use crate::metrics::Reloaded;
@@ -142,7 +144,7 @@ impl State {
         let present = self.args.children.branch().keys_view().borrow().clone();
         let mut changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
         if self.args.children.socket_is_passed() && (changes.place || changes.dress) {
-            warn!("systemd passed the socket: its place and mode are the socket unit's");
+            events::SocketIsSystemds {}.tell();
             (changes.place, changes.dress) = (false, false);
         }
         if changes.admin {
@@ -245,22 +247,30 @@ impl State {
         if changes.dress
             && let Err(error) = self.args.children.dress_socket(&config)
         {
-            error!(%error, "the socket keeps its mode and owner");
+            events::SocketKept {
+                error: error.to_string(),
+            }
+            .tell();
         }
         if changes.admin || changes.way || changes.limits {
             self.args.children.move_admin(&config, parent).await;
         }
         if let Err(error) = self.args.log.set(config.log) {
-            error!(%error, "the log stays as it was");
+            events::LogKept {
+                error: error.to_string(),
+            }
+            .tell();
         }
         self.reload
             .last
             .send_replace(Some(report::Reload::now(None)));
         self.args.children.metrics().reloaded(Reloaded::TakenOver);
-        info!(level = %config.log.level, ?changes, "configuration read again and taken over");
-        for warning in &config.warnings {
-            warn!(warning, "configuration");
+        events::TakenOver {
+            level: config.log.level.to_string(),
+            changes: format!("{changes:?}"),
         }
+        .tell();
+        tell_doubts(&config);
         self.args.config = config;
         self.done(myself);
     }
@@ -283,10 +293,10 @@ impl State {
     }
 
     fn refuse(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
-        error!(
-            error = reason,
-            "configuration refused, everything stays as it was"
-        );
+        events::ReloadRefused {
+            error: reason.to_owned(),
+        }
+        .tell();
         let report = report::Reload::now(Some(reason.to_owned()));
         self.reload.last.send_replace(Some(report));
         self.args.children.metrics().reloaded(Reloaded::Refused);

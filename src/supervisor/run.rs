@@ -7,7 +7,6 @@ use ractor::concurrency::JoinHandle;
 use ractor::{Actor, ActorRef};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 #[cfg(feature = "faults")]
 use super::Child;
@@ -16,6 +15,7 @@ use super::{Arguments, Patience, Supervisor, SupervisorMsg};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
+use crate::events;
 use crate::grpc::{BindError, BoundSocket, PassedSocket};
 use crate::metrics::Metrics;
 use crate::system::{Exit, Signal};
@@ -86,9 +86,7 @@ impl Daemon {
         passed: Option<PassedSocket>,
         patience: Patience,
     ) -> Result<Self, StartError> {
-        for warning in &config.warnings {
-            warn!(warning, "configuration");
-        }
+        tell_doubts(config);
         let metrics = Metrics::default();
         let client = Arc::new(Client::new(&config.vault, metrics.clone())?);
         let socket = Arc::new(match passed {
@@ -141,5 +139,13 @@ impl Daemon {
     #[cfg(feature = "faults")]
     pub fn inject(&self, child: Child, fault: Fault) {
         let _ = self.supervisor.cast(SupervisorMsg::Inject(child, fault));
+    }
+}
+
+/// What works, and yet should perhaps not stay.
+pub(super) fn tell_doubts(config: &Config) {
+    for warning in &config.warnings {
+        let warning = warning.clone();
+        events::DoubtfulSetting { warning }.tell();
     }
 }

@@ -43,7 +43,7 @@ pub struct Client {
     preferred: AtomicUsize,
     /// The certificate files, where TLS is spoken.
     watch: Option<Arc<Mutex<Watch>>>,
-    pub(super) metrics: Metrics,
+    metrics: Metrics,
 }
 
 impl Client {
@@ -59,6 +59,12 @@ impl Client {
             watch: watch.map(|watch| Arc::new(Mutex::new(watch))),
             metrics,
         })
+    }
+
+    /// Where its requests are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The address that is asked first, for an operator.

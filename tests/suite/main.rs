@@ -20,6 +20,7 @@ mod conformance;
 mod documents;
 mod errors;
 mod events;
+mod failures;
 mod harness;
 mod harness_works;
 mod hostile;

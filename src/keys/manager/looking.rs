@@ -3,9 +3,10 @@
 use ractor::ActorRef;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::State;
+use crate::events;
 use crate::keys::KeyMsg;
 use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::key_id::KeyId;
@@ -14,6 +15,7 @@ use crate::keys::news::{Lag, Reading};
 use crate::keys::pace::{self, Hurry, Worked};
 use crate::keys::verdict::{Judgement, Suspicion};
 use crate::keys::view::{Canary, KeyFault, KeyView, ProvenKey};
+use crate::telemetry::Row;
 use crate::vault::{KeyVersion, TransitKey};
 
 /// How a look ended.
@@ -30,8 +32,8 @@ pub(super) struct Looks {
     contradicted: bool,
     /// Why the latest version does not work, as it was logged last.
     spurned: Option<KeyError>,
-    /// Looks that failed since the last one that succeeded.
-    failed: u32,
+    /// Those that failed since the last one that succeeded.
+    failed: Row,
     under_way: bool,
     last: Option<Instant>,
     timer: Option<AbortHandle>,
@@ -95,14 +97,15 @@ impl State {
             Err(error) => {
                 let judgement = self.note_failed(error, now);
                 let proven = self.args.view.borrow().proven.is_some();
-                pace::after_failure(judgement, self.looks.failed, proven)
+                pace::after_failure(judgement, self.looks.failed.count(), proven)
             }
         };
         self.look_at(myself, now + next);
     }
 
     fn note_found(&mut self, found: Found, now: Instant) {
-        (self.looks.failed, self.looks.suspicion) = (0, Suspicion::default());
+        let ended = self.looks.failed.end(now);
+        self.looks.suspicion = Suspicion::default();
         self.looks.lag.note(found.reading, found.seen, now);
         if found.disproved {
             self.looks.lag.disproved();
@@ -115,7 +118,10 @@ impl State {
             }
         }
         if found.reading == Reading::Earlier && found.proof.is_some() {
-            warn!(version = %found.seen.version, "vault has had an earlier key version for a minute and more: a restored snapshot");
+            events::Restored {
+                version: found.seen.version.get(),
+            }
+            .tell();
         }
         let (key, proved) = (&self.key, found.proof.is_some() || found.disproved);
         self.args.view.send_modify(|view| {
@@ -124,7 +130,12 @@ impl State {
             if (proved || view.verdict().is_none())
                 && let Some(fault) = view.fault.take()
             {
-                info!(ended = %fault.error, "the transit key works again");
+                events::KeyWorksAgain {
+                    ended: fault.error.to_string(),
+                    failed: ended.map(|it| it.failed),
+                    lasted: ended.map(|it| it.lasted()),
+                }
+                .tell();
             }
             if let Some(proof) = found.proof {
                 take_proof(view, key, proof.canary);
@@ -137,7 +148,11 @@ impl State {
         if let Some(error) = &spurned
             && self.looks.spurned != spurned
         {
-            error!(%error, %version, "the latest key version does not work, the one before goes on writing");
+            events::LatestUnusable {
+                error: error.to_string(),
+                version: version.get(),
+            }
+            .tell();
         }
         self.looks.spurned = spurned;
     }
@@ -147,7 +162,7 @@ impl State {
         let refused = error.may_be_verdict();
         let (suspicion, judgement) = self.looks.suspicion.judge(refused, now);
         self.looks.suspicion = suspicion;
-        self.looks.failed = self.looks.failed.saturating_add(1);
+        self.looks.failed.failed(now);
         let verdict = judgement == Judgement::Verdict;
         if verdict && error.kind == ErrorKind::Denied {
             self.caller.sessions.denied();
@@ -161,11 +176,10 @@ impl State {
         if !news {
             return;
         }
+        let error = fault.error.to_string();
         match fault.verdict {
-            true => {
-                error!(error = %fault.error, "the transit key cannot be used until an operator acts")
-            }
-            false => warn!(error = %fault.error, "a look at the transit key failed"),
+            true => events::KeyUnusable { error }.tell(),
+            false => events::LookFailed { error }.tell(),
         }
         self.args.view.send_modify(|view| {
             // A verdict stands until something succeeds, whatever passing fault comes after.
@@ -222,7 +236,8 @@ fn take_proof(view: &mut KeyView, key: &TransitKey, canary: Canary) {
         moment: canary.moment,
     };
     if view.proven.as_ref() != Some(&proven) {
-        info!(key_id = %proven.key_id, "a key version works");
+        let key_id = proven.key_id.to_string();
+        events::VersionWorks { key_id }.tell();
     }
     view.proven = Some(proven);
     view.canary = Some(canary);

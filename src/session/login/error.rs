@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::Method;
+use crate::metrics::LoginFailure;
 use crate::session::machine::Failure;
 use crate::spiffe::FetchError;
 use crate::vault::{CallError, Refusal};
@@ -54,6 +55,22 @@ impl LoginError {
             Self::Counted(_) if !method.owns_its_token() => Failure::Counted,
             error if error.is_refused_credential() && method.locks_out() => Failure::Counted,
             _ => Failure::Refused,
+        }
+    }
+
+    /// Its class, for the metrics.
+    pub(in crate::session) fn class(&self) -> LoginFailure {
+        match self {
+            Self::Away(_) => LoginFailure::Away,
+            Self::Credential(_) | Self::Wrapping(_) | Self::Ended | Self::Counted(_) => {
+                LoginFailure::Credential
+            }
+            Self::Spiffe(_) => LoginFailure::Spiffe,
+            Self::Failed { cause, .. } => match cause {
+                CallError::Unreachable { .. } => LoginFailure::Away,
+                cause if cause.is_passing() => LoginFailure::Passing,
+                _ => LoginFailure::Refused,
+            },
         }
     }
 

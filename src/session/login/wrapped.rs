@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
 
 use super::super::credentials::Credential;
 use super::super::kept::{self, Kept, Unwrapped};
 use super::AppRole;
 use super::error::LoginError;
 use super::methods::{Attempt, failed, read};
+use crate::events;
 use crate::vault::{CallError, Client, Grant, MountPath, Namespace, Token};
 
 /// An answer that comes later than this is lost, and the secret_id with it: longer than a login.
@@ -144,7 +144,11 @@ impl Wrapped {
         match kept::load(self.kept.clone()).await {
             Ok(kept) => Ok(kept.filter(|kept| self.is_ours(kept))),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
-                error!(file = %self.kept.display(), %error, "the kept secret_id cannot be used, going on without it");
+                events::KeptNotUsable {
+                    file: self.kept.display().to_string(),
+                    error: error.to_string(),
+                }
+                .tell();
                 Ok(None)
             }
             Err(error) => Err(self.not_kept("cannot be read", &error)),
@@ -162,7 +166,11 @@ impl Wrapped {
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            warn!(file = %self.kept.display(), %error, "the file of the kept secret_id cannot be written");
+            events::KeptNotWritten {
+                file: self.kept.display().to_string(),
+                error: error.to_string(),
+            }
+            .tell();
         }
     }
 
@@ -239,7 +247,7 @@ impl Attempt<'_> {
         };
         match (login(&newest).await, before) {
             (Ok(grant), Some(_)) => {
-                info!("the new secret_id works, the one before is forgotten");
+                events::SecretIdWorks {}.tell();
                 wrapped
                     .replace(Kept {
                         newest,
@@ -250,7 +258,10 @@ impl Attempt<'_> {
             }
             (Err(error), Some(mut before)) if error.is_refused_credential() => {
                 let grant = login(&before).await?;
-                error!(%error, "the new secret_id was refused, the one before still works: put another wrapping token into the file");
+                events::SecretIdRefused {
+                    error: error.to_string(),
+                }
+                .tell();
                 // The new token is noted as seen, or it would be taken for news again.
                 before.wrapping_token.clone_from(&newest.wrapping_token);
                 wrapped
@@ -284,7 +295,10 @@ impl Attempt<'_> {
         match self.unwrap_noted(wrapped, &token, Some(before)).await {
             Ok(newer) => Ok(newer),
             Err(error) => {
-                warn!(%error, "going on with the secret_id that is kept");
+                events::KeptSecretId {
+                    error: error.to_string(),
+                }
+                .tell();
                 wrapped.put_aside(token, &error);
                 Ok(kept)
             }
@@ -300,7 +314,11 @@ impl Attempt<'_> {
     ) -> Result<Kept, LoginError> {
         let unwrapped = self.unwrap(wrapped, token, before).await;
         if let Err(error @ LoginError::Wrapping(_)) = &unwrapped {
-            error!(role = wrapped.role, %error, "a wrapping token cannot be trusted");
+            events::WrappingNotTrusted {
+                role: wrapped.role.to_owned(),
+                error: error.to_string(),
+            }
+            .tell();
         }
         unwrapped
     }
@@ -332,10 +350,12 @@ impl Attempt<'_> {
             wrapping_token: token.expose_secret().to_owned(),
             creation_path: wrapped.creation_path.clone(),
         };
-        info!(file = %wrapped.kept.display(), "unwrapped a secret_id, it is kept");
+        let file = wrapped.kept.display().to_string();
+        events::SecretIdUnwrapped { file: file.clone() }.tell();
         let kept = Kept { newest, before };
         if let Err(error) = kept::save(place, kept.clone()).await {
-            error!(file = %wrapped.kept.display(), %error, "the unwrapped secret_id cannot be kept: the next start needs a new wrapping token");
+            let error = error.to_string();
+            events::SecretIdNotKept { file, error }.tell();
         }
         Ok(kept)
     }

@@ -2,9 +2,9 @@
 
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::{STEP_LIMIT, State};
+use crate::events;
 use crate::session::SessionMsg;
 use crate::session::machine::Event;
 use crate::session::view::Doubt;
@@ -48,7 +48,7 @@ impl State {
         // A look at an older token says nothing of the one that callers doubt by now.
         let doubt = if is_current { doubt } else { Doubt::Replaced };
         if doubt == Doubt::Replaced && is_current {
-            warn!("vault no longer knows the token, logging in anew");
+            events::TokenUnknown {}.tell();
             // Before the answers: nobody shall find the dead one again.
             self.note(myself, Event::Died);
         }

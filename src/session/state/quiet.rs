@@ -3,9 +3,9 @@
 
 use ractor::ActorRef;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::State;
+use crate::events;
 use crate::session::SessionMsg;
 use crate::session::credentials::{self, Fingerprint};
 use crate::session::machine::Event;
@@ -15,10 +15,8 @@ impl State {
     pub(super) fn leave_alone(&mut self, myself: &ActorRef<SessionMsg>, refused: Fingerprint) {
         let until = self.machine.quiet_until();
         let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
-        warn!(
-            wait_minutes = wait.map(|wait| wait.as_secs() / 60),
-            "refused credentials are not tried again until their file changes, SIGHUP comes or the time is over: vault would lock the role out"
-        );
+        let wait_minutes = wait.map(|wait| wait.as_secs() / 60);
+        events::LeftAlone { wait_minutes }.tell();
         self.args.view.send_modify(|view| view.quiet_until = until);
         self.watch(myself, Some(refused));
     }

@@ -16,7 +16,8 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExpor
 use reqwest::Url;
 use rustls::crypto::ring;
 use thiserror::Error;
-use tracing::{info, warn};
+
+use crate::events;
 
 /// Either makes spans be exported; the first one counts.
 const ENDPOINTS: [&str; 2] = [
@@ -64,11 +65,12 @@ impl Export {
         match provider(variable, &endpoint) {
             Ok((provider, endpoint)) => {
                 let _ = TRACER.set(provider.tracer(env!("CARGO_PKG_NAME")));
-                info!(endpoint, "spans are exported");
+                events::SpansExported { endpoint }.tell();
                 Self(Some(provider))
             }
             Err(error) => {
-                warn!(%error, "no spans are exported");
+                let error = error.to_string();
+                events::NoSpans { error }.tell();
                 Self(None)
             }
         }
@@ -85,7 +87,7 @@ impl Drop for Export {
         // outlive this; the process ends.
         thread::spawn(move || tell.send(provider.shutdown_with_timeout(Duration::MAX)));
         if !matches!(told.recv_timeout(FLUSH_LIMIT), Ok(Ok(()))) {
-            warn!("the collector did not take the last spans in time");
+            events::SpansLost {}.tell();
         }
     }
 }
@@ -149,10 +151,11 @@ impl<E: SpanExporter> SpanExporter for Outspoken<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         match self.exporter.export(batch).await {
             Ok(()) if self.failing.swap(false, Ordering::Relaxed) => {
-                info!("spans are exported again");
+                events::SpansExportedAgain {}.tell();
             }
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
-                warn!(%error, "spans cannot be exported, they are dropped meanwhile");
+                let error = error.to_string();
+                events::SpansDropped { error }.tell();
             }
             _ => {}
         }

@@ -47,8 +47,8 @@ impl Client {
         }
         // Even where others were answered meanwhile: a request carries many calls, and its connection
         // may be the one that is lost. Few requests are out at a time, so few are asked twice.
-        let second = self.ask_again(index, &pool, working, request);
-        tokio::pin!(second);
+        // Boxed, because it is rare: each request would reserve room for it.
+        let second = Box::pin(self.ask_again(index, &pool, working, request));
         match future::select(first, second).await {
             Either::Left((asked, _)) if is_answer(&asked) => asked,
             Either::Left((_, second)) => second.await,

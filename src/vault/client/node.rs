@@ -6,12 +6,12 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::build::{BuildError, Recipe};
 use super::mark::Mark;
 use super::proxy::Proxy;
 use super::request::Request;
+use crate::events;
 use crate::spans::RequestSpan;
 use crate::vault::answer::Answer;
 use crate::vault::error::CallError;
@@ -162,9 +162,10 @@ impl Node {
                 let mut place = self.pool.write().unwrap_or_else(PoisonError::into_inner);
                 *place = Arc::new(pool);
             }
-            Err(error) => {
-                warn!(%error, "connections cannot be made anew, going on with the old ones")
+            Err(error) => events::ConnectionsKept {
+                error: error.to_string(),
             }
+            .tell(),
         }
     }
 

@@ -5,10 +5,11 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::BuildError;
+
+use crate::events;
 
 /// Far above every certificate chain and every system's bundle of roots.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -55,7 +56,8 @@ pub(super) fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 pub(super) fn warn_if_open_to_all(key: &'static str, path: &Path) {
     const READ_BY_OTHERS: u32 = 0o004;
     if fs::metadata(path).is_ok_and(|data| data.mode() & READ_BY_OTHERS != 0) {
-        warn!(key, file = %path.display(), "every local user can read this private key: take the right to read it from others");
+        let file = path.display().to_string();
+        events::PrivateKeyReadable { key, file }.tell();
     }
 }
 

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
-
 use super::files::{Fingerprint, fingerprint};
 use super::identity::{self, Identity, Shown};
 use super::roots::{self, Roots};
 use super::{BuildError, Tls, TlsSettings};
+
+use crate::events;
 
 /// How often a request looks at the files: often enough that nobody waits for it, and nothing
 /// beside what the requests of a second cost. Logins look always.
@@ -66,15 +66,18 @@ impl Watch {
         }
         match self.tls() {
             Ok(tls) => {
-                info!(
-                    ca = roots,
-                    client_certificate = identity,
-                    "certificate files changed: new connections use them"
-                );
+                events::CertificatesChanged {
+                    ca: roots,
+                    client_certificate: identity,
+                }
+                .tell();
                 Some(tls)
             }
             Err(error) => {
-                warn!(%error, "changed certificate files cannot be used, going on with the old ones");
+                events::CertificatesUnusable {
+                    error: error.to_string(),
+                }
+                .tell();
                 None
             }
         }
@@ -116,7 +119,10 @@ impl<T> Watched<T> {
         match load() {
             Ok(value) => self.value = value,
             Err(error) => {
-                warn!(%error, "a changed certificate file cannot be used, going on with the last good one");
+                events::CertificateUnusable {
+                    error: error.to_string(),
+                }
+                .tell();
                 return false;
             }
         }

@@ -116,7 +116,7 @@ impl Client {
             body: Some(body(items)),
             deadline,
         };
-        self.metrics.batch(I::OPERATION, items.len());
+        self.metrics().batch(I::OPERATION, items.len());
         let answer = self.send(request).await?;
         match items {
             [item] => {

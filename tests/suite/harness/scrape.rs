@@ -44,6 +44,18 @@ impl Metrics {
         self.value(&format!("{name}_count"), labels)
     }
 
+    /// How many values of a histogram are at most this, which has to be one of its bounds.
+    pub fn at_most(&self, name: &str, labels: &[(&str, &str)], bound: f64) -> f64 {
+        let found = self.find(name, labels);
+        found.map_or(0.0, |sample| match &sample.value {
+            Value::Histogram(counts) => {
+                let within = counts.iter().find(|count| count.less_than == bound);
+                within.expect("it is a bound").count
+            }
+            other => panic!("{name} is no histogram but {other:?}"),
+        })
+    }
+
     /// A label of the first sample of this name.
     pub fn label(&self, name: &str, label: &str) -> Option<String> {
         let sample = self.find(name, &[])?;

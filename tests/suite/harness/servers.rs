@@ -157,7 +157,8 @@ fn build_daemon() -> PathBuf {
     ]);
     let folder = target_dir().join("shipped");
     command.arg(&folder).current_dir(manifest_dir());
-    // What cargo tells a test about its package would make build scripts run again (ring's does).
+    // What cargo tells a test or a benchmark about its package would make build scripts run again
+    // (ring's does).
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let of_this_package = [
@@ -165,6 +166,7 @@ fn build_daemon() -> PathBuf {
             "CARGO_MANIFEST_",
             "CARGO_BIN_",
             "CARGO_CRATE_",
+            "OUT_DIR",
         ];
         if of_this_package
             .iter()

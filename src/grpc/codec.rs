@@ -1,0 +1,45 @@
+//! The codec of the KMS services: tonic's own for prost, with buffers as large as a seed's messages.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use tonic::codec::{BufferSettings, Codec};
+use tonic_prost::ProstCodec;
+
+/// tonic has one for each message that comes and each that goes, of 8 KiB where nobody says
+/// otherwise. A seed's messages are below this (`kms-client-contract.md`); for others it grows.
+const BUFFER: usize = 512;
+/// How much is encoded before it is sent: more than the largest message.
+const SEND_AT: usize = 32 * 1024;
+
+/// Named by the generated services (`build.rs`).
+pub(super) struct KmsCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for KmsCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for KmsCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = <ProstCodec<T, U> as Codec>::Encoder;
+    type Decoder = <ProstCodec<T, U> as Codec>::Decoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(buffers())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<T, U>::raw_decoder(buffers())
+    }
+}
+
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER, SEND_AT)
+}
