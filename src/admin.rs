@@ -7,7 +7,9 @@ mod readiness;
 pub mod report;
 mod text;
 
+use std::collections::VecDeque;
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +24,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 #[cfg(feature = "faults")]
@@ -34,6 +36,7 @@ use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
 use crate::metrics::{Exposition, Metrics};
 use crate::session::SessionView;
+use crate::system::socket_file::{Dress, SocketError, SocketFile};
 use crate::vault::Client;
 pub use address::Address;
 use readiness::Readiness;
@@ -45,6 +48,12 @@ const MAX_CONNECTIONS: usize = 32;
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// So is the answer; a client that does not take it is left.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// A socket is for whoever could read the configuration, and nobody else.
+const DRESS: Dress = Dress {
+    mode: 0o600,
+    owner: None,
+    group: None,
+};
 /// How the server calls itself: whoever asks knows that it is no other one.
 pub(crate) const SERVER: &str = env!("CARGO_PKG_NAME");
 
@@ -123,23 +132,31 @@ impl Actor for AdminServer {
 
 /// Serves until something is wrong with the listener, and says what.
 async fn serve(args: Arguments) -> String {
-    let address = args.listen.clone();
-    let refused = match &address {
+    let refused = match args.listen.clone() {
         Address::Off => std::future::pending().await,
         Address::Tcp(place) => match TcpListener::bind(place).await {
             Ok(listener) => answer(listener, args).await,
-            Err(error) => error,
+            Err(error) => format!("cannot bind {place}: {error}"),
         },
-        Address::Unix(path) => match address::bind_unix(path) {
-            Ok(listener) => answer(listener, args).await,
-            Err(error) => error,
+        Address::Unix(path) => match bind(&path) {
+            // The file is ours for as long as there are answers.
+            Ok((listener, _file)) => answer(listener, args).await,
+            Err(error) => error.to_string(),
         },
     };
-    format!("admin.listen: cannot bind {address}: {refused}")
+    format!("admin.listen: {refused}")
 }
 
-/// Answers one request on each connection, for ever. Some of them at a time: whoever opens more
-/// waits, and so do those who come then, but calls of kube-apiserver never do.
+fn bind(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
+    let (listener, file) = SocketFile::bind(path, DRESS)?;
+    let nonblocking = listener.set_nonblocking(true);
+    let listener = nonblocking.and_then(|()| UnixListener::from_std(listener));
+    let refused = |cause| SocketError::system("listen on", path.display(), cause);
+    Ok((listener.map_err(refused)?, file))
+}
+
+/// Answers one request on each connection, for ever. Where there are too many at a time, the one
+/// that has been there longest has to go: an honest one is answered at once.
 async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
     let address = args.listen.to_string();
     events::ProbesServed { address }.tell();
@@ -149,16 +166,19 @@ async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
         .timer(TokioTimer::new())
         .header_read_timeout(READ_LIMIT)
         .keep_alive(false);
-    let mut connections = JoinSet::new();
+    let (mut tasks, mut connections) = (JoinSet::new(), VecDeque::new());
     loop {
         let (stream, _) = listener.accept().await;
+        while tasks.try_join_next().is_some() {}
+        connections.retain(|there: &AbortHandle| !there.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(longest) = connections.pop_front()
+        {
+            longest.abort();
+        }
         let connection = server.serve_connection(TokioIo::new(stream), service.clone());
         // One that breaks is its client's affair.
-        connections.spawn(timeout(ANSWER_LIMIT, connection));
-        while connections.try_join_next().is_some() {}
-        if connections.len() >= MAX_CONNECTIONS {
-            let _ = connections.join_next().await;
-        }
+        connections.push_back(tasks.spawn(timeout(ANSWER_LIMIT, connection)));
     }
 }
 

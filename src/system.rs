@@ -1,7 +1,8 @@
-//! The process and the host: exit codes, signals, no trace of memory on disk, and in `notify` what
-//! systemd is told.
+//! The process and the host: exit codes, signals, no trace of memory on disk, in `notify` what
+//! systemd is told, and in `socket_file` sockets that are files.
 
 pub mod notify;
+pub mod socket_file;
 
 use std::fmt;
 use std::process::ExitCode;

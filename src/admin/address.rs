@@ -1,19 +1,12 @@
 //! Where the admin server listens.
 
 use std::fmt;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-
-use tokio::net::UnixListener;
 
 /// What a path on this host begins with.
 const UNIX: &str = "unix:";
-/// For whoever could read the configuration, and nobody else.
-const MODE: u32 = 0o600;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,22 +47,6 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }
-}
-
-/// Listens on a socket file; one that nobody listens on any more is replaced.
-pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if let Ok(there) = fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            let what = "there is a file that is no socket";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
-        }
-        if std::os::unix::net::UnixStream::connect(path).is_err() {
-            fs::remove_file(path)?;
-        }
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
-    Ok(listener)
 }
 
 #[cfg(test)]

@@ -43,12 +43,11 @@ impl Changes {
             || old.keys.state_file != new.keys.state_file;
         let (before, after) = (&old.socket, &new.socket);
         let place = before.path != after.path;
-        let dressed = |it: &crate::grpc::SocketSettings| (it.mode, it.owner, it.group);
         Ok(Self {
             way,
             limits: old.keys.limits != new.keys.limits,
             place,
-            dress: !place && dressed(before) != dressed(after),
+            dress: !place && before.dress != after.dress,
             doors: place || old.peers != new.peers || old.max_waiting != new.max_waiting,
             admin: old.admin != new.admin,
         })

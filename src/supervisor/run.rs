@@ -18,6 +18,7 @@ use crate::config::{Config, Source};
 use crate::events;
 use crate::grpc::{BindError, BoundSocket, PassedSocket};
 use crate::metrics::Metrics;
+use crate::system::socket_file::SocketError;
 use crate::system::{Exit, Signal};
 use crate::telemetry::LogHandle;
 use crate::vault::{BuildError, Client};
@@ -51,7 +52,7 @@ impl StartError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Vault(_) | Self::Socket(BindError::NotASocket(_)) => Exit::Config,
+            Self::Vault(_) | Self::Socket(BindError(SocketError::NotASocket(_))) => Exit::Config,
             Self::Socket(_) => Exit::Unavailable,
             Self::Supervisor(_) => Exit::Internal,
         }

@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::harness::child;
 use super::harness::daemon::{Builder, Daemon};
@@ -145,6 +147,23 @@ async fn a_socket_serves_as_well_as_a_port_and_nowhere_is_possible() {
     let said = status(&daemon, &[]).await;
     assert_eq!(said.code, 69);
     assert!(said.text.contains("admin.listen is empty"), "{}", said.text);
+    assert!(!path.exists(), "the file goes with the socket");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn clients_that_say_nothing_do_not_hold_up_a_probe() {
+    let (_fixture, daemon, _client) = ready(|builder| builder).await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(daemon.admin_address()).await.unwrap());
+    }
+    let begun = Instant::now();
+    let (code, text) = daemon.admin("/livez").await;
+    assert_eq!((code, text.as_str()), (200, "ok\n"));
+    // A silent client is left after 5 s.
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(2), "{taken:?}");
 }
 
 #[tokio::test]

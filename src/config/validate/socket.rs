@@ -7,6 +7,7 @@ use nix::unistd::{Group, User, geteuid};
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::Reader;
 use crate::grpc::{AllowedPeers, SocketPath, SocketSettings};
+use crate::system::socket_file::Dress;
 
 /// The folder that systemd makes for a service of this name.
 const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
@@ -38,9 +39,11 @@ pub(super) fn socket(
     let gids = allow_list(reader, "socket.allow_gids", raw.allow_gids);
     let settings = SocketSettings {
         path: path.unwrap_or_else(|| SocketPath::File(SOCKET.into())),
-        mode: mode.unwrap_or(SOCKET_MODE),
-        owner,
-        group,
+        dress: Dress {
+            mode: mode.unwrap_or(SOCKET_MODE),
+            owner,
+            group,
+        },
     };
     let peers = AllowedPeers {
         // kube-apiserver runs as root on nearly every control plane.
