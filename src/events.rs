@@ -48,6 +48,13 @@ events! {
         WARN MemoryNotLocked "memory cannot be locked: turn swap off, or encrypt it" { error: String }
         ERROR CannotGoOn "cannot go on" { error: String }
     }
+    "vault_kms_plugin::spans" {
+        INFO SpansExported "spans are exported" { endpoint: String }
+        WARN NoSpans "no spans are exported" { error: String }
+        WARN SpansDropped "spans cannot be exported, they are dropped meanwhile" { error: String }
+        INFO SpansExportedAgain "spans are exported again" {}
+        WARN SpansLost "the collector did not take the last spans in time" {}
+    }
     "vault_kms_plugin::supervisor" {
         WARN DoubtfulSetting "configuration" { warning: String }
         INFO TakenOver "configuration read again and taken over" { level: String, changes: String }

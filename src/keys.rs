@@ -28,6 +28,7 @@ use tokio::time::Instant;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::session::Sessions;
+use crate::spans::Parent;
 pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
 use crate::vault::{Client, TransitKey};
 pub use crypt::Wrapped;
@@ -92,6 +93,8 @@ pub enum KeyMsg {
         pin: Pin,
         /// When the answer has to be there.
         deadline: Instant,
+        /// For which call.
+        parent: Parent,
         /// Where it goes.
         reply: Reply<Wrapped>,
     },
@@ -103,6 +106,8 @@ pub enum KeyMsg {
         key_id: Option<String>,
         /// When the answer has to be there.
         deadline: Instant,
+        /// For which call.
+        parent: Parent,
         /// Where it goes.
         reply: Reply<Plaintext>,
     },
@@ -159,17 +164,19 @@ impl Actor for KeyManager {
                 plaintext,
                 pin,
                 deadline,
+                parent,
                 reply,
             } => {
-                state.encrypt(&myself, plaintext, pin, deadline, reply);
+                state.encrypt(&myself, plaintext, pin, deadline, parent, reply);
             }
             KeyMsg::Decrypt {
                 ciphertext,
                 key_id,
                 deadline,
+                parent,
                 reply,
             } => {
-                state.decrypt(&myself, ciphertext, key_id, deadline, reply);
+                state.decrypt(&myself, ciphertext, key_id, deadline, parent, reply);
             }
             KeyMsg::Limits(limits) => state.set_limits(limits),
             KeyMsg::Look => state.look(&myself),

@@ -2,7 +2,7 @@
 //!
 //! The arrows point one way: [`grpc`] → [`keys`] → [`session`] → [`vault`]. [`supervisor`] knows
 //! them all, none knows it; [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault.
-//! [`session`] alone asks [`spiffe`], which knows none of them.
+//! [`session`] alone asks [`spiffe`], which knows none of them. [`metrics`] and [`spans`] are leaves.
 
 pub mod actor;
 pub mod admin;
@@ -15,6 +15,7 @@ pub mod grpc;
 pub mod keys;
 pub mod metrics;
 pub mod session;
+pub mod spans;
 pub mod spiffe;
 pub mod status;
 pub mod supervisor;

@@ -10,6 +10,7 @@ use vault_kms_plugin::config::{Config, Source};
 use vault_kms_plugin::events;
 use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
+use vault_kms_plugin::spans;
 use vault_kms_plugin::status;
 use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
@@ -81,6 +82,8 @@ fn serve(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit 
     if let Err(error) = system::harden() {
         return fail(&error, Exit::Internal);
     }
+    // Dropped after the runtime, whose last spans it sends.
+    let _export = spans::Export::start();
     // One thread: a call passes through four tasks, and with more threads they would wake each other
     // across cores, which takes longer than their work (docs/performance.md). What may block, such
     // as reading files, has threads of its own.

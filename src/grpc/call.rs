@@ -14,6 +14,7 @@ use super::places::Idle;
 use super::share::{Pool, Share, Taken};
 use super::status;
 use crate::metrics::{Metrics, Waiting};
+use crate::spans::CallSpan;
 
 /// What a call costs without its message: a task, a stream, headers, the request to Vault.
 const CALL: usize = 8 * 1024;
@@ -50,6 +51,7 @@ pub(super) struct Tally {
 pub(super) struct Call {
     tally: Arc<Tally>,
     memory: Mutex<Taken>,
+    pub(super) span: CallSpan,
 }
 
 impl Budgets {
@@ -98,11 +100,15 @@ impl Idle for Tally {
 
 impl Call {
     /// Nothing where there is no memory for it.
-    pub(super) fn begin(tally: &Arc<Tally>) -> Option<Arc<Self>> {
+    pub(super) fn begin(tally: &Arc<Tally>, span: CallSpan) -> Option<Arc<Self>> {
         let memory = Mutex::new(tally.memory.take(CALL)?);
         tally.count(|calls| calls + 1);
         let tally = tally.clone();
-        Some(Arc::new(Self { tally, memory }))
+        Some(Arc::new(Self {
+            tally,
+            memory,
+            span,
+        }))
     }
 
     /// The call that a request belongs to.

@@ -23,6 +23,7 @@ use super::deadline;
 use super::status;
 use super::traces::Traces;
 use crate::metrics::CallKind;
+use crate::spans::CallSpan;
 
 /// kube-apiserver sends a message with its headers.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -72,12 +73,14 @@ impl Service<Request<Incoming>> for Counted {
         let path = request.uri().path();
         let timer = self.tally.metrics().call(kind_of(path));
         let carrier = self.traces.note(path);
-        let call = Call::begin(&self.tally);
+        let span = CallSpan::begin(path, request.headers());
+        let call = Call::begin(&self.tally, span.clone());
         let routes = self.routes.clone();
         Box::pin(async move {
             let answer = answer(request, call, routes).await?;
             drop(carrier);
             timer.end(code_of(&answer));
+            span.end(answer.headers());
             Ok(answer)
         })
     }

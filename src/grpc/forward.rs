@@ -73,6 +73,7 @@ impl Forwarder {
             plaintext: plaintext.clone(),
             pin,
             deadline: deadline.work,
+            parent: call.span.parent(),
             reply,
         })
         .await
@@ -93,6 +94,7 @@ impl Forwarder {
             ciphertext: ciphertext.clone(),
             key_id: key_id.clone(),
             deadline: deadline.work,
+            parent: call.span.parent(),
             reply,
         })
         .await

@@ -89,12 +89,14 @@ impl KeyManagementService for Service {
         let call = Call::of(request.extensions())?;
         let EncryptRequest { plaintext, uid } = request.into_inner();
         debug!(operation = "encrypt", uid, "call");
+        call.span.uid(&uid);
         let answer = self
             .forwarder
             .encrypt(&call, plaintext, Pin::Announced, deadline)
             .await;
         self.note(Operation::Encrypt, Some(&uid), None, &answer);
         let wrapped = answer?;
+        call.span.key_id(wrapped.key_id.as_str());
         Ok(Response::new(EncryptResponse {
             ciphertext: wrapped.ciphertext.into_bytes(),
             key_id: wrapped.key_id.to_string(),
@@ -115,6 +117,8 @@ impl KeyManagementService for Service {
             annotations: _,
         } = request.into_inner();
         debug!(operation = "decrypt", uid, key_id, "call");
+        call.span.uid(&uid);
+        call.span.key_id(&key_id);
         let answer = self
             .forwarder
             .decrypt(&call, ciphertext, Some(key_id.clone()), deadline)

@@ -13,6 +13,7 @@ use super::error::KeyError;
 use super::lane::{Ask, Route, Waiter};
 use super::manager::{Event, Operation};
 use crate::session::{Doubt, Session, Sessions};
+use crate::spans::Parent;
 use crate::vault::{CallError, Client, Refusal, TransitKey};
 
 /// The first wait before a repeat; it doubles from there.
@@ -29,6 +30,8 @@ pub(super) struct Caller {
     pub(super) sessions: Sessions,
     /// Where the lanes are.
     pub(super) manager: ActorRef<KeyMsg>,
+    /// For which call.
+    pub(super) parent: Parent,
 }
 
 /// What to do after a failed call.
@@ -42,6 +45,14 @@ enum After {
 }
 
 impl Caller {
+    /// The same way, for this call.
+    pub(super) fn of(&self, parent: Parent) -> Self {
+        Self {
+            parent,
+            ..self.clone()
+        }
+    }
+
     /// Calls until it succeeds, is refused for good, or `deadline` comes.
     pub(super) async fn call<T, F, C>(
         &self,
@@ -108,7 +119,11 @@ impl Caller {
                 key: key.clone(),
                 session,
             },
-            waiter: Waiter { deadline, reply },
+            waiter: Waiter {
+                deadline,
+                parent: self.parent.clone(),
+                reply,
+            },
         };
         // Without an actor this task has not long to live either.
         let _ = self

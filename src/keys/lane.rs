@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::session::Session;
+use crate::spans::{Callers, Parent};
 use crate::vault::{CallError, Outcomes, Refusal, TransitKey};
 
 /// Transit takes 1,000 strings in a request, two for each item (`vault-api.md` 1.4); far fewer
@@ -41,6 +42,8 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
     pub(super) deadline: Instant,
+    /// For which call.
+    pub(super) parent: Parent,
     pub(super) reply: oneshot::Sender<Result<T, CallError>>,
 }
 
@@ -60,6 +63,7 @@ pub(super) struct Batch<L> {
     pub(super) route: Route,
     /// The most patient caller's.
     pub(super) deadline: Instant,
+    pub(super) callers: Callers,
 }
 
 /// Tells batches apart.
@@ -141,6 +145,7 @@ impl<L: Load> Lane<L> {
 
     fn send(&mut self, items: Vec<Item<L>>) -> Option<Batch<L>> {
         let waiters = items.iter().flat_map(|item| &item.waiters);
+        let callers = waiters.clone().map(|waiter| &waiter.parent).collect();
         let deadline = waiters.map(|waiter| waiter.deadline).max()?;
         let route = items.first()?.route.clone();
         self.last_id += 1;
@@ -153,6 +158,7 @@ impl<L: Load> Lane<L> {
             loads,
             route,
             deadline,
+            callers,
         })
     }
 

@@ -19,6 +19,7 @@ use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
 use crate::events;
+use crate::spans::Parent;
 use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
 pub use batches::BatchMsg;
 use batches::Batches;
@@ -66,6 +67,7 @@ impl State {
                 client: args.client.clone(),
                 sessions: args.sessions.clone(),
                 manager: myself,
+                parent: Parent::NOBODY,
             },
             batches: Batches::new(args.client.clone(), args.settings.max_in_flight),
             key,
@@ -148,9 +150,10 @@ impl State {
         plaintext: Arc<Plaintext>,
         pin: Pin,
         deadline: Instant,
+        parent: Parent,
         mut reply: Reply<Wrapped>,
     ) {
-        let (myself, caller) = (myself.clone(), self.caller.clone());
+        let (myself, caller) = (myself.clone(), self.caller.of(parent));
         let (view, key) = (self.args.view.clone(), self.key.clone());
         let spurned = self.looks.latest_is_spurned();
         self.tasks.spawn(async move {
@@ -194,9 +197,11 @@ impl State {
         ciphertext: Arc<Ciphertext>,
         key_id: Option<String>,
         deadline: Instant,
+        parent: Parent,
         mut reply: Reply<Plaintext>,
     ) {
-        let (myself, caller, readers) = (myself.clone(), self.caller.clone(), self.readers.clone());
+        let (myself, caller) = (myself.clone(), self.caller.of(parent));
+        let readers = self.readers.clone();
         self.tasks.spawn(async move {
             let key_id = key_id.as_deref();
             let work = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline);

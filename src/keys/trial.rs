@@ -12,6 +12,7 @@ use super::error::{ErrorKind, KeyError};
 use super::look::random_bytes;
 use super::view::KeyView;
 use super::{KeyMsg, Pin, Plaintext, Reply};
+use crate::spans::Parent;
 
 /// How much longer than its deadline an answer may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ pub async fn try_out(
         plaintext,
         pin: Pin::Announced,
         deadline,
+        parent: Parent::NOBODY,
         reply,
     })
     .await?;
@@ -39,6 +41,7 @@ pub async fn try_out(
         ciphertext: Arc::new(wrapped.ciphertext),
         key_id,
         deadline,
+        parent: Parent::NOBODY,
         reply,
     })
     .await?;
@@ -53,6 +56,7 @@ pub async fn try_out(
         ciphertext,
         key_id: Some(key_id),
         deadline,
+        parent: Parent::NOBODY,
         reply,
     })
     .await

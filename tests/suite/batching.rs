@@ -37,7 +37,7 @@ pub(super) fn items(seen: &Seen) -> usize {
 }
 
 /// Holds the first requests of this kind up for a moment, so that what comes meanwhile gathers.
-fn gather(proxy: &Proxy, operation: &str) {
+pub(super) fn gather(proxy: &Proxy, operation: &str) {
     proxy.fault_times(
         operation,
         Fault::Delay(Duration::from_millis(80)),

@@ -19,6 +19,8 @@ pub mod certificates;
 pub mod child;
 #[path = "harness/clock.rs"]
 pub mod clock;
+#[path = "harness/collector.rs"]
+pub mod collector;
 #[path = "harness/connect_proxy.rs"]
 pub mod connect_proxy;
 #[path = "harness/daemon.rs"]

@@ -38,6 +38,7 @@ mod status;
 mod supervision;
 mod systemd;
 mod tls;
+mod tracing;
 mod weather;
 
 use std::time::Duration;

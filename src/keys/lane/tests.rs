@@ -205,7 +205,11 @@ impl Model {
     fn ask(&mut self, load: Number, within: u64, session: usize) {
         let (reply, outcome) = oneshot::channel();
         let deadline = self.now + Duration::from_millis(within);
-        let waiter = Waiter { deadline, reply };
+        let waiter = Waiter {
+            deadline,
+            parent: Parent::NOBODY,
+            reply,
+        };
         let route = self.routes[session].clone();
         self.lane.push(Ask {
             load,

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::keys::KeyMsg;
 use crate::keys::lane::{Ask, Batch, BatchId, Lane, Load};
+use crate::spans::BatchSpan;
 use crate::vault::{
     CallError, Ciphertext, Client, Encrypted, KeyVersion, Outcomes, Plaintext, ToEncrypt,
 };
@@ -114,7 +115,8 @@ impl Batches {
 /// Sends a batch, and tells the lane what came of it.
 async fn carry<O: Operation>(client: Arc<Client>, batch: Batch<O>, myself: ActorRef<KeyMsg>) {
     let tell = |event| drop(myself.cast(KeyMsg::Batch(O::message(event))));
-    let sent = O::send(&client, &batch);
+    let span = BatchSpan::begin(O::NAME, batch.loads.len(), &batch.callers);
+    let sent = span.around(O::send(&client, &batch));
     tokio::pin!(sent);
     let outcome = match timeout(USUAL, &mut sent).await {
         Ok(outcome) => outcome,
@@ -123,6 +125,7 @@ async fn carry<O: Operation>(client: Arc<Client>, batch: Batch<O>, myself: Actor
             sent.await
         }
     };
+    span.end(&outcome);
     tell(Event::Returned(batch.id, outcome));
 }
 

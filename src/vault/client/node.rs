@@ -12,6 +12,7 @@ use super::mark::Mark;
 use super::proxy::Proxy;
 use super::request::Request;
 use crate::events;
+use crate::spans::RequestSpan;
 use crate::vault::answer::Answer;
 use crate::vault::error::CallError;
 use crate::vault::refusal::Refusal;
@@ -117,6 +118,7 @@ impl Node {
         let mut url = self.recipe.base.clone();
         url.set_path(&format!("{}v1/{}", self.recipe.base.path(), request.path));
         url.set_query(request.query);
+        let span = RequestSpan::begin(&request.method, &url);
         let mut call = pool
             .http
             .request(request.method.clone(), url)
@@ -125,7 +127,9 @@ impl Node {
             call = call.body(body.clone());
         }
         let answer = call.send().await;
-        let answer = answer.map_err(|error| self.unreachable(pool, request, &error))?;
+        let answer = answer.map_err(|error| self.unreachable(pool, request, &error));
+        span.end(answer.as_ref().map(reqwest::Response::status));
+        let answer = answer?;
         pool.hear();
         Ok(answer)
     }

@@ -136,7 +136,7 @@ fn append_to(path: &Path) -> File {
 }
 
 /// Removes from `command` what would tell a server of the outer world: Vault's own variables,
-/// proxies, and what systemd hands to a service.
+/// proxies, where spans go to, and what systemd hands to a service.
 pub fn clean_environment(command: &mut Command) {
     const OTHERS: [&str; 8] = [
         "NOTIFY_SOCKET",
@@ -150,7 +150,7 @@ pub fn clean_environment(command: &mut Command) {
     ];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let foreign = ["VAULT_", "BAO_"]
+        let foreign = ["VAULT_", "BAO_", "OTEL_"]
             .iter()
             .any(|prefix| text.starts_with(prefix))
             || text.to_ascii_lowercase().ends_with("_proxy")
