@@ -5,6 +5,7 @@
 
 mod caller;
 mod crypt;
+mod desk;
 mod error;
 mod key_id;
 mod lane;
@@ -32,6 +33,7 @@ use crate::spans::Parent;
 pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
 use crate::vault::{Client, TransitKey};
 pub use crypt::Wrapped;
+pub use desk::{Desk, Serving};
 pub use error::{ErrorKind, KeyError};
 pub use key_id::KeyId;
 pub use manager::{BatchMsg, LookOutcome, Observation, State};
@@ -78,13 +80,6 @@ pub type Reply<T> = oneshot::Sender<Result<T, KeyError>>;
 /// The actor's messages. A `deadline` is the time by which the caller wants its answer.
 #[derive(Debug)]
 pub enum KeyMsg {
-    /// What is the state, and which key_id will write? Never calls Vault.
-    Status {
-        /// When the answer has to be there.
-        deadline: Instant,
-        /// Where it goes.
-        reply: Reply<StatusReport>,
-    },
     /// Wrap a seed.
     Encrypt {
         /// The seed. Shared, because the call is repeated when the actor dies.
@@ -111,8 +106,6 @@ pub enum KeyMsg {
         /// Where it goes.
         reply: Reply<Plaintext>,
     },
-    /// From now on Vault may be silent for so long.
-    Limits(HealthLimits),
     /// It is time to look at the key.
     Look,
     /// A look ended.
@@ -159,7 +152,6 @@ impl Actor for KeyManager {
     ) -> Result<(), ActorProcessingErr> {
         state.reap()?;
         match message {
-            KeyMsg::Status { deadline, reply } => state.status(&myself, deadline, reply),
             KeyMsg::Encrypt {
                 plaintext,
                 pin,
@@ -178,7 +170,6 @@ impl Actor for KeyManager {
             } => {
                 state.decrypt(&myself, ciphertext, key_id, deadline, parent, reply);
             }
-            KeyMsg::Limits(limits) => state.set_limits(limits),
             KeyMsg::Look => state.look(&myself),
             KeyMsg::Looked(outcome) => state.looked(&myself, outcome),
             KeyMsg::Batch(message) => state.batch(&myself, message),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::ActorRef;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout_at};
 use tonic::Status;
 
@@ -14,8 +14,9 @@ use super::connections::MAX_CONNECTIONS;
 use super::deadline::Deadline;
 use super::failures::Failures;
 use super::status;
-use crate::actor::Current;
-use crate::keys::{Ciphertext, KeyError, KeyMsg, Pin, Plaintext, Reply, StatusReport, Wrapped};
+use crate::keys::{
+    Ciphertext, KeyError, KeyMsg, Pin, Plaintext, Reply, Serving, StatusReport, Wrapped,
+};
 use crate::metrics::Metrics;
 
 /// When a call was lost while its actor lives on, it is repeated after this.
@@ -24,17 +25,21 @@ const REPEAT_IN: Duration = Duration::from_millis(20);
 /// The way from a gRPC call to the KeyManager and back.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
-    keys: Current<KeyMsg>,
+    keys: watch::Receiver<Option<Serving>>,
     /// Mailboxes are unbounded, so what may wait is bounded here.
     budgets: Budgets,
     failures: Failures,
 }
 
 impl Forwarder {
-    /// Forwards to the actor in `keys`; at most `max_waiting` Encrypts and Decrypts at once.
+    /// Forwards to whoever is in `keys`, empty while it is restarted; at most `max_waiting` Encrypts and Decrypts at once.
     /// Calls are counted in `metrics`.
     #[must_use]
-    pub fn new(keys: Current<KeyMsg>, max_waiting: usize, metrics: Metrics) -> Self {
+    pub fn new(
+        keys: watch::Receiver<Option<Serving>>,
+        max_waiting: usize,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             keys,
             budgets: Budgets::new(max_waiting, MAX_CONNECTIONS, metrics),
@@ -53,11 +58,19 @@ impl Forwarder {
     }
 
     pub(super) async fn status(&self, deadline: Deadline) -> Result<StatusReport, Status> {
-        self.ask(deadline, |reply| KeyMsg::Status {
-            deadline: deadline.work,
-            reply,
-        })
-        .await
+        let asked = |keys: Serving| {
+            let mut next = self.keys.clone();
+            next.mark_unchanged();
+            async move {
+                tokio::select! {
+                    biased;
+                    answer = keys.desk.status(deadline.work) => Some(answer),
+                    // Where it has to wait, another one may have something to say first.
+                    _ = next.changed() => None,
+                }
+            }
+        };
+        self.with_keys(deadline, asked).await
     }
 
     pub(super) async fn encrypt(
@@ -105,12 +118,26 @@ impl Forwarder {
         deadline: Deadline,
         message: impl Fn(Reply<T>) -> KeyMsg,
     ) -> Result<T, Status> {
+        self.with_keys(deadline, |keys| ask_once(keys.actor, &message))
+            .await
+    }
+
+    /// Asks until there is an answer: the next one where one died before it gave any, and where
+    /// another took its place meanwhile.
+    async fn with_keys<T, A>(
+        &self,
+        deadline: Deadline,
+        ask: impl Fn(Serving) -> A,
+    ) -> Result<T, Status>
+    where
+        A: Future<Output = Option<Result<T, KeyError>>>,
+    {
         let asked = async {
             let mut keys = self.keys.clone();
             loop {
-                let actor = keys.borrow_and_update().clone();
-                if let Some(actor) = actor
-                    && let Some(answer) = ask_once(&actor, &message).await
+                let serving = keys.borrow_and_update().clone();
+                if let Some(serving) = serving
+                    && let Some(answer) = ask(serving).await
                 {
                     return answer;
                 }
@@ -130,8 +157,8 @@ impl Forwarder {
 
 /// The actor's answer; `None` when it died before it gave one.
 async fn ask_once<T: Send + 'static>(
-    actor: &ActorRef<KeyMsg>,
-    message: impl Fn(Reply<T>) -> KeyMsg,
+    actor: ActorRef<KeyMsg>,
+    message: &impl Fn(Reply<T>) -> KeyMsg,
 ) -> Option<Result<T, KeyError>> {
     let (reply, answer) = oneshot::channel();
     actor.cast(message(reply)).ok()?;

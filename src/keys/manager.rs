@@ -14,11 +14,9 @@ use tokio::time::Instant;
 use super::caller::Caller;
 use super::crypt::{self, Wrapped};
 use super::error::KeyError;
-use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
-use crate::events;
 use crate::spans::Parent;
 use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
 pub use batches::BatchMsg;
@@ -84,64 +82,6 @@ impl State {
 
     pub(super) fn batch(&mut self, myself: &ActorRef<KeyMsg>, message: BatchMsg) {
         self.batches.handle(message, myself, &mut self.tasks);
-    }
-
-    pub(super) fn set_limits(&mut self, limits: HealthLimits) {
-        Arc::make_mut(&mut self.args.settings).limits = limits;
-    }
-
-    /// Answers from the snapshot, and announces what it answers.
-    pub(super) fn status(
-        &mut self,
-        myself: &ActorRef<KeyMsg>,
-        deadline: Instant,
-        reply: Reply<StatusReport>,
-    ) {
-        let limits = self.args.settings.limits;
-        let sessions = self.caller.sessions.view();
-        let policy = status_now(&self.args.view.borrow(), &sessions, limits);
-        match policy {
-            Policy::Answer(report) => {
-                self.announce();
-                let _ = reply.send(Ok(report));
-            }
-            Policy::Fail(error) => {
-                let _ = reply.send(Err(error));
-            }
-            Policy::Wait(_) => self.status_later(myself, deadline, reply),
-        }
-    }
-
-    fn announce(&self) {
-        let announced = self.args.view.send_if_modified(|view| {
-            let news = view.announced != view.proven;
-            view.announced.clone_from(&view.proven);
-            news
-        });
-        if announced && let Some(proven) = &self.args.view.borrow().announced {
-            let key_id = proven.key_id.to_string();
-            events::VersionAnnounced { key_id }.tell();
-        }
-    }
-
-    /// Parks a Status until there is something to say.
-    fn status_later(
-        &mut self,
-        myself: &ActorRef<KeyMsg>,
-        deadline: Instant,
-        reply: Reply<StatusReport>,
-    ) {
-        let (myself, caller, view) = (myself.clone(), self.caller.clone(), self.args.view.clone());
-        self.tasks.spawn(async move {
-            match crypt::pinned(&caller, &view, deadline).await {
-                Ok(_) => {
-                    let _ = myself.cast(KeyMsg::Status { deadline, reply });
-                }
-                Err(error) => {
-                    let _ = reply.send(Err(error));
-                }
-            }
-        });
     }
 
     pub(super) fn encrypt(

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Child;
 use crate::config::Config;
 use crate::events;
-use crate::keys::{self, HealthLimits, KeyManager, KeyMsg, KeyView};
+use crate::keys::{self, Desk, HealthLimits, KeyManager, KeyMsg, KeyView, Serving};
 use crate::session::{self, SessionMsg, SessionView, Sessions, VaultSession};
 use crate::vault::Client;
 
@@ -72,6 +72,13 @@ impl Branch {
         is(cell(&self.keys)).then_some(Child::Keys)
     }
 
+    /// Its KeyManager, while there is one.
+    pub(super) fn serving(&self) -> Option<Serving> {
+        let actor = self.keys.borrow().clone()?;
+        let desk = Desk::new(&self.keys_args);
+        Some(Serving { actor, desk })
+    }
+
     /// What is known of the key.
     pub(super) fn keys_view(&self) -> &watch::Sender<KeyView> {
         &self.keys_args.view
@@ -87,10 +94,9 @@ impl Branch {
         &self.session_args.view
     }
 
-    /// Has Status go by these limits from now on.
+    /// Has Status go by these limits, from whoever is asked for [`Self::serving`] next.
     pub(super) fn set_limits(&mut self, limits: HealthLimits) {
         Arc::make_mut(&mut self.keys_args.settings).limits = limits;
-        tell(&self.keys, KeyMsg::Limits(limits));
     }
 
     /// Ends both: the keys first, which use the session.

@@ -19,7 +19,7 @@ use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
 use crate::events;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
-use crate::keys::{self, KeyMsg};
+use crate::keys::{self, KeyMsg, Serving};
 use crate::metrics::Metrics;
 use crate::session::{Event, SessionMsg};
 use crate::vault::Client;
@@ -45,7 +45,7 @@ pub enum Child {
 pub(super) struct Children {
     branch: Branch,
     /// Where calls find the KeyManager that serves them.
-    serving: Slot<KeyMsg>,
+    serving: watch::Sender<Option<Serving>>,
     grpc: Slot<GrpcMsg>,
     admin: Slot<AdminMsg>,
     /// Gone once the socket is released.
@@ -95,7 +95,7 @@ impl Children {
             &config.keys.decrypt_also,
         );
         let branch = Branch::new(config, client, known);
-        let serving = Slot::new(None);
+        let serving = watch::Sender::new(None);
         let reloads = watch::Sender::new(None);
         let connections = Connections::new(metrics.clone());
         for child in Child::ALL {
@@ -153,8 +153,7 @@ impl Children {
     }
 
     fn serve_from_branch(&self) {
-        let keys = self.branch.keys.borrow().clone();
-        self.serving.send_replace(keys);
+        self.serving.send_replace(self.branch.serving());
     }
 
     /// Notes that the actor with this id is gone; `None` when it is not a current child.
@@ -193,6 +192,7 @@ impl Children {
     /// Has Status go by these limits from now on.
     pub(super) fn set_limits(&mut self, config: &Config) {
         self.branch.set_limits(config.keys.limits);
+        self.serve_from_branch();
         self.admin_args = self.admin_args(config);
     }
 

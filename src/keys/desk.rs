@@ -1,0 +1,97 @@
+//! Status, answered from what is known, without a word to the actor: in its mailbox, and in the
+//! runtime's queue behind it, Status would wait for all the Encrypts and Decrypts that came before.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::KeyError;
+use super::status::{self, HealthLimits, Policy, StatusReport, status_now};
+use super::view::KeyView;
+use super::{Arguments, KeyMsg};
+use crate::events;
+use crate::session::Sessions;
+
+/// A KeyManager, and where it is asked for Status.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// For Encrypts and Decrypts.
+    pub actor: ActorRef<KeyMsg>,
+    /// For Status.
+    pub desk: Desk,
+}
+
+/// Where Status is asked for.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    view: Arc<watch::Sender<KeyView>>,
+    sessions: Sessions,
+    limits: HealthLimits,
+}
+
+impl Desk {
+    /// Of the KeyManager with these arguments.
+    #[must_use]
+    pub fn new(args: &Arguments) -> Self {
+        Self {
+            view: args.view.clone(),
+            sessions: args.sessions.clone(),
+            limits: args.settings.limits,
+        }
+    }
+
+    /// What is the state, and which key_id will write? Waits only where no key version has ever
+    /// worked. Never calls Vault.
+    ///
+    /// # Errors
+    /// Where kube-apiserver has to stop writing; at the deadline with the reason.
+    pub async fn status(&self, deadline: Instant) -> Result<StatusReport, KeyError> {
+        loop {
+            match self.now() {
+                Policy::Answer(report) => return Ok(report),
+                Policy::Fail(error) => return Err(error),
+                Policy::Wait(_) => self.wait(deadline).await?,
+            }
+        }
+    }
+
+    /// Announces what it answers, in the same step: what an Encrypt uses from then on.
+    fn now(&self) -> Policy {
+        let mut decided = None;
+        let announced = self.view.send_if_modified(|view| {
+            let policy = self.decided(view);
+            let is_answer = matches!(policy, Policy::Answer(_));
+            decided = Some(policy);
+            let news = is_answer && view.announced != view.proven;
+            if news {
+                view.announced.clone_from(&view.proven);
+            }
+            news
+        });
+        if let (true, Some(Policy::Answer(report))) = (announced, &decided) {
+            let key_id = report.key_id.to_string();
+            events::VersionAnnounced { key_id }.tell();
+        }
+        // `watch` has called the closure.
+        decided.unwrap_or_else(|| self.decided(&self.view.borrow()))
+    }
+
+    /// Until there is something to say.
+    async fn wait(&self, deadline: Instant) -> Result<(), KeyError> {
+        let mut view = self.view.subscribe();
+        let ready = |view: &KeyView| !matches!(self.decided(view), Policy::Wait(_));
+        let waited = timeout_at(deadline, view.wait_for(ready)).await;
+        let is_ready = matches!(waited, Ok(Ok(_)));
+        drop(waited);
+        match is_ready {
+            true => Ok(()),
+            false => Err(status::reason(&self.view.borrow(), &self.sessions.view())),
+        }
+    }
+
+    fn decided(&self, view: &KeyView) -> Policy {
+        status_now(view, &self.sessions.view(), self.limits)
+    }
+}
