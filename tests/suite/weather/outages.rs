@@ -199,12 +199,15 @@ async fn three_nodes_return_through_a_rate_limit_and_heed_how_long_vault_asks_to
     tokio::time::sleep(AWAY).await;
     vault.restart().await;
     proxy.reset_counts();
+    let begun = Instant::now();
     let all: Vec<_> = nodes.iter().map(encrypts).collect();
     futures_util::future::join_all(all).await;
-    // One login every three seconds is let through: who is refused waits as long as it is told.
+    // One login every three seconds is let through: who is refused waits as long as it is told, so
+    // each node tries twice in that time at most, on a slow machine as well.
+    let intervals = begun.elapsed().as_secs() as usize / 3 + 1;
     let logins = proxy.count(&approle.login_path());
-    eprintln!("three nodes returned through a limit of one login in 3 s with {logins} logins");
-    assert!((3..=12).contains(&logins), "{logins} logins");
+    eprintln!("three nodes returned within {intervals} times 3 s with {logins} logins");
+    assert!((3..=6 * intervals).contains(&logins), "{logins} logins");
 }
 
 async fn encrypts(node: &Daemon) {
