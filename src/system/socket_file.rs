@@ -12,12 +12,14 @@ use thiserror::Error;
 
 use crate::events;
 
-/// A file's mode, and its owner and group where they are not the process's.
+/// Who may use a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each says what it is")]
 pub struct Dress {
+    /// The file's mode.
     pub mode: u32,
+    /// Its owner, where that is not the process's.
     pub owner: Option<u32>,
+    /// Its group, where that is not the process's.
     pub group: Option<u32>,
 }
 
@@ -91,11 +93,9 @@ impl SocketFile {
             let _ = fs::remove_file(&fresh);
             return Err(error);
         }
-        let file = identity(path).map_err(attempt("look at"))?;
-        let (device, inode) = file;
-        let path = path.to_owned();
+        let (device, inode) = identity(path).map_err(attempt("look at"))?;
         let file = Self {
-            path,
+            path: path.to_owned(),
             device,
             inode,
         };

@@ -187,6 +187,25 @@ async fn soak_five_hundred_failures_of_actors_fail_no_call() {
     fail_at_random(500, Duration::from_secs(120)).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn status_does_not_wait_for_a_key_manager_that_is_busy() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = daemon_for(&vault.address(), &fixture);
+    let daemon = start(&builder).await;
+    let client = KmsClient::connect(builder.socket());
+    client.wait_ok(LIMIT).await;
+    daemon.inject(Child::Keys, Fault::Hang);
+    // What it is told waits behind that; it is found only after 10 s.
+    let hasty = client.with_timeout(Duration::from_millis(500));
+    wait::until_true("an Encrypt to wait in vain", LIMIT, async || {
+        hasty.encrypt(&[1; 32]).await.is_err()
+    })
+    .await;
+    assert_eq!(hasty.status().await.unwrap().healthz, "ok");
+}
+
 async fn probes_are_back(builder: &Builder) {
     let livez = format!("http://{}/livez", builder.admin_address());
     wait::until("the probes to be back", LIMIT, async || {
