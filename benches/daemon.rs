@@ -39,7 +39,7 @@ use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 
 use bare::Bare;
-use figures::{Series, millis};
+use figures::Series;
 use harness::daemon::{Builder, Daemon};
 use harness::kms::KmsClient;
 use harness::vault::{Fixture, Vault};
@@ -266,8 +266,7 @@ fn latency(series: &[Series; 7]) -> String {
         "p99"
     );
     for one in series {
-        let (p50, p99) = (millis(one.percentile(50)), millis(one.percentile(99)));
-        text += &format!("{:<24}{p50:>10}{p99:>10}\n", one.name());
+        text += &one.row();
     }
     let [
         plain_encrypt,

@@ -9,7 +9,6 @@ mod text;
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -36,7 +35,7 @@ use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
 use crate::metrics::{Exposition, Metrics};
 use crate::session::SessionView;
-use crate::system::socket_file::{Dress, SocketError, SocketFile};
+use crate::system::socket_file::{Dress, SocketFile};
 use crate::vault::Client;
 pub use address::Address;
 use readiness::Readiness;
@@ -138,21 +137,13 @@ async fn serve(args: Arguments) -> String {
             Ok(listener) => answer(listener, args).await,
             Err(error) => format!("cannot bind {place}: {error}"),
         },
-        Address::Unix(path) => match bind(&path) {
+        Address::Unix(path) => match SocketFile::bind(&path, DRESS) {
             // The file is ours for as long as there are answers.
             Ok((listener, _file)) => answer(listener, args).await,
             Err(error) => error.to_string(),
         },
     };
     format!("admin.listen: {refused}")
-}
-
-fn bind(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
-    let (listener, file) = SocketFile::bind(path, DRESS)?;
-    let nonblocking = listener.set_nonblocking(true);
-    let listener = nonblocking.and_then(|()| UnixListener::from_std(listener));
-    let refused = |cause| SocketError::system("listen on", path.display(), cause);
-    Ok((listener.map_err(refused)?, file))
 }
 
 /// Answers one request on each connection, for ever. Where there are too many at a time, the one

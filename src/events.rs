@@ -47,6 +47,8 @@ events! {
     "vault_kms_plugin::system" {
         WARN MemoryNotLocked "memory cannot be locked: turn swap off, or encrypt it" { error: String }
         ERROR CannotGoOn "cannot go on" { error: String }
+        INFO StaleSocket "replacing a stale socket" { path: String }
+        WARN SocketLeft "cannot remove the socket" { path: String, error: String }
     }
     "vault_kms_plugin::spans" {
         INFO SpansExported "spans are exported" { endpoint: String }
@@ -85,8 +87,6 @@ events! {
     }
     "vault_kms_plugin::grpc" {
         INFO Listening "listening" { socket: String, passed: bool }
-        INFO StaleSocket "replacing a stale socket" { path: String }
-        WARN SocketLeft "cannot remove the socket" { path: String, error: String }
         WARN CallFailed "call failed" {
             operation: &'static str,
             kms: &'static str,

@@ -8,6 +8,7 @@ mod process;
 mod recent;
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -105,9 +106,11 @@ impl Default for Counts {
             requests: Family::default(),
             request_duration: Family::new_with_constructor(durations),
             batch_size: Family::new_with_constructor(sizes),
-            login_failures: all_classes(),
+            login_failures: from_zero(LoginFailure::ALL.map(|it| OfClass { class: it.as_str() })),
             restarts: Family::default(),
-            reloads: both_outcomes(),
+            reloads: from_zero(Reloaded::ALL.map(|it| OfOutcome {
+                outcome: it.as_str(),
+            })),
             peers_refused: Counter::default(),
             connections_refused: Counter::default(),
             connections_evicted: Counter::default(),
@@ -126,23 +129,12 @@ fn sizes() -> Histogram {
 }
 
 /// There from the start: an alert that looks for an increase has to know the zero.
-fn both_outcomes() -> Family<OfOutcome, Counter> {
-    let reloads = Family::default();
-    for outcome in [Reloaded::TakenOver, Reloaded::Refused] {
-        let outcome = outcome.as_str();
-        drop(reloads.get_or_create(&OfOutcome { outcome }));
+fn from_zero<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
+    let counts = Family::default();
+    for labels in labels {
+        drop(counts.get_or_create(&labels));
     }
-    reloads
-}
-
-/// There from the start, likewise.
-fn all_classes() -> Family<OfClass, Counter> {
-    let failures = Family::default();
-    for class in LoginFailure::ALL {
-        let class = class.as_str();
-        drop(failures.get_or_create(&OfClass { class }));
-    }
-    failures
+    counts
 }
 
 impl LoginFailure {
@@ -166,6 +158,8 @@ impl LoginFailure {
 }
 
 impl Reloaded {
+    const ALL: [Self; 2] = [Self::TakenOver, Self::Refused];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::TakenOver => "taken_over",

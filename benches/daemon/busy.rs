@@ -1,6 +1,5 @@
 //! What else the plugin is asked while 64 callers encrypt: its Status, and its metrics.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SEED;
 use super::bare::Bare;
-use super::figures::{Series, millis};
+use super::figures::{Series, processor_of};
 use super::grpc::{Connection, Prepared};
 use super::harness::daemon::Daemon;
 use super::harness::scrape::Metrics;
@@ -42,10 +41,10 @@ pub(super) async fn measured(vault: &Vault, fixture: &Fixture, daemon: &Daemon) 
     load.end().await;
     let cost = processor_of_a_scrape(daemon).await;
     format!(
-        "while {CALLERS} callers encrypt   p50       p99\n{status}{}\
+        "while {CALLERS} callers encrypt        p50       p99\n{status}{}\
          inside the process {:.2} % of all Status calls take 1 ms at most (goal: 99)\n\
          a scrape takes {:.0} us of the processor: {:.3} % of one for a scrape each second (goals: 5 ms, 1 %)\n",
-        line(&scrape),
+        scrape.row(),
         inside * 100.0,
         cost.as_secs_f64() * 1e6,
         cost.as_secs_f64() * 100.0,
@@ -96,8 +95,8 @@ async fn status(vault: &Vault, fixture: &Fixture, daemon: &Daemon) -> String {
     };
     format!(
         "{}{}Status is {:.2} x an empty call at p50, {:.2} x at p99 (goal: at most 1.5)\n",
-        line(&status),
-        line(&bare_call),
+        status.row(),
+        bare_call.row(),
         ratio(50),
         ratio(99),
     )
@@ -132,27 +131,6 @@ async fn processor_of_a_scrape(daemon: &Daemon) -> Duration {
     for _ in 0..SCRAPES {
         scraped(daemon).await;
     }
-    (processor_of(daemon.pid()) - before) / u32::try_from(SCRAPES).expect("a small number")
-}
-
-/// Of all its threads, as the scheduler counts it.
-fn processor_of(pid: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-    let nanoseconds = threads.filter_map(|thread| {
-        let path = thread.ok()?.path().join("schedstat");
-        // A thread may have ended meanwhile.
-        let text = fs::read_to_string(path).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
-}
-
-fn line(series: &Series) -> String {
-    let (p50, p99) = (series.percentile(50), series.percentile(99));
-    format!(
-        "{:<22}{:>10}{:>10}\n",
-        series.name(),
-        millis(p50),
-        millis(p99)
-    )
+    let taken = processor_of(daemon.pid()).saturating_sub(before);
+    taken / u32::try_from(SCRAPES).expect("a small number")
 }

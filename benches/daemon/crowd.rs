@@ -1,6 +1,5 @@
 //! Many callers at once: what they get, how long they wait, and what it costs the plugin and Vault.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::SEED;
 use super::distance::Distance;
-use super::figures::Series;
+use super::figures::{Series, processor_of};
 use super::grpc::{Connection, Prepared};
 use super::harness::http;
 use super::harness::vault::{Fixture, Vault};
@@ -22,8 +21,6 @@ const CALLS_ON_A_CONNECTION: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(300);
 /// How long they are counted.
 const COUNTED: Duration = Duration::from_millis(1_200);
-/// Linux counts CPU time in hundredths of a second.
-const TICK: Duration = Duration::from_millis(10);
 
 /// What callers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +103,17 @@ pub(super) async fn measure(ends: &Ends<'_>, kind: Kind, count: usize) -> Seen {
         running.spawn(caller.run(kind, counts, stop));
     }
     tokio::time::sleep(WARM_UP).await;
-    let before = (cpu_of(ends.daemon), ends.requests().await, Instant::now());
+    let before = (
+        processor_of(ends.daemon),
+        ends.requests().await,
+        Instant::now(),
+    );
     counts.store(true, Ordering::Relaxed);
     tokio::time::sleep(COUNTED).await;
     counts.store(false, Ordering::Relaxed);
     let elapsed = before.2.elapsed();
     let (cpu, requests) = (
-        cpu_of(ends.daemon) - before.0,
+        processor_of(ends.daemon).saturating_sub(before.0),
         ends.requests().await - before.1,
     );
     stop.store(true, Ordering::Relaxed);
@@ -220,15 +221,4 @@ impl Caller {
         }
         taken
     }
-}
-
-fn cpu_of(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    // The second field, the name, may hold blanks.
-    let after_name = stat.rsplit_once(')').expect("a name").1;
-    let ticks = after_name.split_whitespace().skip(11).take(2);
-    let ticks: u32 = ticks
-        .map(|text| text.parse::<u32>().expect("a number"))
-        .sum();
-    TICK * ticks
 }

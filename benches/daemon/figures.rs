@@ -1,5 +1,6 @@
-//! Durations and their percentiles.
+//! Durations and their percentiles, and time of the processor.
 
+use std::fs;
 use std::time::Duration;
 
 /// All durations of one kind of call.
@@ -33,6 +34,24 @@ impl Series {
         let rank = (sorted.len() * percent).div_ceil(100);
         sorted[rank.saturating_sub(1)]
     }
+
+    /// A line of a table.
+    pub(super) fn row(&self) -> String {
+        let (p50, p99) = (millis(self.percentile(50)), millis(self.percentile(99)));
+        format!("{:<24}{p50:>10}{p99:>10}\n", self.name)
+    }
+}
+
+/// What a process has had of the processor, all its threads, as the scheduler counts it. A thread
+/// that ends takes its time with it.
+pub(super) fn processor_of(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let nanoseconds = threads.filter_map(|thread| {
+        let path = thread.ok()?.path().join("schedstat");
+        let text = fs::read_to_string(path).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
 }
 
 /// A duration as the tables show it.

@@ -32,8 +32,8 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Forwards to whoever is in `keys`, empty while it is restarted; at most `max_waiting` Encrypts and Decrypts at once.
-    /// Calls are counted in `metrics`.
+    /// Forwards to whoever is in `keys`, empty while it is restarted; at most `max_waiting` Encrypts
+    /// and Decrypts at once. Calls are counted in `metrics`.
     #[must_use]
     pub fn new(
         keys: watch::Receiver<Option<Serving>>,

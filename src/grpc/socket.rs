@@ -43,8 +43,9 @@ pub struct BindError(#[from] pub SocketError);
 /// still ours; one of systemd's never is.
 #[derive(Debug)]
 pub struct BoundSocket {
-    listener: UnixListener,
+    /// Before the listener, as fields are dropped: no file is there that nobody listens behind.
     file: Option<SocketFile>,
+    listener: UnixListener,
     passed: bool,
 }
 
@@ -59,9 +60,20 @@ impl BoundSocket {
                 let (listener, file) = SocketFile::bind(path, settings.dress)?;
                 (listener, Some(file))
             }
-            SocketPath::Abstract(name) => (bind_abstract(name)?, None),
+            SocketPath::Abstract(name) => {
+                let listener = bind_abstract(name)?;
+                (
+                    socket_file::ready_for_tokio(listener, &settings.path)?,
+                    None,
+                )
+            }
         };
-        Self::listening(listener, file, settings.path.to_string(), false)
+        Ok(Self::listening(
+            listener,
+            file,
+            settings.path.to_string(),
+            false,
+        ))
     }
 
     /// Whether a socket could be at this place, as far as that can be told without asking who
@@ -84,25 +96,22 @@ impl BoundSocket {
     pub fn adopt(PassedSocket(listener): PassedSocket) -> Result<Self, BindError> {
         let name = listener.local_addr().map(|address| name_of(&address));
         let name = name.unwrap_or_else(|_| "passed by systemd".to_owned());
-        Self::listening(listener, None, name, true)
+        let listener = socket_file::ready_for_tokio(listener, &name)?;
+        Ok(Self::listening(listener, None, name, true))
     }
 
     fn listening(
-        listener: StdListener,
+        listener: UnixListener,
         file: Option<SocketFile>,
         socket: String,
         passed: bool,
-    ) -> Result<Self, BindError> {
-        let nonblocking = listener.set_nonblocking(true);
-        let listener = nonblocking
-            .and_then(|()| UnixListener::from_std(listener))
-            .map_err(|cause| SocketError::system("listen on", &socket, cause))?;
+    ) -> Self {
         events::Listening { socket, passed }.tell();
-        Ok(Self {
-            listener,
+        Self {
             file,
+            listener,
             passed,
-        })
+        }
     }
 
     /// Whether systemd passed it: then its path, mode and owner are the socket unit's, whatever the

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::KeyError;
-use super::status::{self, HealthLimits, Policy, StatusReport, status_now};
+use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::KeyView;
 use super::{Arguments, KeyMsg};
 use crate::events;
@@ -48,12 +48,17 @@ impl Desk {
     /// # Errors
     /// Where kube-apiserver has to stop writing; at the deadline with the reason.
     pub async fn status(&self, deadline: Instant) -> Result<StatusReport, KeyError> {
-        loop {
-            match self.now() {
-                Policy::Answer(report) => return Ok(report),
-                Policy::Fail(error) => return Err(error),
-                Policy::Wait(_) => self.wait(deadline).await?,
-            }
+        let mut policy = self.now();
+        if matches!(policy, Policy::Wait(_)) {
+            let ready = |view: &KeyView| !matches!(self.decided(view), Policy::Wait(_));
+            let mut view = self.view.subscribe();
+            // At the deadline the policy says why there is still nothing to say.
+            drop(timeout_at(deadline, view.wait_for(ready)).await);
+            policy = self.now();
+        }
+        match policy {
+            Policy::Answer(report) => Ok(report),
+            Policy::Fail(error) | Policy::Wait(error) => Err(error),
         }
     }
 
@@ -76,19 +81,6 @@ impl Desk {
         }
         // `watch` has called the closure.
         decided.unwrap_or_else(|| self.decided(&self.view.borrow()))
-    }
-
-    /// Until there is something to say.
-    async fn wait(&self, deadline: Instant) -> Result<(), KeyError> {
-        let mut view = self.view.subscribe();
-        let ready = |view: &KeyView| !matches!(self.decided(view), Policy::Wait(_));
-        let waited = timeout_at(deadline, view.wait_for(ready)).await;
-        let is_ready = matches!(waited, Ok(Ok(_)));
-        drop(waited);
-        match is_ready {
-            true => Ok(()),
-            false => Err(status::reason(&self.view.borrow(), &self.sessions.view())),
-        }
     }
 
     fn decided(&self, view: &KeyView) -> Policy {

@@ -4,11 +4,12 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use thiserror::Error;
+use tokio::net::UnixListener;
 
 use crate::events;
 
@@ -75,7 +76,7 @@ impl SocketError {
 }
 
 impl SocketFile {
-    /// Binds.
+    /// Binds. Has to be called inside a tokio runtime.
     ///
     /// # Errors
     /// As [`SocketError`]; nothing is left behind then.
@@ -83,7 +84,7 @@ impl SocketFile {
         make_sure_it_is_free(path)?;
         let attempt = |attempt| move |cause| refused(attempt, path, cause);
         let fresh = temporary_name(path);
-        let listener = UnixListener::bind(&fresh).map_err(attempt("bind"))?;
+        let listener = StdListener::bind(&fresh).map_err(attempt("bind"))?;
         let dressed = dress
             .put_on(&fresh)
             .map_err(attempt("set mode and owner of"));
@@ -99,7 +100,7 @@ impl SocketFile {
             device,
             inode,
         };
-        Ok((listener, file))
+        Ok((ready_for_tokio(listener, path.display())?, file))
     }
 
     /// Gives it another mode and owner.
@@ -134,6 +135,19 @@ impl Dress {
         }
         fs::set_permissions(path, fs::Permissions::from_mode(self.mode))
     }
+}
+
+/// The same listener for tokio, in whose runtime this has to be called; `name` is for the error.
+///
+/// # Errors
+/// When the system refuses.
+pub fn ready_for_tokio(
+    listener: StdListener,
+    name: impl ToString,
+) -> Result<UnixListener, SocketError> {
+    let nonblocking = listener.set_nonblocking(true);
+    let listener = nonblocking.and_then(|()| UnixListener::from_std(listener));
+    listener.map_err(|cause| SocketError::system("listen on", name, cause))
 }
 
 /// Whether there is a socket, as far as that can be told without asking who listens there.
