@@ -95,5 +95,5 @@ fn may_mount() -> bool {
 
 fn on_path(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| Path::new(&folder).join(name).is_file())
+    env::split_paths(&path).any(|dir| Path::new(&dir).join(name).is_file())
 }

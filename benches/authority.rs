@@ -49,7 +49,7 @@ fn main() {
 
 /// Calls a second with the repair, as a part of those without, round by round.
 async fn compare() {
-    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let (with, without) = (
         dir.path().join("with.sock"),
         dir.path().join("without.sock"),

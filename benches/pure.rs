@@ -9,7 +9,7 @@ use vault_kms_plugin::grpc::authority::Repair;
 use vault_kms_plugin::keys::{HealthLimits, KeyId, KeyView, status_now};
 use vault_kms_plugin::session::SessionView;
 use vault_kms_plugin::vault::{
-    Ciphertext, KeyMoment, KeyName, KeyVersion, MountPath, Namespace, TransitKey,
+    Ciphertext, KeyName, KeyVersion, MountPath, Namespace, TransitKey, VersionStamp,
 };
 
 fn main() {
@@ -20,7 +20,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     authority(&mut criterion, "authority that goes by", b"localhost");
     let path = b"%2Frun%2Fvault-kms-plugin%2Fkms.sock";
-    authority(&mut criterion, "authority that is mended", path);
+    authority(&mut criterion, "authority that is fixed", path);
     values(&mut criterion);
     criterion.final_summary();
 }
@@ -30,12 +30,12 @@ fn authority(criterion: &mut Criterion, name: &str, authority: &[u8]) {
     let mut reads = requests(authority);
     let mut preface = reads.remove(0);
     let mut repair = Repair::default();
-    repair.mend(&mut preface);
+    repair.remedy(&mut preface);
     let mut next = reads.iter().cycle();
     criterion.bench_function(name, |bench| {
         bench.iter_batched_ref(
             || next.next().cloned().unwrap_or_default(),
-            |read| repair.mend(black_box(read)),
+            |read| repair.remedy(black_box(read)),
             BatchSize::NumIterations(1),
         );
     });
@@ -52,7 +52,7 @@ fn values(criterion: &mut Criterion) {
         name: KeyName::try_new("kms").expect("a name"),
     };
     let version = KeyVersion::try_new(12).expect("a version");
-    let moment = KeyMoment {
+    let moment = VersionStamp {
         created: 1_714_000_000,
         version,
     };

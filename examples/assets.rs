@@ -10,14 +10,14 @@ use vault_kms_plugin::cli;
 
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
-/// A file below the folder, and what it holds.
+/// A file below the directory, and what it holds.
 pub(crate) type Asset = (PathBuf, Vec<u8>);
 
 fn main() -> io::Result<()> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let folder = env::args_os().nth(1).map_or(default, PathBuf::from);
+    let dir = env::args_os().nth(1).map_or(default, PathBuf::from);
     for (name, content) in assets()? {
-        let path = folder.join(name);
+        let path = dir.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }

@@ -30,12 +30,12 @@ use tokio::time::timeout;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
-use crate::events;
 use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
-use crate::metrics::{Exposition, Metrics};
 use crate::session::SessionView;
-use crate::system::socket_file::{Dress, SocketFile};
+use crate::system::socket_file::{SocketFile, SocketPermissions};
+use crate::telemetry::events;
+use crate::telemetry::metrics::{Exposition, Metrics};
 use crate::vault::Client;
 pub use address::Address;
 use readiness::Readiness;
@@ -48,7 +48,7 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 /// So is the answer; a client that does not take it is left.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// A socket is for whoever could read the configuration, and nobody else.
-const DRESS: Dress = Dress {
+const DRESS: SocketPermissions = SocketPermissions {
     mode: 0o600,
     owner: None,
     group: None,
@@ -150,7 +150,7 @@ async fn serve(args: Arguments) -> String {
 /// that has been there longest has to go: an honest one is answered at once.
 async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
     let address = args.listen.to_string();
-    events::ProbesServed { address }.tell();
+    events::AdminListening { address }.emit();
     let service = TowerToHyperService::new(routes(args));
     let mut server = http1::Builder::new();
     server

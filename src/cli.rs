@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::folder::Owner;
+use crate::commands::prepare_dir::Owner;
 
 /// Encrypts Kubernetes data at rest through Vault or `OpenBao` Transit.
 #[derive(Debug, Parser)]
@@ -27,9 +27,9 @@ pub enum Command {
     Check(Check),
     /// Asks the running daemon how things stand.
     Status(Status),
-    /// Gives the socket's folder to the user that the plugin runs as; for the init container of a
+    /// Gives the socket's directory to the user that the plugin runs as; for the init container of a
     /// static pod, which is root.
-    PrepareFolder(PrepareFolder),
+    PrepareDir(PrepareDir),
 }
 
 /// The options of `serve`.
@@ -77,15 +77,15 @@ pub struct Status {
     pub watch: bool,
 }
 
-/// The options of `prepare-folder`.
+/// The options of `prepare-dir`.
 #[derive(Debug, Clone, Args)]
-pub struct PrepareFolder {
-    /// The user and the group, in numbers, that the folder shall belong to.
+pub struct PrepareDir {
+    /// The user and the group, in numbers, that the directory shall belong to.
     #[arg(long, value_name = "UID:GID")]
     pub owner: Owner,
-    /// The folder.
-    #[arg(value_name = "FOLDER")]
-    pub folder: PathBuf,
+    /// The directory.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 /// The whole command line, for man pages and completions.

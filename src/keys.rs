@@ -5,7 +5,6 @@
 
 mod caller;
 mod crypt;
-mod desk;
 mod error;
 mod key_id;
 mod lane;
@@ -15,6 +14,7 @@ mod news;
 mod pace;
 mod state_file;
 mod status;
+mod status_handle;
 mod trial;
 mod verdict;
 mod view;
@@ -29,17 +29,17 @@ use tokio::time::Instant;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::session::Sessions;
-use crate::spans::Parent;
+use crate::telemetry::spans::Parent;
 pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
 use crate::vault::{Client, TransitKey};
 pub use crypt::Wrapped;
-pub use desk::{Desk, Serving};
 pub use error::{ErrorKind, KeyError};
 pub use key_id::KeyId;
 pub use manager::{BatchMsg, LookOutcome, Observation, State};
 pub use state_file::load as load_state;
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
-pub use trial::try_out;
+pub use status_handle::{KeyManagerHandle, StatusHandle};
+pub use trial::verify;
 pub use view::{KeyFault, KeyView, ProvenKey};
 
 /// The actor. It holds nothing: all is in its state.

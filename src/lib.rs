@@ -1,23 +1,17 @@
-//! A KMS plugin for kube-apiserver over Vault or OpenBao Transit: the daemon's parts.
+//! A KMS plugin for kube-apiserver over Vault or OpenBao Transit: the daemon's modules.
 //!
-//! The arrows point one way: [`grpc`] → [`keys`] → [`session`] → [`vault`]. [`supervisor`] knows
-//! them all, none knows it; [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault.
-//! [`session`] alone asks [`spiffe`], which knows none of them. [`metrics`] and [`spans`] are leaves.
+//! Dependencies point one way: [`commands`] → [`supervisor`] → [`grpc`] → [`keys`] → [`session`] →
+//! [`vault`]. [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault. [`telemetry`] and
+//! [`system`] are leaves that every module may use.
 
 pub mod actor;
 pub mod admin;
-pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
-pub mod events;
-pub mod folder;
 pub mod grpc;
 pub mod keys;
-pub mod metrics;
 pub mod session;
-pub mod spans;
-pub mod spiffe;
-pub mod status;
 pub mod supervisor;
 pub mod system;
 pub mod telemetry;

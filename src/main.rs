@@ -4,17 +4,14 @@
 use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
-use vault_kms_plugin::check::{self, Style};
 use vault_kms_plugin::cli::{self, Command};
+use vault_kms_plugin::commands::check::{self, Style};
+use vault_kms_plugin::commands::{prepare_dir, status};
 use vault_kms_plugin::config::{Config, Source};
-use vault_kms_plugin::events;
-use vault_kms_plugin::folder;
 use vault_kms_plugin::grpc::PassedSocket;
-use vault_kms_plugin::spans;
-use vault_kms_plugin::status;
 use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
-use vault_kms_plugin::telemetry::Telemetry;
+use vault_kms_plugin::telemetry::{Telemetry, events, spans};
 use zeroizing_alloc::ZeroAlloc;
 
 /// What is freed is wiped: tokens and seeds pass through buffers of libraries too. And it goes back
@@ -33,8 +30,8 @@ fn main() -> ExitCode {
             Ok(()) => Exit::Ok.into(),
             Err((error, exit)) => say(&error, exit).into(),
         },
-        Ok(Command::PrepareFolder(options)) => {
-            match folder::prepare(&options.folder, options.owner) {
+        Ok(Command::PrepareDir(options)) => {
+            match prepare_dir::prepare(&options.dir, options.owner) {
                 Ok(()) => Exit::Ok.into(),
                 Err(error) => say(&error, Exit::Unavailable).into(),
             }
@@ -121,10 +118,10 @@ async fn run(
 }
 
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    events::CannotGoOn {
+    events::FatalError {
         error: error.to_string(),
     }
-    .tell();
+    .emit();
     exit
 }
 

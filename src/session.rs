@@ -1,4 +1,4 @@
-//! VaultSession: logs in, renews, logs in anew; publishes the session in a `watch`.
+//! VaultSession: logs in, renews, logs in again; publishes the session in a `watch`.
 //!
 //! No answer and no silence of Vault is a failure of this actor: it waits and tries again.
 
@@ -20,11 +20,12 @@ use tokio::sync::watch;
 use crate::actor::Fault;
 use crate::vault::Client;
 pub use credentials::Credential;
+pub use login::spiffe;
 pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
 pub use machine::{Event, Failure, Machine, Step};
-pub use probe::{Spends, Trouble, reach};
+pub use probe::{Diagnosis, LoginCost, reach};
 pub use state::{LoginOutcome, ReachOutcome, RenewOutcome, State};
-pub use view::{Doubt, LoginFault, Session, SessionView, Sessions};
+pub use view::{LoginFault, Session, SessionView, Sessions, TokenStatus};
 
 /// The actor. It holds nothing: all is in its state.
 #[derive(Debug)]
@@ -53,18 +54,18 @@ pub enum SessionMsg {
     /// A renewal ended.
     Renewed(RenewOutcome),
     /// A caller was refused with this generation's token: does it live?
-    Doubt {
+    CheckToken {
         /// The generation that was refused.
         generation: u64,
         /// Where the answer goes.
-        reply: RpcReplyPort<Doubt>,
+        reply: RpcReplyPort<TokenStatus>,
     },
     /// The look at a doubted token ended.
     Looked {
         /// The generation that was looked at.
         generation: u64,
         /// What became of it.
-        doubt: Doubt,
+        doubt: TokenStatus,
     },
     /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
@@ -107,7 +108,7 @@ impl Actor for VaultSession {
             SessionMsg::Reached(outcome) => state.reached(&myself, outcome),
             SessionMsg::LoggedIn(outcome) => state.logged_in(&myself, outcome),
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
-            SessionMsg::Doubt { generation, reply } => state.doubt(&myself, generation, reply),
+            SessionMsg::CheckToken { generation, reply } => state.doubt(&myself, generation, reply),
             SessionMsg::Looked { generation, doubt } => state.looked(&myself, generation, doubt),
             SessionMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]

@@ -1,13 +1,13 @@
 //! The Supervisor: owns the other actors, restarts what fails, ends the process when one fails
 //! again and again, and drains what is in flight when asked to stop.
 
-mod branch;
+mod backend;
 mod changes;
 mod children;
-mod patience;
-mod pulse;
+mod heartbeat;
 mod reload;
 mod restart;
+mod restart_policy;
 mod run;
 mod status_line;
 
@@ -21,15 +21,15 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
-use crate::events;
 use crate::system::{Exit, notify};
 use crate::telemetry::LogHandle;
+use crate::telemetry::events;
 pub use children::Child;
 use children::Children;
-pub use patience::Patience;
 use reload::Reload;
 pub use reload::{ReloadOutcome, TrialOutcome};
 use restart::Decision;
+pub use restart_policy::RestartPolicy;
 pub use run::{Daemon, StartError};
 
 /// How long calls in flight may take once the process is asked to stop.
@@ -67,7 +67,7 @@ pub enum SupervisorMsg {
     /// A new way to Vault was tried out.
     Tried(TrialOutcome),
     /// It is time to ask every child whether it is there.
-    FeelPulse,
+    CheckHeartbeats,
     /// Drain and stop.
     Stop,
     /// Tell systemd's watchdog that all is well, if it is.
@@ -102,7 +102,7 @@ impl Actor for Supervisor {
         for child in Child::ALL {
             myself.cast(SupervisorMsg::Start(child))?;
         }
-        myself.cast(SupervisorMsg::FeelPulse)?;
+        myself.cast(SupervisorMsg::CheckHeartbeats)?;
         if let Some(period) = notify::watchdog_period() {
             myself.send_interval(period, || SupervisorMsg::Tick);
         }
@@ -130,7 +130,7 @@ impl Actor for Supervisor {
             SupervisorMsg::Reload => state.reload(&myself),
             SupervisorMsg::Reloaded(outcome) => state.reloaded(&myself, outcome).await,
             SupervisorMsg::Tried(outcome) => state.tried(&myself, outcome).await,
-            SupervisorMsg::FeelPulse => state.feel_pulse(&myself),
+            SupervisorMsg::CheckHeartbeats => state.check_heartbeats(&myself),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
             SupervisorMsg::Tick if state.well => notify::alive(),
             SupervisorMsg::Tick => {}
@@ -157,7 +157,7 @@ impl Actor for Supervisor {
         if state.stopping {
             return Ok(());
         }
-        match state.args.children.buried(cell.get_id()) {
+        match state.args.children.on_exit(cell.get_id()) {
             Some(child) => state.restart(&myself, child, &reason),
             None => state.candidate_failed(&myself, cell.get_id(), &reason),
         }
@@ -192,12 +192,12 @@ impl State {
                     reason: reason.to_owned(),
                     wait_ms: wait.as_millis() as u64,
                 }
-                .tell();
+                .emit();
                 myself.send_after(wait, move || SupervisorMsg::Start(child));
             }
             Decision::GiveUp => {
                 let (actor, reason) = (child.name(), reason.to_owned());
-                events::ActorFailsOften { actor, reason }.tell();
+                events::ActorKeepsFailing { actor, reason }.emit();
                 self.stop(myself, Exit::Internal);
             }
         }
@@ -208,16 +208,18 @@ impl State {
         if let Some(before) = self.status_line.take() {
             before.abort();
         }
-        let branch = self.args.children.branch();
-        let sessions = branch.session_view().subscribe();
-        let keys = branch.keys_view().subscribe();
+        let backend = self.args.children.backend();
+        let sessions = backend.session_view().subscribe();
+        let keys = backend.keys_view().subscribe();
         let line = status_line::keep(sessions, keys, self.reload.last());
         self.status_line = Some(self.tasks.spawn(line));
     }
 
-    fn feel_pulse(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        self.well = self.args.children.feel_pulse();
-        myself.send_after(self.args.children.ask_every(), || SupervisorMsg::FeelPulse);
+    fn check_heartbeats(&mut self, myself: &ActorRef<SupervisorMsg>) {
+        self.well = self.args.children.check_heartbeats();
+        myself.send_after(self.args.children.heartbeat_interval(), || {
+            SupervisorMsg::CheckHeartbeats
+        });
     }
 
     fn stop(&mut self, myself: &ActorRef<SupervisorMsg>, exit: Exit) {
@@ -228,22 +230,22 @@ impl State {
 
     /// In order: no new connections, the calls in flight, then who served them.
     async fn drain(&mut self) {
-        events::Stopping {}.tell();
+        events::Stopping {}.emit();
         notify::stopping(DRAIN_LIMIT + 5 * STOP_LIMIT);
         self.args.children.stop(Child::Grpc, STOP_LIMIT).await;
         self.args.children.release_socket();
         let connections = self.args.children.connections();
         tokio::select! {
             drained = timeout(DRAIN_LIMIT, connections.drain()) => if drained.is_err() {
-                events::CallsCutOff { connections: connections.count() }.tell();
+                events::DrainTimedOut { connections: connections.count() }.emit();
             },
             () = self.args.quit.cancelled() => {
-                events::StoppingNow { connections: connections.count() }.tell();
+                events::StoppingNow { connections: connections.count() }.emit();
             }
         }
         for child in [Child::Keys, Child::Session, Child::Admin] {
             self.args.children.stop(child, STOP_LIMIT).await;
         }
-        events::Stopped {}.tell();
+        events::Stopped {}.emit();
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
-use crate::events;
+use crate::telemetry::events;
 
 /// How the process ends; the codes are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn lock_memory() {
         events::MemoryNotLocked {
             error: error.to_string(),
         }
-        .tell();
+        .emit();
     }
 }
 

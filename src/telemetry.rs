@@ -1,9 +1,12 @@
 //! Logging: text on a terminal, the journal where stderr is the journal, JSON lines elsewhere;
 //! written by a thread of its own so that a reader that stalls holds nobody up.
 
+pub mod events;
+mod failure_streak;
 mod journald;
-mod row;
-mod sparse;
+mod log_throttle;
+pub mod metrics;
+pub mod spans;
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -17,8 +20,8 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-pub(crate) use row::{Ended, Row};
-pub(crate) use sparse::Sparse;
+pub(crate) use failure_streak::{FailureStreak, StreakSummary};
+pub(crate) use log_throttle::LogThrottle;
 
 /// Lines that may wait for a stalled reader; the next ones are dropped.
 const QUEUE: usize = 4096;

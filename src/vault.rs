@@ -6,8 +6,8 @@ mod answer;
 mod capabilities;
 mod client;
 mod error;
+mod error_kind;
 mod names;
-mod refusal;
 mod secret;
 mod tls;
 mod token;
@@ -19,9 +19,9 @@ pub use client::{
     Address, BuildError, Client, ClientCertificate, Hop, InvalidProxy, Proxies, Proxy, Settings,
 };
 pub use error::CallError;
+pub use error_kind::ApiErrorKind;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
-pub use refusal::Refusal;
 pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
 pub use tls::{ServerCertificate, install_provider};
 pub use token::{Grant, Health, Lease, Server, TokenInfo};
-pub use transit::{Encrypted, KeyInfo, KeyMoment, Outcomes, ToEncrypt};
+pub use transit::{Encrypted, KeyInfo, Outcomes, ToEncrypt, VersionStamp};

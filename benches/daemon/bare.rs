@@ -38,7 +38,7 @@ pub(super) struct Bare {
 
 impl Bare {
     pub(super) async fn start(vault: &Vault, fixture: &Fixture) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let program = std::env::current_exe().expect("a running program has a path");
         let socket = dir.path().join("bare.sock").display().to_string();
         let address = vault.socket_address().to_string();

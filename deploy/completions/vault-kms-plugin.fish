@@ -30,7 +30,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -s V -l 
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "serve" -d 'Runs the daemon'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "check" -d 'Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "status" -d 'Asks the running daemon how things stand'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "prepare-folder" -d 'Gives the socket\'s folder to the user that the plugin runs as; for the init container of a static pod, which is root'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "prepare-dir" -d 'Gives the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'The configuration file; /etc/vault-kms-plugin/config.toml is read where it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
@@ -45,10 +45,10 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l json -d 'As JSON, for machines'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l watch -d 'Again and again, until it is interrupted'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-folder" -l owner -d 'The user and the group, in numbers, that the folder shall belong to' -r
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-folder" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "serve" -d 'Runs the daemon'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "check" -d 'Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "status" -d 'Asks the running daemon how things stand'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "prepare-folder" -d 'Gives the socket\'s folder to the user that the plugin runs as; for the init container of a static pod, which is root'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-folder help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -l owner -d 'The user and the group, in numbers, that the directory shall belong to' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "serve" -d 'Runs the daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "check" -d 'Validates the configuration, then proves it: reach, TLS, login, policy, key, a round trip'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "status" -d 'Asks the running daemon how things stand'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "prepare-dir" -d 'Gives the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

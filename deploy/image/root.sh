@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts the root folder of the image together: root.sh PROGRAM FOLDER
+# Puts the root directory of the image together: root.sh PROGRAM DIR
 # The program, the libraries that it was linked with, the CA certificates of this system, and that names
 # are looked for in /etc/hosts first. There is no shell and no package in it.
 set -eu

@@ -91,7 +91,7 @@ impl VirtualVault {
         }
         if !self.admits(now, since.is_some()) {
             self.throttled += 1;
-            return Event::Failed(Failure::Passing(Some(RETRY_AFTER)));
+            return Event::Failed(Failure::Transient(Some(RETRY_AFTER)));
         }
         if role.wrong_secret {
             self.refuse(role, now);

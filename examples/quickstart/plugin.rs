@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How much of the daemon's log explains a failure.
 const TAIL: usize = 20;
 
-/// A running daemon and its folder; killed when dropped.
+/// A running daemon and its directory; killed when dropped.
 pub(super) struct Plugin {
     child: Child,
     dir: TempDir,

@@ -1,5 +1,5 @@
 //! Any bytes a client may send, in any reads: the repair of `:authority` never panics, never makes
-//! them more, does not care how they were cut, and finds nothing more to mend the second time.
+//! them more, does not care how they were cut, and finds nothing more to fix the second time.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -13,7 +13,7 @@ use super::readiness::Readiness;
 use super::report::timestamp;
 use super::{Arguments, key_id_hash};
 use crate::keys::ProvenKey;
-use crate::metrics;
+use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCertificate {
@@ -75,14 +75,14 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
 
 fn of_key(registry: &mut Registry, args: &Arguments) {
     let view = args.keys.borrow();
-    if let Some(ProvenKey { key_id, moment }) = view.pinned() {
+    if let Some(ProvenKey { key_id, stamp }) = view.pinned() {
         let labels = [("key_id_hash", key_id_hash(&key_id.to_string()))];
         let help = "The key_id that Encrypts use, as kube-apiserver's metrics show it";
         registry.register("key", help, Info::new(labels));
         let help = "The version of the key that Encrypts use";
-        gauge(registry, "key_version", help, moment.version.get());
+        gauge(registry, "key_version", help, stamp.version.get());
         let help = "When that version was made, since 1970";
-        time(registry, "key_created", help, moment.created as f64);
+        time(registry, "key_created", help, stamp.created as f64);
     }
     if let Some(success) = view.last_success.and_then(timestamp) {
         let help = "When Vault last did what was asked of it, since 1970";
@@ -92,8 +92,8 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
     let help = "Whether the last look at the key failed: 1 or 0";
     gauge(registry, "key_failing", help, u64::from(failing.is_some()));
     let verdict = failing.is_some_and(|fault| fault.verdict);
-    let help = "Whether only an operator can mend what is wrong with the key: 1 or 0";
-    gauge(registry, "key_verdict", help, u64::from(verdict));
+    let help = "Whether only an operator can fix what is wrong with the key: 1 or 0";
+    gauge(registry, "key_unusable", help, u64::from(verdict));
 }
 
 fn gauge<N>(registry: &mut Registry, name: &str, help: &str, value: N)

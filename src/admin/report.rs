@@ -10,7 +10,7 @@ use super::readiness::Readiness;
 use super::{Arguments, key_id_hash};
 use crate::grpc;
 use crate::keys::ProvenKey;
-use crate::metrics::Minutes;
+use crate::telemetry::metrics::RecentCalls;
 
 /// The whole report. Times are in UTC.
 #[derive(Debug, Clone, Serialize)]
@@ -72,7 +72,7 @@ pub struct Key {
     /// Why the last look failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether only an operator can mend that.
+    /// Whether only an operator can fix that.
     pub verdict: bool,
 }
 
@@ -130,7 +130,7 @@ impl Report {
     /// How things stand now.
     pub(super) fn of(args: &Arguments) -> Self {
         let readiness = Readiness::of(args);
-        let Minutes { calls, failed } = args.metrics.recent();
+        let RecentCalls { calls, failed } = args.metrics.recent();
         let peers = args.connections.peers();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -140,7 +140,7 @@ impl Report {
             session: Session::of(args),
             key: Key::of(args),
             calls: Calls {
-                minutes: Minutes::COUNT,
+                minutes: RecentCalls::COUNT,
                 all: calls,
                 failed,
                 waiting: args.metrics.calls_waiting(),
@@ -181,13 +181,13 @@ impl Key {
 }
 
 impl Version {
-    fn of(ProvenKey { key_id, moment }: &ProvenKey) -> Option<Self> {
+    fn of(ProvenKey { key_id, stamp }: &ProvenKey) -> Option<Self> {
         let key_id = key_id.to_string();
         Some(Self {
-            version: moment.version.get(),
+            version: stamp.version.get(),
             key_id_hash: key_id_hash(&key_id),
             key_id,
-            created: Timestamp::from_second(moment.created).ok()?,
+            created: Timestamp::from_second(stamp.created).ok()?,
         })
     }
 }

@@ -103,7 +103,7 @@ fn of_key(key: &Key, now: Timestamp, line: &mut impl FnMut(&str, String)) {
     }
     if let Some(error) = &key.error {
         let kind = if key.verdict {
-            "only an operator can mend it"
+            "only an operator can fix it"
         } else {
             "last error"
         };

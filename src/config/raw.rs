@@ -70,7 +70,7 @@ pub(super) struct Raw {
     pub(super) log: Log,
     pub(super) health: Health,
     pub(super) limits: Limits,
-    pub(super) state: StateFolder,
+    pub(super) state: StateDir,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -191,7 +191,7 @@ pub(super) struct Limits {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct StateFolder {
+pub(super) struct StateDir {
     pub(super) dir: Leaf,
 }
 

@@ -22,7 +22,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The repair of one connection: what the client sent so far, as far as it matters.
 ///
-/// Bytes are given to [`Repair::mend`] as they come. Where a header block (or a frame's header) is
+/// Bytes are given to [`Repair::remedy`] as they come. Where a header block (or a frame's header) is
 /// not all there, its beginning is held back; until it is whole ([`Repair::wanted`] is 0) the bytes
 /// that come go to [`Repair::hold`] instead, and then those of [`Repair::release`] go on first.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ enum Stage {
     /// So many bytes go by unread until the next frame begins.
     Frames(usize),
     /// All of it goes by unread: it is no HTTP/2, or h2 will end it, or it has ended.
-    Foreign,
+    UnexpectedResponse,
 }
 
 impl Default for Stage {
@@ -52,7 +52,7 @@ impl Default for Stage {
 
 /// What the bytes at the beginning of a frame call for.
 enum Step {
-    /// So many of them are a whole header block, which goes on as these bytes if it was mended.
+    /// So many of them are a whole header block, which goes on as these bytes if it was fixed.
     Block(usize, Option<Vec<u8>>),
     /// So many bytes go by unread, maybe more than there are.
     Pass(usize),
@@ -65,7 +65,7 @@ enum Step {
 impl Repair {
     /// Mends in place what was just read. Returns how many bytes, from the first, go on now; those
     /// after it are held back or, where a value got shorter, gone.
-    pub fn mend(&mut self, bytes: &mut [u8]) -> usize {
+    pub fn remedy(&mut self, bytes: &mut [u8]) -> usize {
         debug_assert!(self.held.is_empty() || bytes.is_empty());
         let mut at = self.pass_preface(bytes);
         let mut end = bytes.len();
@@ -76,12 +76,12 @@ impl Repair {
             }
             match step(&bytes[at..end]) {
                 Step::Block(size, None) => at += size,
-                Step::Block(size, Some(mended)) => {
-                    let mended_end = at + mended.len();
-                    bytes[at..mended_end].copy_from_slice(&mended);
-                    bytes.copy_within(at + size..end, mended_end);
-                    end -= size - mended.len();
-                    at = mended_end;
+                Step::Block(size, Some(fixed)) => {
+                    let fixed_end = at + fixed.len();
+                    bytes[at..fixed_end].copy_from_slice(&fixed);
+                    bytes.copy_within(at + size..end, fixed_end);
+                    end -= size - fixed.len();
+                    at = fixed_end;
                 }
                 Step::Pass(size) => self.stage = Stage::Frames(size),
                 Step::Hold(missing) => {
@@ -89,7 +89,7 @@ impl Repair {
                     self.wanted = missing;
                     return at;
                 }
-                Step::GiveUp => self.stage = Stage::Foreign,
+                Step::GiveUp => self.stage = Stage::UnexpectedResponse,
             }
         }
     }
@@ -110,18 +110,18 @@ impl Repair {
         }
         match step(&self.held) {
             Step::Block(_, None) => {}
-            Step::Block(_, Some(mended)) => self.held = mended,
+            Step::Block(_, Some(fixed)) => self.held = fixed,
             // No more than a frame's header was held back for it.
             Step::Pass(size) => self.stage = Stage::Frames(size - self.held.len()),
             Step::Hold(missing) => self.wanted = missing,
-            Step::GiveUp => self.stage = Stage::Foreign,
+            Step::GiveUp => self.stage = Stage::UnexpectedResponse,
         }
     }
 
     /// The client has ended: what is held back goes on as it is.
     pub fn end(&mut self) {
         self.wanted = 0;
-        self.stage = Stage::Foreign;
+        self.stage = Stage::UnexpectedResponse;
     }
 
     /// Takes at most `room` of the bytes that are no longer held back. They go on before any other.
@@ -138,7 +138,7 @@ impl Repair {
         let rest = &PREFACE[seen..];
         let count = rest.len().min(bytes.len());
         self.stage = if bytes[..count] != rest[..count] {
-            Stage::Foreign
+            Stage::UnexpectedResponse
         } else if count == rest.len() {
             Stage::Frames(0)
         } else {
@@ -155,7 +155,7 @@ impl Repair {
                 *left -= count;
                 count
             }
-            Stage::Preface(_) | Stage::Foreign => available,
+            Stage::Preface(_) | Stage::UnexpectedResponse => available,
         }
     }
 }
@@ -164,7 +164,7 @@ fn step(bytes: &[u8]) -> Step {
     match Frame::read(bytes) {
         None => Step::Hold(frame::HEADER - bytes.len()),
         Some(first) if first.begins_block() => match frame::extent(bytes) {
-            Extent::Whole(size) => Step::Block(size, mended(&bytes[..size])),
+            Extent::Whole(size) => Step::Block(size, fixed(&bytes[..size])),
             Extent::Missing(count) => Step::Hold(count),
             Extent::Odd => Step::GiveUp,
         },
@@ -172,10 +172,10 @@ fn step(bytes: &[u8]) -> Step {
     }
 }
 
-/// The frames of a header block, mended; nothing if there is nothing to mend.
-fn mended(frames: &[u8]) -> Option<Vec<u8>> {
+/// The frames of a header block, fixed; nothing if there is nothing to fix.
+fn fixed(frames: &[u8]) -> Option<Vec<u8>> {
     let frames = Block::read(frames)?;
-    let content = block::mended(&frames.content())?;
+    let content = block::fixed(&frames.content())?;
     Some(frames.around(&content))
 }
 

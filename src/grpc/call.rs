@@ -13,8 +13,8 @@ use tonic::Status;
 use super::places::Idle;
 use super::share::{Pool, Share, Taken};
 use super::status;
-use crate::metrics::{Metrics, Waiting};
-use crate::spans::CallSpan;
+use crate::telemetry::metrics::{Metrics, Waiting};
+use crate::telemetry::spans::CallSpan;
 
 /// What a call costs without its message: a task, a stream, headers, the request to Vault.
 const CALL: usize = 8 * 1024;

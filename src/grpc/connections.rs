@@ -13,9 +13,9 @@ use super::call::{Budgets, Tally};
 use super::http2;
 use super::peers::{AllowedPeers, Peer, Refusals};
 use super::places::{Idle, PlaceId, Places};
-use crate::events;
-use crate::metrics::Metrics;
-use crate::telemetry::Sparse;
+use crate::telemetry::LogThrottle;
+use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
 
 /// A control-plane node has a handful; more is a mistake or an attack.
 pub(super) const MAX_CONNECTIONS: usize = 256;
@@ -34,9 +34,9 @@ struct All {
     refusals: Refusals,
     metrics: Metrics,
     /// No place for a newcomer.
-    closed: Sparse,
+    closed: LogThrottle,
     /// A place that was taken away.
-    evicted: Sparse,
+    evicted: LogThrottle,
 }
 
 /// What is kept of a connection.
@@ -70,8 +70,8 @@ impl Connections {
             drain: CancellationToken::new(),
             refusals: Refusals::default(),
             metrics,
-            closed: Sparse::new(LINE_EVERY),
-            evicted: Sparse::new(LINE_EVERY),
+            closed: LogThrottle::new(LINE_EVERY),
+            evicted: LogThrottle::new(LINE_EVERY),
         }))
     }
 
@@ -152,29 +152,29 @@ impl All {
 
     fn tell_of_closed(&self, Peer { pid, uid, gid }: Peer) {
         self.metrics.connection_refused();
-        if let Some(more) = self.closed.line() {
+        if let Some(suppressed) = self.closed.line() {
             events::TooManyConnections {
                 limit: MAX_CONNECTIONS,
                 pid,
                 uid,
                 gid,
-                more,
+                suppressed,
             }
-            .tell();
+            .emit();
         }
     }
 
     fn tell_of_evicted(&self, Peer { pid, uid, gid }: Peer) {
         self.metrics.connection_evicted();
-        if let Some(more) = self.evicted.line() {
-            events::PlaceTaken {
+        if let Some(suppressed) = self.evicted.line() {
+            events::ConnectionEvicted {
                 limit: MAX_CONNECTIONS,
                 pid,
                 uid,
                 gid,
-                more,
+                suppressed,
             }
-            .tell();
+            .emit();
         }
     }
 }

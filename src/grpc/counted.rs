@@ -22,8 +22,8 @@ use super::call::{Call, Tally};
 use super::deadline;
 use super::status;
 use super::traces::Traces;
-use crate::metrics::CallKind;
-use crate::spans::CallSpan;
+use crate::telemetry::metrics::CallKind;
+use crate::telemetry::spans::CallSpan;
 
 /// kube-apiserver sends a message with its headers.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);

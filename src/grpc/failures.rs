@@ -1,5 +1,5 @@
 //! What the log says of calls that fail: the first of each kind at once, then fewer and fewer lines
-//! with a count, and one when calls work again. Nothing that kube-apiserver repeats fills the log.
+//! with a count, and one when calls recovered. Nothing that kube-apiserver repeats fills the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
-use super::status::vault_path;
-use crate::events;
-use crate::telemetry::{Ended, Row};
+use super::status::{name_of, vault_path};
+use crate::telemetry::events;
+use crate::telemetry::{FailureStreak, StreakSummary};
 
 /// Calls of an operation work again once one has and none failed for so long.
 const QUIET: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub(super) enum Operation {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) operation: Operation,
-    /// The version of the KMS protocol.
+    /// `v1` or `v2`, as in the metrics.
     pub(super) kms: &'static str,
     /// It is in kube-apiserver's log too.
     pub(super) uid: Option<&'a str>,
@@ -46,7 +46,7 @@ pub(super) struct Asked<'a> {
 /// A time in which calls of an operation fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Spell {
-    row: Row,
+    row: FailureStreak,
     last_failed: Instant,
     /// The first call that worked after that.
     worked: Option<Instant>,
@@ -62,10 +62,10 @@ struct Spell {
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     /// It is over, and was like this.
-    Over(Ended),
+    Over(StreakSummary),
     /// That will be sure then, if no call fails.
     Later(Instant),
-    /// No call has worked since the last that failed; the next one that does is watched anew.
+    /// No call has worked since the last that failed; the next one that does is watched again.
     Failing,
 }
 
@@ -87,18 +87,18 @@ impl Failures {
                 Some(0)
             }
         };
-        if let Some(more) = line {
+        if let Some(suppressed) = line {
             events::CallFailed {
                 operation: asked.operation.as_str(),
                 kms: asked.kms,
                 uid: asked.uid.map(str::to_owned),
                 key_id: asked.key_id.map(str::to_owned),
-                code: format!("{code:?}"),
+                code: name_of(code),
                 error: error.to_owned(),
                 vault_path: vault_path(status).map(str::to_owned),
-                more,
+                suppressed,
             }
-            .tell();
+            .emit();
         }
     }
 
@@ -119,12 +119,12 @@ impl Failures {
                 Some(Look::Later(then)) => due = then,
                 Some(Look::Over(ended)) => {
                     *spell = None;
-                    events::CallsWorkAgain {
+                    events::CallsRecovered {
                         operation: operation.as_str(),
                         failed: ended.failed,
                         lasted: ended.lasted(),
                     }
-                    .tell();
+                    .emit();
                     return;
                 }
                 Some(Look::Failing) | None => return,
@@ -153,7 +153,7 @@ impl Operation {
 impl Spell {
     /// It begins, with a line.
     fn new(code: Code, error: &str, now: Instant) -> Self {
-        let mut row = Row::default();
+        let mut row = FailureStreak::default();
         row.failed(now);
         Self {
             row,

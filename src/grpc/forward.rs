@@ -15,9 +15,9 @@ use super::deadline::Deadline;
 use super::failures::Failures;
 use super::status;
 use crate::keys::{
-    Ciphertext, KeyError, KeyMsg, Pin, Plaintext, Reply, Serving, StatusReport, Wrapped,
+    Ciphertext, KeyError, KeyManagerHandle, KeyMsg, Pin, Plaintext, Reply, StatusReport, Wrapped,
 };
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 
 /// When a call was lost while its actor lives on, it is repeated after this.
 const REPEAT_IN: Duration = Duration::from_millis(20);
@@ -25,7 +25,7 @@ const REPEAT_IN: Duration = Duration::from_millis(20);
 /// The way from a gRPC call to the KeyManager and back.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
-    keys: watch::Receiver<Option<Serving>>,
+    keys: watch::Receiver<Option<KeyManagerHandle>>,
     /// Mailboxes are unbounded, so what may wait is bounded here.
     budgets: Budgets,
     failures: Failures,
@@ -36,7 +36,7 @@ impl Forwarder {
     /// and Decrypts at once. Calls are counted in `metrics`.
     #[must_use]
     pub fn new(
-        keys: watch::Receiver<Option<Serving>>,
+        keys: watch::Receiver<Option<KeyManagerHandle>>,
         max_waiting: usize,
         metrics: Metrics,
     ) -> Self {
@@ -58,13 +58,13 @@ impl Forwarder {
     }
 
     pub(super) async fn status(&self, deadline: Deadline) -> Result<StatusReport, Status> {
-        let asked = |keys: Serving| {
+        let asked = |keys: KeyManagerHandle| {
             let mut next = self.keys.clone();
             next.mark_unchanged();
             async move {
                 tokio::select! {
                     biased;
-                    answer = keys.desk.status(deadline.work) => Some(answer),
+                    answer = keys.status_handle.status(deadline.work) => Some(answer),
                     // Where it has to wait, another one may have something to say first.
                     _ = next.changed() => None,
                 }
@@ -127,7 +127,7 @@ impl Forwarder {
     async fn with_keys<T, A>(
         &self,
         deadline: Deadline,
-        ask: impl Fn(Serving) -> A,
+        ask: impl Fn(KeyManagerHandle) -> A,
     ) -> Result<T, Status>
     where
         A: Future<Output = Option<Result<T, KeyError>>>,

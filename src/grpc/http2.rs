@@ -131,7 +131,7 @@ mod tests {
     use super::super::call::Budgets;
     use super::super::connections::MAX_CONNECTIONS;
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::telemetry::metrics::Metrics;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::net::UnixStream;
 
-use crate::events;
-use crate::telemetry::Sparse;
+use crate::telemetry::LogThrottle;
+use crate::telemetry::events;
 
 /// Whoever may not connect can try as often as it likes, and must not fill a disk with that.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub struct Peer {
 
 /// Tells of those that were refused.
 #[derive(Debug)]
-pub(super) struct Refusals(Sparse);
+pub(super) struct Refusals(LogThrottle);
 
 impl Peer {
     /// Nothing if the kernel does not say: nobody is admitted then.
@@ -56,23 +56,23 @@ impl AllowedPeers {
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self(Sparse::new(LINE_EVERY))
+        Self(LogThrottle::new(LINE_EVERY))
     }
 }
 
 impl Refusals {
-    /// A line now and then; in `more`, how many were refused since the one before.
+    /// A line now and then; in `suppressed`, how many were refused since the one before.
     pub(super) fn tell(&self, peer: Option<Peer>) {
-        let Some(more) = self.0.line() else {
+        let Some(suppressed) = self.0.line() else {
             return;
         };
-        events::PeerRefused {
+        events::PeerRejected {
             pid: peer.and_then(|peer| peer.pid),
             uid: peer.map(|peer| peer.uid),
             gid: peer.map(|peer| peer.gid),
-            more,
+            suppressed,
         }
-        .tell();
+        .emit();
     }
 }
 

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::events;
-use crate::system::socket_file::{self, Dress, SocketError, SocketFile};
+use crate::system::socket_file::{self, SocketError, SocketFile, SocketPermissions};
+use crate::telemetry::events;
 pub use passed::{PassedError, PassedSocket};
 
 /// Where to listen.
@@ -31,7 +31,7 @@ pub struct Settings {
     /// Where.
     pub path: SocketPath,
     /// The file's mode and owner.
-    pub dress: Dress,
+    pub dress: SocketPermissions,
 }
 
 /// Why there is no socket.
@@ -106,7 +106,7 @@ impl BoundSocket {
         socket: String,
         passed: bool,
     ) -> Self {
-        events::Listening { socket, passed }.tell();
+        events::Listening { socket, passed }.emit();
         Self {
             file,
             listener,

@@ -30,7 +30,7 @@ impl Service {
     fn note<T>(&self, operation: Operation, answer: &Result<T, Status>) {
         let asked = Asked {
             operation,
-            kms: VERSION,
+            kms: "v1",
             uid: None,
             key_id: None,
         };

@@ -56,7 +56,7 @@ impl Service {
     ) {
         let asked = Asked {
             operation,
-            kms: self.version.as_str(),
+            kms: "v2",
             uid,
             key_id,
         };

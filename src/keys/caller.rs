@@ -12,9 +12,9 @@ use super::KeyMsg;
 use super::error::KeyError;
 use super::lane::{Ask, Route, Waiter};
 use super::manager::{Event, Operation};
-use crate::session::{Doubt, Session, Sessions};
-use crate::spans::Parent;
-use crate::vault::{CallError, Client, Refusal, TransitKey};
+use crate::session::{Session, Sessions, TokenStatus};
+use crate::telemetry::spans::Parent;
+use crate::vault::{ApiErrorKind, CallError, Client, TransitKey};
 
 /// The first wait before a repeat; it doubles from there.
 const REPEAT_FIRST: Duration = Duration::from_millis(25);
@@ -82,7 +82,7 @@ impl Caller {
                     repeat_in = (repeat_in * 2).min(REPEAT_MOST);
                     match pause(wait, error.retry_after(), deadline) {
                         Some(wait) => sleep(wait).await,
-                        None if error.refusal() == Some(Refusal::TokenRefused) => {
+                        None if error.api_error() == Some(ApiErrorKind::TokenRefused) => {
                             return Err(KeyError::of_doubtful_token(&error));
                         }
                         None => return Err(KeyError::of_call(key, &error)),
@@ -145,20 +145,24 @@ impl Caller {
         first_refused: &mut Option<Instant>,
         deadline: Instant,
     ) -> After {
-        match error.refusal() {
-            Some(Refusal::TokenRefused) => {
+        match error.api_error() {
+            Some(ApiErrorKind::TokenRefused) => {
                 let since = *first_refused.get_or_insert_with(Instant::now);
                 // A token that is younger than the refusal cannot be dead: it is the path.
                 if session.obtained > since {
                     return After::Never;
                 }
-                match self.sessions.doubt(session.generation, deadline).await {
-                    Doubt::Alive => After::Never,
-                    Doubt::Replaced => After::Again,
-                    Doubt::Unknown => After::Later,
+                match self
+                    .sessions
+                    .check_token(session.generation, deadline)
+                    .await
+                {
+                    TokenStatus::Valid => After::Never,
+                    TokenStatus::Invalid => After::Again,
+                    TokenStatus::Unknown => After::Later,
                 }
             }
-            _ if error.is_passing() => After::Later,
+            _ if error.is_transient() => After::Later,
             _ => After::Never,
         }
     }

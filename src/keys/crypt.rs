@@ -13,7 +13,7 @@ use super::look;
 use super::manager::{Unwrap, Wrap};
 use super::status;
 use super::view::{KeyView, ProvenKey};
-use crate::vault::{Ciphertext, Encrypted, KeyVersion, Plaintext, Refusal, TransitKey};
+use crate::vault::{ApiErrorKind, Ciphertext, Encrypted, KeyVersion, Plaintext, TransitKey};
 
 /// How long a standby that lags is given before it is asked again.
 const LAG_REPEAT: Duration = Duration::from_millis(100);
@@ -129,7 +129,8 @@ where
 {
     loop {
         let outcome = operation().await;
-        let lags = matches!(&outcome, Err(error) if error.refusal == Some(Refusal::VersionTooNew));
+        let lags =
+            matches!(&outcome, Err(error) if error.refusal == Some(ApiErrorKind::VersionTooNew));
         if !lags || Instant::now() + LAG_REPEAT >= deadline {
             return outcome;
         }
@@ -156,7 +157,7 @@ async fn explained(
     deadline: Instant,
     error: KeyError,
 ) -> KeyError {
-    if error.refusal != Some(Refusal::VersionTooOld) {
+    if error.refusal != Some(ApiErrorKind::VersionTooOld) {
         return error;
     }
     // Boxed, because it is rare: each call would reserve room for it.
@@ -168,8 +169,8 @@ async fn explained(
 fn graver(before: Option<KeyError>, now: KeyError) -> KeyError {
     match before {
         Some(before)
-            if now.refusal == Some(Refusal::BadCiphertext)
-                || before.refusal == Some(Refusal::VersionTooNew) =>
+            if now.refusal == Some(ApiErrorKind::BadCiphertext)
+                || before.refusal == Some(ApiErrorKind::VersionTooNew) =>
         {
             before
         }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::key_id::KeyId;
 use crate::session::LoginFault;
-use crate::vault::{CallError, KeyInfo, KeyVersion, Refusal, TransitKey};
+use crate::vault::{ApiErrorKind, CallError, KeyInfo, KeyVersion, TransitKey};
 
 /// What kind of failure it is; the gRPC side makes a code of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct KeyError {
     /// The API path of Vault that failed, where there was a call; the text names it too.
     pub path: Option<String>,
     /// What Vault meant, where it spoke.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<ApiErrorKind>,
 }
 
 impl KeyError {
@@ -51,9 +51,9 @@ impl KeyError {
 
     /// A call that failed for good, or whose repeats ran out of time.
     pub(crate) fn of_call(key: &TransitKey, error: &CallError) -> Self {
-        let refusal = error.refusal();
-        let (kind, mend) = match refusal {
-            Some(Refusal::PolicyDenied | Refusal::TokenRefused) => (
+        let refusal = error.api_error();
+        let (kind, remedy) = match refusal {
+            Some(ApiErrorKind::PolicyDenied | ApiErrorKind::TokenRefused) => (
                 ErrorKind::Denied,
                 format!(
                     "the policy of this token has to grant `update` on {} and {}, and `read` on {}; \
@@ -64,47 +64,47 @@ impl KeyError {
                     key.path("keys")
                 ),
             ),
-            Some(Refusal::KeyMissing) => (
+            Some(ApiErrorKind::KeyMissing) => (
                 ErrorKind::Precondition,
                 format!("there is no transit key {key}: create it, or correct transit.key"),
             ),
-            Some(Refusal::NotMounted) => (
+            Some(ApiErrorKind::NotMounted) => (
                 ErrorKind::Precondition,
                 format!(
                     "no transit engine is mounted at {}: enable it, or correct transit.mount and vault.namespace",
                     key.mount.as_str()
                 ),
             ),
-            Some(Refusal::VersionTooNew) => (
+            Some(ApiErrorKind::VersionTooNew) => (
                 ErrorKind::Unavailable,
                 "this server does not know that key version (yet): a standby that lags, or a restored snapshot".to_owned(),
             ),
-            Some(Refusal::VersionTooOld) => (
+            Some(ApiErrorKind::VersionTooOld) => (
                 ErrorKind::Precondition,
                 format!("the minimum version of transit key {key} is above it"),
             ),
-            Some(Refusal::BadCiphertext) => (
+            Some(ApiErrorKind::BadCiphertext) => (
                 ErrorKind::Invalid,
                 format!("it was not made by transit key {key}, or is damaged"),
             ),
-            Some(Refusal::KeyUnable) => (
+            Some(ApiErrorKind::KeyUnable) => (
                 ErrorKind::Precondition,
                 format!("transit key {key} cannot do this: use one of type aes256-gcm96"),
             ),
-            Some(Refusal::Throttled) => (
+            Some(ApiErrorKind::Throttled) => (
                 ErrorKind::Throttled,
                 format!(
                     "raise the rate limit quota that covers {}, or lift it for this mount",
                     key.mount.as_str()
                 ),
             ),
-            Some(Refusal::Other) => (ErrorKind::Invalid, String::new()),
-            Some(Refusal::Passing) | None => (Self::passing_kind(error), String::new()),
+            Some(ApiErrorKind::Other) => (ErrorKind::Invalid, String::new()),
+            Some(ApiErrorKind::Transient) | None => (Self::passing_kind(error), String::new()),
         };
-        let separator = if mend.is_empty() { "" } else { "; " };
+        let separator = if remedy.is_empty() { "" } else { "; " };
         Self {
             kind,
-            text: format!("vault: {error}{separator}{mend}"),
+            text: format!("vault: {error}{separator}{remedy}"),
             path: Some(error.path().to_owned()),
             refusal,
         }
@@ -122,13 +122,13 @@ impl KeyError {
 
     /// A canary is not decrypted by the version that made it.
     pub(super) fn of_canary(self, key: &TransitKey) -> Self {
-        if self.refusal != Some(Refusal::BadCiphertext) {
+        if self.refusal != Some(ApiErrorKind::BadCiphertext) {
             return self;
         }
         Self {
             kind: ErrorKind::Precondition,
             text: format!(
-                "transit key {key} no longer decrypts what it encrypted: it was made anew within \
+                "transit key {key} no longer decrypts what it encrypted: it was recreated within \
                  the second of its creation; restore it from its backup, or rotate it so that what \
                  is written from now on has a key_id of its own ({})",
                 self.text
@@ -140,7 +140,7 @@ impl KeyError {
     /// A Decrypt by every key there is, for a key_id that names another.
     pub(super) fn by_none_of_ours(self, key_id: Option<&str>) -> Self {
         match (self.refusal, key_id) {
-            (Some(Refusal::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => Self {
+            (Some(ApiErrorKind::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => Self {
                 text: format!(
                     "{}; its key_id {key_id} names a key that is neither transit.key nor under \
                      transit.decrypt_also",
@@ -158,7 +158,7 @@ impl KeyError {
             kind: ErrorKind::Precondition,
             text: format!("transit key {key} cannot serve: {why}"),
             path: None,
-            refusal: Some(Refusal::KeyUnable),
+            refusal: Some(ApiErrorKind::KeyUnable),
         }
     }
 
@@ -174,7 +174,7 @@ impl KeyError {
     /// An Encrypt that was refused because its version is too old to write with.
     pub(super) fn or_too_old_to_write(self, version: Option<KeyVersion>) -> Self {
         match (self.refusal, version) {
-            (Some(Refusal::VersionTooOld), Some(version)) => Self {
+            (Some(ApiErrorKind::VersionTooOld), Some(version)) => Self {
                 text: format!(
                     "{}: it no longer encrypts with version {version}, which Status announced \
                      last; a newer one is announced once it is proven",
@@ -219,8 +219,8 @@ impl KeyError {
     }
 
     /// Whether it may pass with nothing changed by an operator.
-    pub(super) fn is_passing(&self) -> bool {
-        self.refusal.is_none_or(Refusal::is_passing)
+    pub(super) fn is_transient(&self) -> bool {
+        self.refusal.is_none_or(ApiErrorKind::is_transient)
     }
 
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.
@@ -228,12 +228,12 @@ impl KeyError {
         matches!(
             self.refusal,
             Some(
-                Refusal::PolicyDenied
-                    | Refusal::TokenRefused
-                    | Refusal::KeyMissing
-                    | Refusal::NotMounted
-                    | Refusal::KeyUnable
-                    | Refusal::BadCiphertext
+                ApiErrorKind::PolicyDenied
+                    | ApiErrorKind::TokenRefused
+                    | ApiErrorKind::KeyMissing
+                    | ApiErrorKind::NotMounted
+                    | ApiErrorKind::KeyUnable
+                    | ApiErrorKind::BadCiphertext
             )
         )
     }
@@ -241,7 +241,7 @@ impl KeyError {
     fn passing_kind(error: &CallError) -> ErrorKind {
         match error {
             CallError::TimedOut { .. } => ErrorKind::DeadlineExceeded,
-            CallError::Foreign {
+            CallError::UnexpectedResponse {
                 status: 200..=299, ..
             } => ErrorKind::Internal,
             _ => ErrorKind::Unavailable,
@@ -273,20 +273,20 @@ mod tests {
         }
     }
 
-    fn refused(meaning: Refusal) -> KeyError {
-        let error = CallError::Refused {
+    fn refused(kind: ApiErrorKind) -> KeyError {
+        let error = CallError::Api {
             path: "transit/encrypt/kms".to_owned(),
             status: 400,
             message: "words".to_owned(),
-            meaning,
+            kind,
             retry_after: None,
         };
         KeyError::of_call(&key(), &error)
     }
 
     #[test]
-    fn only_what_an_operator_has_to_mend_can_become_a_verdict() {
-        use Refusal::*;
+    fn only_what_an_operator_has_to_remedy_can_become_a_verdict() {
+        use ApiErrorKind::*;
         let table = [
             (PolicyDenied, ErrorKind::Denied, true),
             (TokenRefused, ErrorKind::Denied, true),
@@ -297,11 +297,11 @@ mod tests {
             (VersionTooNew, ErrorKind::Unavailable, false),
             (VersionTooOld, ErrorKind::Precondition, false),
             (Throttled, ErrorKind::Throttled, false),
-            (Passing, ErrorKind::Unavailable, false),
+            (Transient, ErrorKind::Unavailable, false),
             (Other, ErrorKind::Invalid, false),
         ];
-        for (meaning, kind, verdict) in table {
-            let error = refused(meaning);
+        for (api, kind, verdict) in table {
+            let error = refused(api);
             assert_eq!(
                 (error.kind, error.may_be_verdict()),
                 (kind, verdict),
@@ -318,24 +318,24 @@ mod tests {
         };
         assert!(!KeyError::of_call(&key(), &timed_out).may_be_verdict());
         let doubtful = KeyError::of_doubtful_token(&timed_out);
-        assert!(!doubtful.may_be_verdict() && doubtful.is_passing());
+        assert!(!doubtful.may_be_verdict() && doubtful.is_transient());
     }
 
     #[test]
     fn a_version_that_is_too_old_is_named_with_the_limit() {
         let version = KeyVersion::try_new(2).expect("version");
-        let text = refused(Refusal::VersionTooOld)
+        let text = refused(ApiErrorKind::VersionTooOld)
             .too_old_to_read(version, Some(5))
             .text;
         assert!(
             text.contains("of version 2,") && text.contains("min_decryption_version of 5;"),
             "{text}"
         );
-        let written = refused(Refusal::VersionTooOld)
+        let written = refused(ApiErrorKind::VersionTooOld)
             .or_too_old_to_write(Some(version))
             .text;
         assert!(written.contains("encrypts with version v2"), "{written}");
-        let other = refused(Refusal::KeyMissing);
+        let other = refused(ApiErrorKind::KeyMissing);
         assert_eq!(other.clone().or_too_old_to_write(Some(version)), other);
     }
 }

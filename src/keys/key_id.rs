@@ -6,7 +6,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::vault::{KeyMoment, TransitKey};
+use crate::vault::{TransitKey, VersionStamp};
 
 /// What every key_id of ours begins with, and the version of its form.
 const SCHEME: &str = "transit1:";
@@ -26,10 +26,10 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC
 pub struct KeyId(String);
 
 impl KeyId {
-    /// The key_id of a key at a moment of its life.
+    /// The key_id of a key at a stamp of its life.
     #[must_use]
-    pub fn new(key: &TransitKey, moment: KeyMoment) -> Self {
-        let (version, created) = (moment.version.get(), moment.created);
+    pub fn new(key: &TransitKey, stamp: VersionStamp) -> Self {
+        let (version, created) = (stamp.version.get(), stamp.created);
         Self(format!("{}{version}:{created}", prefix(key)))
     }
 
@@ -87,8 +87,8 @@ mod tests {
         }
     }
 
-    fn moment(version: u32, created: i64) -> KeyMoment {
-        KeyMoment {
+    fn stamp(version: u32, created: i64) -> VersionStamp {
+        VersionStamp {
             created,
             version: KeyVersion::try_new(version).expect("version"),
         }
@@ -100,39 +100,39 @@ mod tests {
         let golden = [
             (
                 key("", "transit", "kms"),
-                moment(1, 1_714_000_000),
+                stamp(1, 1_714_000_000),
                 "transit1::transit:kms:v1:1714000000",
             ),
             (
                 key("platform", "transit", "kms"),
-                moment(3, 1_714_000_000),
+                stamp(3, 1_714_000_000),
                 "transit1:platform:transit:kms:v3:1714000000",
             ),
             (
                 key("/a/b/", "/team/transit/", "k.8-s_1"),
-                moment(4_294_967_295, 0),
+                stamp(4_294_967_295, 0),
                 "transit1:a%2Fb:team%2Ftransit:k.8-s_1:v4294967295:0",
             ),
             (
                 key("root", "m~x", "k"),
-                moment(10, -1),
+                stamp(10, -1),
                 "transit1::m~x:k:v10:-1",
             ),
             (
                 key("n+m", "p@q=r", "k"),
-                moment(2, 5),
+                stamp(2, 5),
                 "transit1:n%2Bm:p%40q%3Dr:k:v2:5",
             ),
         ];
-        for (key, moment, text) in golden {
-            assert_eq!(KeyId::new(&key, moment).as_str(), text);
+        for (key, stamp, text) in golden {
+            assert_eq!(KeyId::new(&key, stamp).as_str(), text);
         }
     }
 
     #[test]
     fn a_key_id_names_its_own_key_only() {
         let ours = key("", "transit", "kms");
-        let id = KeyId::new(&ours, moment(12, 7));
+        let id = KeyId::new(&ours, stamp(12, 7));
         assert!(KeyId::names(id.as_str(), &ours));
         for other in [
             key("a", "transit", "kms"),

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::session::Session;
-use crate::spans::{Callers, Parent};
-use crate::vault::{CallError, Outcomes, Refusal, TransitKey};
+use crate::telemetry::spans::{Callers, Parent};
+use crate::vault::{ApiErrorKind, CallError, Outcomes, TransitKey};
 
 /// Transit takes 1,000 strings in a request, two for each item (`vault-api.md` 1.4); far fewer
 /// already share what a request costs.
@@ -201,14 +201,12 @@ fn for_each<T, M>(items: &[T], error: &CallError) -> Outcomes<M> {
 /// that of the batch, and a batch can be refused for its form or its length.
 fn may_be_the_companys(error: &CallError) -> bool {
     match error {
-        CallError::Refused {
-            meaning, status, ..
-        } => match meaning {
-            Refusal::Other => true,
-            Refusal::Passing => *status == 500,
+        CallError::Api { kind, status, .. } => match kind {
+            ApiErrorKind::Other => true,
+            ApiErrorKind::Transient => *status == 500,
             _ => false,
         },
-        CallError::Foreign { status, .. } => (400..500).contains(status),
+        CallError::UnexpectedResponse { status, .. } => (400..500).contains(status),
         CallError::Unreachable { .. } | CallError::TimedOut { .. } => false,
     }
 }

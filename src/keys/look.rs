@@ -12,7 +12,7 @@ use super::news::{self, Reading};
 use super::pace::Proof;
 use super::view::Canary;
 use crate::session::Session;
-use crate::vault::{KeyInfo, KeyMoment, Plaintext, TransitKey};
+use crate::vault::{KeyInfo, Plaintext, TransitKey, VersionStamp};
 
 /// How long one request of a look may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
@@ -24,20 +24,20 @@ const IMPORTED_LIMIT: Duration = Duration::from_secs(2);
 /// What is known before a look.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) proven: Option<KeyMoment>,
+    pub(super) proven: Option<VersionStamp>,
     pub(super) canary: Option<Canary>,
     /// What the proven version has to show again.
     pub(super) due: Proof,
-    /// The earlier moment that is believed by now.
-    pub(super) believed: Option<KeyMoment>,
+    /// The earlier stamp that is believed by now.
+    pub(super) believed: Option<VersionStamp>,
 }
 
 /// What a look found.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) reading: Reading,
-    /// The latest moment that the server told.
-    pub(super) seen: KeyMoment,
+    /// The latest stamp that the server told.
+    pub(super) seen: VersionStamp,
     /// A version that was proven by this look, the proven one again or another.
     pub(super) proof: Option<Proved>,
     /// Whether the proven version works although the server told an earlier one.
@@ -146,7 +146,7 @@ impl Way<'_> {
         match self.prove(info, proven, kept, Proof::RoundTrip).await {
             Ok(proved) => Ok((proved, Some(spurned))),
             // Nobody may stop writing over a fault that passes.
-            Err(passing) if passing.is_passing() => Err(passing),
+            Err(passing) if passing.is_transient() => Err(passing),
             Err(_) => Err(spurned),
         }
     }
@@ -156,12 +156,12 @@ impl Way<'_> {
     async fn prove(
         self,
         info: &KeyInfo,
-        moment: KeyMoment,
+        stamp: VersionStamp,
         kept: Option<&Canary>,
         due: Proof,
     ) -> Result<Proved, KeyError> {
-        if let Some(kept) = kept.filter(|kept| kept.moment == moment) {
-            // Fails when the key was made anew within the second that its creation time can show.
+        if let Some(kept) = kept.filter(|kept| kept.stamp == stamp) {
+            // Fails when the key was recreated within the second that its creation time can show.
             let decrypted = self.decrypts(kept, LOOK_LIMIT).await;
             decrypted.map_err(|error| error.of_canary(self.key))?;
             if due == Proof::Canary {
@@ -169,7 +169,7 @@ impl Way<'_> {
                 return Ok(Proved { canary, encrypted });
             }
         }
-        let canary = self.make_canary(moment).await?;
+        let canary = self.make_canary(stamp).await?;
         let limit = if info.imported {
             IMPORTED_LIMIT
         } else {
@@ -181,15 +181,15 @@ impl Way<'_> {
         Ok(Proved { canary, encrypted })
     }
 
-    async fn make_canary(self, moment: KeyMoment) -> Result<Canary, KeyError> {
+    async fn make_canary(self, stamp: VersionStamp) -> Result<Canary, KeyError> {
         let (plaintext, deadline) = (random_bytes()?, Instant::now() + LOOK_LIMIT);
         let secret = Arc::new(Plaintext::new(plaintext.to_vec()));
-        let version = Some(moment.version);
+        let version = Some(stamp.version);
         let encrypted = crypt::encrypt(self.caller, self.key, &secret, version, deadline).await?;
         Ok(Canary {
             plaintext,
             ciphertext: Arc::new(encrypted.ciphertext),
-            moment,
+            stamp,
         })
     }
 
@@ -213,7 +213,7 @@ impl Way<'_> {
         };
         match self.decrypts(canary, LOOK_LIMIT).await {
             Ok(()) => Ok(true),
-            Err(error) if error.is_passing() => Err(error),
+            Err(error) if error.is_transient() => Err(error),
             Err(_) => Ok(false),
         }
     }

@@ -17,8 +17,8 @@ use super::error::KeyError;
 use super::view::ProvenKey;
 use super::{Arguments, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
-use crate::spans::Parent;
-use crate::vault::{Ciphertext, KeyVersion, Plaintext, Refusal, TransitKey};
+use crate::telemetry::spans::Parent;
+use crate::vault::{ApiErrorKind, Ciphertext, KeyVersion, Plaintext, TransitKey};
 pub use batches::BatchMsg;
 use batches::Batches;
 pub(super) use batches::{Event, Operation, Unwrap, Wrap};
@@ -98,10 +98,10 @@ impl State {
         let spurned = self.looks.latest_is_spurned();
         self.tasks.spawn(async move {
             let work = pin!(async {
-                let ProvenKey { key_id, moment } = crypt::pinned(&caller, &view, deadline).await?;
-                let announced = moment.version;
+                let ProvenKey { key_id, stamp } = crypt::pinned(&caller, &view, deadline).await?;
+                let announced = stamp.version;
                 // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
-                let proven = view.borrow().proven.as_ref().map(|it| it.moment.version);
+                let proven = view.borrow().proven.as_ref().map(|it| it.stamp.version);
                 let (version, free) = match pin {
                     Pin::Announced => (announced, false),
                     Pin::Latest => (proven.unwrap_or(announced), !spurned),
@@ -192,7 +192,7 @@ async fn unless_gone<T, W: Future>(
 
 /// What a failed call says of the key.
 fn observe(error: &KeyError) -> Observation {
-    if error.is_passing() || error.refusal == Some(Refusal::Other) {
+    if error.is_transient() || error.refusal == Some(ApiErrorKind::Other) {
         return Observation::Nothing;
     }
     Observation::Contradicted

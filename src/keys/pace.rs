@@ -35,7 +35,7 @@ pub(super) struct Worked {
     /// It encrypted, for whomever.
     pub(super) encrypted: Option<Instant>,
     /// It decrypted a canary. A Decrypt of kube-apiserver's does not count: of a key that was made
-    /// anew it may show the new one only.
+    /// again it may show the new one only.
     pub(super) decrypted: Option<Instant>,
 }
 
@@ -56,7 +56,7 @@ impl Worked {
 pub(super) struct Hurry {
     /// A caller was contradicted meanwhile, and may know more than the look saw.
     pub(super) contradicted: bool,
-    /// The latest version does not work, or a verdict stands: it may be mended any time.
+    /// The latest version does not work, or a verdict stands: it may be fixed any time.
     pub(super) failing: bool,
     /// When an earlier moment, if one is heard, will have to be believed.
     pub(super) belief: Option<Duration>,

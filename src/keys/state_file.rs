@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use super::key_id::KeyId;
 use super::view::{KeyView, ProvenKey};
-use crate::events;
-use crate::vault::{KeyMoment, TransitKey};
+use crate::telemetry::events;
+use crate::vault::{TransitKey, VersionStamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stored {
     key_id: KeyId,
     #[serde(flatten)]
-    moment: KeyMoment,
+    stamp: VersionStamp,
     /// UTC seconds since 1970.
     last_success: u64,
 }
@@ -35,14 +35,14 @@ pub fn load(path: &Path, key: &TransitKey, also: &[TransitKey]) -> KeyView {
         Err(error) => Err(error.to_string()),
     };
     match stored {
-        Ok(stored) if stored.key_id == KeyId::new(key, stored.moment) => stored.into_view(),
+        Ok(stored) if stored.key_id == KeyId::new(key, stored.stamp) => stored.into_view(),
         Ok(stored) => {
             note_moved(path, &stored.key_id, also);
             KeyView::default()
         }
         Err(error) => {
             let path = path.display().to_string();
-            events::StateUnreadable { path, error }.tell();
+            events::StateUnreadable { path, error }.emit();
             KeyView::default()
         }
     }
@@ -54,8 +54,8 @@ fn note_moved(path: &Path, before: &KeyId, also: &[TransitKey]) {
     let is_read = also.iter().any(|key| KeyId::names(before.as_str(), key));
     let before = before.to_string();
     match is_read {
-        true => events::KeyChanged { path, before }.tell(),
-        false => events::KeyLost { path, before }.tell(),
+        true => events::KeyChanged { path, before }.emit(),
+        false => events::KeyLost { path, before }.emit(),
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn keep(path: PathBuf, mut view: watch::Receiver<KeyView>) {
                         path: path.display().to_string(),
                         error: error.to_string(),
                     }
-                    .tell();
+                    .emit();
                     warned = true;
                 }
                 Err(_) => {}
@@ -92,7 +92,7 @@ impl Stored {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         Some(Self {
             key_id: proven.key_id.clone(),
-            moment: proven.moment,
+            stamp: proven.stamp,
             last_success: since_epoch.saturating_sub(silence).as_secs(),
         })
     }
@@ -103,7 +103,7 @@ impl Stored {
         let now = Instant::now();
         let proven = ProvenKey {
             key_id: self.key_id,
-            moment: self.moment,
+            stamp: self.stamp,
         };
         KeyView {
             announced: Some(proven.clone()),
@@ -153,13 +153,13 @@ mod tests {
     }
 
     fn view(silence: Duration) -> KeyView {
-        let moment = KeyMoment {
+        let stamp = VersionStamp {
             created: 1_714_000_000,
             version: KeyVersion::try_new(3).expect("version"),
         };
         let proven = ProvenKey {
-            key_id: KeyId::new(&key("kms"), moment),
-            moment,
+            key_id: KeyId::new(&key("kms"), stamp),
+            stamp,
         };
         KeyView {
             announced: Some(proven.clone()),
@@ -171,8 +171,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_announced_survives_with_its_age() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kms.state.json");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.state.json");
         let silence = Duration::from_secs(5);
         save(path.clone(), Stored::of(&view(silence)))
             .await
@@ -188,8 +188,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_state_of_another_key_is_not_ours() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kms.state.json");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.state.json");
         save(path.clone(), Stored::of(&view(Duration::ZERO)))
             .await
             .expect("saved");
@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn a_damaged_or_missing_file_is_as_good_as_none() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kms.state.json");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.state.json");
         assert!(load(&path, &key("kms"), &[]).announced.is_none());
         std::fs::write(&path, "{\"key_id\":3").expect("written");
         assert!(load(&path, &key("kms"), &[]).announced.is_none());

@@ -50,7 +50,7 @@ pub(super) fn reason(keys: &KeyView, sessions: &SessionView) -> KeyError {
     let unavailable = |text| KeyError::new(ErrorKind::Unavailable, text);
     match (&sessions.current, &sessions.fault, known) {
         (None, Some(fault), _) => fault.clone().into(),
-        (None, None, _) => unavailable("not logged in to vault yet"),
+        (None, None, _) => unavailable("not logged in to Vault yet"),
         (Some(_), _, Some(error)) => error,
         (Some(_), _, None) if keys.proven.is_some() => unavailable(
             "vault has not answered for a while; a look at the transit key is under way",

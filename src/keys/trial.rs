@@ -12,7 +12,7 @@ use super::error::{ErrorKind, KeyError};
 use super::look::random_bytes;
 use super::view::KeyView;
 use super::{KeyMsg, Pin, Plaintext, Reply};
-use crate::spans::Parent;
+use crate::telemetry::spans::Parent;
 
 /// How much longer than its deadline an answer may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What failed; at the deadline the reason why nothing was possible.
-pub async fn try_out(
+pub async fn verify(
     actor: &ActorRef<KeyMsg>,
     before: &KeyView,
     deadline: Instant,

@@ -18,7 +18,7 @@ pub(super) enum Judgement {
     Passing,
     /// A refusal that nothing confirms yet.
     Suspected,
-    /// A refusal that was confirmed: only an operator can mend it.
+    /// A refusal that was confirmed: only an operator can fix it.
     Verdict,
 }
 

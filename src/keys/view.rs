@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::error::KeyError;
 use super::key_id::KeyId;
-use crate::vault::{Ciphertext, KeyMoment};
+use crate::vault::{Ciphertext, VersionStamp};
 
 /// The snapshot. The Supervisor owns its sender, so that what was announced outlives the actor.
 #[derive(Debug, Default, Clone)]
@@ -29,7 +29,7 @@ pub struct ProvenKey {
     /// Its key_id.
     pub key_id: KeyId,
     /// Its version and creation time.
-    pub moment: KeyMoment,
+    pub stamp: VersionStamp,
 }
 
 /// A known plaintext and its ciphertext.
@@ -37,7 +37,7 @@ pub struct ProvenKey {
 pub(super) struct Canary {
     pub(super) plaintext: [u8; 32],
     pub(super) ciphertext: Arc<Ciphertext>,
-    pub(super) moment: KeyMoment,
+    pub(super) stamp: VersionStamp,
 }
 
 /// A failed look.
@@ -45,7 +45,7 @@ pub(super) struct Canary {
 pub struct KeyFault {
     /// What happened.
     pub error: KeyError,
-    /// Whether it is certain that only an operator can mend it.
+    /// Whether it is certain that only an operator can fix it.
     pub verdict: bool,
 }
 
@@ -59,7 +59,7 @@ impl KeyView {
     /// Takes over what an earlier way to the same key had found out: what was announced, and a
     /// later version than this one has seen, where it meets a standby that lags.
     pub fn inherit(&mut self, before: &Self) {
-        let moment = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.moment);
+        let moment = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.stamp);
         self.announced.clone_from(&before.announced);
         if moment(&self.proven) < moment(&before.proven) {
             self.proven.clone_from(&before.proven);

@@ -11,7 +11,7 @@ use tokio::fs::{self, File};
 use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
-use crate::events;
+use crate::telemetry::events;
 
 /// Far above every credential, below anything that would hurt.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -110,7 +110,7 @@ async fn warn_if_open_to_all(key: &'static str, path: &Path, file: &File) {
     let mode = file.metadata().await.map(|data| data.permissions().mode());
     if mode.is_ok_and(|mode| mode & READ_BY_OTHERS != 0) {
         let file = path.display().to_string();
-        events::CredentialReadable { key, file }.tell();
+        events::CredentialReadable { key, file }.emit();
     }
 }
 

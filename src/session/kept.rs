@@ -108,8 +108,8 @@ impl Reserved {
         self.committed = true;
         // The rename itself should outlive a loss of power. Not every file system can do that, and
         // the file is there all the same.
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let _ = File::open(dir).and_then(|dir| dir.sync_all());
         Ok(())
     }
 }
@@ -146,8 +146,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_is_read_back_and_only_its_owner_can_read_it() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kms.secret-id.json");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.secret-id.json");
         fs::write(path.with_extension("new"), "left behind").expect("written");
         let kept = Kept {
             newest: unwrapped("b"),
@@ -164,25 +164,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_reservation_that_is_not_used_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kms.secret-id.json");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.secret-id.json");
         drop(reserve(path.clone()).await.expect("reserved"));
         assert!(load(path).await.expect("read").is_none());
-        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).expect("directory").count(), 0);
     }
 
     #[tokio::test]
-    async fn a_folder_that_cannot_be_written_is_told_before_anything_is_spent() {
+    async fn a_directory_that_cannot_be_written_is_told_before_anything_is_spent() {
         let path = PathBuf::from("/proc/no/kms.secret-id.json");
         assert!(reserve(path).await.is_err());
-        let folder = tempfile::tempdir().expect("folder");
-        assert!(reserve(folder.path().to_owned()).await.is_err());
+        let dir = tempfile::tempdir().expect("directory");
+        assert!(reserve(dir.path().to_owned()).await.is_err());
     }
 
     #[tokio::test]
     async fn a_damaged_file_is_told_without_its_content() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kms.secret-id.json");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.secret-id.json");
         fs::write(&path, "{\"newest\":\"s3cret\"}").expect("written");
         let error = load(path).await.err().expect("damaged");
         assert!(!error.to_string().contains("s3cret"), "{error}");

@@ -2,12 +2,13 @@
 
 mod error;
 mod methods;
+pub mod spiffe;
 mod wrapped;
 
 use tokio::time::Instant;
 
 use super::credentials::Credential;
-use crate::spiffe::Workload;
+use crate::session::spiffe::Workload;
 use crate::vault::{CallError, Client, Grant, Health, MountPath, Namespace};
 pub(super) use error::LoginError;
 use methods::Attempt;

@@ -93,7 +93,7 @@ pub enum Failure {
     /// Vault could not be reached.
     Away,
     /// It may be repeated; Vault may have said when.
-    Passing(Option<Duration>),
+    Transient(Option<Duration>),
     /// Refused. For a login by a method without lockout that may be Vault's own trouble.
     Refused,
     /// Refused where Vault counts, or where each try spends something.
@@ -102,11 +102,11 @@ pub enum Failure {
 
 impl Machine {
     /// What goes on with a session that an actor before this one had, or begins without one.
-    /// `quiet_until`: so long refused credentials are left alone.
+    /// `suspended_until`: so long refused credentials are left alone.
     #[must_use]
     pub fn start(
         session: Option<Lease>,
-        quiet_until: Option<Instant>,
+        suspended_until: Option<Instant>,
         now: Instant,
         random: f64,
     ) -> Self {
@@ -115,13 +115,13 @@ impl Machine {
             held: session.map(|lease| Held::new(lease, now)),
             failures: 0,
             away: false,
-            quiet: quiet_until.is_some_and(|until| until > now),
+            quiet: suspended_until.is_some_and(|until| until > now),
             asked: None,
             denied: 0,
         };
         if machine.quiet {
             machine.phase = Phase::Waiting {
-                until: quiet_until,
+                until: suspended_until,
                 then: Step::Reach,
             };
         } else if let Some(lease) = session {
@@ -134,7 +134,7 @@ impl Machine {
     #[must_use]
     pub fn after(mut self, event: Event, now: Instant, random: f64) -> (Self, Option<Step>) {
         self.phase = self.respond(event, now, random);
-        self.let_go(now);
+        self.retire(now);
         let Phase::Waiting { until, then } = self.phase else {
             return (self, None);
         };
@@ -168,7 +168,7 @@ impl Machine {
 
     /// Until when refused credentials are left alone.
     #[must_use]
-    pub fn quiet_until(&self) -> Option<Instant> {
+    pub fn suspended_until(&self) -> Option<Instant> {
         match self.phase {
             Phase::Waiting { until, .. } if self.quiet => until,
             _ => None,
@@ -238,7 +238,7 @@ impl Machine {
         self.away = failure == Failure::Away;
         let wait = match failure {
             Failure::Away => plan::health_in(random),
-            Failure::Passing(retry_after) => plan::retry_in(self.failures, retry_after, random),
+            Failure::Transient(retry_after) => plan::retry_in(self.failures, retry_after, random),
             Failure::Refused => plan::retry_in(self.failures, None, random),
             Failure::Counted => {
                 self.quiet = true;
@@ -268,7 +268,7 @@ impl Machine {
     }
 
     /// Drops a token that ended, and what was planned for it.
-    fn let_go(&mut self, now: Instant) {
+    fn retire(&mut self, now: Instant) {
         let ended = |held: Held| held.ends.is_some_and(|end| end <= now);
         if !self.held.is_some_and(ended) {
             return;
@@ -281,7 +281,7 @@ impl Machine {
         }
     }
 
-    /// Logs in anew.
+    /// Logs in again.
     fn at_once(&self, now: Instant) -> Phase {
         match self.phase {
             // A login that is under way will tell.

@@ -1,4 +1,4 @@
-//! When to renew, when to log in anew, how long to wait after a failure: functions of numbers.
+//! When to renew, when to log in again, how long to wait after a failure: functions of numbers.
 //!
 //! `jitter` is a random number of [0, 1), drawn by the caller.
 

@@ -9,16 +9,16 @@ use crate::vault::{Client, Grant};
 
 /// What failed, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Diagnosis {
     /// What failed.
     pub cause: String,
     /// What to do; empty where nobody can say.
-    pub mend: String,
+    pub remedy: String,
 }
 
 /// What a login would use up.
 #[derive(Debug, Clone, Copy)]
-pub enum Spends<'a> {
+pub enum LoginCost<'a> {
     /// Nothing.
     Nothing,
     /// A use of the secret_id, if those are limited: only Vault knows.
@@ -30,24 +30,24 @@ pub enum Spends<'a> {
 impl Settings {
     /// What a login would use up.
     #[must_use]
-    pub fn spends(&self) -> Spends<'_> {
+    pub fn spends(&self) -> LoginCost<'_> {
         match &self.method {
             Method::AppRole(AppRole { secret_id, .. }) => match secret_id {
-                SecretId::None => Spends::Nothing,
-                SecretId::Plain(_) => Spends::PerhapsAUse,
-                SecretId::Wrapped(wrapped) => Spends::Wrapping(wrapped),
+                SecretId::None => LoginCost::Nothing,
+                SecretId::Plain(_) => LoginCost::PerhapsAUse,
+                SecretId::Wrapped(wrapped) => LoginCost::Wrapping(wrapped),
             },
-            _ => Spends::Nothing,
+            _ => LoginCost::Nothing,
         }
     }
 
     /// Logs in as the daemon does.
     ///
     /// # Errors
-    /// As [`Trouble`].
-    pub async fn log_in(&self, client: &Client, deadline: Instant) -> Result<Grant, Trouble> {
+    /// As [`Diagnosis`].
+    pub async fn log_in(&self, client: &Client, deadline: Instant) -> Result<Grant, Diagnosis> {
         let grant = login::login(client, self, deadline).await;
-        grant.map_err(Trouble::from)
+        grant.map_err(Diagnosis::from)
     }
 
     /// Whether the token is the daemon's own, got by a login, or one that somebody else gave it.
@@ -59,55 +59,57 @@ impl Settings {
     /// Looks at a wrapping token without unwrapping it: what there is to say of it.
     ///
     /// # Errors
-    /// As [`Trouble`].
+    /// As [`Diagnosis`].
     pub async fn look_at(
         &self,
         wrapped: &Wrapped,
         client: &Client,
         deadline: Instant,
-    ) -> Result<String, Trouble> {
+    ) -> Result<String, Diagnosis> {
         let looked = wrapped.look(client, &self.namespace, deadline).await;
-        looked.map_err(Trouble::from)
+        looked.map_err(Diagnosis::from)
     }
 }
 
 /// Whether Vault can be logged into.
 ///
 /// # Errors
-/// As [`Trouble`].
-pub async fn reach(client: &Client, deadline: Instant) -> Result<(), Trouble> {
-    login::reach(client, deadline).await.map_err(Trouble::from)
+/// As [`Diagnosis`].
+pub async fn reach(client: &Client, deadline: Instant) -> Result<(), Diagnosis> {
+    login::reach(client, deadline)
+        .await
+        .map_err(Diagnosis::from)
 }
 
-impl Trouble {
+impl Diagnosis {
     /// Takes a text apart that says after `between` what to do.
     #[must_use]
     pub fn split(text: &str, between: &str) -> Self {
-        let (cause, mend) = text.rsplit_once(between).unwrap_or((text, ""));
+        let (cause, remedy) = text.rsplit_once(between).unwrap_or((text, ""));
         Self {
             cause: cause.to_owned(),
-            mend: mend.to_owned(),
+            remedy: remedy.to_owned(),
         }
     }
 }
 
-impl From<LoginError> for Trouble {
+impl From<LoginError> for Diagnosis {
     fn from(error: LoginError) -> Self {
         let text = error.to_string();
         match error {
             LoginError::Failed {
                 method,
                 cause,
-                mend,
+                remedy,
             } => Self {
                 cause: format!("login by {method} failed: {cause}"),
-                mend: mend.trim_start_matches("; ").to_owned(),
+                remedy: remedy.trim_start_matches("; ").to_owned(),
             },
             LoginError::Wrapping(_) => {
-                let (cause, mend) = text.split_once(": ").unwrap_or((&text, ""));
+                let (cause, remedy) = text.split_once(": ").unwrap_or((&text, ""));
                 Self {
                     cause: cause.to_owned(),
-                    mend: mend.to_owned(),
+                    remedy: remedy.to_owned(),
                 }
             }
             LoginError::Away(_) | LoginError::Ended | LoginError::Counted(_) => {

@@ -18,8 +18,8 @@ use super::machine::{Event, Failure, Machine, Step};
 use super::view::{LoginFault, Session};
 use super::{Arguments, SessionMsg, plan};
 use crate::actor::reap;
-use crate::events;
-use crate::telemetry::Row;
+use crate::telemetry::FailureStreak;
+use crate::telemetry::events;
 use crate::vault::{CallError, Client, Grant, Lease};
 use doubts::Doubts;
 
@@ -45,7 +45,7 @@ pub struct State {
     watcher: Option<AbortHandle>,
     doubts: Doubts,
     /// Logins that failed, and looks at Vault's health.
-    failed: Row,
+    failed: FailureStreak,
     tasks: JoinSet<()>,
 }
 
@@ -73,15 +73,15 @@ impl State {
         let view = args.view.borrow().clone();
         let session = view.current.map(|session| session.remaining(now));
         let mut state = Self {
-            machine: Machine::start(session, view.quiet_until, now, fastrand::f64()),
+            machine: Machine::start(session, view.suspended_until, now, fastrand::f64()),
             args,
             timer: None,
             watcher: None,
             doubts: Doubts::default(),
-            failed: Row::default(),
+            failed: FailureStreak::default(),
             tasks: JoinSet::new(),
         };
-        if state.machine.quiet_until().is_some() {
+        if state.machine.suspended_until().is_some() {
             state.watch(myself, None);
         }
         state.watch_for_news(myself);
@@ -215,13 +215,13 @@ impl State {
                 Event::Renewed(renewed)
             }
             Err(error) => {
-                events::NotRenewed {
+                events::RenewalFailed {
                     error: error.to_string(),
                 }
-                .tell();
+                .emit();
                 Event::NotRenewed(match &error {
                     CallError::Unreachable { .. } => Failure::Away,
-                    error if error.is_passing() => Failure::Passing(error.retry_after()),
+                    error if error.is_transient() => Failure::Transient(error.retry_after()),
                     _ => Failure::Refused,
                 })
             }
@@ -239,10 +239,10 @@ impl State {
         };
         let known = self.args.view.borrow().fault.as_ref() == Some(&fault);
         if !known {
-            events::NoLogin {
+            events::LoginFailed {
                 error: error.to_string(),
             }
-            .tell();
+            .emit();
             self.args.view.send_modify(|view| view.fault = Some(fault));
         }
     }
@@ -259,7 +259,7 @@ impl State {
             failed: ended.map(|it| it.failed),
             lasted: ended.map(|it| it.lasted()),
         }
-        .tell();
+        .emit();
         let session = Arc::new(Session {
             token: Arc::new(grant.token),
             generation,
@@ -270,7 +270,7 @@ impl State {
         self.args.view.send_modify(|view| {
             view.current = Some(session);
             view.fault = None;
-            view.quiet_until = None;
+            view.suspended_until = None;
             view.logins = generation;
         });
     }

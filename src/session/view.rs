@@ -42,7 +42,7 @@ pub struct SessionView {
     /// The last failure to log in, until a login succeeds.
     pub fault: Option<LoginFault>,
     /// Until when refused credentials are left alone; outlives the actor, as a lockout would.
-    pub quiet_until: Option<Instant>,
+    pub suspended_until: Option<Instant>,
     /// When the token is renewed, or the next login tried.
     pub next_step: Option<Instant>,
     /// How many logins of this process succeeded.
@@ -51,11 +51,11 @@ pub struct SessionView {
 
 /// What became of a token that Vault refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum TokenStatus {
     /// It is alive: the refusal meant the path.
-    Alive,
+    Valid,
     /// It is dead or was replaced: wait for the next session.
-    Replaced,
+    Invalid,
     /// Nobody could tell in time.
     Unknown,
 }
@@ -118,23 +118,23 @@ impl Sessions {
     }
 
     /// Asks the session actor whether a refused token lives.
-    pub async fn doubt(&self, generation: u64, deadline: Instant) -> Doubt {
+    pub async fn check_token(&self, generation: u64, deadline: Instant) -> TokenStatus {
         let Some(actor) = self.actor.borrow().clone() else {
-            return Doubt::Unknown;
+            return TokenStatus::Unknown;
         };
         let (reply, verdict) = oneshot();
-        let asked = actor.cast(SessionMsg::Doubt {
+        let asked = actor.cast(SessionMsg::CheckToken {
             generation,
             reply: reply.into(),
         });
         match (asked, timeout_at(deadline, verdict).await) {
             (Ok(()), Ok(Ok(doubt))) => doubt,
-            _ => Doubt::Unknown,
+            _ => TokenStatus::Unknown,
         }
     }
 
     /// Lets the actor know that its token is alive but denied what it is for.
-    pub fn denied(&self) {
+    pub fn report_denied(&self) {
         self.tell(Event::Denied);
     }
 
@@ -147,7 +147,7 @@ impl Sessions {
 
     fn fault(&self) -> LoginFault {
         self.view.borrow().fault.clone().unwrap_or(LoginFault {
-            text: "not logged in to vault yet".to_owned(),
+            text: "not logged in to Vault yet".to_owned(),
             refused: false,
         })
     }

@@ -9,22 +9,22 @@ use ractor::{ActorCell, ActorId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::branch::{self, Branch, Slot};
-use super::patience::Patience;
-use super::pulse::Pulse;
+use super::backend::{self, Backend, Slot};
+use super::heartbeat::Heartbeats;
 use super::restart::{Decision, Failures};
+use super::restart_policy::RestartPolicy;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
-use crate::events;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
-use crate::keys::{self, KeyMsg, Serving};
-use crate::metrics::Metrics;
+use crate::keys::{self, KeyManagerHandle, KeyMsg};
 use crate::session::{Event, SessionMsg};
+use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
 use crate::vault::Client;
 
-/// How long an actor may take to stop that is started anew on purpose.
+/// How long an actor may take to stop that is started again on purpose.
 const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 /// An actor under the Supervisor.
@@ -43,9 +43,9 @@ pub enum Child {
 /// All of them, and what they share.
 #[derive(Debug)]
 pub(super) struct Children {
-    branch: Branch,
+    backend: Backend,
     /// Where calls find the KeyManager that serves them.
-    serving: watch::Sender<Option<Serving>>,
+    serving: watch::Sender<Option<KeyManagerHandle>>,
     grpc: Slot<GrpcMsg>,
     admin: Slot<AdminMsg>,
     /// Gone once the socket is released.
@@ -56,8 +56,8 @@ pub(super) struct Children {
     /// Where each reload is told.
     reloads: watch::Sender<Option<admin::report::Reload>>,
     failures: HashMap<Child, Failures>,
-    patience: Patience,
-    pulse: Pulse,
+    policy: RestartPolicy,
+    heartbeats: Heartbeats,
 }
 
 impl Child {
@@ -86,7 +86,7 @@ impl Children {
         config: &Config,
         client: Arc<Client>,
         socket: Arc<BoundSocket>,
-        patience: Patience,
+        policy: RestartPolicy,
         metrics: Metrics,
     ) -> Self {
         let known = keys::load_state(
@@ -94,7 +94,7 @@ impl Children {
             &config.keys.key,
             &config.keys.decrypt_also,
         );
-        let branch = Branch::new(config, client, known);
+        let backend = Backend::new(config, client, known);
         let serving = watch::Sender::new(None);
         let reloads = watch::Sender::new(None);
         let connections = Connections::new(metrics.clone());
@@ -114,13 +114,13 @@ impl Children {
                 method: config.auth.method.name(),
                 last_reload: reloads.subscribe(),
                 limits: config.keys.limits,
-                client: branch.client().clone(),
-                sessions: branch.session_view().subscribe(),
-                keys: branch.keys_view().subscribe(),
+                client: backend.client().clone(),
+                sessions: backend.session_view().subscribe(),
+                keys: backend.keys_view().subscribe(),
                 connections: connections.clone(),
                 metrics: metrics.clone(),
             },
-            branch,
+            backend,
             serving,
             grpc: Slot::new(None),
             admin: Slot::new(None),
@@ -128,43 +128,43 @@ impl Children {
             metrics,
             reloads,
             failures: HashMap::new(),
-            patience,
-            pulse: Pulse::default(),
+            policy,
+            heartbeats: Heartbeats::default(),
         }
     }
 
     /// Starts a child under the supervisor `parent`.
     pub(super) async fn start(&self, child: Child, parent: ActorCell) -> Result<(), String> {
         match child {
-            Child::Session => self.branch.start_session(parent).await,
+            Child::Session => self.backend.start_session(parent).await,
             Child::Keys => {
-                self.branch.start_keys(parent).await?;
-                self.serve_from_branch();
+                self.backend.start_keys(parent).await?;
+                self.serve_from_backend();
                 Ok(())
             }
             Child::Admin => {
-                branch::start(&self.admin, AdminServer, self.admin_args.clone(), parent).await
+                backend::start(&self.admin, AdminServer, self.admin_args.clone(), parent).await
             }
             Child::Grpc => match self.grpc_args.clone() {
-                Some(args) => branch::start(&self.grpc, GrpcServer, args, parent).await,
+                Some(args) => backend::start(&self.grpc, GrpcServer, args, parent).await,
                 None => Ok(()),
             },
         }
     }
 
-    fn serve_from_branch(&self) {
-        self.serving.send_replace(self.branch.serving());
+    fn serve_from_backend(&self) {
+        self.serving.send_replace(self.backend.serving());
     }
 
     /// Notes that the actor with this id is gone; `None` when it is not a current child.
-    pub(super) fn buried(&self, id: ActorId) -> Option<Child> {
+    pub(super) fn on_exit(&self, id: ActorId) -> Option<Child> {
         let child = Child::ALL
             .into_iter()
             .find(|&child| self.cell(child).is_some_and(|cell| cell.get_id() == id))?;
         match child {
-            Child::Session => drop(self.branch.session.send_replace(None)),
+            Child::Session => drop(self.backend.session.send_replace(None)),
             Child::Keys => {
-                self.branch.keys.send_replace(None);
+                self.backend.keys.send_replace(None);
                 self.serving.send_replace(None);
             }
             Child::Grpc => drop(self.grpc.send_replace(None)),
@@ -174,14 +174,14 @@ impl Children {
     }
 
     /// The way to Vault that serves.
-    pub(super) fn branch(&self) -> &Branch {
-        &self.branch
+    pub(super) fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// Serves from another one from now on; the one before.
-    pub(super) fn change_branch(&mut self, next: Branch, config: &Config) -> Branch {
-        let before = std::mem::replace(&mut self.branch, next);
-        self.serve_from_branch();
+    pub(super) fn change_backend(&mut self, next: Backend, config: &Config) -> Backend {
+        let before = std::mem::replace(&mut self.backend, next);
+        self.serve_from_backend();
         self.admin_args = self.admin_args(config);
         for child in [Child::Session, Child::Keys] {
             self.failures.remove(&child);
@@ -191,19 +191,19 @@ impl Children {
 
     /// Has Status go by these limits from now on.
     pub(super) fn set_limits(&mut self, config: &Config) {
-        self.branch.set_limits(config.keys.limits);
-        self.serve_from_branch();
+        self.backend.set_limits(config.keys.limits);
+        self.serve_from_backend();
         self.admin_args = self.admin_args(config);
     }
 
-    /// Starts the probes anew, where they are to be served by now.
+    /// Starts the probes again, where they are to be served by now.
     pub(super) async fn move_admin(&mut self, config: &Config, parent: ActorCell) {
         self.admin_args = self.admin_args(config);
-        self.start_anew(Child::Admin, parent).await;
+        self.start_again(Child::Admin, parent).await;
     }
 
     /// Admits as this configuration says from now on, on another socket if there is one.
-    pub(super) async fn change_doors(
+    pub(super) async fn reconfigure_listener(
         &mut self,
         config: &Config,
         socket: Option<BoundSocket>,
@@ -221,7 +221,7 @@ impl Children {
             config.max_waiting,
             self.metrics.clone(),
         );
-        self.start_anew(Child::Grpc, parent).await;
+        self.start_again(Child::Grpc, parent).await;
     }
 
     /// Whether the socket is systemd's, and its place and mode with it.
@@ -239,49 +239,49 @@ impl Children {
     }
 
     /// A planned restart: it is no failure, and what fails is restarted like any other.
-    async fn start_anew(&self, child: Child, parent: ActorCell) {
+    async fn start_again(&self, child: Child, parent: ActorCell) {
         let cell = self.cell(child);
         match child {
             Child::Grpc => drop(self.grpc.send_replace(None)),
             Child::Admin => drop(self.admin.send_replace(None)),
             Child::Session | Child::Keys => return,
         }
-        branch::stop(cell, child, RESTART_LIMIT).await;
+        backend::stop(cell, child, RESTART_LIMIT).await;
         if let Err(reason) = self.start(child, parent).await {
             let actor = child.name();
-            events::ActorAbsent { actor, reason }.tell();
+            events::ActorNotStarted { actor, reason }.emit();
         }
     }
 
     /// How often every child is asked whether it is there.
-    pub(super) fn ask_every(&self) -> Duration {
-        self.patience.ask_every
+    pub(super) fn heartbeat_interval(&self) -> Duration {
+        self.policy.heartbeat_interval
     }
 
     /// Kills those that gave no answer in time, and asks the others. Whether all are well.
-    pub(super) fn feel_pulse(&mut self) -> bool {
+    pub(super) fn check_heartbeats(&mut self) -> bool {
         for child in Child::ALL {
-            if self.pulse.hangs(child, &self.patience) {
-                events::ActorHangs {
+            if self.heartbeats.hangs(child, &self.policy) {
+                events::ActorUnresponsive {
                     actor: child.name(),
                 }
-                .tell();
-                self.pulse.forget(child);
+                .emit();
+                self.heartbeats.forget(child);
                 self.kill(child);
                 continue;
             }
-            let (branch, pulse) = (&self.branch, &mut self.pulse);
-            pulse.ask(child, |reply| {
-                // A child that is being started anew is not there to ask.
+            let (backend, heartbeats) = (&self.backend, &mut self.heartbeats);
+            heartbeats.ask(child, |reply| {
+                // A child that is being started again is not there to ask.
                 match child {
-                    Child::Session => branch::tell(&branch.session, SessionMsg::Ping(reply)),
-                    Child::Keys => branch::tell(&branch.keys, KeyMsg::Ping(reply)),
-                    Child::Grpc => branch::tell(&self.grpc, GrpcMsg::Ping(reply)),
-                    Child::Admin => branch::tell(&self.admin, AdminMsg::Ping(reply)),
+                    Child::Session => backend::tell(&backend.session, SessionMsg::Ping(reply)),
+                    Child::Keys => backend::tell(&backend.keys, KeyMsg::Ping(reply)),
+                    Child::Grpc => backend::tell(&self.grpc, GrpcMsg::Ping(reply)),
+                    Child::Admin => backend::tell(&self.admin, AdminMsg::Ping(reply)),
                 };
             });
         }
-        self.pulse.is_quick(&self.patience)
+        self.heartbeats.all_responding(&self.policy)
     }
 
     fn kill(&self, child: Child) {
@@ -292,7 +292,7 @@ impl Children {
 
     /// An operator asked: refused credentials are tried at once.
     pub(super) fn try_login_again(&self) {
-        branch::tell(&self.branch.session, SessionMsg::Happened(Event::TryAgain));
+        backend::tell(&self.backend.session, SessionMsg::Happened(Event::TryAgain));
     }
 
     /// Counts a failure and decides what follows. Probes never end the process.
@@ -300,14 +300,14 @@ impl Children {
         self.metrics.restarted(child.name());
         let failures = self.failures.entry(child).or_default();
         match child {
-            Child::Admin => failures.note_harmless(&self.patience, now, fastrand::f64()),
-            _ => failures.note(&self.patience, now, fastrand::f64()),
+            Child::Admin => failures.note_harmless(&self.policy, now, fastrand::f64()),
+            _ => failures.note(&self.policy, now, fastrand::f64()),
         }
     }
 
     /// Stops a child and waits for it.
     pub(super) async fn stop(&self, child: Child, limit: Duration) {
-        branch::stop(self.cell(child), child, limit).await;
+        backend::stop(self.cell(child), child, limit).await;
     }
 
     /// Lets go of the listener: the socket's file is removed with it.
@@ -321,9 +321,9 @@ impl Children {
             listen: config.admin.clone(),
             method: config.auth.method.name(),
             limits: config.keys.limits,
-            client: self.branch.client().clone(),
-            sessions: self.branch.session_view().subscribe(),
-            keys: self.branch.keys_view().subscribe(),
+            client: self.backend.client().clone(),
+            sessions: self.backend.session_view().subscribe(),
+            keys: self.backend.keys_view().subscribe(),
             ..self.admin_args.clone()
         }
     }
@@ -346,10 +346,10 @@ impl Children {
             return self.kill(child);
         }
         let sent = match child {
-            Child::Session => branch::tell(&self.branch.session, SessionMsg::Fail(fault)),
-            Child::Keys => branch::tell(&self.branch.keys, KeyMsg::Fail(fault)),
-            Child::Grpc => branch::tell(&self.grpc, GrpcMsg::Fail(fault)),
-            Child::Admin => branch::tell(&self.admin, AdminMsg::Fail(fault)),
+            Child::Session => backend::tell(&self.backend.session, SessionMsg::Fail(fault)),
+            Child::Keys => backend::tell(&self.backend.keys, KeyMsg::Fail(fault)),
+            Child::Grpc => backend::tell(&self.grpc, GrpcMsg::Fail(fault)),
+            Child::Admin => backend::tell(&self.admin, AdminMsg::Fail(fault)),
         };
         if !sent {
             tracing::debug!(actor = %child, "is not there to fail");
@@ -358,10 +358,10 @@ impl Children {
 
     fn cell(&self, child: Child) -> Option<ActorCell> {
         match child {
-            Child::Session => branch::cell(&self.branch.session),
-            Child::Keys => branch::cell(&self.branch.keys),
-            Child::Grpc => branch::cell(&self.grpc),
-            Child::Admin => branch::cell(&self.admin),
+            Child::Session => backend::cell(&self.backend.session),
+            Child::Keys => backend::cell(&self.backend.keys),
+            Child::Grpc => backend::cell(&self.grpc),
+            Child::Admin => backend::cell(&self.admin),
         }
     }
 }

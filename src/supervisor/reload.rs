@@ -11,18 +11,18 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::branch::Branch;
+use super::backend::Backend;
 use super::changes::Changes;
-use super::run::tell_doubts;
+use super::run::log_warnings;
 use super::{STOP_LIMIT, State, SupervisorMsg};
 use crate::admin::{self, report};
 use crate::config::Config;
-use crate::events;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
-use crate::metrics::Reloaded;
 use crate::session::SessionView;
 use crate::system::notify;
+use crate::telemetry::events;
+use crate::telemetry::metrics::Reloaded;
 use crate::vault::Client;
 
 /// How long a new way to Vault may take to show that it works.
@@ -86,7 +86,7 @@ struct Candidate {
     config: Box<Config>,
     changes: Changes,
     socket: Option<BoundSocket>,
-    branch: Option<Branch>,
+    backend: Option<Backend>,
 }
 
 impl State {
@@ -127,11 +127,11 @@ impl State {
             Ok(candidate) => candidate,
             Err(reason) => return self.refuse(myself, &reason),
         };
-        match &candidate.branch {
+        match &candidate.backend {
             None => self.take_over(myself, candidate).await,
-            Some(branch) => {
-                if let Err(reason) = self.start_trial(branch, myself).await {
-                    branch.stop(STOP_LIMIT).await;
+            Some(backend) => {
+                if let Err(reason) = self.start_trial(backend, myself).await {
+                    backend.stop(STOP_LIMIT).await;
                     return self.refuse(myself, &reason);
                 }
                 self.reload.stage = Stage::Trying(Box::new(candidate));
@@ -141,14 +141,14 @@ impl State {
 
     /// Everything that can fail without Vault.
     fn build(&self, Read { config, client }: Read) -> Result<Candidate, String> {
-        let present = self.args.children.branch().keys_view().borrow().clone();
+        let present = self.args.children.backend().keys_view().borrow().clone();
         let mut changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
         if self.args.children.socket_is_passed() && (changes.place || changes.dress) {
-            events::SocketIsSystemds {}.tell();
+            events::SocketFromSystemd {}.emit();
             (changes.place, changes.dress) = (false, false);
         }
         if changes.admin {
-            // Whether it is free: the probes are started anew at the end.
+            // Whether it is free: the probes are started again at the end.
             if let admin::Address::Tcp(place) = config.admin {
                 TcpListener::bind(place)
                     .map_err(|error| format!("admin.listen: cannot bind {place}: {error}"))?;
@@ -158,31 +158,31 @@ impl State {
             true => Some(BoundSocket::bind(&config.socket).map_err(|error| error.to_string())?),
             false => None,
         };
-        // What is known of the key is found out anew: it may be another one of the same name.
-        let branch = changes
+        // What is known of the key is found out again: it may be another one of the same name.
+        let backend = changes
             .way
-            .then(|| Branch::new(&config, client, KeyView::default()));
+            .then(|| Backend::new(&config, client, KeyView::default()));
         Ok(Candidate {
             config,
             changes,
             socket,
-            branch,
+            backend,
         })
     }
 
     /// Starts the new actors beside the old ones, and tries them out.
     async fn start_trial(
         &mut self,
-        branch: &Branch,
+        backend: &Backend,
         myself: &ActorRef<SupervisorMsg>,
     ) -> Result<(), String> {
-        branch.start_session(myself.get_cell()).await?;
-        branch.start_keys(myself.get_cell()).await?;
-        let Some(actor) = branch.keys.borrow().clone() else {
+        backend.start_session(myself.get_cell()).await?;
+        backend.start_keys(myself.get_cell()).await?;
+        let Some(actor) = backend.keys.borrow().clone() else {
             return Err("its KeyManager did not start".to_owned());
         };
-        let before = self.args.children.branch().keys_view().borrow().clone();
-        let (sessions, myself) = (branch.session_view().subscribe(), myself.clone());
+        let before = self.args.children.backend().keys_view().borrow().clone();
+        let (sessions, myself) = (backend.session_view().subscribe(), myself.clone());
         self.tasks.spawn(async move {
             let outcome = trial(actor, before, sessions).await;
             let _ = myself.cast(SupervisorMsg::Tried(TrialOutcome(outcome)));
@@ -201,8 +201,8 @@ impl State {
         match outcome {
             Ok(()) => self.take_over(myself, *candidate).await,
             Err(reason) => {
-                if let Some(branch) = candidate.branch {
-                    self.let_go(branch);
+                if let Some(backend) = candidate.backend {
+                    self.retire(backend);
                 }
                 self.refuse(myself, &reason);
             }
@@ -217,7 +217,7 @@ impl State {
         reason: &str,
     ) {
         if let Stage::Trying(candidate) = &self.reload.stage
-            && let Some(child) = candidate.branch.as_ref().and_then(|it| it.owner_of(id))
+            && let Some(child) = candidate.backend.as_ref().and_then(|it| it.owner_of(id))
         {
             let outcome = TrialOutcome(Err(format!("{child} failed: {reason}")));
             let _ = myself.cast(SupervisorMsg::Tried(outcome));
@@ -230,11 +230,11 @@ impl State {
             config,
             changes,
             socket,
-            branch,
+            backend,
         } = candidate;
         let parent: ActorCell = myself.get_cell();
-        match branch {
-            Some(branch) => self.change_branch(branch, &config),
+        match backend {
+            Some(backend) => self.change_backend(backend, &config),
             None => {
                 self.args.children.set_limits(&config);
                 self.args.children.try_login_again();
@@ -242,61 +242,65 @@ impl State {
         }
         if changes.doors {
             let children = &mut self.args.children;
-            children.change_doors(&config, socket, parent.clone()).await;
+            children
+                .reconfigure_listener(&config, socket, parent.clone())
+                .await;
         }
         if changes.dress
             && let Err(error) = self.args.children.dress_socket(&config)
         {
-            events::SocketKept {
+            events::SocketUnchanged {
                 error: error.to_string(),
             }
-            .tell();
+            .emit();
         }
         if changes.admin || changes.way || changes.limits {
             self.args.children.move_admin(&config, parent).await;
         }
         if let Err(error) = self.args.log.set(config.log) {
-            events::LogKept {
+            events::LogUnchanged {
                 error: error.to_string(),
             }
-            .tell();
+            .emit();
         }
         self.reload
             .last
             .send_replace(Some(report::Reload::now(None)));
-        self.args.children.metrics().reloaded(Reloaded::TakenOver);
-        events::TakenOver {
+        self.args.children.metrics().reloaded(Reloaded::Applied);
+        events::ConfigurationReloaded {
             level: config.log.level.to_string(),
             changes: format!("{changes:?}"),
         }
-        .tell();
-        tell_doubts(&config);
+        .emit();
+        log_warnings(&config);
         self.args.config = config;
         self.done(myself);
     }
 
-    fn change_branch(&mut self, branch: Branch, config: &Config) {
+    fn change_backend(&mut self, backend: Backend, config: &Config) {
         let same_key = self.args.config.keys.key == config.keys.key;
         if same_key {
-            let before = self.args.children.branch().keys_view().borrow().clone();
-            branch.keys_view().send_modify(|view| view.inherit(&before));
+            let before = self.args.children.backend().keys_view().borrow().clone();
+            backend
+                .keys_view()
+                .send_modify(|view| view.inherit(&before));
         }
-        let before = self.args.children.change_branch(branch, config);
+        let before = self.args.children.change_backend(backend, config);
         self.keep_status_line();
-        self.let_go(before);
+        self.retire(before);
     }
 
     /// Ends actors that nobody asks any more, beside everything else.
-    fn let_go(&mut self, branch: Branch) {
+    fn retire(&mut self, backend: Backend) {
         self.tasks
-            .spawn(async move { branch.stop(STOP_LIMIT).await });
+            .spawn(async move { backend.stop(STOP_LIMIT).await });
     }
 
     fn refuse(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
         events::ReloadRefused {
             error: reason.to_owned(),
         }
-        .tell();
+        .emit();
         let report = report::Reload::now(Some(reason.to_owned()));
         self.reload.last.send_replace(Some(report));
         self.args.children.metrics().reloaded(Reloaded::Refused);
@@ -321,7 +325,7 @@ async fn trial(
 ) -> Result<(), String> {
     let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.refused));
     tokio::select! {
-        tried = keys::try_out(&actor, &before, Instant::now() + TRIAL_LIMIT) => {
+        tried = keys::verify(&actor, &before, Instant::now() + TRIAL_LIMIT) => {
             tried.map_err(|error| error.to_string())
         }
         Ok(view) = refused => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::patience::Patience;
+use super::restart_policy::RestartPolicy;
 
 /// The recent failures of one actor.
 #[derive(Debug, Default)]
@@ -24,43 +24,40 @@ pub(super) enum Decision {
 
 impl Failures {
     /// Counts a failure. `jitter` is a random number of [0, 1).
-    pub(super) fn note(&mut self, patience: &Patience, now: Instant, jitter: f64) -> Decision {
+    pub(super) fn note(&mut self, policy: &RestartPolicy, now: Instant, jitter: f64) -> Decision {
         self.times.push_back(now);
         while self
             .times
             .front()
-            .is_some_and(|&first| now - first > patience.window)
+            .is_some_and(|&first| now - first > policy.window)
         {
             self.times.pop_front();
         }
-        if self.times.len() > patience.allowed {
+        if self.times.len() > policy.allowed {
             return Decision::GiveUp;
         }
-        Decision::RestartIn(wait(patience, self.times.len(), jitter))
+        Decision::RestartIn(wait(policy, self.times.len(), jitter))
     }
 
     /// The same for an actor whose failures never end the process.
     pub(super) fn note_harmless(
         &mut self,
-        patience: &Patience,
+        policy: &RestartPolicy,
         now: Instant,
         jitter: f64,
     ) -> Decision {
-        match self.note(patience, now, jitter) {
-            Decision::GiveUp => Decision::RestartIn(wait(patience, self.times.len(), jitter)),
+        match self.note(policy, now, jitter) {
+            Decision::GiveUp => Decision::RestartIn(wait(policy, self.times.len(), jitter)),
             restart => restart,
         }
     }
 }
 
-fn wait(patience: &Patience, failures: usize, jitter: f64) -> Duration {
+fn wait(policy: &RestartPolicy, failures: usize, jitter: f64) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1))
         .unwrap_or(u32::MAX)
         .min(16);
-    let most = patience
-        .first
-        .saturating_mul(1 << doublings)
-        .min(patience.most);
+    let most = policy.first.saturating_mul(1 << doublings).min(policy.most);
     most.mul_f64(0.5 + 0.5 * jitter)
 }
 
@@ -70,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    static USUAL: LazyLock<Patience> = LazyLock::new(Patience::default);
+    static USUAL: LazyLock<RestartPolicy> = LazyLock::new(RestartPolicy::default);
 
     #[test]
     fn five_failures_a_minute_are_restarted_and_the_sixth_is_not() {

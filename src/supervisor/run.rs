@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "faults")]
 use super::Child;
 use super::children::Children;
-use super::{Arguments, Patience, Supervisor, SupervisorMsg};
+use super::{Arguments, RestartPolicy, Supervisor, SupervisorMsg};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
-use crate::events;
 use crate::grpc::{BindError, BoundSocket, PassedSocket};
-use crate::metrics::Metrics;
 use crate::system::socket_file::SocketError;
 use crate::system::{Exit, Signal};
 use crate::telemetry::LogHandle;
+use crate::telemetry::events;
+use crate::telemetry::metrics::Metrics;
 use crate::vault::{BuildError, Client};
 
 /// A running daemon.
@@ -72,8 +72,8 @@ impl Daemon {
         log: LogHandle,
         passed: Option<PassedSocket>,
     ) -> Pin<Box<dyn Future<Output = Result<Self, StartError>> + '_>> {
-        let patience = Patience::default();
-        Box::pin(Self::start_with(config, source, log, passed, patience))
+        let policy = RestartPolicy::default();
+        Box::pin(Self::start_with(config, source, log, passed, policy))
     }
 
     /// The same with another patience for failures.
@@ -85,9 +85,9 @@ impl Daemon {
         source: Source,
         log: LogHandle,
         passed: Option<PassedSocket>,
-        patience: Patience,
+        policy: RestartPolicy,
     ) -> Result<Self, StartError> {
-        tell_doubts(config);
+        log_warnings(config);
         let metrics = Metrics::default();
         let client = Arc::new(Client::new(&config.vault, metrics.clone())?);
         let socket = Arc::new(match passed {
@@ -97,7 +97,7 @@ impl Daemon {
         let quit = CancellationToken::new();
         let exit = Arc::new(OnceLock::new());
         let arguments = Arguments {
-            children: Children::new(config, client, socket, patience, metrics),
+            children: Children::new(config, client, socket, policy, metrics),
             config: Box::new(config.clone()),
             source,
             log,
@@ -144,9 +144,9 @@ impl Daemon {
 }
 
 /// What works, and yet should perhaps not stay.
-pub(super) fn tell_doubts(config: &Config) {
+pub(super) fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         let warning = warning.clone();
-        events::DoubtfulSetting { warning }.tell();
+        events::ConfigurationWarning { warning }.emit();
     }
 }

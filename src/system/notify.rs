@@ -41,7 +41,7 @@ pub fn reloading(within: Duration) {
 }
 
 /// The reload takes this much longer at most. To be said now and then: systemd's clock for a reload
-/// (`TimeoutStartSec=`) starts anew when the command that sent the signal has ended.
+/// (`TimeoutStartSec=`) starts again when the command that sent the signal has ended.
 pub fn still_reloading(within: Duration) {
     send(&[longer(within)]);
 }
@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn an_abstract_socket_is_reached_as_a_path_is() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("notify");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("notify");
         let name = format!("vault-kms-plugin-{:x}", fastrand::u64(..));
         let abstract_address = SocketAddr::from_abstract_name(&name).expect("a name");
         let at_path = UnixDatagram::bind(&path).expect("a path");
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_listener_that_reads_nothing_holds_nobody_up() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("notify");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("notify");
         let _stalled = UnixDatagram::bind(&path).expect("a path");
         let full = (0..100_000).find_map(|_| send_to(path.as_os_str(), &[b'x'; 512]).err());
         assert_eq!(full.map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));

@@ -11,11 +11,11 @@ use std::{fs, io};
 use thiserror::Error;
 use tokio::net::UnixListener;
 
-use crate::events;
+use crate::telemetry::events;
 
 /// Who may use a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dress {
+pub struct SocketPermissions {
     /// The file's mode.
     pub mode: u32,
     /// Its owner, where that is not the process's.
@@ -34,7 +34,7 @@ pub enum SocketError {
     #[error("{0} exists and is no socket: move it away or choose another path")]
     NotASocket(PathBuf),
     /// The system refused.
-    #[error("cannot {attempt} {path}: {cause}{mend}")]
+    #[error("cannot {attempt} {path}: {cause}{remedy}")]
     System {
         /// What was attempted.
         attempt: &'static str,
@@ -43,7 +43,7 @@ pub enum SocketError {
         /// The system's words.
         cause: io::Error,
         /// What to do, where that can be told.
-        mend: &'static str,
+        remedy: &'static str,
     },
 }
 
@@ -59,18 +59,18 @@ pub struct SocketFile {
 impl SocketError {
     /// What the system said.
     pub fn system(attempt: &'static str, path: impl ToString, cause: io::Error) -> Self {
-        let mend = match cause.kind() {
+        let remedy = match cause.kind() {
             ErrorKind::NotFound => {
-                "; create its folder first (RuntimeDirectory= does so under systemd)"
+                "; create its directory first (RuntimeDirectory= does so under systemd)"
             }
-            ErrorKind::PermissionDenied => "; let the plugin's user write to its folder",
+            ErrorKind::PermissionDenied => "; let the plugin's user write to its directory",
             _ => "",
         };
         Self::System {
             attempt,
             path: path.to_string(),
             cause,
-            mend,
+            remedy,
         }
     }
 }
@@ -80,7 +80,10 @@ impl SocketFile {
     ///
     /// # Errors
     /// As [`SocketError`]; nothing is left behind then.
-    pub fn bind(path: &Path, dress: Dress) -> Result<(UnixListener, Self), SocketError> {
+    pub fn bind(
+        path: &Path,
+        dress: SocketPermissions,
+    ) -> Result<(UnixListener, Self), SocketError> {
         make_sure_it_is_free(path)?;
         let attempt = |attempt| move |cause| refused(attempt, path, cause);
         let fresh = temporary_name(path);
@@ -107,7 +110,7 @@ impl SocketFile {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn dress(&self, dress: Dress) -> Result<(), SocketError> {
+    pub fn dress(&self, dress: SocketPermissions) -> Result<(), SocketError> {
         let dressed = dress.put_on(&self.path);
         dressed.map_err(|cause| refused("set mode and owner of", &self.path, cause))
     }
@@ -119,16 +122,16 @@ impl Drop for SocketFile {
         if identity(&self.path).is_ok_and(|there| there == (self.device, self.inode))
             && let Err(error) = fs::remove_file(&self.path)
         {
-            events::SocketLeft {
+            events::SocketNotRemoved {
                 path: self.path.display().to_string(),
                 error: error.to_string(),
             }
-            .tell();
+            .emit();
         }
     }
 }
 
-impl Dress {
+impl SocketPermissions {
     fn put_on(self, path: &Path) -> io::Result<()> {
         if self.owner.is_some() || self.group.is_some() {
             chown(path, self.owner, self.group)?;
@@ -172,7 +175,7 @@ fn make_sure_it_is_free(path: &Path) -> Result<(), SocketError> {
     match UnixStream::connect(path) {
         Ok(_) => Err(SocketError::Alive(name)),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            events::StaleSocket { path: name }.tell();
+            events::StaleSocket { path: name }.emit();
             Ok(())
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -180,7 +183,7 @@ fn make_sure_it_is_free(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// In the same folder, and no longer than most names: the kernel takes 107 bytes in all.
+/// In the same directory, and no longer than most names: the kernel takes 107 bytes in all.
 fn temporary_name(path: &Path) -> PathBuf {
     let random: String = std::iter::repeat_with(fastrand::alphanumeric)
         .take(5)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::CallError;
-use super::refusal::Refusal;
+use super::error_kind::ApiErrorKind;
 
 /// No answer that the plugin asks for comes near this; more would be an attack or an accident.
 const MAX_BODY: usize = 1024 * 1024;
@@ -59,10 +59,10 @@ impl Answer {
 
     /// The error for what Vault refuses, in these words.
     pub(super) fn refused(&self, words: &str) -> CallError {
-        CallError::Refused {
+        CallError::Api {
             path: self.path.clone(),
             status: self.status,
-            meaning: Refusal::read(self.status, words),
+            kind: ApiErrorKind::read(self.status, words),
             message: on_one_line(words),
             retry_after: self.retry_after,
         }
@@ -70,7 +70,7 @@ impl Answer {
 
     /// The error for an answer that parses but says something impossible.
     pub(super) fn foreign(&self, cause: &str) -> CallError {
-        CallError::Foreign {
+        CallError::UnexpectedResponse {
             path: self.path.clone(),
             address: self.address.clone(),
             status: self.status,

@@ -30,7 +30,7 @@ pub(super) use request::Request;
 use super::answer::Answer;
 use super::error::CallError;
 use super::tls::{ServerCertificate, Watch};
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a look at the certificate files may hold a request up; files on a share can hang.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::refusal::Refusal;
+use super::error_kind::ApiErrorKind;
 
 /// A call to Vault that brought no answer one could use.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum CallError {
     },
     /// Vault answered with an error in its own JSON.
     #[error("{path}: answered {status}: {message}")]
-    Refused {
+    Api {
         /// The API path that was called.
         path: String,
         /// The HTTP status.
@@ -37,13 +37,13 @@ pub enum CallError {
         /// Vault's words on one line; empty when it gave none.
         message: String,
         /// What they mean.
-        meaning: Refusal,
+        kind: ApiErrorKind,
         /// How long Vault asks to wait.
         retry_after: Option<Duration>,
     },
     /// Something answered, but not as Vault does: a proxy, or a broken body.
     #[error("{path}: the answer of {address} (status {status}) is not Vault's: {cause}")]
-    Foreign {
+    UnexpectedResponse {
         /// The API path that was called.
         path: String,
         /// The address that was asked.
@@ -60,9 +60,9 @@ pub enum CallError {
 impl CallError {
     /// What Vault meant, where it was Vault that spoke.
     #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub fn api_error(&self) -> Option<ApiErrorKind> {
         match self {
-            Self::Refused { meaning, .. } => Some(*meaning),
+            Self::Api { kind, .. } => Some(*kind),
             _ => None,
         }
     }
@@ -73,22 +73,24 @@ impl CallError {
         match self {
             Self::Unreachable { path, .. }
             | Self::TimedOut { path, .. }
-            | Self::Refused { path, .. }
-            | Self::Foreign { path, .. } => path,
+            | Self::Api { path, .. }
+            | Self::UnexpectedResponse { path, .. } => path,
         }
     }
 
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
-        self.refusal().is_none_or(Refusal::is_passing)
+    pub fn is_transient(&self) -> bool {
+        self.api_error().is_none_or(ApiErrorKind::is_transient)
     }
 
     /// How long Vault, or a load balancer before it, asked to wait in its `Retry-After`.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { retry_after, .. } | Self::Foreign { retry_after, .. } => *retry_after,
+            Self::Api { retry_after, .. } | Self::UnexpectedResponse { retry_after, .. } => {
+                *retry_after
+            }
             _ => None,
         }
     }

@@ -26,7 +26,7 @@ pub struct Encrypted {
 
 /// When a key version came to be: later means newer, whatever its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize)]
-pub struct KeyMoment {
+pub struct VersionStamp {
     /// UTC seconds since 1970; 0 where the server does not say.
     pub created: i64,
     /// The version's number.
@@ -37,7 +37,7 @@ pub struct KeyMoment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     /// The latest version and when it was made.
-    pub latest: KeyMoment,
+    pub latest: VersionStamp,
     /// Its type, such as `aes256-gcm96`.
     pub kind: String,
     /// Versions below it are not decrypted.
@@ -142,7 +142,7 @@ fn key_info(data: &KeyData) -> Option<KeyInfo> {
         Some(VersionData::Other(_)) | None => 0,
     };
     Some(KeyInfo {
-        latest: KeyMoment { created, version },
+        latest: VersionStamp { created, version },
         kind: data.kind.clone(),
         min_decryption_version: data.min_decryption_version,
         min_encryption_version: data.min_encryption_version,

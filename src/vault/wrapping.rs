@@ -87,6 +87,6 @@ impl CallError {
     /// tell which.
     #[must_use]
     pub fn is_spent_wrapping(&self) -> bool {
-        matches!(self, Self::Refused { message, .. } if message.contains(SPENT))
+        matches!(self, Self::Api { message, .. } if message.contains(SPENT))
     }
 }

@@ -119,8 +119,8 @@ async fn a_node_that_cannot_serve_is_left_for_the_next_one_which_is_kept() {
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_unix_socket_of_vault_is_an_address() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("vault.sock");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vault.sock");
     let listener = format!(
         "listener \"unix\" {{\n address = \"{}\"\n tls_disable = true\n}}",
         path.display()

@@ -11,10 +11,10 @@ const MEND: &str = "run `cargo run --example assets` and commit what it writes";
 
 #[test]
 fn man_pages_and_completions_are_those_of_the_command_line() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let assets = example::assets().unwrap();
     for (name, expected) in &assets {
-        let path = folder.join(name);
+        let path = dir.join(name);
         let found =
             fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: {MEND}", path.display()));
         assert!(
@@ -24,7 +24,7 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
         );
     }
     for kind in ["completions", "man"] {
-        let there = fs::read_dir(folder.join(kind)).unwrap().count();
+        let there = fs::read_dir(dir.join(kind)).unwrap().count();
         let expected = assets
             .iter()
             .filter(|(name, _)| name.starts_with(kind))

@@ -63,7 +63,7 @@ async fn a_token_is_renewed_until_it_cannot_be_and_then_read_again() {
     daemon.write_token(&next);
     wait::until("the second login", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
-        let logins = daemon.log().matches("logged in to vault").count();
+        let logins = daemon.log().matches("logged in to Vault").count();
         (logins >= 2).then_some(())
     })
     .await;
@@ -153,7 +153,7 @@ async fn a_denied_policy_is_a_verdict_that_names_the_capability() {
         client.status().await.unwrap_err().code(),
         Code::PermissionDenied
     );
-    // The mend helps without a restart: the same token, another policy.
+    // The remedy helps without a restart: the same token, another policy.
     daemon.write_token(&fixture.token);
     vault.revoke(&token).await;
     client.wait_ok(LIMIT).await;

@@ -45,20 +45,20 @@ pub(super) async fn checked(builder: Builder) -> (i32, Vec<String>) {
 struct Said {
     code: i32,
     text: String,
-    /// The folder that its configuration was in.
-    folder: String,
+    /// The directory that its configuration was in.
+    dir: String,
 }
 
 /// Runs the check of this configuration, with more arguments.
 async fn proven(builder: Builder, more: &[&str]) -> Said {
-    let folder = builder.dir().display().to_string();
-    let config = format!("{folder}/config.toml");
+    let dir = builder.dir().display().to_string();
+    let config = format!("{dir}/config.toml");
     let mut arguments = vec!["check", "--config", &config];
     arguments.extend(more);
     let check = builder.arguments(&arguments).spawn_raw();
     let code = check.wait_exit(LIMIT).await;
     let text = check.log();
-    Said { code, text, folder }
+    Said { code, text, dir }
 }
 
 impl Said {
@@ -68,15 +68,15 @@ impl Said {
     }
 
     /// A step that went wrong, and what to do under it.
-    fn names(&self, cause: &str, mend: &str) -> &Self {
+    fn names(&self, cause: &str, remedy: &str) -> &Self {
         let lines: Vec<_> = self.text.lines().collect();
         let found = lines.windows(2).any(|two| {
             two[0].starts_with("✗ ")
                 && two[0].contains(cause)
                 && two[1].starts_with("    ")
-                && two[1].contains(mend)
+                && two[1].contains(remedy)
         });
-        assert!(found, "no {cause:?} with {mend:?} in:\n{}", self.text);
+        assert!(found, "no {cause:?} with {remedy:?} in:\n{}", self.text);
         self
     }
 
@@ -125,8 +125,8 @@ async fn a_certificate_file_that_cannot_be_used_is_told() {
     assert_eq!(code, 78, "{lines:?}");
     let bad = "✗ certificates: vault.ca_file: ";
     assert!(lines[1].starts_with(bad), "{lines:?}");
-    let mend = "    correct that file, or name another one in vault.ca_file";
-    assert_eq!(lines[2..], [mend], "{lines:?}");
+    let remedy = "    correct that file, or name another one in vault.ca_file";
+    assert_eq!(lines[2..], [remedy], "{lines:?}");
 }
 
 #[tokio::test]
@@ -185,8 +185,8 @@ async fn the_environment_counts_as_it_does_for_the_daemon() {
     assert_eq!(code, 78);
     let expected =
         "✗ configuration: log.level: \"loud\" is none of error, warn, info, debug, trace";
-    let mend = "    correct that in the configuration file, or in the environment";
-    assert_eq!(lines, [expected, mend]);
+    let remedy = "    correct that in the configuration file, or in the environment";
+    assert_eq!(lines, [expected, remedy]);
 }
 
 #[tokio::test]

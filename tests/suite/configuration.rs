@@ -44,10 +44,10 @@ async fn refused(case: &Path) {
     assert_eq!(said.len(), expected.len(), "{}: {said:#?}", case.display());
     assert!(!daemon.socket().exists(), "a socket was opened");
     let (code, lines) = checked(Daemon::builder().config(&toml)).await;
-    let mend = "    correct that in the configuration file, or in the environment".to_owned();
+    let remedy = "    correct that in the configuration file, or in the environment".to_owned();
     let as_steps = said
         .iter()
-        .flat_map(|error| [format!("✗ configuration: {error}"), mend.clone()]);
+        .flat_map(|error| [format!("✗ configuration: {error}"), remedy.clone()]);
     assert_eq!(code, 78, "{}: {lines:?}", case.display());
     assert_eq!(lines, as_steps.collect::<Vec<_>>(), "{}", case.display());
 }

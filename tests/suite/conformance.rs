@@ -49,7 +49,7 @@ impl Client {
     }
 
     /// How many calls its connection has to stand. Under v2 they cost Vault nothing; 1.31 is the
-    /// last release whose v2 sends its socket's path, which has to be mended again and again.
+    /// last release whose v2 sends its socket's path, which has to be fixed again and again.
     fn calls(self) -> u32 {
         match self.api {
             "v2" if self.is("v0.31.") => 10_000,
@@ -59,8 +59,8 @@ impl Client {
 
     /// Runs the program to its end: its exit code, and what it said.
     async fn run(self, arguments: &[&str]) -> (i32, String) {
-        let folder = TempDir::new().unwrap();
-        let log = folder.path().join("log");
+        let dir = TempDir::new().unwrap();
+        let log = dir.path().join("log");
         let arguments = [&["-api", self.api][..], arguments].concat();
         let program = conformance(self.release);
         let mut child = Child::spawn(&program, &arguments, &log, clean_environment);
@@ -132,10 +132,10 @@ async fn every_kubernetes_release_writes_reads_and_follows_a_rotation() {
 async fn every_kubernetes_release_finds_odd_socket_paths() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
-    let folder = TempDir::new().unwrap();
+    let dir = TempDir::new().unwrap();
     let (v2, v2beta1) = (
-        at_odd_paths(vault, &fixture, "v2", folder.path()).await,
-        at_odd_paths(vault, &fixture, "v2beta1", folder.path()).await,
+        at_odd_paths(vault, &fixture, "v2", dir.path()).await,
+        at_odd_paths(vault, &fixture, "v2beta1", dir.path()).await,
     );
     let endpoints = |daemons: &[Daemon]| -> Vec<String> {
         let sockets = daemons.iter().map(Daemon::socket);
@@ -167,17 +167,17 @@ async fn no_kubernetes_release_can_dial_a_percent_sign_that_begins_no_escape() {
     .await;
 }
 
-/// A plugin at each odd path in a folder of this name.
+/// A plugin at each odd path in a directory of this name.
 async fn at_odd_paths(
     vault: &Vault,
     fixture: &Fixture,
     kms_version: &str,
-    folder: &Path,
+    dir: &Path,
 ) -> Vec<Daemon> {
-    let folder = folder.join(kms_version);
-    std::fs::create_dir_all(folder.join("a folder, with spaces")).unwrap();
+    let dir = dir.join(kms_version);
+    std::fs::create_dir_all(dir.join("a directory, with spaces")).unwrap();
     let mut daemons = Vec::new();
-    for socket in odd_paths(folder.to_str().unwrap()) {
+    for socket in odd_paths(dir.to_str().unwrap()) {
         let builder = plugin(vault, fixture, kms_version);
         let state = format!("[state]\ndir = \"{}\"", builder.dir().display());
         let daemon = builder.listen(&socket).extra(&state).spawn().await;
@@ -188,13 +188,13 @@ async fn at_odd_paths(
 }
 
 /// What a `:authority` made of it has to survive: escapes, their absence, length, an `@`.
-fn odd_paths(folder: &str) -> [String; 5] {
-    let name = folder.replace('/', ":");
+fn odd_paths(dir: &str) -> [String; 5] {
+    let name = dir.replace('/', ":");
     [
-        format!("{folder}/a folder, with spaces/kms of vault.sock"),
-        format!("{folder}/kms%41.sock"),
-        format!("{folder}/[kms]:é@1.sock"),
-        format!("{folder}/{:k<1$}", "", LONGEST_PATH - folder.len() - 1),
+        format!("{dir}/a folder, with spaces/kms of vault.sock"),
+        format!("{dir}/kms%41.sock"),
+        format!("{dir}/[kms]:é@1.sock"),
+        format!("{dir}/{:k<1$}", "", LONGEST_PATH - dir.len() - 1),
         format!("@{name}/kms %41"),
     ]
 }

@@ -27,7 +27,7 @@ use markdown::Page;
 
 /// What stands before every method.
 const FIRST: &str = "Before any method";
-/// The folder of the node, in the page's configurations.
+/// The directory of the node, in the page's configurations.
 const NODE: &str = "/etc/vault-kms-plugin/";
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
@@ -50,11 +50,11 @@ fn page() -> Page {
     Page::read(&root.join("docs/authentication.md"))
 }
 
-/// A folder of an operator with a fresh Vault, and what the page's names stand for in it.
+/// A directory of an operator with a fresh Vault, and what the page's names stand for in it.
 struct Scene {
     page: Page,
     vault: Vault,
-    folder: TempDir,
+    dir: TempDir,
     names: Vec<(String, String)>,
 }
 
@@ -67,14 +67,14 @@ impl Scene {
 
     /// On this Vault, which the daemon finds at `address`.
     async fn on(vault: Vault, address: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
         fs::create_dir(path("bin")).unwrap();
         symlink(servers::binary(Server::Vault), path("bin/vault")).unwrap();
         fs::create_dir(path("deploy")).unwrap();
         let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policy.hcl");
         fs::copy(policy, path("deploy/policy.hcl")).unwrap();
-        let node = format!("{}/", folder.path().display());
+        let node = format!("{}/", dir.path().display());
         let names = vec![
             ("https://vault.example:8200".to_owned(), address.to_owned()),
             (NODE.to_owned(), node),
@@ -82,7 +82,7 @@ impl Scene {
         let scene = Self {
             page: page(),
             vault,
-            folder,
+            dir,
             names,
         };
         scene.write("ca.pem", &certificate());
@@ -97,7 +97,7 @@ impl Scene {
     }
 
     fn write(&self, name: &str, content: &str) {
-        fs::write(self.folder.path().join(name), content).unwrap();
+        fs::write(self.dir.path().join(name), content).unwrap();
     }
 
     fn meant(&self, text: &str) -> String {
@@ -113,15 +113,15 @@ impl Scene {
             let mut command = Command::new("bash");
             command.args(["-euo", "pipefail", "-c", &text]);
             child::clean_environment(&mut command);
-            let bin = self.folder.path().join("bin").display().to_string();
+            let bin = self.dir.path().join("bin").display().to_string();
             let path = std::env::var("PATH").unwrap_or_default();
             command
                 .env("PATH", format!("{bin}:{path}"))
-                .env("HOME", self.folder.path())
-                .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+                .env("HOME", self.dir.path())
+                .env("KUBECONFIG", self.dir.path().join("kubeconfig"))
                 .env("VAULT_ADDR", self.vault.address())
                 .env("VAULT_TOKEN", self.vault.root_token())
-                .current_dir(self.folder.path());
+                .current_dir(self.dir.path());
             // Not on this thread: what the commands talk to may be served by it.
             let ended = tokio::task::spawn_blocking(move || command.output());
             let ended = ended.await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn the_page_is_right_about_approle() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_a_wrapped_secret_id() {
     let scene = Scene::new().await;
-    let state = scene.folder.path().join("state");
+    let state = scene.dir.path().join("state");
     fs::create_dir(&state).unwrap();
     let scene = scene.means("/var/lib/vault-kms-plugin", state.to_str().unwrap());
     let section = "approle with a wrapped secret_id";
@@ -255,7 +255,7 @@ async fn the_page_is_right_about_jwt_from_spiffe() {
     let key = KeyPair::generate().unwrap();
     let (keys, _server) = serve_keys(&key).await;
     let scene = Scene::new().await;
-    let socket = scene.folder.path().join("api.sock");
+    let socket = scene.dir.path().join("api.sock");
     let agent = WorkloadApi::serve(&socket, move |audience| {
         let svid = signed(&key, "spire", SPIFFE_ID, audience);
         Ok(vec![(SPIFFE_ID.to_owned(), svid)])

@@ -1,5 +1,5 @@
 //! What Vault says and what kube-apiserver is told: each error has its gRPC code, names the Vault
-//! path, repeats Vault's words and says how to mend it. The texts are those of Vault and OpenBao;
+//! path, repeats Vault's words and says how to fix it. The texts are those of Vault and OpenBao;
 //! a proxy says them, because most cannot be had from a real server on request.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ const SEED: [u8; 32] = [11; 32];
 /// one is for a machine that is too busy for it.
 const TIMEOUTS: [Duration; 2] = [Duration::from_millis(400), Duration::from_secs(4)];
 
-/// Vault's status and words, the code of the answer, and a part of the mend in its text.
+/// Vault's status and words, the code of the answer, and a part of the remedy in its text.
 type Row = (u16, &'static str, Code, &'static str);
 
 const WRAPPED_DENIED: &str = "1 error occurred:\n\t* permission denied\n\n";
@@ -258,7 +258,7 @@ const DECRYPT: [Row; 15] = {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn every_refusal_of_vaults_has_its_code_and_its_mend() {
+async fn every_refusal_of_vaults_has_its_code_and_its_remedy() {
     let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
     let path = |operation: &str| format!("{}/{operation}/{}", fixture.mount, fixture.key);
@@ -305,11 +305,11 @@ fn say_at(proxy: &Proxy, path: &str, row: &Row) {
     proxy.fault(path, Fault::error(row.0, row.1));
 }
 
-fn assert_told(error: &Status, (status, words, code, mend): &Row, path: &str) {
+fn assert_told(error: &Status, (status, words, code, remedy): &Row, path: &str) {
     let text = error.message();
     assert_eq!(error.code(), *code, "{status} {words:?}: {text}");
     let bare = words.rsplit("* ").next().unwrap_or_default().trim();
-    for part in [path, bare, mend] {
+    for part in [path, bare, remedy] {
         assert!(
             text.contains(part),
             "{status} {words:?}: no {part:?} in {text:?}"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use vault_kms_plugin::events;
+use vault_kms_plugin::telemetry::events;
 
 const PAGE: &str = include_str!("../../docs/events.md");
 /// What would write a line at INFO or above by itself.
@@ -39,8 +39,8 @@ fn of_the_page() -> Events {
 }
 
 /// Every line of the program, without those of its tests, that tells of something by itself.
-fn told_by_themselves(folder: &Path, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
+fn told_by_themselves(dir: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             told_by_themselves(&path, found);

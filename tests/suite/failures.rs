@@ -41,12 +41,12 @@ async fn an_outage_is_one_line_and_its_end_another_that_counts_the_calls() {
     daemon.logged("call failed").await;
     proxy.clear();
     client.encrypt(&SEED).await.unwrap();
-    daemon.logged("calls work again").await;
+    daemon.logged("calls recovered").await;
     let failed = events(&daemon, "call failed");
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0]["operation"], "encrypt");
     assert_eq!(failed[0]["kms"], "v2");
-    let over = events(&daemon, "calls work again");
+    let over = events(&daemon, "calls recovered");
     assert_eq!(over.len(), 1, "{over:?}");
     assert_eq!(over[0]["operation"], "encrypt");
     assert_eq!(over[0]["failed"], CALLS);
@@ -67,7 +67,7 @@ async fn another_reason_during_an_outage_has_a_line_of_its_own() {
     daemon.logged("no such thing").await;
     let failed = events(&daemon, "call failed");
     assert_eq!(failed.len(), 2, "{failed:?}");
-    assert_eq!(failed[1]["more"], 9);
+    assert_eq!(failed[1]["suppressed"], 9);
 }
 
 #[tokio::test]
@@ -79,12 +79,12 @@ async fn a_login_tells_how_many_failed_before_it_and_for_how_long() {
         .token("")
         .spawn()
         .await;
-    daemon.logged("no login to vault").await;
+    daemon.logged("login to Vault failed").await;
     daemon.write_token(&fixture.token);
-    daemon.logged("logged in to vault").await;
-    let failed = events(&daemon, "no login to vault");
+    daemon.logged("logged in to Vault").await;
+    let failed = events(&daemon, "login to Vault failed");
     assert_eq!(failed.len(), 1, "{failed:?}");
-    let login = &events(&daemon, "logged in to vault")[0];
+    let login = &events(&daemon, "logged in to Vault")[0];
     assert!(login["failed"].as_u64().unwrap() >= 1, "{login}");
     humantime::parse_duration(login["lasted"].as_str().unwrap()).unwrap();
     let class = [("class", "credential")];

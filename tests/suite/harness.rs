@@ -25,6 +25,8 @@ pub mod collector;
 pub mod connect_proxy;
 #[path = "harness/daemon.rs"]
 pub mod daemon;
+#[path = "harness/flood.rs"]
+pub mod flood;
 #[path = "harness/forwarder.rs"]
 pub mod forwarder;
 #[path = "harness/h2_frames.rs"]
@@ -49,8 +51,6 @@ pub mod proxy;
 pub mod scrape;
 #[path = "harness/servers.rs"]
 pub mod servers;
-#[path = "harness/siege.rs"]
-pub mod siege;
 #[path = "harness/vault.rs"]
 pub mod vault;
 #[path = "harness/wait.rs"]

@@ -8,12 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::harness::daemon::Daemon;
+use super::harness::flood::Flood;
 use super::harness::h2_frames::{
     self as h2, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM,
     Raw, SETTINGS, WINDOW_UPDATE, frame,
 };
 use super::harness::kms::KmsClient;
-use super::harness::siege::Siege;
 use super::harness::vault::Vault;
 use super::{LIMIT, shipped};
 
@@ -44,9 +44,9 @@ async fn withstands<T: Send + 'static>(
     attack: impl FnOnce(&Path) -> T + Send + 'static,
 ) -> (Daemon, T) {
     let (daemon, client) = shipped_daemon().await;
-    let siege = Siege::lay(&daemon, &client).await;
-    let brought = siege.attack(attack).await;
-    let damage = siege.lift().await;
+    let flood = Flood::lay(&daemon, &client).await;
+    let brought = flood.attack(attack).await;
+    let damage = flood.lift().await;
     eprintln!("{damage}");
     damage.outcome.expect_no_failure();
     assert!(damage.grown_kib <= GROWTH, "{damage}");
@@ -432,7 +432,7 @@ async fn messages_that_never_end_do_not_fill_the_memory() {
 
 fn unfinished(raw: &mut Raw, start: Instant) -> io::Result<()> {
     const PART: usize = 16 * 1024;
-    raw.patience(Duration::from_millis(50));
+    raw.policy(Duration::from_millis(50));
     let message = h2::encrypt_request(&[7; 60 * 1024]);
     let mut window = 65_535;
     for call in 0..STREAMS {

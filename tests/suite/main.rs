@@ -22,12 +22,13 @@ mod errors;
 mod events;
 mod failures;
 mod harness;
-mod harness_works;
+mod harness_selftest;
 mod hostile;
 mod keys;
 mod memory;
 mod metrics;
 mod monitoring;
+mod outages;
 mod reload;
 mod secrets;
 mod signals;
@@ -39,7 +40,6 @@ mod supervision;
 mod systemd;
 mod tls;
 mod tracing;
-mod weather;
 
 use std::time::Duration;
 

@@ -137,7 +137,7 @@ async fn how_things_stand_is_shown_and_changes_with_it() {
         ("session_failing", 0.0),
         ("key_version", 1.0),
         ("key_failing", 0.0),
-        ("key_verdict", 0.0),
+        ("key_unusable", 0.0),
         ("connections", 1.0),
         ("calls_waiting", 0.0),
     ] {
@@ -161,7 +161,7 @@ async fn how_things_stand_is_shown_and_changes_with_it() {
     vault.delete_key(&fixture.mount, &fixture.key).await;
     client.encrypt(&SEED).await.unwrap_err();
     wait::until_true("the verdict", LIMIT, async || {
-        gauge(&Metrics::of(&daemon).await, "key_verdict") == 1.0
+        gauge(&Metrics::of(&daemon).await, "key_unusable") == 1.0
     })
     .await;
     let metrics = Metrics::of(&daemon).await;

@@ -14,17 +14,13 @@ const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 const METRICS: &str = include_str!("../../docs/metrics.md");
 const PREFIX: &str = "vault_kms_plugin_";
 
-fn folder() -> PathBuf {
+fn dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/monitoring")
 }
 
 fn promtool(arguments: &[&str]) {
     let mut command = Command::new(servers::binary(Server::Promtool));
-    let output = command
-        .args(arguments)
-        .current_dir(folder())
-        .output()
-        .unwrap();
+    let output = command.args(arguments).current_dir(dir()).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),
@@ -57,7 +53,7 @@ fn each_alert_speaks_when_it_should_and_not_before() {
 #[test]
 #[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
 fn the_dashboard_asks_what_prometheus_understands() {
-    let text = std::fs::read_to_string(folder().join("dashboard.json")).unwrap();
+    let text = std::fs::read_to_string(dir().join("dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
@@ -76,7 +72,7 @@ fn the_dashboard_asks_what_prometheus_understands() {
 
 #[test]
 fn each_alert_has_its_paragraph_and_its_test() {
-    let tests = std::fs::read_to_string(folder().join("alerts.test.yaml")).unwrap();
+    let tests = std::fs::read_to_string(dir().join("alerts.test.yaml")).unwrap();
     let alerts = ALERTS
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "));
@@ -106,7 +102,7 @@ fn each_alert_has_its_paragraph_and_its_test() {
 
 #[test]
 fn what_is_asked_for_can_be_scraped() {
-    let files = std::fs::read_dir(folder()).unwrap();
+    let files = std::fs::read_dir(dir()).unwrap();
     for file in files {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();

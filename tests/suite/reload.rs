@@ -20,7 +20,7 @@ use super::harness::wait;
 use super::{LIMIT, daemon_for};
 
 const SEED: [u8; 32] = [23; 32];
-const TAKEN_OVER: &str = "configuration read again and taken over";
+const TAKEN_OVER: &str = "configuration reloaded";
 
 /// How often the daemon has taken a configuration over.
 fn taken_over(daemon: &Daemon) -> usize {

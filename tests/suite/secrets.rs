@@ -90,7 +90,7 @@ async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let daemon = builder.extra(&auth).spawn().await;
     let client = KmsClient::connect(daemon.socket());
     client.encrypt(&SEED).await.unwrap_err();
-    daemon.logged("no login to vault").await;
+    daemon.logged("login to Vault failed").await;
     let log = daemon.log();
     assert_silent(&log, &SEED);
     assert_silent(&log, jwt.as_bytes());

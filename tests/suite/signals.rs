@@ -70,7 +70,7 @@ async fn the_drain_has_a_limit_and_names_who_is_late() {
     assert_eq!(daemon.stop().await, 0);
     let took = start.elapsed().as_secs();
     assert!((9..14).contains(&took), "{took} s");
-    let late = "\"message\":\"calls in flight did not end in time\",\"connections\":1";
+    let late = "\"message\":\"calls in flight did not finish in time\",\"connections\":1";
     assert!(daemon.log().contains(late), "{}", daemon.log());
     assert!(call.await.unwrap().is_err());
 }
@@ -91,7 +91,7 @@ async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
     daemon.write_config("[log]\nlevle = \"info\"\n");
     daemon.signal(Signal::HUP);
     daemon
-        .logged("configuration refused, everything stays as it was")
+        .logged("configuration rejected, keeping the running one")
         .await;
     daemon
         .logged("log.levle: is no key of this configuration")

@@ -100,13 +100,13 @@ async fn a_socket_that_is_no_longer_ours_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_folder_is_told() {
+async fn a_missing_directory_is_told() {
     let builder = nowhere();
     let lost = builder.dir().join("missing/kms.sock");
     let daemon = builder.listen(lost.to_str().unwrap()).spawn_raw();
     assert_eq!(daemon.wait_exit(LIMIT).await, 69);
     assert!(
-        daemon.log().contains("create its folder first"),
+        daemon.log().contains("create its directory first"),
         "{}",
         daemon.log()
     );
@@ -140,7 +140,8 @@ async fn a_stranger_is_turned_away_and_told_of_now_and_then() {
         refusals(&daemon).into_iter().nth(1)
     });
     let second = second.await;
-    let [pid, uid, gid, more] = ["pid", "uid", "gid", "more"].map(|name| second[name].as_u64());
+    let [pid, uid, gid, more] =
+        ["pid", "uid", "gid", "suppressed"].map(|name| second[name].as_u64());
     assert_eq!(pid, Some(u64::from(std::process::id())), "{second}");
     assert_eq!((uid, gid), (Some(getuid()), Some(getgid())), "{second}");
     assert!(more >= Some(500), "{second}");

@@ -23,7 +23,7 @@ use super::harness::{servers, wait};
 use container::{Node, text};
 
 const PODS: &str = "/api/v1/namespaces/kube-system/pods";
-const FOLDER: &str = "/run/vault-kms-plugin";
+const DIR: &str = "/run/vault-kms-plugin";
 const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
 const STATE: &str = "/run/vault-kms-plugin/kms.state.json";
 const CONFIG: &str = "/etc/vault-kms-plugin";
@@ -133,18 +133,18 @@ impl Scene {
              [auth]\nmethod = \"token\"\ntoken_file = \"{CONFIG}/token\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin_port}\"\n"
         );
-        let folder = node.path(CONFIG);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("config.toml"), config).unwrap();
-        fs::write(folder.join("token"), &fixture.token).unwrap();
+        let dir = node.path(CONFIG);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("config.toml"), config).unwrap();
+        fs::write(dir.join("token"), &fixture.token).unwrap();
         // As the README's second step leaves it; the third makes it readable to the pod.
-        fs::set_permissions(folder.join("token"), PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(dir.join("token"), PermissionsExt::from_mode(0o600)).unwrap();
         let commands = Page::read(&root().join("README.md")).blocks("3b. A static pod", "sh");
         let of_the_node = commands
             .iter()
             .find(|block| block.contains("chown"))
             .unwrap();
-        let text = of_the_node.replace(CONFIG, folder.to_str().unwrap());
+        let text = of_the_node.replace(CONFIG, dir.to_str().unwrap());
         let ran = Command::new("sh").args(["-euc", &text]).status().unwrap();
         assert!(ran.success(), "{text}");
         Self {
@@ -232,7 +232,7 @@ fn is_confined(child: &Child, uid: u32) {
     };
     assert_eq!(kind("/"), Some("ro"), "{mounts}");
     assert_eq!(kind(CONFIG), Some("ro"), "{mounts}");
-    assert_eq!(kind(FOLDER), Some("rw"), "{mounts}");
+    assert_eq!(kind(DIR), Some("rw"), "{mounts}");
 }
 
 async fn create(kubernetes: &KubeApiserver, name: &str) {
@@ -245,10 +245,10 @@ async fn create(kubernetes: &KubeApiserver, name: &str) {
     any(no_vault, no_kubernetes, no_unshare),
     ignore = "needs Vault, kube-apiserver and etcd (set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go), and root"
 )]
-async fn the_pod_serves_kube_apiserver_over_a_folder_that_kubelet_made_and_after_each_restart() {
+async fn the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart() {
     let scene = Scene::new(Vault::shared().await).await;
     scene.node.mount_volumes();
-    assert_eq!(scene.owner(FOLDER), (0, 0, 0o755));
+    assert_eq!(scene.owner(DIR), (0, 0, 0o755));
     let uid = pod().await["spec"]["securityContext"]["runAsUser"].as_u64();
     let uid = u32::try_from(uid.unwrap()).unwrap();
 
@@ -258,12 +258,12 @@ async fn the_pod_serves_kube_apiserver_over_a_folder_that_kubelet_made_and_after
     assert!(
         without
             .log()
-            .contains("let the plugin's user write to its folder")
+            .contains("let the plugin's user write to its directory")
     );
 
     let mut child = scene.start_pod().await;
     is_confined(&child, uid);
-    assert_eq!(scene.owner(FOLDER), (uid, uid, 0o755));
+    assert_eq!(scene.owner(DIR), (uid, uid, 0o755));
     assert_eq!(scene.owner(SOCKET), (uid, uid, 0o600));
     let etcd = Etcd::start().await;
     let encryption = EncryptionConfiguration::v2(&scene.socket());
@@ -284,11 +284,11 @@ async fn the_pod_serves_kube_apiserver_over_a_folder_that_kubelet_made_and_after
 
     // The pod as a whole, over what a plugin of another user left.
     child.kill();
-    for path in [FOLDER, SOCKET, STATE] {
+    for path in [DIR, SOCKET, STATE] {
         chown(scene.node.path(path), Some(0), Some(0)).unwrap();
     }
     let child = scene.start_pod().await;
-    for (path, mode) in [(FOLDER, 0o755), (SOCKET, 0o600), (STATE, 0o600)] {
+    for (path, mode) in [(DIR, 0o755), (SOCKET, 0o600), (STATE, 0o600)] {
         assert_eq!(scene.owner(path), (uid, uid, mode), "{path}");
     }
     kubernetes.restart().await;

@@ -114,7 +114,7 @@ async fn what_is_wrong_is_shown_with_its_reason() {
     let said = status(&daemon, &[]).await;
     assert!(said.text.contains("ready       NO: "), "{}", said.text);
     assert!(
-        said.text.contains("only an operator can mend it: "),
+        said.text.contains("only an operator can fix it: "),
         "{}",
         said.text
     );

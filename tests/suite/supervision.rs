@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use vault_kms_plugin::actor::Fault;
 use vault_kms_plugin::config::{Environment, Source};
-use vault_kms_plugin::supervisor::{Child, Daemon, Patience};
+use vault_kms_plugin::supervisor::{Child, Daemon, RestartPolicy};
 use vault_kms_plugin::system::{Exit, Signal};
 use vault_kms_plugin::telemetry::{Format, Settings, Telemetry};
 
@@ -29,10 +29,10 @@ static LOG: LazyLock<Telemetry> = LazyLock::new(|| {
 
 /// The daemon inside this process, with the files of a builder.
 pub(super) async fn start(builder: &Builder) -> Daemon {
-    start_with(builder, Patience::default()).await
+    start_with(builder, RestartPolicy::default()).await
 }
 
-async fn start_with(builder: &Builder, patience: Patience) -> Daemon {
+async fn start_with(builder: &Builder, policy: RestartPolicy) -> Daemon {
     quiet_on_request();
     let file = builder.write_file("inside.toml", &builder.config_text());
     let source = Source {
@@ -41,7 +41,7 @@ async fn start_with(builder: &Builder, patience: Patience) -> Daemon {
     };
     let config = source.load().unwrap();
     let log = LOG.handle();
-    Daemon::start_with(&config, source, log, None, patience)
+    Daemon::start_with(&config, source, log, None, policy)
         .await
         .unwrap()
 }
@@ -136,14 +136,14 @@ async fn fail_at_random(failures: u32, time: Duration) {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
-    let patience = Patience {
+    let policy = RestartPolicy {
         allowed: usize::MAX,
         most: Duration::from_millis(100),
-        ask_every: Duration::from_millis(100),
-        hung_after: Duration::from_millis(300),
-        ..Patience::default()
+        heartbeat_interval: Duration::from_millis(100),
+        heartbeat_timeout: Duration::from_millis(300),
+        ..RestartPolicy::default()
     };
-    let mut daemon = start_with(&builder, patience).await;
+    let mut daemon = start_with(&builder, policy).await;
     KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
     let tally = Arc::new(Tally::default());
     let callers: Vec<_> = (0..32)

@@ -46,8 +46,8 @@ fn installed() -> Plan {
     });
     let plan = ["sysusers.d", "tmpfiles.d"]
         .into_iter()
-        .fold(plan, |plan, folder| {
-            let name = format!("{folder}/vault-kms-plugin.conf");
+        .fold(plan, |plan, dir| {
+            let name = format!("{dir}/vault-kms-plugin.conf");
             plan.file(&format!("/usr/lib/{name}"), &shipped(&name))
         });
     // A package would run systemd-sysusers; here the boot does.

@@ -142,23 +142,23 @@ async fn tls_1_3_and_1_2_are_spoken_and_nothing_older() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_folder_of_certificates_is_trusted_beside_the_file() {
+async fn a_directory_of_certificates_is_trusted_beside_the_file() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let other = Certificates::new();
-    let folder = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     put("README", "no certificate");
     put("other.pem", &other.ca_pem());
     put("vault.crt", &certificates.ca_pem());
-    let dir = format!("ca_dir = \"{}\"", folder.path().display());
-    let alone = format!("[vault]\n{NAMED}\n{dir}");
+    let ca_dir = format!("ca_dir = \"{}\"", dir.path().display());
+    let alone = format!("[vault]\n{NAMED}\n{ca_dir}");
     let daemon = daemon_for(&address, &fixture).extra(&alone).spawn().await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
     // Vault's own variable, and the file of another CA beside it.
     let builder = trusting(daemon_for(&address, &fixture), &other, NAMED);
     let daemon = builder
-        .env("VAULT_CAPATH", folder.path().to_str().unwrap())
+        .env("VAULT_CAPATH", dir.path().to_str().unwrap())
         .spawn()
         .await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
@@ -177,7 +177,7 @@ async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
     certificates.client("node-2");
     certificates.write("empty.pem", "no certificate");
     certificates.write("huge.pem", &"x".repeat(1024 * 1024 + 1));
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let file = |key: &str, name: &str| format!("{key} = \"{}\"", certificates.path(name).display());
     let pair = |cert, key| file("client_cert_file", cert) + "\n" + &file("client_key_file", key);
     let mixed = pair("node-1.pem", "node-2.key");
@@ -199,7 +199,7 @@ async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
             "longer than 1 MiB",
         ),
         (
-            format!("ca_dir = \"{}\"", folder.path().display()),
+            format!("ca_dir = \"{}\"", dir.path().display()),
             "vault.ca_dir",
             "holds no file with a PEM certificate",
         ),

@@ -7,9 +7,9 @@ use nix::unistd::{Group, User, geteuid};
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::Reader;
 use crate::grpc::{AllowedPeers, SocketPath, SocketSettings};
-use crate::system::socket_file::Dress;
+use crate::system::socket_file::SocketPermissions;
 
-/// The folder that systemd makes for a service of this name.
+/// The directory that systemd makes for a service of this name.
 const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
 /// Only the plugin's own user, and root, may connect.
 const SOCKET_MODE: u32 = 0o600;
@@ -39,7 +39,7 @@ pub(super) fn socket(
     let gids = allow_list(reader, "socket.allow_gids", raw.allow_gids);
     let settings = SocketSettings {
         path: path.unwrap_or_else(|| SocketPath::File(SOCKET.into())),
-        dress: Dress {
+        dress: SocketPermissions {
             mode: mode.unwrap_or(SOCKET_MODE),
             owner,
             group,
@@ -104,26 +104,26 @@ fn allow_list(reader: &mut Reader, key: &str, leaf: Leaf) -> Option<Vec<u32>> {
     Some(ids)
 }
 
-/// Named after the socket, so that two plugins can share a folder.
+/// Named after the socket, so that two plugins can share a directory.
 pub(super) fn state_file(
     reader: &mut Reader,
     dir: Leaf,
     socket: Option<&SocketSettings>,
 ) -> Option<PathBuf> {
-    let folder = reader.path("state.dir", dir);
-    match (&socket?.path, folder) {
-        (SocketPath::File(path), folder) => {
+    let dir = reader.path("state.dir", dir);
+    match (&socket?.path, dir) {
+        (SocketPath::File(path), dir) => {
             let name = path.file_stem()?.to_string_lossy().into_owned();
-            let folder = folder.or_else(|| path.parent().map(PathBuf::from))?;
-            Some(folder.join(format!("{name}.state.json")))
+            let dir = dir.or_else(|| path.parent().map(PathBuf::from))?;
+            Some(dir.join(format!("{name}.state.json")))
         }
-        (SocketPath::Abstract(name), Some(folder)) => {
-            Some(folder.join(format!("{}.state.json", name.replace('/', "_"))))
+        (SocketPath::Abstract(name), Some(dir)) => {
+            Some(dir.join(format!("{}.state.json", name.replace('/', "_"))))
         }
         (SocketPath::Abstract(_), None) => {
             reader.refuse(
                 "state.dir",
-                "is missing: an abstract socket has no folder to keep the state file in",
+                "is missing: an abstract socket has no directory to keep the state file in",
             );
             None
         }

@@ -18,24 +18,24 @@ const INTEGER_MOST: usize = 1 << 24;
 
 /// The block with every `:authority` that is no valid one replaced; never longer than `block`.
 /// Nothing if there is none, or if the block cannot be read.
-pub(super) fn mended(block: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn fixed(block: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader { block, at: 0 };
-    let mut mended = None;
+    let mut fixed = None;
     let mut copied = 0;
     while reader.at < block.len() {
         let Some(value) = reader.field()? else {
             continue;
         };
         if let Some(better) = replacement(&value.text?) {
-            let mended = mended.get_or_insert_with(|| Vec::with_capacity(block.len()));
-            mended.extend_from_slice(&block[copied..value.start]);
-            mended.extend_from_slice(&better);
+            let fixed = fixed.get_or_insert_with(|| Vec::with_capacity(block.len()));
+            fixed.extend_from_slice(&block[copied..value.start]);
+            fixed.extend_from_slice(&better);
             copied = reader.at;
         }
     }
-    let mut mended: Vec<u8> = mended?;
-    mended.extend_from_slice(&block[copied..]);
-    Some(mended)
+    let mut fixed: Vec<u8> = fixed?;
+    fixed.extend_from_slice(&block[copied..]);
+    Some(fixed)
 }
 
 /// A string literal that stands for as many characters as `value` and is a valid authority;

@@ -1,4 +1,4 @@
-//! The repair as a stream: what is read through it is mended, what is written goes by.
+//! The repair as a stream: what is read through it is fixed, what is written goes by.
 
 use std::io;
 use std::pin::Pin;
@@ -60,7 +60,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
             drop(released);
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
             let read = &mut buffer.filled_mut()[before..];
-            let (read, count) = (read.len(), this.repair.mend(read));
+            let (read, count) = (read.len(), this.repair.remedy(read));
             buffer.set_filled(before + count);
             // All of it held back is not the end of the stream.
             if count > 0 || read == 0 {

@@ -122,12 +122,12 @@ fn routes() -> Vec<Route> {
     vec![route(0), route(1)]
 }
 
-fn refused(meaning: Refusal, status: u16) -> CallError {
-    CallError::Refused {
+fn refused(kind: ApiErrorKind, status: u16) -> CallError {
+    CallError::Api {
         path: "transit/encrypt/kms".to_owned(),
         status,
         message: String::new(),
-        meaning,
+        kind,
         retry_after: None,
     }
 }
@@ -140,12 +140,12 @@ fn outcome(
 ) -> Result<Outcomes<u32>, CallError> {
     let failed = |index: usize| bits >> (index % 128) & 1 == 1;
     let item_error = match failure {
-        Failure::Passing if bits != 0 => return Err(refused(Refusal::Passing, 503)),
+        Failure::Passing if bits != 0 => return Err(refused(ApiErrorKind::Transient, 503)),
         Failure::OfForm if bits != 0 && batch.loads.len() > 1 => {
-            return Err(refused(Refusal::Other, 400));
+            return Err(refused(ApiErrorKind::Other, 400));
         }
-        Failure::PerhapsOfCompany if batch.loads.len() > 1 => refused(Refusal::Other, 400),
-        _ => refused(Refusal::BadCiphertext, 400),
+        Failure::PerhapsOfCompany if batch.loads.len() > 1 => refused(ApiErrorKind::Other, 400),
+        _ => refused(ApiErrorKind::BadCiphertext, 400),
     };
     let made = batch.loads.iter().enumerate().map(|(index, load)| {
         if failed(index) {
@@ -277,8 +277,8 @@ proptest! {
                 Ok(Ok(made)) => prop_assert_eq!(made, caller.value * 10),
                 Ok(Err(error)) => {
                     let told = matches!(
-                        error.refusal(),
-                        Some(Refusal::BadCiphertext | Refusal::Passing)
+                        error.api_error(),
+                        Some(ApiErrorKind::BadCiphertext | ApiErrorKind::Transient)
                     );
                     prop_assert!(told, "{} stands for its company", error);
                 }

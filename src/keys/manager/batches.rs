@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::keys::KeyMsg;
 use crate::keys::lane::{Ask, Batch, BatchId, Lane, Load};
-use crate::spans::BatchSpan;
+use crate::telemetry::spans::BatchSpan;
 use crate::vault::{
     CallError, Ciphertext, Client, Encrypted, KeyVersion, Outcomes, Plaintext, ToEncrypt,
 };

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::State;
-use crate::events;
 use crate::keys::KeyMsg;
 use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::key_id::KeyId;
@@ -15,7 +14,8 @@ use crate::keys::news::{Lag, Reading};
 use crate::keys::pace::{self, Hurry, Worked};
 use crate::keys::verdict::{Judgement, Suspicion};
 use crate::keys::view::{Canary, KeyFault, KeyView, ProvenKey};
-use crate::telemetry::Row;
+use crate::telemetry::FailureStreak;
+use crate::telemetry::events;
 use crate::vault::{KeyVersion, TransitKey};
 
 /// How a look ended.
@@ -33,7 +33,7 @@ pub(super) struct Looks {
     /// Why the latest version does not work, as it was logged last.
     spurned: Option<KeyError>,
     /// Those that failed since the last one that succeeded.
-    failed: Row,
+    failed: FailureStreak,
     under_way: bool,
     last: Option<Instant>,
     timer: Option<AbortHandle>,
@@ -69,7 +69,7 @@ impl State {
         let view = self.args.view.borrow();
         let doubted = self.looks.contradicted || view.fault.is_some();
         Known {
-            proven: view.proven.as_ref().map(|proven| proven.moment),
+            proven: view.proven.as_ref().map(|proven| proven.stamp),
             canary: view.canary.clone(),
             due: self.looks.worked.due(doubted, now),
             believed: self.looks.lag.believed(now),
@@ -121,7 +121,7 @@ impl State {
             events::Restored {
                 version: found.seen.version.get(),
             }
-            .tell();
+            .emit();
         }
         let (key, proved) = (&self.key, found.proof.is_some() || found.disproved);
         self.args.view.send_modify(|view| {
@@ -130,12 +130,12 @@ impl State {
             if (proved || view.verdict().is_none())
                 && let Some(fault) = view.fault.take()
             {
-                events::KeyWorksAgain {
+                events::KeyRecovered {
                     ended: fault.error.to_string(),
                     failed: ended.map(|it| it.failed),
                     lasted: ended.map(|it| it.lasted()),
                 }
-                .tell();
+                .emit();
             }
             if let Some(proof) = found.proof {
                 take_proof(view, key, proof.canary);
@@ -152,7 +152,7 @@ impl State {
                 error: error.to_string(),
                 version: version.get(),
             }
-            .tell();
+            .emit();
         }
         self.looks.spurned = spurned;
     }
@@ -165,7 +165,7 @@ impl State {
         self.looks.failed.failed(now);
         let verdict = judgement == Judgement::Verdict;
         if verdict && error.kind == ErrorKind::Denied {
-            self.caller.sessions.denied();
+            self.caller.sessions.report_denied();
         }
         self.publish_fault(KeyFault { error, verdict });
         judgement
@@ -178,8 +178,8 @@ impl State {
         }
         let error = fault.error.to_string();
         match fault.verdict {
-            true => events::KeyUnusable { error }.tell(),
-            false => events::LookFailed { error }.tell(),
+            true => events::KeyUnusable { error }.emit(),
+            false => events::KeyRefreshFailed { error }.emit(),
         }
         self.args.view.send_modify(|view| {
             // A verdict stands until something succeeds, whatever passing fault comes after.
@@ -192,7 +192,7 @@ impl State {
     /// An Encrypt worked, with this version.
     pub(super) fn note_encrypted(&mut self, myself: &ActorRef<KeyMsg>, version: KeyVersion) {
         let view = self.args.view.borrow();
-        let proven = view.proven.as_ref().map(|proven| proven.moment.version);
+        let proven = view.proven.as_ref().map(|proven| proven.stamp.version);
         drop(view);
         if proven == Some(version) {
             self.looks.worked.encrypted = Some(Instant::now());
@@ -212,7 +212,7 @@ impl State {
     pub(super) fn look_soon(&mut self, myself: &ActorRef<KeyMsg>) {
         let now = Instant::now();
         let soon = now + pace::provoked(self.looks.last, now);
-        // Setting a timer anew for each of many callers would keep it from ever firing.
+        // Setting a timer again for each of many callers would keep it from ever firing.
         if self.looks.due.is_none_or(|due| due > soon) {
             self.look_at(myself, soon);
         }
@@ -232,12 +232,12 @@ impl State {
 
 fn take_proof(view: &mut KeyView, key: &TransitKey, canary: Canary) {
     let proven = ProvenKey {
-        key_id: KeyId::new(key, canary.moment),
-        moment: canary.moment,
+        key_id: KeyId::new(key, canary.stamp),
+        stamp: canary.stamp,
     };
     if view.proven.as_ref() != Some(&proven) {
         let key_id = proven.key_id.to_string();
-        events::VersionWorks { key_id }.tell();
+        events::VersionVerified { key_id }.emit();
     }
     view.proven = Some(proven);
     view.canary = Some(canary);

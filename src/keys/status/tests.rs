@@ -4,7 +4,7 @@ use super::*;
 use crate::keys::view::{KeyFault, ProvenKey};
 use crate::session::{LoginFault, Session};
 use crate::vault::{
-    KeyMoment, KeyName, KeyVersion, Lease, MountPath, Namespace, Token, TransitKey,
+    KeyName, KeyVersion, Lease, MountPath, Namespace, Token, TransitKey, VersionStamp,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -33,13 +33,13 @@ fn version(number: u32, created: i64) -> ProvenKey {
         mount: MountPath::try_new("transit").expect("mount"),
         name: KeyName::try_new("kms").expect("name"),
     };
-    let moment = KeyMoment {
+    let stamp = VersionStamp {
         created,
         version: KeyVersion::try_new(number).expect("version"),
     };
     ProvenKey {
-        key_id: KeyId::new(&key, moment),
-        moment,
+        key_id: KeyId::new(&key, stamp),
+        stamp,
     }
 }
 

@@ -3,10 +3,10 @@
 use thiserror::Error;
 
 use super::Method;
-use crate::metrics::LoginFailure;
 use crate::session::machine::Failure;
-use crate::spiffe::FetchError;
-use crate::vault::{CallError, Refusal};
+use crate::session::spiffe::FetchError;
+use crate::telemetry::metrics::LoginFailure;
+use crate::vault::{ApiErrorKind, CallError};
 
 /// Why there is no new session.
 #[derive(Debug, Error)]
@@ -21,11 +21,11 @@ pub(in crate::session) enum LoginError {
     #[error(transparent)]
     Spiffe(#[from] FetchError),
     /// Vault answered the login with an error.
-    #[error("login by {method} failed: {cause}{mend}")]
+    #[error("login by {method} failed: {cause}{remedy}")]
     Failed {
         method: &'static str,
         cause: CallError,
-        mend: String,
+        remedy: String,
     },
     /// The token lives for less than a second more.
     #[error("the token is about to end: put a fresh one in its place")]
@@ -47,10 +47,10 @@ impl LoginError {
                 cause: CallError::Unreachable { .. },
                 ..
             } => Failure::Away,
-            Self::Failed { cause, .. } if cause.is_passing() => {
-                Failure::Passing(cause.retry_after())
+            Self::Failed { cause, .. } if cause.is_transient() => {
+                Failure::Transient(cause.retry_after())
             }
-            Self::Spiffe(error) if error.is_passing() => Failure::Passing(None),
+            Self::Spiffe(error) if error.is_transient() => Failure::Transient(None),
             // Each look at such a token costs one of its uses.
             Self::Counted(_) if !method.owns_its_token() => Failure::Counted,
             error if error.is_refused_credential() && method.locks_out() => Failure::Counted,
@@ -61,14 +61,14 @@ impl LoginError {
     /// Its class, for the metrics.
     pub(in crate::session) fn class(&self) -> LoginFailure {
         match self {
-            Self::Away(_) => LoginFailure::Away,
+            Self::Away(_) => LoginFailure::Unreachable,
             Self::Credential(_) | Self::Wrapping(_) | Self::Ended | Self::Counted(_) => {
                 LoginFailure::Credential
             }
             Self::Spiffe(_) => LoginFailure::Spiffe,
             Self::Failed { cause, .. } => match cause {
-                CallError::Unreachable { .. } => LoginFailure::Away,
-                cause if cause.is_passing() => LoginFailure::Passing,
+                CallError::Unreachable { .. } => LoginFailure::Unreachable,
+                cause if cause.is_transient() => LoginFailure::Transient,
                 _ => LoginFailure::Refused,
             },
         }
@@ -79,8 +79,8 @@ impl LoginError {
         match self {
             Self::Away(_) => false,
             Self::Credential(_) | Self::Wrapping(_) | Self::Ended | Self::Counted(_) => true,
-            Self::Spiffe(error) => !error.is_passing(),
-            Self::Failed { cause, .. } => !cause.is_passing(),
+            Self::Spiffe(error) => !error.is_transient(),
+            Self::Failed { cause, .. } => !cause.is_transient(),
         }
     }
 
@@ -91,7 +91,7 @@ impl LoginError {
             // Vault answers wrong credentials with 400. It says 403 where nothing is mounted, and
             // to a role that is locked out: to try again makes neither of them worse.
             Self::Failed { cause, .. } => {
-                !cause.is_passing() && cause.refusal() != Some(Refusal::TokenRefused)
+                !cause.is_transient() && cause.api_error() != Some(ApiErrorKind::TokenRefused)
             }
             Self::Wrapping(_) => true,
             _ => false,

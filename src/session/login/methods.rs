@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::super::credentials::Credential;
 use super::error::LoginError;
 use super::{AppRole, Cert, Jwt, JwtSource, SecretId, Userpass};
-use crate::vault::{CallError, Client, Grant, Lease, Namespace, Refusal, Token};
+use crate::vault::{ApiErrorKind, CallError, Client, Grant, Lease, Namespace, Token};
 
 /// One login: where, and until when.
 pub(super) struct Attempt<'a> {
@@ -29,7 +29,7 @@ impl Attempt<'_> {
         match lease {
             Ok(lease) => Ok(Grant { token, lease }),
             // Alive, but without the default policy: nobody can say for how long.
-            Err(error) if error.refusal() == Some(Refusal::PolicyDenied) => Ok(Grant {
+            Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => Ok(Grant {
                 token,
                 lease: Lease {
                     ttl: None,
@@ -184,13 +184,13 @@ pub(super) async fn read(credential: &Credential) -> Result<Zeroizing<String>, L
 
 /// With advice only where an operator can follow it.
 pub(super) fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
-    let mend = match cause.is_passing() {
+    let remedy = match cause.is_transient() {
         true => String::new(),
         false => format!("; {advice}"),
     };
     LoginError::Failed {
         method,
         cause,
-        mend,
+        remedy,
     }
 }

@@ -13,7 +13,7 @@ use super::super::kept::{self, Kept, Unwrapped};
 use super::AppRole;
 use super::error::LoginError;
 use super::methods::{Attempt, failed, read};
-use crate::events;
+use crate::telemetry::events;
 use crate::vault::{CallError, Client, Grant, MountPath, Namespace, Token};
 
 /// An answer that comes later than this is lost, and the secret_id with it: longer than a login.
@@ -144,11 +144,11 @@ impl Wrapped {
         match kept::load(self.kept.clone()).await {
             Ok(kept) => Ok(kept.filter(|kept| self.is_ours(kept))),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
-                events::KeptNotUsable {
+                events::StoredSecretIdInvalid {
                     file: self.kept.display().to_string(),
                     error: error.to_string(),
                 }
-                .tell();
+                .emit();
                 Ok(None)
             }
             Err(error) => Err(self.not_kept("cannot be read", &error)),
@@ -166,11 +166,11 @@ impl Wrapped {
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            events::KeptNotWritten {
+            events::StoredSecretIdNotWritten {
                 file: self.kept.display().to_string(),
                 error: error.to_string(),
             }
-            .tell();
+            .emit();
         }
     }
 
@@ -191,7 +191,7 @@ impl Wrapped {
     fn not_kept(&self, what: &str, error: &io::Error) -> LoginError {
         LoginError::Credential(format!(
             "state.dir: {} {what}: {error}; nothing is unwrapped until the secret_id can be kept there: \
-             let the plugin's user read and write the folder",
+             let the plugin's user read and write the directory",
             self.kept.display()
         ))
     }
@@ -247,7 +247,7 @@ impl Attempt<'_> {
         };
         match (login(&newest).await, before) {
             (Ok(grant), Some(_)) => {
-                events::SecretIdWorks {}.tell();
+                events::SecretIdWorks {}.emit();
                 wrapped
                     .replace(Kept {
                         newest,
@@ -261,7 +261,7 @@ impl Attempt<'_> {
                 events::SecretIdRefused {
                     error: error.to_string(),
                 }
-                .tell();
+                .emit();
                 // The new token is noted as seen, or it would be taken for news again.
                 before.wrapping_token.clone_from(&newest.wrapping_token);
                 wrapped
@@ -295,10 +295,10 @@ impl Attempt<'_> {
         match self.unwrap_noted(wrapped, &token, Some(before)).await {
             Ok(newer) => Ok(newer),
             Err(error) => {
-                events::KeptSecretId {
+                events::StoredSecretIdUsed {
                     error: error.to_string(),
                 }
-                .tell();
+                .emit();
                 wrapped.put_aside(token, &error);
                 Ok(kept)
             }
@@ -318,7 +318,7 @@ impl Attempt<'_> {
                 role: wrapped.role.to_owned(),
                 error: error.to_string(),
             }
-            .tell();
+            .emit();
         }
         unwrapped
     }
@@ -351,11 +351,11 @@ impl Attempt<'_> {
             creation_path: wrapped.creation_path.clone(),
         };
         let file = wrapped.kept.display().to_string();
-        events::SecretIdUnwrapped { file: file.clone() }.tell();
+        events::SecretIdUnwrapped { file: file.clone() }.emit();
         let kept = Kept { newest, before };
         if let Err(error) = kept::save(place, kept.clone()).await {
             let error = error.to_string();
-            events::SecretIdNotKept { file, error }.tell();
+            events::SecretIdNotStored { file, error }.emit();
         }
         Ok(kept)
     }

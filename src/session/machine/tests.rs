@@ -100,7 +100,7 @@ fn what_cannot_be_prolonged_is_followed_by_a_login_before_it_ends() {
 fn a_renewal_that_fails_is_followed_by_a_login_after_a_wait() {
     let mut story = Story::active();
     story.wake();
-    assert_eq!(story.tell(NotRenewed(Failure::Passing(None))), None);
+    assert_eq!(story.tell(NotRenewed(Failure::Transient(None))), None);
     let (waited, step) = story.wake();
     assert!(waited <= Duration::from_millis(500), "{waited:?}");
     assert_eq!(step, Some(Step::Reach));
@@ -148,7 +148,7 @@ fn a_call_that_waits_has_an_absent_vault_asked_before_its_time_but_not_in_a_stor
     let mut story = Story::begun();
     story.tell(Due);
     story.tell(Reached);
-    story.tell(Failed(Failure::Passing(Some(HOUR))));
+    story.tell(Failed(Failure::Transient(Some(HOUR))));
     let before = story.machine;
     assert_eq!(story.tell(Wanted), None);
     assert_eq!(story.machine, before);
@@ -165,10 +165,10 @@ fn failed_logins_wait_longer_each_time_and_as_long_as_vault_asks() {
         assert_eq!(step, Some(Step::Reach));
         waited.as_millis()
     };
-    let waits = [(); 8].map(|()| fail(Failure::Passing(None)));
+    let waits = [(); 8].map(|()| fail(Failure::Transient(None)));
     assert_eq!(waits, [250, 500, 1000, 2000, 4000, 4500, 4500, 4500]);
     let asked = Duration::from_secs(30);
-    assert_eq!(fail(Failure::Passing(Some(asked))), 30_000);
+    assert_eq!(fail(Failure::Transient(Some(asked))), 30_000);
     assert_eq!(fail(Failure::Refused), 4500);
     assert_eq!(fail(Failure::Away), 850);
 }
@@ -179,16 +179,16 @@ fn counted_refusals_are_left_alone_until_something_changes() {
     story.tell(Due);
     story.tell(Reached);
     assert_eq!(story.tell(Failed(Failure::Counted)), None);
-    let until = story.machine.quiet_until().expect("it is quiet");
+    let until = story.machine.suspended_until().expect("it is quiet");
     assert_eq!(until - story.now, HOUR / 2);
     for event in [Wanted, Due, Died] {
         assert_eq!(story.tell(event), None, "{event:?}");
     }
-    // An actor that is started anew goes on with it.
-    let anew = Machine::start(None, Some(until), story.now, MIDDLE);
-    assert_eq!(anew.quiet_until(), Some(until));
+    // An actor that is started again goes on with it.
+    let again = Machine::start(None, Some(until), story.now, MIDDLE);
+    assert_eq!(again.suspended_until(), Some(until));
     assert_eq!(story.tell(TryAgain), Some(Step::Reach));
-    assert_eq!(story.machine.quiet_until(), None);
+    assert_eq!(story.machine.suspended_until(), None);
 }
 
 #[test]
@@ -257,8 +257,8 @@ fn event() -> impl Strategy<Value = Event> {
     let lease = || (1_u64..10_000, any::<bool>()).prop_map(|(ttl, free)| lease(ttl, free));
     let failure = prop_oneof![
         Just(Failure::Away),
-        Just(Failure::Passing(None)),
-        (0_u64..1_000).prop_map(|s| Failure::Passing(Some(Duration::from_secs(s)))),
+        Just(Failure::Transient(None)),
+        (0_u64..1_000).prop_map(|s| Failure::Transient(Some(Duration::from_secs(s)))),
         Just(Failure::Refused),
         Just(Failure::Counted),
     ];
@@ -295,7 +295,7 @@ proptest! {
             if under.is_some() && event.ends() == under {
                 under = None;
             }
-            let quiet = machine.quiet_until().filter(|&until| until > now);
+            let quiet = machine.suspended_until().filter(|&until| until > now);
             let (next, step) = machine.after(event, now, random);
             machine = next;
             prop_assert_eq!(machine.busy(), step.or(under));

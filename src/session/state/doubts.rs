@@ -4,19 +4,19 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use super::{STEP_LIMIT, State};
-use crate::events;
 use crate::session::SessionMsg;
 use crate::session::machine::Event;
-use crate::session::view::Doubt;
-use crate::vault::{CallError, Lease, Refusal};
+use crate::session::view::TokenStatus;
+use crate::telemetry::events;
+use crate::vault::{ApiErrorKind, CallError, Lease};
 
 /// Who waits for an answer.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     /// For the look that is under way.
-    now: Vec<RpcReplyPort<Doubt>>,
+    now: Vec<RpcReplyPort<TokenStatus>>,
     /// For the next one: they were refused after this one began, so it may have come too early.
-    next: Vec<RpcReplyPort<Doubt>>,
+    next: Vec<RpcReplyPort<TokenStatus>>,
 }
 
 impl State {
@@ -25,10 +25,10 @@ impl State {
         &mut self,
         myself: &ActorRef<SessionMsg>,
         generation: u64,
-        reply: RpcReplyPort<Doubt>,
+        reply: RpcReplyPort<TokenStatus>,
     ) {
         if self.generation() != Some(generation) {
-            let _ = reply.send(Doubt::Replaced);
+            let _ = reply.send(TokenStatus::Invalid);
         } else if self.doubts.now.is_empty() {
             self.doubts.now.push(reply);
             self.start_look(myself);
@@ -42,19 +42,23 @@ impl State {
         &mut self,
         myself: &ActorRef<SessionMsg>,
         generation: u64,
-        doubt: Doubt,
+        doubt: TokenStatus,
     ) {
         let is_current = self.generation() == Some(generation);
         // A look at an older token says nothing of the one that callers doubt by now.
-        let doubt = if is_current { doubt } else { Doubt::Replaced };
-        if doubt == Doubt::Replaced && is_current {
-            events::TokenUnknown {}.tell();
+        let doubt = if is_current {
+            doubt
+        } else {
+            TokenStatus::Invalid
+        };
+        if doubt == TokenStatus::Invalid && is_current {
+            events::TokenRejected {}.emit();
             // Before the answers: nobody shall find the dead one again.
             self.note(myself, Event::Died);
         }
         answer(std::mem::take(&mut self.doubts.now), doubt);
         let next = std::mem::take(&mut self.doubts.next);
-        if doubt == Doubt::Replaced {
+        if doubt == TokenStatus::Invalid {
             answer(next, doubt);
         } else if !next.is_empty() {
             self.doubts.now = next;
@@ -85,7 +89,7 @@ impl State {
     }
 }
 
-fn answer(waiting: Vec<RpcReplyPort<Doubt>>, doubt: Doubt) {
+fn answer(waiting: Vec<RpcReplyPort<TokenStatus>>, doubt: TokenStatus) {
     for reply in waiting {
         // Its caller may have given up.
         let _ = reply.send(doubt);
@@ -93,14 +97,14 @@ fn answer(waiting: Vec<RpcReplyPort<Doubt>>, doubt: Doubt) {
 }
 
 /// What a look at a doubted token says.
-fn judge(looked: Result<Lease, CallError>) -> Doubt {
+fn judge(looked: Result<Lease, CallError>) -> TokenStatus {
     match looked {
-        Ok(_) => Doubt::Alive,
-        Err(error) => match error.refusal() {
+        Ok(_) => TokenStatus::Valid,
+        Err(error) => match error.api_error() {
             // Refused by a policy, so known to Vault: a role without the default policy.
-            Some(Refusal::PolicyDenied) => Doubt::Alive,
-            Some(Refusal::TokenRefused) => Doubt::Replaced,
-            _ => Doubt::Unknown,
+            Some(ApiErrorKind::PolicyDenied) => TokenStatus::Valid,
+            Some(ApiErrorKind::TokenRefused) => TokenStatus::Invalid,
+            _ => TokenStatus::Unknown,
         },
     }
 }

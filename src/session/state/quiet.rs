@@ -5,19 +5,21 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::State;
-use crate::events;
 use crate::session::SessionMsg;
 use crate::session::credentials::{self, Fingerprint};
 use crate::session::machine::Event;
+use crate::telemetry::events;
 
 impl State {
     /// The credentials have just been refused: waits for others.
     pub(super) fn leave_alone(&mut self, myself: &ActorRef<SessionMsg>, refused: Fingerprint) {
-        let until = self.machine.quiet_until();
+        let until = self.machine.suspended_until();
         let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
         let wait_minutes = wait.map(|wait| wait.as_secs() / 60);
-        events::LeftAlone { wait_minutes }.tell();
-        self.args.view.send_modify(|view| view.quiet_until = until);
+        events::LoginsSuspended { wait_minutes }.emit();
+        self.args
+            .view
+            .send_modify(|view| view.suspended_until = until);
         self.watch(myself, Some(refused));
     }
 

@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_stalled_journal_delays_nobody_and_learns_how_much_it_missed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("journal");
         let stalled = journal(&path);
         let (queue, _writer) = start(&path).expect("a thread");
         let begin = Instant::now();
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn lines_wait_for_a_journal_that_comes_later() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("journal");
         let (queue, _writer) = start(&path).expect("a thread");
         queue.push(b"early".to_vec());
         let late = journal(&path);
@@ -216,15 +216,15 @@ mod tests {
 
     #[test]
     fn the_end_of_the_process_writes_what_waits_but_does_not_wait_for_a_stalled_journal() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("journal");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("journal");
         let reading = journal(&path);
         let (queue, writer) = start(&path).expect("a thread");
         queue.push(b"last".to_vec());
         drop(writer);
         assert_eq!(next(&reading), b"last");
 
-        let gone = folder.path().join("gone");
+        let gone = dir.path().join("gone");
         let (queue, writer) = start(&gone).expect("a thread");
         queue.push(b"lost".to_vec());
         let begin = Instant::now();

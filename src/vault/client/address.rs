@@ -45,8 +45,8 @@ impl Address {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse("ends in a query or a fragment"));
         }
-        let folder = format!("{}/", url.path().trim_end_matches('/'));
-        url.set_path(&folder);
+        let dir = format!("{}/", url.path().trim_end_matches('/'));
+        url.set_path(&dir);
         Ok(Self {
             text: text.trim_end_matches('/').to_owned(),
             url,

@@ -36,13 +36,13 @@ impl Client {
         let pool = node.pool();
         let first = self.ask_once(index, request);
         tokio::pin!(first);
-        let patience = PATIENCE.min(request.time_left() / 2);
+        let policy = PATIENCE.min(request.time_left() / 2);
         let working = next.filter(|next| self.nodes[*next].mark().is_none());
         let is_worth_it = working.is_some() || !pool.is_fresh();
         if !(request.can_be_repeated() && is_worth_it) {
             return first.await;
         }
-        if let Ok(asked) = timeout(patience, &mut first).await {
+        if let Ok(asked) = timeout(policy, &mut first).await {
             return asked;
         }
         // Even where others were answered meanwhile: a request carries many calls, and its connection
@@ -109,7 +109,7 @@ impl Client {
 
 /// Whether Vault itself spoke.
 fn is_answer((_, outcome): &Asked) -> bool {
-    matches!(outcome, Ok(_) | Err(CallError::Refused { .. }))
+    matches!(outcome, Ok(_) | Err(CallError::Api { .. }))
 }
 
 /// In one word, for the metrics.
@@ -118,10 +118,10 @@ fn outcome_of(outcome: &Result<Answer, CallError>) -> &'static str {
         Ok(_) => "ok",
         Err(CallError::Unreachable { .. }) => "unreachable",
         Err(CallError::TimedOut { .. }) => "timed_out",
-        Err(CallError::Foreign { .. }) => "not_vault",
-        Err(CallError::Refused { status: 403, .. }) => "denied",
-        Err(CallError::Refused { status: 429, .. }) => "rate_limited",
-        Err(CallError::Refused { status, .. }) if *status >= 500 => "server_error",
-        Err(CallError::Refused { .. }) => "refused",
+        Err(CallError::UnexpectedResponse { .. }) => "not_vault",
+        Err(CallError::Api { status: 403, .. }) => "denied",
+        Err(CallError::Api { status: 429, .. }) => "rate_limited",
+        Err(CallError::Api { status, .. }) if *status >= 500 => "server_error",
+        Err(CallError::Api { .. }) => "refused",
     }
 }

@@ -43,7 +43,7 @@ pub struct Settings {
     pub addresses: Vec<Address>,
     /// PEM certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// A folder of such files. With `ca_file` both are trusted.
+    /// A directory of such files. With `ca_file` both are trusted.
     pub ca_dir: Option<PathBuf>,
     /// The name that the server's certificate has to hold, where it is not the address's host.
     pub tls_server_name: Option<String>,

@@ -11,11 +11,11 @@ use super::build::{BuildError, Recipe};
 use super::mark::Mark;
 use super::proxy::Proxy;
 use super::request::Request;
-use crate::events;
-use crate::spans::RequestSpan;
+use crate::telemetry::events;
+use crate::telemetry::spans::RequestSpan;
 use crate::vault::answer::Answer;
 use crate::vault::error::CallError;
-use crate::vault::refusal::Refusal;
+use crate::vault::error_kind::ApiErrorKind;
 use crate::vault::tls::{self, ServerCertificate, Tls};
 
 /// An address and its connections.
@@ -74,11 +74,13 @@ impl Node {
         match outcome {
             // Whoever found that out has set the mark.
             Err(CallError::Unreachable { .. } | CallError::TimedOut { .. }) => {}
-            Err(CallError::Foreign { .. }) => self.set_mark(Mark::Ailing(Instant::now())),
-            Err(CallError::Refused { meaning, .. }) if *meaning == Refusal::Passing => {
+            Err(CallError::UnexpectedResponse { .. }) => {
+                self.set_mark(Mark::Ailing(Instant::now()))
+            }
+            Err(CallError::Api { kind, .. }) if *kind == ApiErrorKind::Transient => {
                 self.set_mark(Mark::Ailing(Instant::now()));
             }
-            Ok(_) | Err(CallError::Refused { .. }) => self.set_mark(Mark::Works),
+            Ok(_) | Err(CallError::Api { .. }) => self.set_mark(Mark::Works),
         }
     }
 
@@ -162,10 +164,10 @@ impl Node {
                 let mut place = self.pool.write().unwrap_or_else(PoisonError::into_inner);
                 *place = Arc::new(pool);
             }
-            Err(error) => events::ConnectionsKept {
+            Err(error) => events::ConnectionsNotRebuilt {
                 error: error.to_string(),
             }
-            .tell(),
+            .emit(),
         }
     }
 

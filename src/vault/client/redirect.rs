@@ -86,7 +86,7 @@ fn place(headers: &HeaderMap) -> String {
 }
 
 fn foreign(request: &Request<'_>, node: &Node, response: &Response, cause: String) -> CallError {
-    CallError::Foreign {
+    CallError::UnexpectedResponse {
         path: request.path.to_owned(),
         address: node.label().to_owned(),
         status: response.status().as_u16(),

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::BuildError;
 
-use crate::events;
+use crate::telemetry::events;
 
 /// Far above every certificate chain and every system's bundle of roots.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint(Vec<(PathBuf, Option<[i128; 4]>)>);
 
-/// What the files are now. A symbolic link counts as what it points to, a folder as its files.
+/// What the files are now. A symbolic link counts as what it points to, a directory as its files.
 pub(super) fn fingerprint(paths: &[PathBuf]) -> Fingerprint {
     let mut all = Vec::new();
     for path in paths {
@@ -39,10 +39,10 @@ pub(super) fn fingerprint(paths: &[PathBuf]) -> Fingerprint {
     Fingerprint(all)
 }
 
-/// The files of a folder, in order.
-pub(super) fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The files of a directory, in order.
+pub(super) fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_file() {
             files.push(path);
@@ -57,7 +57,7 @@ pub(super) fn warn_if_open_to_all(key: &'static str, path: &Path) {
     const READ_BY_OTHERS: u32 = 0o004;
     if fs::metadata(path).is_ok_and(|data| data.mode() & READ_BY_OTHERS != 0) {
         let file = path.display().to_string();
-        events::PrivateKeyReadable { key, file }.tell();
+        events::PrivateKeyReadable { key, file }.emit();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The CA certificates that are trusted: from a file, from a folder, or the system's.
+//! The CA certificates that are trusted: from a file, from a directory, or the system's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,14 +17,14 @@ const DIR: &str = "vault.ca_dir";
 pub(super) struct Roots(pub(super) Arc<RootCertStore>);
 
 impl Roots {
-    /// Those of the file and those of the folder; the system's, where neither is named.
+    /// Those of the file and those of the directory; the system's, where neither is named.
     pub(super) fn load(settings: &TlsSettings) -> Result<Self, BuildError> {
         let mut store = RootCertStore::empty();
         if let Some(file) = &settings.ca_file {
             add_file(&mut store, file)?;
         }
-        if let Some(folder) = &settings.ca_dir {
-            add_folder(&mut store, folder)?;
+        if let Some(dir) = &settings.ca_dir {
+            add_directory(&mut store, dir)?;
         }
         if settings.ca_file.is_none() && settings.ca_dir.is_none() {
             add_system(&mut store)?;
@@ -59,14 +59,14 @@ fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), BuildError> {
     }
 }
 
-/// A folder may hold other things too: what is no certificate is passed over.
-fn add_folder(store: &mut RootCertStore, folder: &Path) -> Result<(), BuildError> {
+/// A directory may hold other things too: what is no certificate is passed over.
+fn add_directory(store: &mut RootCertStore, dir: &Path) -> Result<(), BuildError> {
     let refuse = |cause: String| BuildError {
         key: DIR,
-        cause: format!("{} {cause}", folder.display()),
+        cause: format!("{} {cause}", dir.display()),
     };
-    let files = files::entries(folder)
-        .map_err(|error| refuse(format!("cannot be read: {error}; name a folder")))?;
+    let files = files::entries(dir)
+        .map_err(|error| refuse(format!("cannot be read: {error}; name a directory")))?;
     let mut found = 0;
     for file in files {
         let pem = files::read(DIR, &file)?;

@@ -9,7 +9,7 @@ use super::identity::{self, Identity, Shown};
 use super::roots::{self, Roots};
 use super::{BuildError, Tls, TlsSettings};
 
-use crate::events;
+use crate::telemetry::events;
 
 /// How often a request looks at the files: often enough that nobody waits for it, and nothing
 /// beside what the requests of a second cost. Logins look always.
@@ -70,14 +70,14 @@ impl Watch {
                     ca: roots,
                     client_certificate: identity,
                 }
-                .tell();
+                .emit();
                 Some(tls)
             }
             Err(error) => {
                 events::CertificatesUnusable {
                     error: error.to_string(),
                 }
-                .tell();
+                .emit();
                 None
             }
         }
@@ -122,7 +122,7 @@ impl<T> Watched<T> {
                 events::CertificateUnusable {
                     error: error.to_string(),
                 }
-                .tell();
+                .emit();
                 return false;
             }
         }

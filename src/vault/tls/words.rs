@@ -64,7 +64,7 @@ pub(super) fn certificate(der: &CertificateDer<'_>) -> String {
     }
 }
 
-/// The same error, told with the certificate that is to blame and what mends it.
+/// The same error, told with the certificate that is to blame and what fixes it.
 pub(super) fn bad_server(
     error: Error,
     end_entity: &CertificateDer<'_>,

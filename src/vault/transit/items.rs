@@ -328,8 +328,8 @@ mod tests {
             {"plaintext":"","error":"cipher: message authentication failed","reference":"1"}]}}"#;
         let outcomes = decrypted(2, body).expect("a batch");
         assert_eq!(outcomes[0].as_ref().expect("one").expose_secret(), b"a");
-        let refusal = outcomes[1].as_ref().expect_err("refused").refusal();
-        assert_eq!(refusal, Some(crate::vault::Refusal::BadCiphertext));
+        let refusal = outcomes[1].as_ref().expect_err("refused").api_error();
+        assert_eq!(refusal, Some(crate::vault::ApiErrorKind::BadCiphertext));
     }
 
     #[test]

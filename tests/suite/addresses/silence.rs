@@ -107,7 +107,7 @@ async fn a_login_trusts_no_connection_that_was_silent() {
     forwarder.silence_all();
     let silenced = Instant::now();
     wait::until_true("the next login", LIMIT, async || {
-        daemon.log().matches("logged in to vault").count() > 1
+        daemon.log().matches("logged in to Vault").count() > 1
     })
     .await;
     let took = silenced.elapsed();

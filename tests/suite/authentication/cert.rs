@@ -98,7 +98,7 @@ async fn refused(daemon: &Daemon) -> String {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_certificate_of_another_ca_is_refused_with_the_mend_and_helps_once_it_is_replaced() {
+async fn a_certificate_of_another_ca_is_refused_with_the_remedy_and_helps_once_it_is_replaced() {
     let certificates = Certificates::new();
     let stranger = Certificates::new();
     certificates.client("node-1");
@@ -111,8 +111,8 @@ async fn a_certificate_of_another_ca_is_refused_with_the_mend_and_helps_once_it_
         .await;
     let error = refused(&daemon).await;
     let path = stranger.path("node-1.both");
-    let mend = format!("a role of vault holds the CA of {}", path.display());
-    assert!(error.contains(&mend), "{error}");
+    let remedy = format!("a role of vault holds the CA of {}", path.display());
+    assert!(error.contains(&remedy), "{error}");
     assert!(error.contains("auth.mount is \"cert\""), "{error}");
     std::fs::copy(certificates.path("node-1.both"), &path).unwrap();
     works(&daemon).await;

@@ -11,14 +11,14 @@ use super::super::{daemon_at, daemon_for};
 use super::methods::works;
 use super::refused;
 
-/// Puts a version into `folder` as kubelet does: a folder of its own, and `..data` moved to it.
-fn project(folder: &Path, version: &str, token: &str) {
-    let real = folder.join(version);
+/// Puts a version into `dir` as kubelet does: a directory of its own, and `..data` moved to it.
+fn project(dir: &Path, version: &str, token: &str) {
+    let real = dir.join(version);
     fs::create_dir_all(&real).unwrap();
     fs::write(real.join("token"), token).unwrap();
-    let next = folder.join("..data_tmp");
+    let next = dir.join("..data_tmp");
     symlink(version, &next).unwrap();
-    fs::rename(&next, folder.join("..data")).unwrap();
+    fs::rename(&next, dir.join("..data")).unwrap();
 }
 
 #[tokio::test]
@@ -27,18 +27,18 @@ async fn symlinks_that_kubelet_swaps_are_followed() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_at(&vault.address(), &fixture);
-    let folder = builder.dir().join("projected");
-    fs::create_dir(&folder).unwrap();
-    project(&folder, "..2026_01", "hvs.wrong");
-    symlink("..data/token", folder.join("token")).unwrap();
+    let dir = builder.dir().join("projected");
+    fs::create_dir(&dir).unwrap();
+    project(&dir, "..2026_01", "hvs.wrong");
+    symlink("..data/token", dir.join("token")).unwrap();
     let auth = format!(
         "[auth]\nmethod = \"token\"\ntoken_file = \"{}/token\"",
-        folder.display()
+        dir.display()
     );
     let daemon = builder.extra(&auth).spawn().await;
     daemon.logged("put a valid token into").await;
-    project(&folder, "..2026_02", &fixture.token);
-    fs::remove_dir_all(folder.join("..2026_01")).unwrap();
+    project(&dir, "..2026_02", &fixture.token);
+    fs::remove_dir_all(dir.join("..2026_01")).unwrap();
     works(&daemon).await;
 }
 

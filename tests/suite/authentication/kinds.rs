@@ -42,7 +42,7 @@ async fn a_periodic_token_outlives_its_period_and_is_not_read_again() {
     })
     .await;
     assert_eq!(proxy.count(LOOKUP), 1);
-    assert!(!daemon.log().contains("no login to vault"));
+    assert!(!daemon.log().contains("login to Vault failed"));
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_ends
         let client = KmsClient::connect(daemon.socket());
         wait::until_true("the next token", LIMIT, async || {
             client.encrypt(&SEED).await.unwrap();
-            daemon.log().matches("logged in to vault").count() >= 2
+            daemon.log().matches("logged in to Vault").count() >= 2
         })
         .await;
         assert_eq!(proxy.count(RENEW), 0);
@@ -151,7 +151,7 @@ async fn a_role_whose_tokens_have_counted_uses_is_refused_and_its_tokens_are_end
         proxy.count("/v1/auth/token/revoke-self") > 0
     })
     .await;
-    // The mend is in Vault, so no file changes.
+    // The remedy is in Vault, so no file changes.
     role(vault, &mount, &fixture, json!({ "token_num_uses": 0 })).await;
     works(&daemon).await;
 }

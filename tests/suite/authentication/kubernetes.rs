@@ -101,7 +101,7 @@ async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
     // Max TTL is 6 s: the token is renewed and then replaced by new logins, and no call fails.
     wait::until("three logins", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
-        (daemon.log().matches("logged in to vault").count() >= 3).then_some(())
+        (daemon.log().matches("logged in to Vault").count() >= 3).then_some(())
     })
     .await;
     let log = daemon.log();

@@ -204,7 +204,7 @@ async fn sighup_tries_refused_credentials_again() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_anew_after_a_refusal() {
+async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_again_after_a_refusal() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = mounted(vault, "jwt", &fixture).await;

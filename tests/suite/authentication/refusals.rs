@@ -90,7 +90,7 @@ async fn a_dead_token_of_a_role_without_the_default_policy_is_noticed() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_roles_policies_that_are_mended_help_without_a_restart() {
+async fn a_roles_policies_that_are_fixed_help_without_a_restart() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let wrong = json!({ "token_policies": ["default"] });

@@ -25,7 +25,7 @@ struct Case {
     fixture: Fixture,
     mount: String,
     key: Arc<KeyPair>,
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Case {
@@ -53,12 +53,12 @@ impl Case {
             fixture,
             mount,
             key: Arc::new(key),
-            folder: tempfile::tempdir().unwrap(),
+            dir: tempfile::tempdir().unwrap(),
         }
     }
 
     fn socket(&self) -> std::path::PathBuf {
-        self.folder.path().join("agent.sock")
+        self.dir.path().join("agent.sock")
     }
 
     /// An agent that offers these identities.
@@ -99,7 +99,7 @@ async fn each_login_has_a_jwt_of_its_own_from_the_agent() {
     // The lease ends after 3 s, so each login is a new one.
     wait::until_true("three logins", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
-        daemon.log().matches("logged in to vault").count() >= 3
+        daemon.log().matches("logged in to Vault").count() >= 3
     })
     .await;
     assert!(agent.calls() >= 3, "{} calls", agent.calls());
@@ -171,7 +171,7 @@ async fn a_process_without_an_entry_is_told_to_register_one() {
 async fn an_agent_that_hangs_is_not_waited_for_for_ever() {
     let case = Case::new().await;
     // It accepts, and never says a word.
-    let socket = case.folder.path().join("silent.sock");
+    let socket = case.dir.path().join("silent.sock");
     let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let daemon = case.daemon_with(&socket, "").await;
     daemon.logged("no answer in time from").await;

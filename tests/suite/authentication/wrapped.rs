@@ -115,7 +115,7 @@ fn kept(daemon: &Daemon) -> Value {
 }
 
 fn alarms(daemon: &Daemon) -> usize {
-    let said = "a wrapping token cannot be trusted";
+    let said = "wrapping token cannot be trusted";
     daemon.log().matches(said).count()
 }
 
@@ -240,9 +240,7 @@ async fn a_spent_token_beside_a_kept_secret_id_alarms_once_and_stops_nothing() {
     let spent = case.wrapping_token().await;
     case.spend(&spent).await;
     fs::write(&file, &spent).unwrap();
-    daemon
-        .logged("going on with the secret_id that is kept")
-        .await;
+    daemon.logged("continuing with the stored secret_id").await;
     let before = case.logins();
     let client = KmsClient::connect(daemon.socket());
     wait::until_true("more logins", LIMIT, async || {
@@ -322,15 +320,15 @@ async fn nothing_is_unwrapped_that_cannot_be_kept() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
     let (builder, _) = case.daemon(&token);
-    let folder = builder.dir().join("state");
-    let dir = format!("[state]\ndir = \"{}\"", folder.display());
-    let daemon = builder.extra(&dir).spawn().await;
+    let dir = builder.dir().join("state");
+    let settings = format!("[state]\ndir = \"{}\"", dir.display());
+    let daemon = builder.extra(&settings).spawn().await;
     let texts = ["state.dir", "nothing is unwrapped"];
     refused(&daemon, Code::PermissionDenied, &texts).await;
     assert!(case.is_unspent(&token).await);
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&dir).unwrap();
     works(&daemon).await;
-    assert!(folder.join("kms.secret-id.json").exists());
+    assert!(dir.join("kms.secret-id.json").exists());
 }
 
 #[tokio::test]

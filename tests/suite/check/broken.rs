@@ -1,5 +1,5 @@
 //! Set-ups as a new operator breaks them, on a real Vault: `check` alone names the cause and what
-//! mends it. docs/troubleshooting.md shows each.
+//! fixes it. docs/troubleshooting.md shows each.
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use serde_json::json;
@@ -22,11 +22,11 @@ async fn a_ca_that_is_not_vaults_is_named_with_the_right_one() {
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let builder = trusting(daemon_for(&address, &fixture), &stranger, NAMED);
     let said = proven(builder, &[]).await;
-    let mend = format!(
+    let remedy = format!(
         "put the certificate of CN={} into vault.ca_file",
         certificates.name()
     );
-    said.ends_with(69).names("unknown issuer", &mend);
+    said.ends_with(69).names("unknown issuer", &remedy);
     shows("The CA is not Vault's", "", &said, &fixture, &[END]);
 }
 
@@ -151,8 +151,8 @@ async fn a_key_that_does_not_exist_is_named_and_not_made() {
     vault.write_policy(&fixture.policy, &policy).await;
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     let mount = &fixture.mount;
-    let mend = format!("there is no transit key {mount}/kms: create it, or correct transit.key");
-    said.ends_with(69).names("/keys/kms: answered 404", &mend);
+    let remedy = format!("there is no transit key {mount}/kms: create it, or correct transit.key");
+    said.ends_with(69).names("/keys/kms: answered 404", &remedy);
     let path = format!("{mount}/keys/kms");
     assert_eq!(vault.request("GET", &path, None).await.0, 404);
     shows("The key does not exist", "", &said, &fixture, &[]);
@@ -177,7 +177,7 @@ async fn a_derived_key_is_told_of() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_folder_of_the_socket_that_is_missing_is_told_of() {
+async fn a_directory_of_the_socket_that_is_missing_is_told_of() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
@@ -186,9 +186,15 @@ async fn a_folder_of_the_socket_that_is_missing_is_told_of() {
     let builder = builder.listen(&socket).extra(&state);
     let said = proven(builder, &[]).await;
     said.ends_with(78)
-        .names("/typo: No such file or directory", "create that folder")
+        .names("/typo: No such file or directory", "create that directory")
         .says("✓ round trip: ");
-    shows("The socket's folder is missing", "", &said, &fixture, &[]);
+    shows(
+        "The socket's directory is missing",
+        "",
+        &said,
+        &fixture,
+        &[],
+    );
 }
 
 #[tokio::test]
@@ -197,7 +203,7 @@ async fn an_endpoint_that_is_another_socket_is_told_of_with_the_right_one() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
-    let mend = format!(
+    let remedy = format!(
         "set `endpoint: unix://{}` there",
         builder.socket().display()
     );
@@ -205,7 +211,7 @@ async fn an_endpoint_that_is_another_socket_is_told_of_with_the_right_one() {
     let said = proven(builder, &["--encryption-config", &file]).await;
     let cause =
         "the endpoint unix:///var/run/kms.sock of provider \"vault\" is not this plugin's socket";
-    said.ends_with(78).names(cause, &mend);
+    said.ends_with(78).names(cause, &remedy);
     let section = "kube-apiserver's endpoint is another socket";
     let more = " --encryption-config /etc/vault-kms-plugin/encryption.yaml";
     shows(section, more, &said, &fixture, &[]);

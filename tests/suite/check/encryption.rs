@@ -138,8 +138,8 @@ async fn what_kube_apiserver_would_refuse_is_wrong() {
             "set `endpoint: unix:///",
         ),
     ];
-    for (from, to, cause, mend) in table {
-        with(from, to).await.ends_with(78).names(cause, mend);
+    for (from, to, cause, remedy) in table {
+        with(from, to).await.ends_with(78).names(cause, remedy);
     }
 }
 

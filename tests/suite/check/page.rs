@@ -17,7 +17,7 @@ const SECTIONS: [&str; 10] = [
     "The policy does not grant decrypt",
     "The key does not exist",
     "The key is derived",
-    "The socket's folder is missing",
+    "The socket's directory is missing",
     "kube-apiserver's endpoint is another socket",
 ];
 
@@ -58,13 +58,13 @@ fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
     for (real, name) in names {
         text = text.replace(real, name);
     }
-    let folder = &said.folder;
+    let dir = &said.dir;
     for file in ["config.toml", "token", "jwt", "encryption.yaml"] {
-        let real = format!("{folder}/{file}");
+        let real = format!("{dir}/{file}");
         text = text.replace(&real, &format!("/etc/vault-kms-plugin/{file}"));
     }
     text = text
-        .replace(folder, "/run/vault-kms-plugin")
+        .replace(dir, "/run/vault-kms-plugin")
         .replace(&format!("{}/", fixture.mount), "transit/")
         .replace(&fixture.policy, "vault-kms-plugin");
     let digit = |c: char| c.is_ascii_digit();
@@ -76,7 +76,7 @@ fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
     text = replaced(&text, "answered in ", digit, "1");
     text = replaced(&text, "decrypted in ", digit, "4");
     text = replaced(&text, "test CA ", digit, "1").replace("test CA 1", "ACME CA");
-    text = replaced(&text, "its folder has mode ", digit, "0755");
+    text = replaced(&text, "its directory has mode ", digit, "0755");
     text = replaced(&text, "has version ", |c| c != ',', "1.21.1");
     text = replaced(&text, "uid ", digit, "60790");
     replaced(&text, "for users ", |c| c != ';', "0, 60790")

@@ -83,8 +83,8 @@ async fn without_vault_each_address_is_told_of_and_the_local_steps_are_taken() {
         .says("✓ socket: ");
     let unknown = "[vault]\naddress = \"https://vault.invalid:8200\"";
     let said = proven(valid().extra(unknown), &[]).await;
-    let mend = "correct vault.address, or the name servers";
-    said.ends_with(69).names("dns: vault.invalid: ", mend);
+    let remedy = "correct vault.address, or the name servers";
+    said.ends_with(69).names("dns: vault.invalid: ", remedy);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn machines_get_json() {
     let fixture = vault.fixture().await;
     let said = proven(daemon_for(&vault.address(), &fixture), &["--json"]).await;
     let steps = steps(&said.text);
-    let is_good = |step: &Value| step["outcome"] == "good" && step["mend"].is_null();
+    let is_good = |step: &Value| step["outcome"] == "good" && step["remedy"].is_null();
     assert!(steps.iter().all(is_good), "{steps:?}");
     assert!(
         steps.iter().any(|step| step["name"] == "round trip"),
@@ -200,7 +200,7 @@ async fn json_says_what_to_do_too() {
     let steps = steps(&said.ends_with(69).text);
     let tcp = steps.iter().find(|step| step["name"] == "tcp").unwrap();
     assert_eq!(
-        (&tcp["outcome"], tcp["mend"].is_string()),
+        (&tcp["outcome"], tcp["remedy"].is_string()),
         (&json!("refused"), true)
     );
 }

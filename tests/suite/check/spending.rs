@@ -35,8 +35,8 @@ async fn a_secret_id_with_one_use_is_used_only_when_that_is_asked_for() {
     let counts = (proxy.count(&role.login_path()), proxy.count(REVOKE));
     assert_eq!(counts, (1, 1));
     let said = proven(builder(), &["--login"]).await;
-    let mend = "put a role_id and secret_id that vault knows";
-    said.ends_with(69).names("login by approle failed", mend);
+    let remedy = "put a role_id and secret_id that vault knows";
+    said.ends_with(69).names("login by approle failed", remedy);
 }
 
 #[tokio::test]

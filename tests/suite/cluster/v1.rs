@@ -79,7 +79,7 @@ async fn a_cluster_of_two_nodes_moves_from_v1_to_v2_on_one_socket() {
         read_all(node, 0..4 * EACH).await;
     }
 
-    // The second follows, and everything is encrypted anew.
+    // The second follows, and everything is encrypted again.
     second.write_encryption(&encryption(&[NEW, OLD]));
     second.restart().await;
     read_all(&second, 0..4 * EACH).await;

@@ -9,7 +9,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-/// A CA with a folder; gone when dropped.
+/// A CA with a directory; gone when dropped.
 pub struct Certificates {
     dir: TempDir,
     name: String,
@@ -29,7 +29,7 @@ impl Certificates {
             .push(DnType::CommonName, name.clone());
         let key = KeyPair::generate().expect("a key can be made");
         let ca = CertifiedIssuer::self_signed(params, key).expect("a CA can be made");
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         fs::write(dir.path().join("ca.pem"), ca.pem()).expect("a file can be written");
         Self { dir, name, ca }
     }

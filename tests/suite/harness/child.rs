@@ -35,7 +35,7 @@ pub struct Child {
 
 impl Child {
     /// Starts `program`; its output is appended to the file `log`. `adjust` sets what else the
-    /// program needs: environment, working folder.
+    /// program needs: environment, working directory.
     pub fn spawn<A: AsRef<OsStr>>(
         program: &Path,
         args: &[A],

@@ -39,7 +39,7 @@ impl Clock {
     /// A clock that is right yet.
     pub fn new() -> Self {
         let clock = Self {
-            dir: tempfile::tempdir().expect("a temporary folder can be made"),
+            dir: tempfile::tempdir().expect("a temporary directory can be made"),
         };
         let source = clock.dir.path().join("clock.c");
         fs::write(&source, LIBRARY).expect("a file can be written");
@@ -80,5 +80,6 @@ impl Clock {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary folders have plain names")
+    path.to_str()
+        .expect("temporary directories have plain names")
 }

@@ -21,7 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 const LOG_LIMIT: Duration = Duration::from_secs(20);
 
-/// A daemon with a folder of its own; killed when dropped.
+/// A daemon with a directory of its own; killed when dropped.
 pub struct Daemon {
     dir: TempDir,
     program: PathBuf,
@@ -43,7 +43,7 @@ impl Daemon {
         &self.socket
     }
 
-    /// The folder that holds its configuration, socket, credentials and log.
+    /// The directory that holds its configuration, socket, credentials and log.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -214,7 +214,7 @@ fn launch(program: &Path, args: &[String], environment: &[(String, String)], dir
 }
 
 impl Drop for Daemon {
-    /// A test that failed shows what the daemon said; its folder is about to go.
+    /// A test that failed shows what the daemon said; its directory is about to go.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.log());

@@ -183,7 +183,7 @@ impl Raw {
     }
 
     /// How long a read may wait from now on.
-    pub fn patience(&mut self, limit: Duration) {
+    pub fn policy(&mut self, limit: Duration) {
         let set = self.stream.set_read_timeout(Some(limit));
         set.expect("a limit can be set");
     }

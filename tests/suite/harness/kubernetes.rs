@@ -50,7 +50,7 @@ impl KubeApiserver {
 
     /// Starts one with more arguments, without waiting.
     pub fn launch(etcd: &Etcd, encryption: Option<&str>, more: Vec<String>) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let port = child::free_port();
         write_credentials(&dir);
         let mut arguments = arguments(&dir, port, etcd);

@@ -54,7 +54,7 @@ pub struct Output {
 impl Plan {
     /// An empty machine.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let machine_id = format!("{:032x}\n", fastrand::u128(1..));
         Self {
             dir,
@@ -76,8 +76,8 @@ impl Plan {
             .path()
             .join("seed")
             .join(path.trim_start_matches('/'));
-        let folder = place.parent().expect("a file is in a folder");
-        fs::create_dir_all(folder).expect("a folder can be made");
+        let dir = place.parent().expect("a file is in a directory");
+        fs::create_dir_all(dir).expect("a directory can be made");
         fs::write(&place, content).expect("a file can be written");
         fs::set_permissions(&place, fs::Permissions::from_mode(0o644)).expect("it is ours");
         self
@@ -105,8 +105,8 @@ impl Plan {
             &format!("[Unit]\nRequires=basic.target\nWants={wants}\nAfter=basic.target\n"),
         );
         let name = format!("machine-{:08x}", fastrand::u32(..));
-        let folder = plan.dir.path().display().to_string();
-        let mut arguments = vec![SCRIPT.to_owned(), "boot".into(), folder, name.clone()];
+        let dir = plan.dir.path().display().to_string();
+        let mut arguments = vec![SCRIPT.to_owned(), "boot".into(), dir, name.clone()];
         arguments.extend(plan.arguments);
         arguments.extend(["--boot".into(), format!("systemd.unit={TARGET}")]);
         let log = plan.dir.path().join("console");
@@ -187,8 +187,8 @@ impl Machine {
     /// Replaces a file inside.
     pub fn write(&self, path: &str, content: &str) {
         let place = self.path(path);
-        let folder = place.parent().expect("a file is in a folder");
-        fs::create_dir_all(folder).expect("a folder can be made");
+        let dir = place.parent().expect("a file is in a directory");
+        fs::create_dir_all(dir).expect("a directory can be made");
         fs::write(&place, content).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
@@ -223,8 +223,8 @@ fn systemd_under(pid: u32) -> Option<u32> {
 }
 
 /// Folders of the cgroup file systems: they can only be removed from the inside out.
-fn remove_cgroups(folder: &Path, name: &str) {
-    for child in folders(folder) {
+fn remove_cgroups(dir: &Path, name: &str) {
+    for child in dirs(dir) {
         if child.file_name().is_some_and(|it| it == name) {
             remove_inside_out(&child);
         } else {
@@ -233,17 +233,17 @@ fn remove_cgroups(folder: &Path, name: &str) {
     }
 }
 
-fn remove_inside_out(folder: &Path) {
-    for child in folders(folder) {
+fn remove_inside_out(dir: &Path) {
+    for child in dirs(dir) {
         remove_inside_out(&child);
     }
     // One that is still in use stays; it costs nothing.
-    let _ = fs::remove_dir(folder);
+    let _ = fs::remove_dir(dir);
 }
 
-fn folders(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+fn dirs(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.unwrap_or_default().into_iter();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.map(|entry| entry.path()).collect()
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    dirs.map(|entry| entry.path()).collect()
 }

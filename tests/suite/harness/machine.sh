@@ -3,7 +3,7 @@
 # file system. All of it (mounts, processes) ends with the process that this becomes.
 #
 # machine.sh probe                can machines be booted here?
-# machine.sh boot FOLDER NAME …   boots one; FOLDER/seed is laid over the root, the rest goes to
+# machine.sh boot DIR NAME …   boots one; DIR/seed is laid over the root, the rest goes to
 #                                 systemd-nspawn. The network is this one's: the doubles are on it.
 set -eu
 
@@ -38,9 +38,9 @@ overlay() {
 }
 
 container() {
-    folder=$1 name=$2
+    directory=$1 name=$2
     shift 2
-    exec systemd-nspawn --quiet --directory="$folder/root" --machine="$name" --register=no \
+    exec systemd-nspawn --quiet --directory="$directory/root" --machine="$name" --register=no \
         --keep-unit --link-journal=no --resolv-conf=off --timezone=off --console=pipe "$@"
 }
 
@@ -53,12 +53,12 @@ booted)
     shift && container "$@"
     ;;
 probe)
-    folder=$(mktemp -d)
+    directory=$(mktemp -d)
     name=probe-$$
     status=0
-    timeout 30 sh "$0" boot "$folder" "$name" --boot systemd.unit=poweroff.target </dev/null >/dev/null 2>&1 || status=1
+    timeout 30 sh "$0" boot "$directory" "$name" --boot systemd.unit=poweroff.target </dev/null >/dev/null 2>&1 || status=1
     find /sys/fs/cgroup -depth -type d -path "*/$name*" -exec rmdir {} + 2>/dev/null || true
-    rm -r "$folder"
+    rm -r "$directory"
     exit $status
     ;;
 esac

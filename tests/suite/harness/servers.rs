@@ -101,7 +101,7 @@ pub fn binary(server: Server) -> PathBuf {
     installed.next().unwrap_or_else(|| built(server))
 }
 
-/// The daemon as it is shipped, built once per process. In a folder of its own: `cargo bench` and
+/// The daemon as it is shipped, built once per process. In a directory of its own: `cargo bench` and
 /// `cargo test --release` leave one with the fault hook in `target/release`.
 pub fn release_daemon() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -122,7 +122,7 @@ fn manifest_dir() -> &'static Path {
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
-        .map(|folder| folder.join(name))
+        .map(|dir| dir.join(name))
         .find(|file| file.is_file())
 }
 
@@ -132,9 +132,9 @@ fn built(server: Server) -> PathBuf {
     let recipe = Recipe {
         name: name.to_owned(),
         made_of: vec![pins.join("go.mod")],
-        folder: pins,
+        dir: pins,
         arguments: vec![server.tags().into(), server.package().into()],
-        mend: format!(
+        remedy: format!(
             "set {} to one, put one on PATH ({}), or install Go 1.26 or later to have it built \
              from tests/servers/{name}",
             server.variable(),
@@ -155,8 +155,8 @@ fn build_daemon() -> PathBuf {
         "vault-kms-plugin",
         "--target-dir",
     ]);
-    let folder = target_dir().join("shipped");
-    command.arg(&folder).current_dir(manifest_dir());
+    let dir = target_dir().join("shipped");
+    command.arg(&dir).current_dir(manifest_dir());
     // What cargo tells a test or a benchmark about its package would make build scripts run again
     // (ring's does).
     for (name, _) in env::vars_os() {
@@ -176,13 +176,13 @@ fn build_daemon() -> PathBuf {
         }
     }
     building::run("vault-kms-plugin (release)", &mut command);
-    folder.join("release/vault-kms-plugin")
+    dir.join("release/vault-kms-plugin")
 }
 
 fn servers_dir() -> PathBuf {
-    let folder = target_dir().join("servers");
-    fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    folder
+    let dir = target_dir().join("servers");
+    fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    dir
 }
 
 /// Held by whoever builds; the others wait here and then find the program.

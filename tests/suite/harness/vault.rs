@@ -37,7 +37,7 @@ pub struct Vault {
 enum Kind {
     /// Everything in memory: a restart finds it empty.
     Dev,
-    /// Everything in a folder: a restart finds it sealed.
+    /// Everything in a directory: a restart finds it sealed.
     Persistent {
         root_token: String,
         unseal_key: String,
@@ -95,7 +95,7 @@ impl Vault {
 
     /// A dev server takes no notice of the configuration.
     fn with_config(kind: Kind, port: u16, config: impl FnOnce(&TempDir) -> String) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         launch::write_config(&dir, &config(&dir));
         let child = Mutex::new(launch(&dir, port, &kind));
         Self {

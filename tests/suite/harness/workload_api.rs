@@ -12,10 +12,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tonic::{Request, Response, Status};
-use vault_kms_plugin::spiffe::proto::spiffe_workload_api_server::{
+use vault_kms_plugin::session::spiffe::proto::spiffe_workload_api_server::{
     SpiffeWorkloadApi, SpiffeWorkloadApiServer,
 };
-use vault_kms_plugin::spiffe::proto::{Jwtsvid, JwtsvidRequest, JwtsvidResponse};
+use vault_kms_plugin::session::spiffe::proto::{Jwtsvid, JwtsvidRequest, JwtsvidResponse};
 
 type Issue = dyn Fn(&str) -> Result<Vec<(String, String)>, Status> + Send + Sync;
 

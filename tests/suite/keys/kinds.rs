@@ -1,4 +1,4 @@
-//! Kinds of keys: those that serve, and those that never can and are refused with the mend.
+//! Kinds of keys: those that serve, and those that never can and are refused with the remedy.
 
 use serde_json::{Value, json};
 use tonic::Code;
@@ -83,7 +83,7 @@ async fn serves(kind: &str) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_kind_that_cannot_encrypt_is_refused_with_the_mend() {
+async fn a_kind_that_cannot_encrypt_is_refused_with_the_remedy() {
     let convergent = json!({ "derived": true, "convergent_encryption": true });
     tokio::join!(
         is_refused(json!({ "type": "ed25519" }), "of type aes256-gcm96"),
@@ -97,7 +97,7 @@ async fn a_kind_that_cannot_encrypt_is_refused_with_the_mend() {
     );
 }
 
-async fn is_refused(parameters: Value, mend: &str) {
+async fn is_refused(parameters: Value, remedy: &str) {
     let vault = Vault::shared().await;
     let (_fixture, _daemon, client) = daemon_of(vault, "k", parameters.clone()).await;
     let client = client.with_timeout(LIMIT);
@@ -111,7 +111,7 @@ async fn is_refused(parameters: Value, mend: &str) {
             Code::FailedPrecondition,
             "{parameters}: {error}"
         );
-        assert!(error.message().contains(mend), "{parameters}: {error}");
+        assert!(error.message().contains(remedy), "{parameters}: {error}");
     }
 }
 
@@ -137,7 +137,7 @@ async fn an_imported_public_key_is_never_announced() {
         Code::FailedPrecondition
     );
     assert!(
-        !daemon.log().contains("a key version works"),
+        !daemon.log().contains("key version verified"),
         "{}",
         daemon.log()
     );

@@ -1,4 +1,4 @@
-//! A key's life under one name: gone, made again, restored, made anew within a second.
+//! A key's life under one name: gone, made again, restored, recreated within a second.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{LIMIT, daemon_for, ready_daemon};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_key_made_anew_under_its_name_gets_a_new_key_id() {
+async fn a_key_made_again_under_its_name_gets_a_new_key_id() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
     let (old, before) = client.encrypt(&SEED).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_key_restored_from_its_backup_keeps_its_key_id() {
 /// apart. A changed backup stands for an operator with a quick hand.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_key_made_anew_within_its_second_is_noticed_by_its_canary() {
+async fn a_key_made_again_within_its_second_is_noticed_by_its_canary() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
     let (mount, key) = (&fixture.mount, &fixture.key);

@@ -126,7 +126,7 @@ async fn has_namespace_with(vault: &Vault, namespace: &str, fixture: &Fixture) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_a_key_left_behind_wrote_is_refused_with_the_mend() {
+async fn what_a_key_left_behind_wrote_is_refused_with_the_remedy() {
     let vault = Vault::shared().await;
     let (old, new) = (vault.fixture().await, vault.fixture().await);
     let (by_old, old_id) = wrapped_by(vault, &old).await;

@@ -126,7 +126,7 @@ async fn kms_v1_pays_one_request_for_a_proven_version_that_no_status_announced()
     // The first one has to show that it can be read again.
     client.encrypt_v1(&SEED).await.unwrap();
     wait::until_true("version 2 to be proven", LIMIT, async || {
-        daemon.log().matches("a key version works").count() == 2
+        daemon.log().matches("key version verified").count() == 2
     })
     .await;
     proxy.reset_counts();

@@ -72,7 +72,7 @@ async fn what_is_wrong_is_named_and_everything_stays_as_it_was() {
         ),
         (
             changed("[socket]\npath = \"/nonexistent/kms.sock\""),
-            "create its folder first".to_owned(),
+            "create its directory first".to_owned(),
         ),
         (
             changed(&format!("[socket]\npath = \"{}\"", file.display())),

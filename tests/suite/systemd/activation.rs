@@ -55,7 +55,7 @@ async fn systemds_socket_outlives_a_service_that_cannot_start() {
     host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
     let client = host.client();
     let state = ["systemctl", "is-active", UNIT];
-    let mended = async {
+    let fixed = async {
         wait::until_true("some failed starts", LIMIT, async || {
             host.show("NRestarts").await.parse::<u32>().unwrap() >= 5
         })
@@ -63,7 +63,7 @@ async fn systemds_socket_outlives_a_service_that_cannot_start() {
         assert_eq!(host.machine.ok(&state).await, "active\n");
         host.machine.write(CONFIG, &host.config);
     };
-    tokio::join!(client.wait_ok(LIMIT), mended);
+    tokio::join!(client.wait_ok(LIMIT), fixed);
     assert_eq!(host.machine.ok(&state).await, "active\n");
 }
 

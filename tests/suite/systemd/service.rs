@@ -153,7 +153,7 @@ async fn calls_go_on_while_the_admin_port_is_taken() {
     host.logged("admin.listen: cannot bind").await;
     client.encrypt(&SEED).await.unwrap();
     drop(taken);
-    host.logged("probes are served").await;
+    host.logged("admin server listening").await;
     assert_eq!(host.show("NRestarts").await, "0");
 }
 
@@ -162,16 +162,16 @@ async fn calls_go_on_while_the_admin_port_is_taken() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn the_folder_and_its_state_outlive_a_stop() {
+async fn the_directory_and_its_state_outlive_a_stop() {
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
-    let folder = Path::new(SOCKET).parent().unwrap().to_str().unwrap();
-    let inode = || std::fs::metadata(host.machine.path(folder)).unwrap().ino();
+    let dir = Path::new(SOCKET).parent().unwrap().to_str().unwrap();
+    let inode = || std::fs::metadata(host.machine.path(dir)).unwrap().ino();
     let before = inode();
     host.machine.ok(&["systemctl", "stop", SERVICE]).await;
     assert_eq!(host.show("Result").await, "success");
     assert!(!host.machine.path(SOCKET).exists());
-    let state = host.machine.path(&format!("{folder}/kms.state.json"));
+    let state = host.machine.path(&format!("{dir}/kms.state.json"));
     let state = std::fs::read_to_string(state).unwrap();
     assert!(state.contains(&key_id), "{state}");
     host.machine.ok(&["systemctl", "start", SERVICE]).await;
@@ -179,7 +179,7 @@ async fn the_folder_and_its_state_outlive_a_stop() {
     // It is mounted into kube-apiserver's pod, which would go on looking at a removed one.
     assert_eq!(inode(), before);
     assert_eq!(host.show("WatchdogUSec").await, "30s");
-    let user = host.machine.ok(&["stat", "-c", "%U", folder]).await;
+    let user = host.machine.ok(&["stat", "-c", "%U", dir]).await;
     assert_eq!(user, "vault-kms-plugin\n");
 }
 

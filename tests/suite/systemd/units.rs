@@ -31,7 +31,7 @@ async fn the_units_are_sound_and_the_service_is_hardened() {
 
 #[tokio::test]
 #[cfg_attr(no_nspawn, ignore = "needs root and systemd-container")]
-async fn the_user_and_the_folders_are_made() {
+async fn the_user_and_the_directories_are_made() {
     let machine = installed().boot().await;
     let owned = machine
         .ok(&[

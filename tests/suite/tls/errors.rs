@@ -39,7 +39,7 @@ async fn a_certificate_outside_its_time_is_named_with_its_end() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_mend() {
+async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_remedy() {
     let certificates = Certificates::new();
     certificates.issue(
         "vault.example",
@@ -54,10 +54,10 @@ async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_mend() {
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let builder = || daemon_for(&address, &fixture);
     let names = "is for vault.example, 10.1.2.3 and not for";
-    let mend = "set vault.tls_server_name or the address";
+    let remedy = "set vault.tls_server_name or the address";
     refused(
         trusting(builder(), &certificates, ""),
-        &format!("{names} 127.0.0.1: {mend}"),
+        &format!("{names} 127.0.0.1: {remedy}"),
     )
     .await;
     refused(
@@ -66,7 +66,7 @@ async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_mend() {
             &certificates,
             "tls_server_name = \"bao.example\"",
         ),
-        &format!("{names} bao.example: {mend}"),
+        &format!("{names} bao.example: {remedy}"),
     )
     .await;
     let stranger = Certificates::new();

@@ -52,7 +52,7 @@ async fn a_broken_new_file_is_told_once_and_the_last_good_one_goes_on() {
 
     certificates.write("broken.pem", "-----BEGIN CERTIFICATE-----\nsecret");
     certificates.link("broken.pem", "current.pem");
-    let told = "a changed certificate file cannot be used, going on with the last good one";
+    let told = "changed certificate file cannot be used, keeping the last good one";
     wait::until_true("the broken file is told", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
         daemon.log().contains(told)

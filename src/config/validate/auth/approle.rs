@@ -50,7 +50,7 @@ pub(super) fn approle(
             warnings.extend(state_file.filter(|path| is_volatile(path)).map(|path| {
                 format!(
                     "state.dir: {} does not outlive a reboot, and the wrapping token is spent by then: \
-                     use a folder such as /var/lib/vault-kms-plugin",
+                     use a directory such as /var/lib/vault-kms-plugin",
                     path.parent().unwrap_or(path).display()
                 )
             }));
@@ -85,10 +85,10 @@ fn wrapped_in(
     Some(SecretId::Wrapped(wrapped))
 }
 
-/// Whether a reboot empties the folder.
+/// Whether a reboot empties the directory.
 fn is_volatile(path: &Path) -> bool {
     let volatile = ["/run", "/var/run", "/dev/shm"];
-    volatile.into_iter().any(|folder| path.starts_with(folder))
+    volatile.into_iter().any(|dir| path.starts_with(dir))
 }
 
 /// Where the secret_id is kept, next to `NAME.state.json`.

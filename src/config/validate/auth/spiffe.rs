@@ -7,7 +7,7 @@ use toml::Value;
 use crate::config::Environment;
 use crate::config::raw::{self, Leaf};
 use crate::config::reader::{Reader, absolute};
-use crate::spiffe::{SpiffeId, TrustDomain, Workload};
+use crate::session::spiffe::{SpiffeId, TrustDomain, Workload};
 
 /// Whether the JWT comes from the SPIFFE Workload API: where one of its keys is set.
 pub(super) fn is_wanted(raw: &raw::Auth) -> bool {

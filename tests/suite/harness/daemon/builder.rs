@@ -1,4 +1,4 @@
-//! Puts a daemon's folder together: configuration, credentials, environment.
+//! Puts a daemon's directory together: configuration, credentials, environment.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -29,7 +29,7 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let socket = dir.path().join("kms.sock");
         let admin_address = format!("127.0.0.1:{}", child::free_port());
         let builder = Self {
@@ -110,14 +110,14 @@ impl Builder {
         self
     }
 
-    /// Writes a file of mode 0600 into the folder, such as a credential.
+    /// Writes a file of mode 0600 into the directory, such as a credential.
     pub fn write_file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         replace(&path, content);
         path
     }
 
-    /// The folder it will have.
+    /// The directory it will have.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

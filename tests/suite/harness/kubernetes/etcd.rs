@@ -24,7 +24,7 @@ pub struct Etcd {
 impl Etcd {
     /// Starts one and waits until it answers.
     pub async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let (client_port, peer_port) = (child::free_port(), child::free_port());
         let child = Mutex::new(launch(&dir, client_port, peer_port));
         let etcd = Self {

@@ -66,7 +66,7 @@ impl KubeApiserver {
         self.request("POST", &path, Some(body)).await
     }
 
-    /// Stores it once more as it is, so that it is encrypted anew; status and answer.
+    /// Stores it once more as it is, so that it is encrypted again; status and answer.
     pub async fn rewrite_secret(&self, namespace: &str, name: &str) -> (u16, Value) {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         let secret = self.expect("GET", &path, None).await;

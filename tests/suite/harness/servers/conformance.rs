@@ -9,12 +9,12 @@ use super::manifest_dir;
 /// The program as the client of `k8s.io/apiserver` in this version, such as `v0.37.2`; built first
 /// if it has to be. Its pins are `tests/conformance/pins/<release>.mod` and `.sum`.
 pub fn conformance(release: &str) -> PathBuf {
-    let folder = manifest_dir().join("tests/conformance");
+    let dir = manifest_dir().join("tests/conformance");
     let pins = format!("pins/{release}.mod");
     // The source tells the releases apart by a build tag: v0.37.
     let (minor, _) = release.rsplit_once('.').expect("a version has three parts");
-    let mut made_of = sources(&folder);
-    made_of.push(folder.join(&pins));
+    let mut made_of = sources(&dir);
+    made_of.push(dir.join(&pins));
     let recipe = Recipe {
         name: format!("conformance-{release}"),
         made_of,
@@ -23,16 +23,15 @@ pub fn conformance(release: &str) -> PathBuf {
             format!("-tags={minor}").into(),
             ".".into(),
         ],
-        folder,
-        mend: "install Go 1.26 or later to have it built from tests/conformance".to_owned(),
+        dir,
+        remedy: "install Go 1.26 or later to have it built from tests/conformance".to_owned(),
     };
     recipe.program()
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries =
-        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let files = entries.map(|entry| entry.expect("a folder can be read").path());
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let files = entries.map(|entry| entry.expect("a directory can be read").path());
     let is_source = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "go");
     let mut sources: Vec<PathBuf> = files.filter(is_source).collect();
     sources.sort();

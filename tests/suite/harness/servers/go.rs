@@ -11,25 +11,25 @@ use super::{building, lock, on_path, servers_dir, short_hash};
 pub(super) struct Recipe {
     /// What the program is called.
     pub(super) name: String,
-    /// Where Go runs: the folder of a `go.mod`.
-    pub(super) folder: PathBuf,
-    /// Its pins and its source: when they change it is built anew.
+    /// Where Go runs: the directory of a `go.mod`.
+    pub(super) dir: PathBuf,
+    /// Its pins and its source: when they change it is built again.
     pub(super) made_of: Vec<PathBuf>,
     /// What `go build` is told, the package last.
     pub(super) arguments: Vec<OsString>,
     /// What can be done where Go is missing.
-    pub(super) mend: String,
+    pub(super) remedy: String,
 }
 
 impl Recipe {
     /// The program; built if it is not there.
     pub(super) fn program(&self) -> PathBuf {
-        let folder = servers_dir();
-        let program = folder.join(format!("{}-{}", self.name, short_hash(&self.content())));
+        let dir = servers_dir();
+        let program = dir.join(format!("{}-{}", self.name, short_hash(&self.content())));
         if program.is_file() {
             return program;
         }
-        let _lock = lock(&folder.join(format!("{}.lock", self.name)));
+        let _lock = lock(&dir.join(format!("{}.lock", self.name)));
         if !program.is_file() {
             self.build(&program);
         }
@@ -44,13 +44,13 @@ impl Recipe {
     }
 
     fn build(&self, program: &Path) {
-        let Self { name, mend, .. } = self;
-        assert!(on_path("go").is_some(), "this test needs {name}: {mend}");
+        let Self { name, remedy, .. } = self;
+        assert!(on_path("go").is_some(), "this test needs {name}: {remedy}");
         let unfinished = program.with_extension("unfinished");
         let mut command = Command::new("go");
         command.args(["build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w"]);
         command.arg("-o").arg(&unfinished).args(&self.arguments);
-        command.env("CGO_ENABLED", "0").current_dir(&self.folder);
+        command.env("CGO_ENABLED", "0").current_dir(&self.dir);
         building::run(name, &mut command);
         fs::rename(&unfinished, program).expect("a built program can be renamed");
     }

@@ -71,8 +71,8 @@ pub fn rewritten(backup: &str, from: &str, to: &str) -> String {
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("a folder can be read") {
+    fs::create_dir_all(to).expect("a directory can be made");
+    for entry in fs::read_dir(from).expect("a directory can be read") {
         let entry = entry.expect("its entries too");
         let target = to.join(entry.file_name());
         if entry.file_type().expect("a file has a type").is_dir() {

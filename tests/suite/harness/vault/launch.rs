@@ -59,7 +59,7 @@ storage "file" {{
 pub(super) fn raft_config(dir: &TempDir, port: u16, ports: &[u16]) -> String {
     let data = dir.path().join("data");
     // Vault wants it to be there; OpenBao makes it.
-    fs::create_dir_all(&data).expect("a folder can be made");
+    fs::create_dir_all(&data).expect("a directory can be made");
     let join = |port| format!("  retry_join {{ leader_api_addr = \"http://127.0.0.1:{port}\" }}\n");
     // The default multiplier, 5, is for slow machines and makes elections slow; who joined is given
     // its vote at the second reconciliation.

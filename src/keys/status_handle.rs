@@ -1,0 +1,89 @@
+//! Status, answered from what is known, without a word to the actor: in its mailbox, and in the
+//! runtime's queue behind it, Status would wait for all the Encrypts and Decrypts that came before.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::KeyError;
+use super::status::{HealthLimits, Policy, StatusReport, status_now};
+use super::view::KeyView;
+use super::{Arguments, KeyMsg};
+use crate::session::Sessions;
+use crate::telemetry::events;
+
+/// A KeyManager, and where it is asked for Status.
+#[derive(Debug, Clone)]
+pub struct KeyManagerHandle {
+    /// For Encrypts and Decrypts.
+    pub actor: ActorRef<KeyMsg>,
+    /// For Status.
+    pub status_handle: StatusHandle,
+}
+
+/// Where Status is asked for.
+#[derive(Debug, Clone)]
+pub struct StatusHandle {
+    view: Arc<watch::Sender<KeyView>>,
+    sessions: Sessions,
+    limits: HealthLimits,
+}
+
+impl StatusHandle {
+    /// Of the KeyManager with these arguments.
+    #[must_use]
+    pub fn new(args: &Arguments) -> Self {
+        Self {
+            view: args.view.clone(),
+            sessions: args.sessions.clone(),
+            limits: args.settings.limits,
+        }
+    }
+
+    /// What is the state, and which key_id will write? Waits only where no key version has ever
+    /// worked. Never calls Vault.
+    ///
+    /// # Errors
+    /// Where kube-apiserver has to stop writing; at the deadline with the reason.
+    pub async fn status(&self, deadline: Instant) -> Result<StatusReport, KeyError> {
+        let mut policy = self.now();
+        if matches!(policy, Policy::Wait(_)) {
+            let ready = |view: &KeyView| !matches!(self.decided(view), Policy::Wait(_));
+            let mut view = self.view.subscribe();
+            // At the deadline the policy says why there is still nothing to say.
+            drop(timeout_at(deadline, view.wait_for(ready)).await);
+            policy = self.now();
+        }
+        match policy {
+            Policy::Answer(report) => Ok(report),
+            Policy::Fail(error) | Policy::Wait(error) => Err(error),
+        }
+    }
+
+    /// Announces what it answers, in the same step: what an Encrypt uses from then on.
+    fn now(&self) -> Policy {
+        let mut decided = None;
+        let announced = self.view.send_if_modified(|view| {
+            let policy = self.decided(view);
+            let is_answer = matches!(policy, Policy::Answer(_));
+            decided = Some(policy);
+            let news = is_answer && view.announced != view.proven;
+            if news {
+                view.announced.clone_from(&view.proven);
+            }
+            news
+        });
+        if let (true, Some(Policy::Answer(report))) = (announced, &decided) {
+            let key_id = report.key_id.to_string();
+            events::VersionAnnounced { key_id }.emit();
+        }
+        // `watch` has called the closure.
+        decided.unwrap_or_else(|| self.decided(&self.view.borrow()))
+    }
+
+    fn decided(&self, view: &KeyView) -> Policy {
+        status_now(view, &self.sessions.view(), self.limits)
+    }
+}

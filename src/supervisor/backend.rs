@@ -1,0 +1,147 @@
+//! One way to Vault and its keys: a VaultSession and a KeyManager, where each is found, and what
+//! outlives their crashes. A reload tries a second one before it lets go of the first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorId, ActorRef, Message};
+use tokio::sync::watch;
+
+use super::Child;
+use crate::config::Config;
+use crate::keys::{
+    self, HealthLimits, KeyManager, KeyManagerHandle, KeyMsg, KeyView, StatusHandle,
+};
+use crate::session::{self, SessionMsg, SessionView, Sessions, VaultSession};
+use crate::telemetry::events;
+use crate::vault::Client;
+
+/// Where the living actor of a kind is found.
+pub(super) type Slot<M> = watch::Sender<Option<ActorRef<M>>>;
+
+/// Both actors and their views.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub(super) session: Slot<SessionMsg>,
+    pub(super) keys: Slot<KeyMsg>,
+    session_args: session::Arguments,
+    keys_args: keys::Arguments,
+}
+
+impl Backend {
+    /// Prepares both; neither is started. `known`: what is known of the key already.
+    pub(super) fn new(config: &Config, client: Arc<Client>, known: KeyView) -> Self {
+        let session_view = Arc::new(watch::Sender::new(SessionView::default()));
+        let (session, keys) = (Slot::new(None), Slot::new(None));
+        let sessions = Sessions::new(session_view.subscribe(), session.subscribe());
+        Self {
+            session_args: session::Arguments {
+                client: client.clone(),
+                settings: Arc::new(config.auth.clone()),
+                view: session_view,
+            },
+            keys_args: keys::Arguments {
+                client,
+                sessions,
+                settings: Arc::new(config.keys.clone()),
+                view: Arc::new(watch::Sender::new(known)),
+            },
+            session,
+            keys,
+        }
+    }
+
+    pub(super) async fn start_session(&self, parent: ActorCell) -> Result<(), String> {
+        start(
+            &self.session,
+            VaultSession,
+            self.session_args.clone(),
+            parent,
+        )
+        .await
+    }
+
+    pub(super) async fn start_keys(&self, parent: ActorCell) -> Result<(), String> {
+        start(&self.keys, KeyManager, self.keys_args.clone(), parent).await
+    }
+
+    /// Which of the two this is.
+    pub(super) fn owner_of(&self, id: ActorId) -> Option<Child> {
+        let is = |cell: Option<ActorCell>| cell.is_some_and(|cell| cell.get_id() == id);
+        if is(cell(&self.session)) {
+            return Some(Child::Session);
+        }
+        is(cell(&self.keys)).then_some(Child::Keys)
+    }
+
+    /// Its KeyManager, while there is one.
+    pub(super) fn serving(&self) -> Option<KeyManagerHandle> {
+        let actor = self.keys.borrow().clone()?;
+        let status_handle = StatusHandle::new(&self.keys_args);
+        Some(KeyManagerHandle {
+            actor,
+            status_handle,
+        })
+    }
+
+    /// What is known of the key.
+    pub(super) fn keys_view(&self) -> &watch::Sender<KeyView> {
+        &self.keys_args.view
+    }
+
+    /// The way to Vault itself.
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.keys_args.client
+    }
+
+    /// Who is logged in.
+    pub(super) fn session_view(&self) -> &watch::Sender<SessionView> {
+        &self.session_args.view
+    }
+
+    /// Has Status go by these limits, from whoever is asked for [`Self::serving`] next.
+    pub(super) fn set_limits(&mut self, limits: HealthLimits) {
+        Arc::make_mut(&mut self.keys_args.settings).limits = limits;
+    }
+
+    /// Ends both: the keys first, which use the session.
+    pub(super) async fn stop(&self, limit: Duration) {
+        stop(cell(&self.keys), Child::Keys, limit).await;
+        stop(cell(&self.session), Child::Session, limit).await;
+    }
+}
+
+/// Starts an actor under `parent` and publishes where it is.
+pub(super) async fn start<A: Actor>(
+    slot: &Slot<A::Msg>,
+    actor: A,
+    args: A::Arguments,
+    parent: ActorCell,
+) -> Result<(), String> {
+    let spawned = Actor::spawn_linked(None, actor, args, parent).await;
+    let (actor, _) = spawned.map_err(|error| error.to_string())?;
+    slot.send_replace(Some(actor));
+    Ok(())
+}
+
+/// Stops an actor and waits for it.
+pub(super) async fn stop(cell: Option<ActorCell>, child: Child, limit: Duration) {
+    let Some(cell) = cell else { return };
+    let limit = ractor::concurrency::Duration::from(limit);
+    if cell.stop_and_wait(None, Some(limit)).await.is_err() {
+        events::ActorLate {
+            actor: child.name(),
+        }
+        .emit();
+    }
+}
+
+pub(super) fn cell<M: Message>(slot: &Slot<M>) -> Option<ActorCell> {
+    slot.borrow().as_ref().map(ActorRef::get_cell)
+}
+
+/// Sends a message to the living actor; whether there was one.
+pub(super) fn tell<M: Message>(slot: &Slot<M>, message: M) -> bool {
+    let actor = slot.borrow().clone();
+    actor.is_some_and(|actor| actor.cast(message).is_ok())
+}

@@ -1,0 +1,374 @@
+//! What is counted, for Prometheus. Whoever does something counts it here; knows nobody itself.
+//!
+//! Labels have few values, all of our own making: nothing that a client or Vault sends becomes one.
+
+mod exposition;
+mod labels;
+mod process;
+mod recent;
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+pub use exposition::{Exposition, ours};
+use labels::{CallLabels, OfActor, OfClass, OfOperation, OfOutcome, RequestLabels};
+pub use recent::{Recent, RecentCalls};
+
+/// In seconds. kube-apiserver gives up after 3.
+const DURATIONS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 3.0, 5.0];
+/// Items in a request to Vault; 128 is the most.
+const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+/// What a call that nobody waits for any more ends with.
+const CANCELLED: &str = "CANCELLED";
+
+/// All counts of the process. A clone is another handle on the same.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<MetricFamilies>);
+
+/// A gRPC call that is under way. One that is dropped before its end was cancelled.
+#[derive(Debug)]
+pub struct CallTimer {
+    metrics: Metrics,
+    call: CallKind,
+    began: Instant,
+    ended: bool,
+}
+
+/// A call that waits for Vault, until this is dropped.
+#[derive(Debug)]
+pub struct Waiting(Metrics);
+
+/// What a gRPC call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKind {
+    /// `encrypt`, `decrypt`, `status`, `version`, or `other`.
+    pub operation: &'static str,
+    /// `v1` or `v2`, or `none`.
+    pub kms_version: &'static str,
+}
+
+/// Whether a reload was taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// It is in force.
+    Applied,
+    /// All stays as it was.
+    Refused,
+}
+
+/// Why a try to log in failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginFailure {
+    /// Vault is not reached, or sealed.
+    Unreachable,
+    /// A credential of the plugin's own cannot be used.
+    Credential,
+    /// The SPIFFE agent gave none.
+    Spiffe,
+    /// Vault says no.
+    Refused,
+    /// Vault says: later.
+    Transient,
+}
+
+struct MetricFamilies {
+    calls: Family<CallLabels, Counter>,
+    call_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
+    waiting: Gauge,
+    recent: Mutex<Recent>,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
+    batch_size: Family<OfOperation, Histogram, fn() -> Histogram>,
+    login_failures: Family<OfClass, Counter>,
+    restarts: Family<OfActor, Counter>,
+    reloads: Family<OfOutcome, Counter>,
+    peers_refused: Counter,
+    connections_refused: Counter,
+    connections_evicted: Counter,
+    started: Instant,
+    began: SystemTime,
+}
+
+impl Default for MetricFamilies {
+    fn default() -> Self {
+        Self {
+            calls: Family::default(),
+            call_duration: Family::new_with_constructor(durations),
+            waiting: Gauge::default(),
+            recent: Mutex::default(),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(durations),
+            batch_size: Family::new_with_constructor(sizes),
+            login_failures: initialised(LoginFailure::ALL.map(|it| OfClass { class: it.as_str() })),
+            restarts: Family::default(),
+            reloads: initialised(Reloaded::ALL.map(|it| OfOutcome {
+                outcome: it.as_str(),
+            })),
+            peers_refused: Counter::default(),
+            connections_refused: Counter::default(),
+            connections_evicted: Counter::default(),
+            started: Instant::now(),
+            began: SystemTime::now(),
+        }
+    }
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATIONS)
+}
+
+fn sizes() -> Histogram {
+    Histogram::new(SIZES)
+}
+
+/// There from the start: an alert that looks for an increase has to know the zero.
+fn initialised<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
+    let counts = Family::default();
+    for labels in labels {
+        drop(counts.get_or_create(&labels));
+    }
+    counts
+}
+
+impl LoginFailure {
+    const ALL: [Self; 5] = [
+        Self::Unreachable,
+        Self::Credential,
+        Self::Spiffe,
+        Self::Refused,
+        Self::Transient,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Credential => "credential",
+            Self::Spiffe => "spiffe",
+            Self::Refused => "refused",
+            Self::Transient => "transient",
+        }
+    }
+}
+
+impl Reloaded {
+    const ALL: [Self; 2] = [Self::Applied, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Metrics {
+    /// A gRPC call begins.
+    #[must_use]
+    pub fn call(&self, call: CallKind) -> CallTimer {
+        CallTimer {
+            metrics: self.clone(),
+            call,
+            began: Instant::now(),
+            ended: false,
+        }
+    }
+
+    /// A call waits for Vault from now on.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.0.waiting.inc();
+        Waiting(self.clone())
+    }
+
+    /// A request to Vault ended. Both words are of a fixed set.
+    pub fn request(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        let labels = RequestLabels { operation, outcome };
+        self.0.requests.get_or_create(&labels).inc();
+        // How long the others take matters to nobody.
+        if matches!(operation, "encrypt" | "decrypt") {
+            let of = OfOperation { operation };
+            let durations = self.0.request_duration.get_or_create(&of);
+            durations.observe(took.as_secs_f64());
+        }
+    }
+
+    /// So many items leave in one request.
+    pub fn batch(&self, operation: &'static str, size: usize) {
+        let sizes = self.0.batch_size.get_or_create(&OfOperation { operation });
+        // At most 128.
+        sizes.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
+    }
+
+    /// A try to log in failed.
+    pub fn login_failed(&self, why: LoginFailure) {
+        let class = why.as_str();
+        self.0
+            .login_failures
+            .get_or_create(&OfClass { class })
+            .inc();
+    }
+
+    /// An actor there is, from now on with a count.
+    pub fn actor(&self, actor: &'static str) {
+        drop(self.0.restarts.get_or_create(&OfActor { actor }));
+    }
+
+    /// An actor failed and is started again.
+    pub fn restarted(&self, actor: &'static str) {
+        self.0.restarts.get_or_create(&OfActor { actor }).inc();
+    }
+
+    /// A reload ended.
+    pub fn reloaded(&self, outcome: Reloaded) {
+        let outcome = outcome.as_str();
+        self.0.reloads.get_or_create(&OfOutcome { outcome }).inc();
+    }
+
+    /// A peer that may not connect was turned away.
+    pub fn peer_refused(&self) {
+        self.0.peers_refused.inc();
+    }
+
+    /// A connection found no place.
+    pub fn connection_refused(&self) {
+        self.0.connections_refused.inc();
+    }
+
+    /// A connection lost its place to another one.
+    pub fn connection_evicted(&self) {
+        self.0.connections_evicted.inc();
+    }
+
+    /// How many calls wait for Vault now.
+    #[must_use]
+    pub fn calls_waiting(&self) -> u64 {
+        u64::try_from(self.0.waiting.get()).unwrap_or_default()
+    }
+
+    /// What the last minutes brought.
+    #[must_use]
+    pub fn recent(&self) -> RecentCalls {
+        self.lock_recent().minutes(self.0.started.elapsed())
+    }
+
+    /// How long the process counts.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    fn lock_recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallTimer {
+    /// It is answered with this gRPC code, in capitals.
+    pub fn end(mut self, code: &'static str) {
+        self.ended = true;
+        self.count(code);
+    }
+
+    fn count(&self, code: &'static str) {
+        let CallKind {
+            operation,
+            kms_version,
+        } = self.call;
+        let counts = &*self.metrics.0;
+        let labels = CallLabels {
+            operation,
+            kms_version,
+            code,
+        };
+        counts.calls.get_or_create(&labels).inc();
+        // The others answer from what is known; they take no time.
+        if matches!(operation, "encrypt" | "decrypt" | "status") {
+            let durations = counts
+                .call_duration
+                .get_or_create(&OfOperation { operation });
+            durations.observe(self.began.elapsed().as_secs_f64());
+        }
+        let now = counts.started.elapsed();
+        self.metrics.lock_recent().note(now, code == "OK");
+    }
+}
+
+impl Drop for CallTimer {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.count(CANCELLED);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.dec();
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENCRYPT: CallKind = CallKind {
+        operation: "encrypt",
+        kms_version: "v2",
+    };
+
+    fn written(metrics: &Metrics, exposition: Exposition) -> String {
+        exposition.write(&metrics.registry()).expect("a text")
+    }
+
+    #[test]
+    fn a_call_is_counted_by_what_it_was_and_how_it_ended() {
+        let metrics = Metrics::default();
+        metrics.call(ENCRYPT).end("OK");
+        drop(metrics.call(ENCRYPT));
+        let text = written(&metrics, Exposition::Prometheus);
+        for code in ["OK", "CANCELLED"] {
+            let line = format!(
+                "vault_kms_plugin_calls_total{{operation=\"encrypt\",kms_version=\"v2\",code=\"{code}\"}} 1"
+            );
+            assert!(text.contains(&line), "{text}");
+        }
+        assert_eq!(
+            metrics.recent(),
+            RecentCalls {
+                calls: 2,
+                failed: 1
+            }
+        );
+    }
+
+    #[test]
+    fn calls_wait_until_they_do_not_any_more() {
+        let metrics = Metrics::default();
+        let waiting = metrics.waiting();
+        let text = written(&metrics, Exposition::Prometheus);
+        assert!(
+            text.contains("vault_kms_plugin_calls_waiting 1\n"),
+            "{text}"
+        );
+        drop(waiting);
+        let text = written(&metrics, Exposition::OpenMetrics);
+        assert!(
+            text.contains("vault_kms_plugin_calls_waiting 0\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

@@ -1,0 +1,161 @@
+//! What a refusal of Vault means. Vault has few codes, so its words decide; they are matched with
+//! `contains`, because the same text comes bare or inside `1 error occurred:\n\t* …`.
+//! Texts: OpenBao `internal/vault/request_handling.go`, `sdk/helper/keysutil/policy.go`.
+
+/// The meaning of an error that Vault answered in its own JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiErrorKind {
+    /// The token is not known (any more): 403 without a policy's word.
+    TokenRefused,
+    /// A policy denies the path: the token itself is alive.
+    PolicyDenied,
+    /// No Transit key of that name.
+    KeyMissing,
+    /// No Transit engine is mounted there, or the namespace does not exist.
+    NotMounted,
+    /// The server does not know this key version yet: a standby that lags, or a restored snapshot.
+    VersionTooNew,
+    /// The key's `min_encryption_version` or `min_decryption_version` passed this key version.
+    VersionTooOld,
+    /// The ciphertext was not made by this key, or is no ciphertext.
+    BadCiphertext,
+    /// The key cannot do that at all: its type, a missing private half, a soft delete.
+    KeyUnable,
+    /// A rate limit quota is used up; it passes.
+    Throttled,
+    /// A passing state of the server: sealed, standby, failing.
+    Transient,
+    /// Anything else.
+    Other,
+}
+
+const NOT_MOUNTED: [&str; 3] = [
+    "no handler for route",
+    "namespace not found",
+    "unsupported path",
+];
+const VERSION_TOO_NEW: [&str; 2] = ["version is too new", "higher than the latest key version"];
+const VERSION_TOO_OLD: [&str; 3] = [
+    "less than the minimum encryption key version",
+    "disallowed by policy (too old)",
+    "no such key version",
+];
+const BAD_CIPHERTEXT: [&str; 3] = [
+    "message authentication failed",
+    "invalid ciphertext",
+    "failed to RSA decrypt the ciphertext",
+];
+const KEY_UNABLE: [&str; 5] = [
+    "does not have a private counterpart",
+    "not supported for key type",
+    "refusing to use soft-deleted key",
+    "missing 'context' for key derivation",
+    "for non-AEAD cipher suite",
+];
+
+impl ApiErrorKind {
+    /// Whether the same call may succeed a moment later with nothing changed by an operator.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Transient | Self::Throttled)
+    }
+
+    /// Reads a status code and Vault's own error text.
+    #[must_use]
+    pub fn read(status: u16, message: &str) -> Self {
+        let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+        match status {
+            403 if message.contains("1 error occurred") => Self::PolicyDenied,
+            403 => Self::TokenRefused,
+            404 if message.is_empty() => Self::KeyMissing,
+            404 if says(&NOT_MOUNTED) => Self::NotMounted,
+            _ if says(&["encryption key not found"]) => Self::KeyMissing,
+            _ if says(&VERSION_TOO_NEW) => Self::VersionTooNew,
+            _ if says(&VERSION_TOO_OLD) => Self::VersionTooOld,
+            _ if says(&BAD_CIPHERTEXT) => Self::BadCiphertext,
+            _ if says(&KEY_UNABLE) => Self::KeyUnable,
+            // RSA has no room for it: the one 500 that is the caller's doing.
+            500 if says(&["failed to RSA encrypt the plaintext"]) => Self::Other,
+            429 => Self::Throttled,
+            412 | 472..=474 | 500.. => Self::Transient,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vaults_words_have_one_meaning_each() {
+        use ApiErrorKind::*;
+        let wrapped = "1 error occurred:\n\t* permission denied\n\n";
+        let invalid = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
+        let newer = "1 error occurred:\n\t* requested version for encryption is higher than the latest key version\n\n";
+        let table = [
+            (403, wrapped, PolicyDenied),
+            (403, invalid, TokenRefused),
+            (403, "permission denied", TokenRefused),
+            (400, "encryption key not found", KeyMissing),
+            (404, "", KeyMissing),
+            (
+                404,
+                "no handler for route \"m/encrypt/k\". route entry not found.",
+                NotMounted,
+            ),
+            (404, "namespace not found", NotMounted),
+            (400, "invalid ciphertext: version is too new", VersionTooNew),
+            (400, newer, VersionTooNew),
+            (
+                400,
+                "ciphertext or signature version is disallowed by policy (too old)",
+                VersionTooOld,
+            ),
+            (
+                400,
+                "requested version for encryption is less than the minimum encryption key version",
+                VersionTooOld,
+            ),
+            (400, "no such key version", VersionTooOld),
+            (400, "cipher: message authentication failed", BadCiphertext),
+            (400, "invalid ciphertext: no prefix", BadCiphertext),
+            (400, "invalid ciphertext length", BadCiphertext),
+            (
+                500,
+                "failed to RSA decrypt the ciphertext: x",
+                BadCiphertext,
+            ),
+            (
+                500,
+                "cannot decrypt ciphertext, key version does not have a private counterpart",
+                KeyUnable,
+            ),
+            (
+                400,
+                "message encryption not supported for key type ed25519",
+                KeyUnable,
+            ),
+            (400, "refusing to use soft-deleted key", KeyUnable),
+            (503, "Vault is sealed", Transient),
+            (
+                500,
+                "local node not active but active cluster node not found",
+                Transient,
+            ),
+            (
+                429,
+                "request path \"transit/encrypt/k\": rate limit quota exceeded",
+                Throttled,
+            ),
+            (400, "illegal base64 data at input byte 3", Other),
+        ];
+        for (status, message, kind) in table {
+            assert_eq!(
+                ApiErrorKind::read(status, message),
+                kind,
+                "{status} {message:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Bad weather: Vault away, sealed, restarted, without the key or the mount.
+
+mod clock;
+mod lengths;
+mod soaks;
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+
+use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy};
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
+
+const SEED: [u8; 32] = [5; 32];
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn vault_down_at_start_is_told_and_its_return_is_noticed_within_five_seconds() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    vault.kill();
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let pid = daemon.pid();
+    let client = KmsClient::connect(daemon.socket());
+    for error in [
+        client.status().await.unwrap_err(),
+        client.encrypt(&SEED).await.unwrap_err(),
+        client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err(),
+    ] {
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.message().contains(&vault.address()), "{error}");
+        assert!(error.message().contains("refused"), "{error}");
+    }
+    assert_eq!(daemon.admin("/livez").await.0, 200);
+    assert_eq!(daemon.admin("/readyz").await.0, 503);
+    vault.restart().await;
+    let back = Instant::now();
+    wait::until("a call to work", LIMIT, async || {
+        client.encrypt(&SEED).await.ok()
+    })
+    .await;
+    assert!(
+        back.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        back.elapsed()
+    );
+    assert_eq!(daemon.pid(), pid);
+    client.wait_ok(LIMIT).await;
+    assert_eq!(daemon.admin("/readyz").await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    let before = client.wait_ok(LIMIT).await;
+    vault.seal().await;
+    let error = client.encrypt(&SEED).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+    assert!(error.message().contains("sealed"), "{error}");
+    assert_eq!(client.status().await.unwrap(), before);
+    vault.unseal().await;
+    wait::until("a call to work", LIMIT, async || {
+        client.encrypt(&SEED).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_blink_of_vault_is_not_seen_by_callers() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let blinks = [
+        Fault::Refuse,
+        Fault::error(
+            500,
+            "local node not active but active cluster node not found",
+        ),
+        Fault::error(503, "Vault is sealed"),
+        Fault::error(429, "request path \"x\": rate limit quota exceeded"),
+        Fault::Answer {
+            status: 502,
+            body: "<html>bad gateway</html>".into(),
+            content_type: "text/html".into(),
+        },
+        Fault::Answer {
+            status: 200,
+            body: "no json".into(),
+            content_type: "application/json".into(),
+        },
+        Fault::Cut,
+        Fault::Huge(2 * 1024 * 1024),
+    ];
+    for blink in blinks {
+        proxy.fault_times("/encrypt/", blink.clone(), 2);
+        let answer = client.encrypt(&SEED).await;
+        assert!(answer.is_ok(), "{blink:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn answers_that_are_cut_or_endless_are_told_and_cost_no_memory() {
+    let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let client = client.with_timeout(Duration::from_secs(1));
+    let before = daemon.rss_kib();
+    let huge = Fault::Huge(50 * 1024 * 1024);
+    for (fault, code, told) in [
+        (Fault::Cut, Code::Unavailable, "the answer broke off"),
+        (huge, Code::Internal, "it is longer than 1 MiB"),
+    ] {
+        proxy.clear();
+        proxy.fault("/encrypt/", fault.clone());
+        let error = client.encrypt(&SEED).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.message().contains(told), "{fault:?}: {error}");
+    }
+    let grown = daemon.rss_kib().saturating_sub(before);
+    eprintln!("50 MiB answered several times: {grown} KiB more");
+    assert!(grown < 16 * 1024, "{grown} KiB");
+    proxy.clear();
+    client.encrypt(&SEED).await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_hanging_vault_is_told_before_the_caller_gives_up() {
+    let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
+    let client = client.with_timeout(Duration::from_secs(1));
+    proxy.fault("", Fault::Hang);
+    let start = Instant::now();
+    let error = client.encrypt(&SEED).await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
+    assert!(
+        error.message().contains("no answer in time from"),
+        "{error}"
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(client.status().await.unwrap().healthz, "ok");
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn a_missing_key_and_a_wrong_mount_are_told_with_the_remedy() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    // A token that may read everything shows what an ordinary policy hides behind a 403.
+    let wrong = [
+        (
+            "nowhere",
+            fixture.key.as_str(),
+            "no transit engine is mounted at nowhere",
+        ),
+        (
+            fixture.mount.as_str(),
+            "missing",
+            "create it, or correct transit.key",
+        ),
+    ];
+    for (mount, key, remedy) in wrong {
+        let fixture = vault.fixture().await;
+        let daemon = daemon_for(&vault.address(), &fixture)
+            .transit(mount, key)
+            .token(vault.root_token())
+            .spawn()
+            .await;
+        let client = KmsClient::connect(daemon.socket()).with_timeout(LIMIT);
+        let error = client.encrypt(&SEED).await.unwrap_err();
+        assert_eq!(error.code(), Code::FailedPrecondition, "{error}");
+        assert!(error.message().contains(remedy), "{error}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn one_stray_refusal_changes_nothing() {
+    let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let vault = Vault::shared().await;
+    // Makes the daemon look, and the look meets a refusal once.
+    proxy.fault_times(
+        "/keys/",
+        Fault::error(403, "1 error occurred:\n\t* permission denied\n\n"),
+        1,
+    );
+    vault.rotate(&fixture.mount, &fixture.key).await;
+    client.encrypt_v1(&SEED).await.unwrap();
+    daemon.logged("transit key refresh failed").await;
+    assert_eq!(client.status().await.unwrap().healthz, "ok");
+    wait::until("the next look to succeed", LIMIT, async || {
+        let key_id = client.status().await.unwrap().key_id;
+        key_id.contains(":v2:").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn the_next_address_is_tried_when_one_does_not_answer() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let both = format!(
+        "[vault]\naddress = [\"http://127.0.0.1:9\", \"{}\"]",
+        vault.address()
+    );
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .extra(&both)
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    client.encrypt(&SEED).await.unwrap();
+}
+
+#[tokio::test]
+#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
+async fn an_address_that_hangs_fails_no_call() {
+    let vault = Vault::shared().await;
+    let (fixture, address) = (vault.fixture().await, vault.address());
+    let proxy = Proxy::start(vault.socket_address());
+    let both = format!(
+        "[vault]\naddress = [\"{}\", \"{address}\"]",
+        proxy.address()
+    );
+    let daemon = daemon_for(&address, &fixture).extra(&both).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let client = client.with_timeout(Duration::from_secs(1));
+    client.encrypt(&SEED).await.unwrap();
+    proxy.fault("", Fault::Hang);
+    // The next node is asked beside it while there is time, and at once from then on.
+    client.encrypt(&SEED).await.unwrap();
+    proxy.reset_counts();
+    client.encrypt(&SEED).await.unwrap();
+    assert_eq!(proxy.count("/v1/"), 0, "{:?}", proxy.requests());
+}
