@@ -1,6 +1,7 @@
 //! The process and the host: exit codes, signals, no trace of memory on disk, in `notify` what
 //! systemd is told, and in `socket_file` sockets that are files.
 
+pub mod atomic_file;
 pub mod notify;
 pub mod socket_file;
 

@@ -1,9 +1,7 @@
 //! The state file: what was announced, so that a process restarted during an outage can answer
 //! Status. It holds no secret.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +11,7 @@ use tokio::time::Instant;
 
 use super::key_id::KeyId;
 use super::view::{KeyView, ProvenKey};
+use crate::system::atomic_file;
 use crate::telemetry::events;
 use crate::vault::{TransitKey, VersionStamp};
 
@@ -116,27 +115,14 @@ impl Stored {
 
 async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
     let write = move || -> std::io::Result<()> {
-        let fresh = path.with_extension("new");
-        let mut file = create(&fresh)?;
-        serde_json::to_writer(&mut file, &stored)?;
-        file.write_all(b"\n")?;
-        // A rename may reach the disk before the data does.
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)
+        let mut text = serde_json::to_vec(&stored)?;
+        text.push(b'\n');
+        atomic_file::replace(&path, &text)
     };
     let ended = tokio::task::spawn_blocking(write).await;
     ended
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())
-}
-
-fn create(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 //!
 //! Decides nothing: what is unwrapped and when stands in `login/wrapped.rs`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::system::atomic_file::AtomicFile;
 
 /// What is set aside on the disk before a token is spent: above two secret_ids with their tokens.
 const RESERVE: usize = 8 * 1024;
@@ -35,14 +36,6 @@ pub(super) struct Unwrapped {
     pub(super) creation_path: String,
 }
 
-/// A file of the right size and mode that is not there yet under its name. Removed unless committed.
-pub(super) struct Reserved {
-    file: File,
-    fresh: PathBuf,
-    path: PathBuf,
-    committed: bool,
-}
-
 /// What is kept; nothing where there is no file.
 pub(super) async fn load(path: PathBuf) -> io::Result<Option<Kept>> {
     blocking(move || {
@@ -60,66 +53,18 @@ pub(super) async fn load(path: PathBuf) -> io::Result<Option<Kept>> {
 }
 
 /// Makes sure that a file can be kept there before a token is spent for what it shall hold.
-pub(super) async fn reserve(path: PathBuf) -> io::Result<Reserved> {
-    blocking(move || Reserved::new(path)).await
+pub(super) async fn reserve(path: PathBuf) -> io::Result<AtomicFile> {
+    blocking(move || AtomicFile::reserve(&path, RESERVE)).await
 }
 
 /// Writes `kept`, safe on the disk once this returns.
-pub(super) async fn save(reserved: Reserved, kept: Kept) -> io::Result<()> {
-    blocking(move || reserved.commit(&kept)).await
-}
-
-impl Reserved {
-    fn new(path: PathBuf) -> io::Result<Self> {
-        if path.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
-        }
-        let fresh = path.with_extension("new");
-        // The mode counts only for a file that is made here.
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        let mut reserved = Self {
-            file,
-            fresh,
-            path,
-            committed: false,
-        };
-        reserved.file.write_all(&[b' '; RESERVE])?;
-        reserved.file.sync_all()?;
-        Ok(reserved)
-    }
-
-    fn commit(mut self, kept: &Kept) -> io::Result<()> {
-        let mut text = Zeroizing::new(serde_json::to_vec(kept)?);
+pub(super) async fn save(reserved: AtomicFile, kept: Kept) -> io::Result<()> {
+    blocking(move || {
+        let mut text = Zeroizing::new(serde_json::to_vec(&kept)?);
         text.push(b'\n');
-        self.file.rewind()?;
-        self.file.write_all(&text)?;
-        self.file.set_len(text.len() as u64)?;
-        self.file.sync_all()?;
-        fs::rename(&self.fresh, &self.path)?;
-        self.committed = true;
-        // The rename itself should outlive a loss of power. Not every file system can do that, and
-        // the file is there all the same.
-        let dir = self.path.parent().unwrap_or(Path::new("/"));
-        let _ = File::open(dir).and_then(|dir| dir.sync_all());
-        Ok(())
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if !self.committed {
-            let _ = fs::remove_file(&self.fresh);
-        }
-    }
+        reserved.commit(&text)
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(
