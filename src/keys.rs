@@ -1,22 +1,17 @@
 //! KeyManager: which key version writes, what Status says, and every Encrypt and Decrypt.
 //!
-//! `handle` never awaits Vault: each call is a task in the actor's state that answers its caller
-//! itself and then tells the actor what it learnt.
+//! `handle` never awaits Vault. A call is one message; its task in `batch` answers the caller
+//! itself, and the actor hears only of what contradicts it.
 
-mod caller;
-mod crypt;
 mod error;
 mod key_id;
-mod lane;
-mod look;
 mod manager;
-mod news;
-mod pace;
+mod operations;
+mod preflight;
+mod refresh;
 mod state_file;
 mod status;
 mod status_handle;
-mod trial;
-mod verdict;
 mod view;
 
 use std::path::PathBuf;
@@ -32,14 +27,15 @@ use crate::session::Sessions;
 use crate::telemetry::spans::Parent;
 pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
 use crate::vault::{Client, TransitKey};
-pub use crypt::Wrapped;
 pub use error::{ErrorKind, KeyError};
 pub use key_id::KeyId;
-pub use manager::{BatchMsg, LookOutcome, Observation, State};
+pub use manager::State;
+pub use operations::{CallObservation, EncryptedSeed, FailedDecrypt};
+pub use preflight::verify;
+pub use refresh::RefreshEvent;
 pub use state_file::load as load_state;
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
 pub use status_handle::{KeyManagerHandle, StatusHandle};
-pub use trial::verify;
 pub use view::{KeyFault, KeyView, ProvenKey};
 
 /// The actor. It holds nothing: all is in its state.
@@ -53,11 +49,13 @@ pub struct Settings {
     pub key: TransitKey,
     /// Keys that may still decrypt.
     pub decrypt_also: Vec<TransitKey>,
+    /// The key_id of a replaced key that an operator accepts (`transit.accept_replaced`).
+    pub accept_replaced: Option<String>,
     /// How long Vault may be silent.
     pub limits: HealthLimits,
-    /// How many requests of each operation may be out at a time.
+    /// How many requests of each operation may be in flight at a time.
     pub max_in_flight: usize,
-    /// Where what was announced is kept.
+    /// Where what was announced is stored.
     pub state_file: PathBuf,
 }
 
@@ -72,49 +70,60 @@ pub struct Arguments {
     pub settings: Arc<Settings>,
     /// Where what is known of the key is published.
     pub view: Arc<watch::Sender<KeyView>>,
+    /// Whether this KeyManager serves. The candidate of a reload does not yet: it writes no state
+    /// file, and logs nothing as if it did.
+    pub serving: watch::Receiver<bool>,
 }
 
-/// Where an answer goes. It closes when the caller has gone.
+/// Where an answer goes. It is closed when the caller has gone.
 pub type Reply<T> = oneshot::Sender<Result<T, KeyError>>;
 
-/// The actor's messages. A `deadline` is the time by which the caller wants its answer.
+/// A seed to encrypt.
+#[derive(Debug)]
+pub struct EncryptCall {
+    /// The seed. Shared, because the call is repeated when the actor dies.
+    pub plaintext: Arc<Plaintext>,
+    /// Which version has to do it.
+    pub pin: Pin,
+    /// When the caller wants its answer.
+    pub deadline: Instant,
+    /// The call's span.
+    pub parent: Parent,
+    /// Where the answer goes.
+    pub reply: Reply<EncryptedSeed>,
+}
+
+/// A seed to decrypt.
+#[derive(Debug)]
+pub struct DecryptCall {
+    /// What Transit made of it.
+    pub ciphertext: Arc<Ciphertext>,
+    /// Under which key_id; KMS v1 knows none.
+    pub key_id: Option<String>,
+    /// When the caller wants its answer.
+    pub deadline: Instant,
+    /// The call's span.
+    pub parent: Parent,
+    /// Where the answer goes.
+    pub reply: Reply<Plaintext>,
+}
+
+/// The actor's messages.
 #[derive(Debug)]
 pub enum KeyMsg {
-    /// Wrap a seed.
-    Encrypt {
-        /// The seed. Shared, because the call is repeated when the actor dies.
-        plaintext: Arc<Plaintext>,
-        /// Which version has to do it.
-        pin: Pin,
-        /// When the answer has to be there.
-        deadline: Instant,
-        /// For which call.
-        parent: Parent,
-        /// Where it goes.
-        reply: Reply<Wrapped>,
-    },
-    /// Unwrap a seed.
-    Decrypt {
-        /// What Transit made of it once.
-        ciphertext: Arc<Ciphertext>,
-        /// Under which key_id; KMS v1 knows none.
-        key_id: Option<String>,
-        /// When the answer has to be there.
-        deadline: Instant,
-        /// For which call.
-        parent: Parent,
-        /// Where it goes.
-        reply: Reply<Plaintext>,
-    },
-    /// It is time to look at the key.
-    Look,
-    /// A look ended.
-    Looked(LookOutcome),
-    /// A call ended.
-    Observed(Observation),
-    /// Something happened to what waits for a request, or is out with one.
-    Batch(BatchMsg),
-    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    /// Encrypt a seed.
+    Encrypt(EncryptCall),
+    /// Decrypt a seed.
+    Decrypt(DecryptCall),
+    /// Something happened to the refresh of the key.
+    Refresh(RefreshEvent),
+    /// A call showed something about the writing key that is not known yet.
+    Observed(CallObservation),
+    /// A Decrypt failed, and its error should name the key's limit.
+    Explain(FailedDecrypt),
+    /// It serves from now on, with what the view holds.
+    Promoted,
+    /// Sent by the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
@@ -140,40 +149,24 @@ impl Actor for KeyManager {
         myself: ActorRef<KeyMsg>,
         args: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        myself.cast(KeyMsg::Look)?;
+        myself.cast(KeyMsg::Refresh(RefreshEvent::Due))?;
         Ok(State::new(args, myself))
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<KeyMsg>,
+        _: ActorRef<KeyMsg>,
         message: KeyMsg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         state.reap()?;
         match message {
-            KeyMsg::Encrypt {
-                plaintext,
-                pin,
-                deadline,
-                parent,
-                reply,
-            } => {
-                state.encrypt(&myself, plaintext, pin, deadline, parent, reply);
-            }
-            KeyMsg::Decrypt {
-                ciphertext,
-                key_id,
-                deadline,
-                parent,
-                reply,
-            } => {
-                state.decrypt(&myself, ciphertext, key_id, deadline, parent, reply);
-            }
-            KeyMsg::Look => state.look(&myself),
-            KeyMsg::Looked(outcome) => state.looked(&myself, outcome),
-            KeyMsg::Batch(message) => state.batch(&myself, message),
-            KeyMsg::Observed(observation) => state.observed(&myself, observation),
+            KeyMsg::Encrypt(call) => state.encrypt(call),
+            KeyMsg::Decrypt(call) => state.decrypt(call),
+            KeyMsg::Refresh(event) => state.refresh(event),
+            KeyMsg::Observed(observation) => state.observed(observation),
+            KeyMsg::Explain(failed) => state.explain(failed),
+            KeyMsg::Promoted => state.promoted(),
             KeyMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
             KeyMsg::Fail(fault) => return fault.strike().await,

@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod admin;
+mod batch;
 pub mod cli;
 pub mod commands;
 pub mod config;

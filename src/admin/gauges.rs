@@ -75,7 +75,7 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
 
 fn of_key(registry: &mut Registry, args: &Arguments) {
     let view = args.keys.borrow();
-    if let Some(ProvenKey { key_id, stamp }) = view.pinned() {
+    if let Some(ProvenKey { key_id, stamp }) = view.writing() {
         let labels = [("key_id_hash", key_id_hash(&key_id.to_string()))];
         let help = "The key_id that Encrypts use, as kube-apiserver's metrics show it";
         registry.register("key", help, Info::new(labels));
@@ -94,6 +94,10 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
     let verdict = failing.is_some_and(|fault| fault.verdict);
     let help = "Whether only an operator can fix what is wrong with the key: 1 or 0";
     gauge(registry, "key_unusable", help, u64::from(verdict));
+    let help =
+        "Whether transit.accept_replaced is set, so that older data may be unreadable: 1 or 0";
+    let accepted = u64::from(view.accepted_replacement.is_some());
+    gauge(registry, "replaced_key_accepted", help, accepted);
 }
 
 fn gauge<N>(registry: &mut Registry, name: &str, help: &str, value: N)

@@ -26,7 +26,10 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
             "allow_plaintext",
         ],
     ),
-    ("transit", &["mount", "key", "max_in_flight"]),
+    (
+        "transit",
+        &["mount", "key", "max_in_flight", "accept_replaced"],
+    ),
     (
         "auth",
         &[
@@ -103,6 +106,7 @@ pub(super) struct Transit {
     pub(super) mount: Leaf,
     pub(super) key: Leaf,
     pub(super) max_in_flight: Leaf,
+    pub(super) accept_replaced: Leaf,
     pub(super) decrypt_also: Vec<DecryptAlso>,
 }
 

@@ -17,7 +17,7 @@ use super::reader::{ConfigError, ConfigErrors, Reader};
 use super::{Config, Environment};
 use crate::admin;
 use crate::grpc::KmsVersion;
-use crate::keys::{self, HealthLimits};
+use crate::keys::{self, HealthLimits, KeyId};
 use crate::telemetry::{self, Format};
 
 /// Loopback: kubelet's probes and a node's agent reach it, the network does not.
@@ -79,6 +79,7 @@ pub(super) fn config(
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
     let max_in_flight = max_in_flight(&mut reader, raw.transit.max_in_flight);
+    let accept_replaced = accept_replaced(&mut reader, raw.transit.accept_replaced);
     let (Some(socket), Some(vault), Some(key), Some(auth), Some(state_file)) =
         (socket, vault, key, auth, state_file)
     else {
@@ -97,6 +98,7 @@ pub(super) fn config(
         keys: keys::Settings {
             key,
             decrypt_also,
+            accept_replaced,
             limits,
             max_in_flight,
             state_file,
@@ -169,6 +171,20 @@ fn max_waiting(reader: &mut Reader, leaf: Leaf) -> usize {
         reader.refuse(key, "has to be at least 1");
     }
     number as usize
+}
+
+/// A key_id as an error text gives it.
+fn accept_replaced(reader: &mut Reader, leaf: Leaf) -> Option<String> {
+    let key = "transit.accept_replaced";
+    let key_id = reader.text(key, leaf)?;
+    if !KeyId::is_ours(&key_id) {
+        reader.refuse(
+            key,
+            "must be a key_id as the error about the replaced key gives it: transit1:…",
+        );
+        return None;
+    }
+    Some(key_id)
 }
 
 fn max_in_flight(reader: &mut Reader, leaf: Leaf) -> usize {

@@ -15,7 +15,8 @@ use super::deadline::Deadline;
 use super::failures::Failures;
 use super::status;
 use crate::keys::{
-    Ciphertext, KeyError, KeyManagerHandle, KeyMsg, Pin, Plaintext, Reply, StatusReport, Wrapped,
+    Ciphertext, DecryptCall, EncryptCall, EncryptedSeed, KeyError, KeyManagerHandle, KeyMsg, Pin,
+    Plaintext, Reply, StatusReport,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -79,15 +80,17 @@ impl Forwarder {
         plaintext: Vec<u8>,
         pin: Pin,
         deadline: Deadline,
-    ) -> Result<Wrapped, Status> {
+    ) -> Result<EncryptedSeed, Status> {
         let plaintext = Arc::new(Plaintext::new(plaintext));
         let _waiting = call.wait().ok_or_else(status::too_many_waiting)?;
-        self.ask(deadline, |reply| KeyMsg::Encrypt {
-            plaintext: plaintext.clone(),
-            pin,
-            deadline: deadline.work,
-            parent: call.span.parent(),
-            reply,
+        self.ask(deadline, |reply| {
+            KeyMsg::Encrypt(EncryptCall {
+                plaintext: plaintext.clone(),
+                pin,
+                deadline: deadline.work,
+                parent: call.span.parent(),
+                reply,
+            })
         })
         .await
     }
@@ -103,12 +106,14 @@ impl Forwarder {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let ciphertext = Arc::new(ciphertext);
         let _waiting = call.wait().ok_or_else(status::too_many_waiting)?;
-        self.ask(deadline, |reply| KeyMsg::Decrypt {
-            ciphertext: ciphertext.clone(),
-            key_id: key_id.clone(),
-            deadline: deadline.work,
-            parent: call.span.parent(),
-            reply,
+        self.ask(deadline, |reply| {
+            KeyMsg::Decrypt(DecryptCall {
+                ciphertext: ciphertext.clone(),
+                key_id: key_id.clone(),
+                deadline: deadline.work,
+                parent: call.span.parent(),
+                reply,
+            })
         })
         .await
     }

@@ -1,251 +1,334 @@
 //! Why an Encrypt, a Decrypt or a Status has no answer. Texts say what to do and hold no secret.
 
-use thiserror::Error;
+use std::fmt;
 
 use super::key_id::KeyId;
+use crate::batch;
 use crate::session::LoginFault;
-use crate::vault::{ApiErrorKind, CallError, KeyInfo, KeyVersion, TransitKey};
+use crate::vault::{ApiErrorKind, CallError, KeyVersion, TransitKey};
 
-/// What kind of failure it is; the gRPC side makes a code of it.
+/// The kind of a failure; the gRPC side maps it to a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Vault cannot serve now.
     Unavailable,
     /// The caller's time ran out.
     DeadlineExceeded,
-    /// Vault limits how often it may be asked.
+    /// Vault limits the rate of requests.
     Throttled,
-    /// Vault refused: credentials or policy.
+    /// Vault rejected the credentials, or its policy denies the path.
     Denied,
     /// The key is not in a state that allows it.
     Precondition,
-    /// The caller sent what cannot be used.
+    /// The caller sent something that cannot be used.
     Invalid,
-    /// Something answered what no Vault answers.
+    /// The response is none that Vault gives.
     Internal,
 }
 
 /// A failed operation on a key.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{text}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyError {
     /// The kind.
     pub kind: ErrorKind,
-    /// What happened and what to do.
-    pub text: String,
-    /// The API path of Vault that failed, where there was a call; the text names it too.
+    /// What happened.
+    pub cause: String,
+    /// What an operator can do about it, if anything.
+    pub remedy: Option<String>,
+    /// The API path of Vault that failed, where there was a call; the cause names it too.
     pub path: Option<String>,
-    /// What Vault meant, where it spoke.
-    pub(super) refusal: Option<ApiErrorKind>,
+    /// What Vault meant, if it was Vault that answered.
+    pub(super) api_error: Option<ApiErrorKind>,
+    /// Whether the key is another one than the one that wrote before.
+    replaced: bool,
 }
 
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
 impl KeyError {
-    pub(super) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ErrorKind, cause: impl Into<String>) -> Self {
         Self {
             kind,
-            text: text.into(),
+            cause: cause.into(),
+            remedy: None,
             path: None,
-            refusal: None,
+            api_error: None,
+            replaced: false,
         }
     }
 
-    /// A call that failed for good, or whose repeats ran out of time.
-    pub(crate) fn of_call(key: &TransitKey, error: &CallError) -> Self {
-        let refusal = error.api_error();
-        let (kind, remedy) = match refusal {
-            Some(ApiErrorKind::PolicyDenied | ApiErrorKind::TokenRefused) => (
-                ErrorKind::Denied,
-                format!(
-                    "the policy of this token has to grant `update` on {} and {}, and `read` on {}; \
-                     or correct transit.key, transit.mount, vault.namespace (a key that does not \
-                     exist is answered in the same way)",
-                    key.path("encrypt"),
-                    key.path("decrypt"),
-                    key.path("keys")
-                ),
-            ),
-            Some(ApiErrorKind::KeyMissing) => (
-                ErrorKind::Precondition,
-                format!("there is no transit key {key}: create it, or correct transit.key"),
-            ),
-            Some(ApiErrorKind::NotMounted) => (
-                ErrorKind::Precondition,
-                format!(
-                    "no transit engine is mounted at {}: enable it, or correct transit.mount and vault.namespace",
-                    key.mount.as_str()
-                ),
-            ),
-            Some(ApiErrorKind::VersionTooNew) => (
-                ErrorKind::Unavailable,
-                "this server does not know that key version (yet): a standby that lags, or a restored snapshot".to_owned(),
-            ),
-            Some(ApiErrorKind::VersionTooOld) => (
-                ErrorKind::Precondition,
-                format!("the minimum version of transit key {key} is above it"),
-            ),
-            Some(ApiErrorKind::BadCiphertext) => (
-                ErrorKind::Invalid,
-                format!("it was not made by transit key {key}, or is damaged"),
-            ),
-            Some(ApiErrorKind::KeyUnable) => (
-                ErrorKind::Precondition,
-                format!("transit key {key} cannot do this: use one of type aes256-gcm96"),
-            ),
-            Some(ApiErrorKind::Throttled) => (
-                ErrorKind::Throttled,
-                format!(
-                    "raise the rate limit quota that covers {}, or lift it for this mount",
-                    key.mount.as_str()
-                ),
-            ),
-            Some(ApiErrorKind::Other) => (ErrorKind::Invalid, String::new()),
-            Some(ApiErrorKind::Transient) | None => (Self::passing_kind(error), String::new()),
+    /// Says more about what can be done.
+    fn with_more(self, more: &str) -> Self {
+        let remedy = match &self.remedy {
+            Some(remedy) => format!("{remedy}: {more}"),
+            None => more.to_owned(),
         };
-        let separator = if remedy.is_empty() { "" } else { "; " };
-        Self {
-            kind,
-            text: format!("vault: {error}{separator}{remedy}"),
-            path: Some(error.path().to_owned()),
-            refusal,
-        }
+        self.with_remedy(remedy)
     }
 
-    /// Another key, or way to it, does not decrypt what the present one wrote.
-    pub(super) fn of_what_was_written(self) -> Self {
-        let text = format!(
-            "what was written until now could not be read any more: put the key that wrote it \
-             under transit.decrypt_also ({})",
-            self.text
-        );
-        Self { text, ..self }
-    }
-
-    /// A canary is not decrypted by the version that made it.
-    pub(super) fn of_canary(self, key: &TransitKey) -> Self {
-        if self.refusal != Some(ApiErrorKind::BadCiphertext) {
-            return self;
-        }
+    fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self {
-            kind: ErrorKind::Precondition,
-            text: format!(
-                "transit key {key} no longer decrypts what it encrypted: it was recreated within \
-                 the second of its creation; restore it from its backup, or rotate it so that what \
-                 is written from now on has a key_id of its own ({})",
-                self.text
-            ),
+            remedy: Some(remedy.into()),
             ..self
         }
     }
 
-    /// A Decrypt by every key there is, for a key_id that names another.
-    pub(super) fn by_none_of_ours(self, key_id: Option<&str>) -> Self {
-        match (self.refusal, key_id) {
-            (Some(ApiErrorKind::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => Self {
-                text: format!(
-                    "{}; its key_id {key_id} names a key that is neither transit.key nor under \
-                     transit.decrypt_also",
-                    self.text
+    /// A call of a batch, or to read the key.
+    pub(super) fn of_batch(key: &TransitKey, error: batch::Error) -> Self {
+        match error {
+            batch::Error::Call(error) => Self::of_call(key, &error),
+            batch::Error::TokenUnverified(error) => Self::of_unverified_token(&error),
+            batch::Error::NoSession(fault) => fault.into(),
+        }
+    }
+
+    /// A call that failed for good, or whose retries ran out of time.
+    pub(crate) fn of_call(key: &TransitKey, error: &CallError) -> Self {
+        let (kind, remedy) = match error.api_error() {
+            Some(api) => of_api_error(key, api),
+            None => (transient_kind(error), None),
+        };
+        Self {
+            remedy,
+            path: Some(error.path().to_owned()),
+            api_error: error.api_error(),
+            ..Self::new(kind, format!("vault: {error}"))
+        }
+    }
+
+    /// Another key, or another server, does not decrypt what was written until now.
+    pub(super) fn of_earlier_data(self) -> Self {
+        let cause = format!(
+            "data encrypted until now can no longer be decrypted: {}",
+            self.cause
+        );
+        Self { cause, ..self }.with_remedy("add the key that encrypted it to transit.decrypt_also")
+    }
+
+    /// The key no longer decrypts what it encrypted under `before`, although that version should
+    /// exist; `found` is what Vault has now.
+    pub(super) fn of_replaced_key(self, key: &TransitKey, before: &KeyId, found: &KeyId) -> Self {
+        let reason = self.cause;
+        let (cause, remedy) = if before == found {
+            (
+                format!(
+                    "transit key {key} no longer decrypts what it encrypted: it was deleted and \
+                     recreated within one second ({reason})"
                 ),
-                ..self
-            },
+                "restore the key from its backup; or, if what it encrypted may be lost, rotate it \
+                 and accept the new key_id with transit.accept_replaced"
+                    .to_owned(),
+            )
+        } else {
+            (
+                format!(
+                    "transit key {key} was replaced: it no longer decrypts what it encrypted as \
+                     {before}; Vault now has {found} ({reason})"
+                ),
+                format!(
+                    "restore the key from its backup, or correct vault.address, vault.namespace, \
+                     transit.mount or transit.key; only if everything encrypted with the old key may \
+                     be lost, set transit.accept_replaced = \"{found}\" and reload"
+                ),
+            )
+        };
+        Self {
+            kind: ErrorKind::Precondition,
+            replaced: true,
+            cause,
+            ..self
+        }
+        .with_remedy(remedy)
+    }
+
+    /// A Decrypt by every configured key, for a key_id that names another.
+    pub(super) fn by_no_configured_key(self, key_id: Option<&str>) -> Self {
+        match (self.api_error, key_id) {
+            (Some(ApiErrorKind::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => {
+                let remedy = format!(
+                    "its key_id {key_id} names a key that is neither transit.key nor in \
+                     transit.decrypt_also"
+                );
+                self.with_more(&remedy)
+            }
             _ => self,
         }
     }
 
-    /// The key itself can never serve, as a look at it shows.
+    /// The key itself can never serve, as reading it shows.
     pub(crate) fn unfit(key: &TransitKey, why: &str) -> Self {
         Self {
-            kind: ErrorKind::Precondition,
-            text: format!("transit key {key} cannot serve: {why}"),
-            path: None,
-            refusal: Some(ApiErrorKind::KeyUnable),
+            api_error: Some(ApiErrorKind::KeyUnable),
+            ..Self::new(
+                ErrorKind::Precondition,
+                format!("transit key {key} cannot serve: {why}"),
+            )
         }
     }
 
-    /// Vault refused the token, and nobody could tell in time whether it lives: no word on the key.
-    pub(super) fn of_doubtful_token(error: &CallError) -> Self {
-        let text = format!("vault: {error}; whether the token is alive could not be told in time");
+    /// Vault rejected the token, and whether it is still valid was not known in time: this says
+    /// nothing of the key.
+    fn of_unverified_token(error: &CallError) -> Self {
+        let cause =
+            format!("vault: {error}; whether the token is still valid was not known in time");
         Self {
             path: Some(error.path().to_owned()),
-            ..Self::new(ErrorKind::Unavailable, text)
+            ..Self::new(ErrorKind::Unavailable, cause)
         }
     }
 
-    /// An Encrypt that was refused because its version is too old to write with.
-    pub(super) fn or_too_old_to_write(self, version: Option<KeyVersion>) -> Self {
-        match (self.refusal, version) {
-            (Some(ApiErrorKind::VersionTooOld), Some(version)) => Self {
-                text: format!(
-                    "{}: it no longer encrypts with version {version}, which Status announced \
-                     last; a newer one is announced once it is proven",
-                    self.text
-                ),
-                ..self
-            },
+    /// An Encrypt that was rejected because its version is too old to encrypt with.
+    pub(super) fn or_too_old_to_encrypt(self, version: Option<KeyVersion>) -> Self {
+        match (self.api_error, version) {
+            (Some(ApiErrorKind::VersionTooOld), Some(version)) => {
+                let remedy = format!(
+                    "it no longer encrypts with version {version}, which Status announced last; a \
+                     newer one is announced once it is proven"
+                );
+                self.with_more(&remedy)
+            }
             _ => self,
         }
     }
 
-    /// A Decrypt that was refused because its version is below the key's limit, as far as known.
-    pub(super) fn too_old_to_read(self, version: KeyVersion, limit: Option<u32>) -> Self {
+    /// A Decrypt that was rejected because its version is below the key's limit, as far as known.
+    pub(super) fn too_old_to_decrypt(self, version: KeyVersion, limit: Option<u32>) -> Self {
         let version = version.get();
         let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-        Self {
-            text: format!(
-                "{}: the ciphertext is of version {version}, below the key's \
-                 min_decryption_version{limit}; set that to {version} or lower until nothing in \
-                 etcd needs the version any more",
-                self.text
-            ),
-            ..self
-        }
+        self.with_more(&format!(
+            "the ciphertext is of version {version}, below the key's min_decryption_version{limit}; \
+             set that to {version} or lower until nothing in etcd needs the version any more"
+        ))
     }
 
     /// A canary that was encrypted and not decrypted. Vault 1.21 breaks the connection where
     /// OpenBao says that the private half is missing.
-    pub(super) fn after_encrypt(self, key: &TransitKey, info: &KeyInfo) -> Self {
-        if !info.imported || self.refusal.is_some() {
+    pub(super) fn after_encrypt(self, key: &TransitKey, imported: bool) -> Self {
+        if !imported || self.api_error.is_some() {
             return self;
         }
+        let cause = format!(
+            "transit key {key} was imported and encrypts, but decrypting gives no response ({})",
+            self.cause
+        );
         Self {
             kind: ErrorKind::Precondition,
-            text: format!(
-                "transit key {key} was imported and encrypts, but decrypting brings no answer: \
-                 if it is a public key without its private half, import that too ({})",
-                self.text
-            ),
+            cause,
             ..self
         }
+        .with_remedy("if it is a public key without its private half, import that too")
     }
 
     /// Whether it may pass with nothing changed by an operator.
     pub(super) fn is_transient(&self) -> bool {
-        self.refusal.is_none_or(ApiErrorKind::is_transient)
+        !self.replaced && self.api_error.is_none_or(ApiErrorKind::is_transient)
+    }
+
+    /// Whether the server may merely lag behind another one.
+    pub(super) fn is_lag(&self) -> bool {
+        self.api_error == Some(ApiErrorKind::VersionTooNew)
+    }
+
+    /// Whether it may pass, also by a standby's catching up. What was found out to be the key's own
+    /// state lasts, even if Vault did not say so.
+    pub(super) fn may_pass(&self) -> bool {
+        self.kind != ErrorKind::Precondition && (self.is_transient() || self.is_lag())
+    }
+
+    /// Whether it says that the key was replaced.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.replaced
     }
 
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.
     pub(super) fn may_be_verdict(&self) -> bool {
-        matches!(
-            self.refusal,
-            Some(
-                ApiErrorKind::PolicyDenied
-                    | ApiErrorKind::TokenRefused
-                    | ApiErrorKind::KeyMissing
-                    | ApiErrorKind::NotMounted
-                    | ApiErrorKind::KeyUnable
-                    | ApiErrorKind::BadCiphertext
+        self.replaced
+            || matches!(
+                self.api_error,
+                Some(
+                    ApiErrorKind::PolicyDenied
+                        | ApiErrorKind::TokenRefused
+                        | ApiErrorKind::KeyMissing
+                        | ApiErrorKind::NotMounted
+                        | ApiErrorKind::KeyUnable
+                        | ApiErrorKind::BadCiphertext
+                )
             )
-        )
     }
+}
 
-    fn passing_kind(error: &CallError) -> ErrorKind {
-        match error {
-            CallError::TimedOut { .. } => ErrorKind::DeadlineExceeded,
-            CallError::UnexpectedResponse {
-                status: 200..=299, ..
-            } => ErrorKind::Internal,
-            _ => ErrorKind::Unavailable,
-        }
+/// The kind of an error that Vault gave, and what to do about it.
+fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<String>) {
+    let (kind, remedy) = match api {
+        ApiErrorKind::PolicyDenied | ApiErrorKind::TokenRefused => (
+            ErrorKind::Denied,
+            format!(
+                "the policy of this token has to grant `update` on {} and {}, and `read` on {}; or \
+                 correct transit.key, transit.mount, vault.namespace (a key that does not exist is \
+                 answered in the same way)",
+                key.path("encrypt"),
+                key.path("decrypt"),
+                key.path("keys")
+            ),
+        ),
+        ApiErrorKind::KeyMissing => (
+            ErrorKind::Precondition,
+            format!("there is no transit key {key}: restore or create it, or correct transit.key"),
+        ),
+        ApiErrorKind::NotMounted => (
+            ErrorKind::Precondition,
+            format!(
+                "no transit engine is mounted at {}: enable it, or correct transit.mount and vault.namespace",
+                key.mount.as_str()
+            ),
+        ),
+        ApiErrorKind::VersionTooNew => (
+            ErrorKind::Unavailable,
+            "this server does not know that key version (yet): a standby that lags, or a restored snapshot".to_owned(),
+        ),
+        ApiErrorKind::VersionTooOld => (
+            ErrorKind::Precondition,
+            format!("the minimum version of transit key {key} is above it"),
+        ),
+        ApiErrorKind::BadCiphertext => (
+            ErrorKind::Invalid,
+            format!("it was not made by transit key {key}, or is damaged"),
+        ),
+        ApiErrorKind::KeyUnable => (
+            ErrorKind::Precondition,
+            format!("transit key {key} cannot do this: use one of type aes256-gcm96"),
+        ),
+        ApiErrorKind::Throttled => (
+            ErrorKind::Throttled,
+            format!(
+                "raise the rate limit quota that covers {}, or lift it for this mount",
+                key.mount.as_str()
+            ),
+        ),
+        ApiErrorKind::Other => return (ErrorKind::Invalid, None),
+        ApiErrorKind::Transient => return (ErrorKind::Unavailable, None),
+    };
+    (kind, Some(remedy))
+}
+
+fn transient_kind(error: &CallError) -> ErrorKind {
+    match error {
+        CallError::TimedOut { .. } => ErrorKind::DeadlineExceeded,
+        CallError::UnexpectedResponse {
+            status: 200..=299, ..
+        } => ErrorKind::Internal,
+        _ => ErrorKind::Unavailable,
     }
 }
 
@@ -261,81 +344,4 @@ impl From<LoginFault> for KeyError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vault::{KeyName, MountPath, Namespace};
-
-    fn key() -> TransitKey {
-        TransitKey {
-            namespace: Namespace::default(),
-            mount: MountPath::try_new("transit").expect("mount"),
-            name: KeyName::try_new("kms").expect("name"),
-        }
-    }
-
-    fn refused(kind: ApiErrorKind) -> KeyError {
-        let error = CallError::Api {
-            path: "transit/encrypt/kms".to_owned(),
-            status: 400,
-            message: "words".to_owned(),
-            kind,
-            retry_after: None,
-        };
-        KeyError::of_call(&key(), &error)
-    }
-
-    #[test]
-    fn only_what_an_operator_has_to_remedy_can_become_a_verdict() {
-        use ApiErrorKind::*;
-        let table = [
-            (PolicyDenied, ErrorKind::Denied, true),
-            (TokenRefused, ErrorKind::Denied, true),
-            (KeyMissing, ErrorKind::Precondition, true),
-            (NotMounted, ErrorKind::Precondition, true),
-            (KeyUnable, ErrorKind::Precondition, true),
-            (BadCiphertext, ErrorKind::Invalid, true),
-            (VersionTooNew, ErrorKind::Unavailable, false),
-            (VersionTooOld, ErrorKind::Precondition, false),
-            (Throttled, ErrorKind::Throttled, false),
-            (Transient, ErrorKind::Unavailable, false),
-            (Other, ErrorKind::Invalid, false),
-        ];
-        for (api, kind, verdict) in table {
-            let error = refused(api);
-            assert_eq!(
-                (error.kind, error.may_be_verdict()),
-                (kind, verdict),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn no_answer_and_a_token_that_may_be_dead_say_nothing_of_the_key() {
-        let timed_out = CallError::TimedOut {
-            path: "transit/encrypt/kms".to_owned(),
-            address: "http://127.0.0.1:8200".to_owned(),
-        };
-        assert!(!KeyError::of_call(&key(), &timed_out).may_be_verdict());
-        let doubtful = KeyError::of_doubtful_token(&timed_out);
-        assert!(!doubtful.may_be_verdict() && doubtful.is_transient());
-    }
-
-    #[test]
-    fn a_version_that_is_too_old_is_named_with_the_limit() {
-        let version = KeyVersion::try_new(2).expect("version");
-        let text = refused(ApiErrorKind::VersionTooOld)
-            .too_old_to_read(version, Some(5))
-            .text;
-        assert!(
-            text.contains("of version 2,") && text.contains("min_decryption_version of 5;"),
-            "{text}"
-        );
-        let written = refused(ApiErrorKind::VersionTooOld)
-            .or_too_old_to_write(Some(version))
-            .text;
-        assert!(written.contains("encrypts with version v2"), "{written}");
-        let other = refused(ApiErrorKind::KeyMissing);
-        assert_eq!(other.clone().or_too_old_to_write(Some(version)), other);
-    }
-}
+mod tests;

@@ -1,55 +1,35 @@
-//! The KeyManager's state, and what the calls of kube-apiserver do to it. The looks at the key are
-//! in `looking`.
-
-mod batches;
-mod looking;
+//! The KeyManager's state: hands calls to the batchers, and carries out what the refresh orders.
 
 use std::pin::{self, pin};
 use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::caller::Caller;
-use super::crypt::{self, Wrapped};
-use super::error::KeyError;
+use super::key_id::KeyId;
+use super::operations::{
+    CallObservation, DecryptCompletion, EncryptCompletion, EncryptedSeed, FailedDecrypt, Operations,
+};
+use super::refresh::{self, Effect, Machine, RefreshEvent};
 use super::view::ProvenKey;
-use super::{Arguments, KeyMsg, Pin, Reply, state_file};
+use super::{Arguments, DecryptCall, EncryptCall, KeyMsg, Pin, Reply, state_file};
 use crate::actor::reap;
-use crate::telemetry::spans::Parent;
-use crate::vault::{ApiErrorKind, Ciphertext, KeyVersion, Plaintext, TransitKey};
-pub use batches::BatchMsg;
-use batches::Batches;
-pub(super) use batches::{Event, Operation, Unwrap, Wrap};
-pub use looking::LookOutcome;
-use looking::Looks;
+use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
+use crate::vault::TransitKey;
 
 /// The actor's state. What has to outlive a crash is in the view instead.
 #[derive(Debug)]
 pub struct State {
     args: Arguments,
-    caller: Caller,
-    /// The writing key.
-    key: Arc<TransitKey>,
+    operations: Arc<Operations>,
     /// All keys that decrypt, the writing one first.
     readers: Arc<[Arc<TransitKey>]>,
-    looks: Looks,
-    batches: Batches,
+    machine: Machine,
+    timer: Option<AbortHandle>,
     tasks: JoinSet<()>,
-}
-
-/// What a call of kube-apiserver's showed.
-#[derive(Debug)]
-pub enum Observation {
-    /// An Encrypt worked, with this version.
-    Encrypted(KeyVersion),
-    /// A Decrypt worked. By which version of which key is not told, so it proves no version.
-    Decrypted,
-    /// Vault contradicted what is known of the key.
-    Contradicted,
-    /// The call failed in a way that says nothing of the key.
-    Nothing,
+    /// The two batchers, whose end is a failure of the actor.
+    batchers: JoinSet<()>,
 }
 
 impl State {
@@ -59,127 +39,254 @@ impl State {
         let readers: Vec<_> = std::iter::once(key.clone()).chain(also).collect();
         let mut tasks = JoinSet::new();
         let path = args.settings.state_file.clone();
-        tasks.spawn(state_file::keep(path, args.view.subscribe()));
+        tasks.spawn(state_file::keep(
+            path,
+            args.view.subscribe(),
+            args.serving.clone(),
+        ));
+        let mut batchers = JoinSet::new();
+        let (client, sessions) = (&args.client, &args.sessions);
+        let max_in_flight = args.settings.max_in_flight;
+        let encrypts = Batcher::spawn(
+            client.clone(),
+            sessions.clone(),
+            max_in_flight,
+            &mut batchers,
+        );
+        let decrypts = Batcher::spawn(
+            client.clone(),
+            sessions.clone(),
+            max_in_flight,
+            &mut batchers,
+        );
+        let accepted = args.settings.accept_replaced.clone();
+        args.view
+            .send_modify(|view| view.accepted_replacement.clone_from(&accepted));
+        let machine = Machine::new(args.settings.key.clone(), accepted, &args.view.borrow());
         Self {
-            caller: Caller {
-                client: args.client.clone(),
-                sessions: args.sessions.clone(),
+            operations: Arc::new(Operations {
+                client: client.clone(),
+                sessions: sessions.clone(),
+                encrypts,
+                decrypts,
+                key,
+                view: args.view.clone(),
                 manager: myself,
-                parent: Parent::NOBODY,
-            },
-            batches: Batches::new(args.client.clone(), args.settings.max_in_flight),
-            key,
+            }),
             readers: readers.into(),
-            looks: Looks::default(),
+            machine,
+            timer: None,
             tasks,
+            batchers,
             args,
         }
     }
 
     pub(super) fn reap(&mut self) -> Result<(), ActorProcessingErr> {
-        reap(&mut self.tasks)
+        reap(&mut self.tasks)?;
+        match self.batchers.try_join_next() {
+            None => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(())) => Err("a batcher ended".into()),
+        }
     }
 
-    pub(super) fn batch(&mut self, myself: &ActorRef<KeyMsg>, message: BatchMsg) {
-        self.batches.handle(message, myself, &mut self.tasks);
+    pub(super) fn encrypt(&mut self, call: EncryptCall) {
+        let view = self.args.view.borrow();
+        if let Some(replaced) = view.replaced() {
+            let _ = call.reply.send(Err(replaced.clone()));
+            return;
+        }
+        let pinned = view.pinned().cloned();
+        drop(view);
+        match (call.pin, pinned) {
+            (Pin::Announced, Some(pinned)) => self.encrypt_pinned(call, pinned),
+            _ => self.encrypt_later(call),
+        }
     }
 
-    pub(super) fn encrypt(
-        &mut self,
-        myself: &ActorRef<KeyMsg>,
-        plaintext: Arc<Plaintext>,
-        pin: Pin,
-        deadline: Instant,
-        parent: Parent,
-        mut reply: Reply<Wrapped>,
-    ) {
-        let (myself, caller) = (myself.clone(), self.caller.of(parent));
-        let (view, key) = (self.args.view.clone(), self.key.clone());
-        let spurned = self.looks.latest_is_spurned();
-        self.tasks.spawn(async move {
-            let work = pin!(async {
-                let ProvenKey { key_id, stamp } = crypt::pinned(&caller, &view, deadline).await?;
-                let announced = stamp.version;
-                // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
-                let proven = view.borrow().proven.as_ref().map(|it| it.stamp.version);
-                let (version, free) = match pin {
-                    Pin::Announced => (announced, false),
-                    Pin::Latest => (proven.unwrap_or(announced), !spurned),
-                };
-                let (done, latest) = if free {
-                    // Boxed: under KMS v2 nobody needs it, and each call would reserve room for it.
-                    let latest =
-                        crypt::encrypt_latest(&caller, &key, &plaintext, version, deadline);
-                    Box::pin(latest).await?
-                } else {
-                    let pinned = Some(version);
-                    let done = crypt::encrypt(&caller, &key, &plaintext, pinned, deadline).await?;
-                    (done, version)
-                };
-                let ciphertext = done.ciphertext;
-                Ok((latest, Wrapped { ciphertext, key_id }))
-            });
-            let Some(done) = unless_gone(&mut reply, work).await else {
-                return;
-            };
-            let (seen, answer) = match done {
-                Ok((latest, wrapped)) => (Observation::Encrypted(latest), Ok(wrapped)),
-                Err(error) => (observe(&error), Err(error)),
-            };
-            let _ = reply.send(answer);
-            let _ = myself.cast(KeyMsg::Observed(seen));
+    fn encrypt_pinned(&self, call: EncryptCall, pinned: ProvenKey) {
+        self.operations.encrypts.submit(Request {
+            operation: Encrypt {
+                plaintext: call.plaintext,
+                version: Some(pinned.stamp.version),
+            },
+            key: self.operations.key.clone(),
+            deadline: call.deadline,
+            policy: RetryPolicy::TransientOrLagging,
+            parent: call.parent,
+            completion: Box::new(EncryptCompletion {
+                operations: self.operations.clone(),
+                pinned,
+                reply: call.reply,
+            }),
         });
     }
 
-    pub(super) fn decrypt(
-        &mut self,
-        myself: &ActorRef<KeyMsg>,
-        ciphertext: Arc<Ciphertext>,
-        key_id: Option<String>,
-        deadline: Instant,
-        parent: Parent,
-        mut reply: Reply<Plaintext>,
-    ) {
-        let (myself, caller) = (myself.clone(), self.caller.of(parent));
+    /// An Encrypt under KMS v1, or one before any version was proven.
+    fn encrypt_later(&mut self, call: EncryptCall) {
+        let operations = self.operations.clone();
+        let latest_works = !self.machine.latest_is_rejected();
+        self.tasks.spawn(async move {
+            let mut reply = call.reply;
+            let work = pin!(async {
+                let pinned = operations.pinned(call.deadline).await?;
+                // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
+                let proven = match call.pin {
+                    Pin::Announced => None,
+                    Pin::Latest => operations.view.borrow().proven.clone(),
+                };
+                let ProvenKey { key_id, stamp } = proven.unwrap_or(pinned);
+                let (plaintext, deadline) = (&call.plaintext, call.deadline);
+                let ciphertext = if call.pin == Pin::Latest && latest_works {
+                    operations
+                        .encrypt_latest(plaintext, stamp.version, deadline, &call.parent)
+                        .await?
+                } else {
+                    let version = Some(stamp.version);
+                    let parent = call.parent.clone();
+                    let encrypted = operations
+                        .encrypt(plaintext, version, deadline, parent)
+                        .await?;
+                    operations.note_encrypted(stamp.version);
+                    encrypted.ciphertext
+                };
+                Ok(EncryptedSeed { ciphertext, key_id })
+            });
+            let Some(answer) = unless_abandoned(&mut reply, work).await else {
+                return;
+            };
+            if let Err(error) = &answer {
+                operations.note_failed(error, &operations.key);
+            }
+            let _ = reply.send(answer);
+        });
+    }
+
+    pub(super) fn decrypt(&mut self, call: DecryptCall) {
+        let named = call.key_id.as_deref().and_then(|key_id| {
+            let mut readers = self.readers.iter();
+            readers.find(|key| KeyId::names(key_id, key)).cloned()
+        });
+        match named {
+            Some(key) => self.decrypt_named(call, key),
+            None => self.decrypt_with_any(call),
+        }
+    }
+
+    fn decrypt_named(&self, call: DecryptCall, key: Arc<TransitKey>) {
+        let version = call.ciphertext.version();
+        self.operations.decrypts.submit(Request {
+            operation: Decrypt(call.ciphertext),
+            key: key.clone(),
+            deadline: call.deadline,
+            policy: RetryPolicy::TransientOrLagging,
+            parent: call.parent,
+            completion: Box::new(DecryptCompletion {
+                operations: self.operations.clone(),
+                key,
+                version,
+                deadline: call.deadline,
+                reply: call.reply,
+            }),
+        });
+    }
+
+    fn decrypt_with_any(&mut self, call: DecryptCall) {
+        let operations = self.operations.clone();
         let readers = self.readers.clone();
         self.tasks.spawn(async move {
-            let key_id = key_id.as_deref();
-            let work = crypt::decrypt(&caller, &readers, &ciphertext, key_id, deadline);
+            let mut reply = call.reply;
+            let key_id = call.key_id.as_deref();
+            let (ciphertext, deadline) = (&call.ciphertext, call.deadline);
+            let work =
+                operations.decrypt_with_any(&readers, ciphertext, key_id, deadline, &call.parent);
             let work = pin!(work);
-            let Some(answer) = unless_gone(&mut reply, work).await else {
-                return;
-            };
-            let seen = answer
-                .as_ref()
-                .map_or_else(observe, |_| Observation::Decrypted);
-            let _ = reply.send(answer);
-            let _ = myself.cast(KeyMsg::Observed(seen));
+            if let Some(answer) = unless_abandoned(&mut reply, work).await {
+                let _ = reply.send(answer);
+            }
         });
     }
 
-    /// Takes note of what a call showed.
-    pub(super) fn observed(&mut self, myself: &ActorRef<KeyMsg>, observation: Observation) {
-        match observation {
-            Observation::Encrypted(version) => self.note_encrypted(myself, version),
-            Observation::Decrypted => {}
-            Observation::Contradicted => return self.note_contradiction(myself),
-            Observation::Nothing => return,
-        }
-        if self.args.view.borrow().fault.is_some() {
-            // What failed may be over: nobody should wait for the timer to find out.
-            self.look_soon(myself);
-        }
-        // Readers of the view need not be woken for a time.
-        self.args.view.send_if_modified(|view| {
-            view.last_success = Some(Instant::now());
-            false
+    /// Answers a failed Decrypt once its error names the key's limit.
+    pub(super) fn explain(&mut self, failed: FailedDecrypt) {
+        let operations = self.operations.clone();
+        self.tasks.spawn(async move {
+            let FailedDecrypt {
+                key,
+                version,
+                error,
+                deadline,
+                reply,
+            } = failed;
+            let error = operations.explained(&key, version, deadline, error).await;
+            let _ = reply.send(Err(error));
         });
+    }
+
+    pub(super) fn observed(&mut self, observation: CallObservation) {
+        self.refresh(RefreshEvent::Observed(observation));
+    }
+
+    /// Goes on from the view, which may hold more by now than the candidate had found out.
+    pub(super) fn promoted(&mut self) {
+        let view = self.args.view.borrow().clone();
+        if let Some(entry) = self.machine.promote(&view, Instant::now()) {
+            entry.emit();
+        }
+        self.set_timer();
+    }
+
+    /// Hands an event to the refresh machine, and carries out what follows.
+    pub(super) fn refresh(&mut self, event: RefreshEvent) {
+        let now = Instant::now();
+        let last_encrypted = self.args.view.borrow().last_encrypted;
+        let effects = self
+            .machine
+            .after(event, last_encrypted, now, fastrand::f64());
+        for effect in effects {
+            self.carry_out(effect, now);
+        }
+        self.set_timer();
+    }
+
+    fn carry_out(&mut self, effect: Effect, now: Instant) {
+        match effect {
+            Effect::Call(call) => {
+                let operations = self.operations.clone();
+                self.tasks.spawn(async move {
+                    let event = refresh::call(&operations, call).await;
+                    // The actor may have stopped meanwhile; then nobody needs the outcome.
+                    let _ = operations.manager.cast(KeyMsg::Refresh(event));
+                });
+            }
+            Effect::Publish(publication) => {
+                self.args
+                    .view
+                    .send_modify(|view| publication.apply(view, now));
+            }
+            Effect::Log(entry) if *self.args.serving.borrow() => entry.emit(),
+            Effect::Log(entry) => tracing::debug!(?entry, "candidate"),
+            Effect::ReportDenied => self.args.sessions.report_denied(),
+        }
+    }
+
+    fn set_timer(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+        }
+        if let Some(due) = self.machine.due() {
+            let wait = due.saturating_duration_since(Instant::now());
+            let event = || KeyMsg::Refresh(RefreshEvent::Due);
+            let timer = self.operations.manager.send_after(wait, event);
+            self.timer = Some(timer.abort_handle());
+        }
     }
 }
 
-/// Does the work while somebody waits for it: what waits to be sent is dropped with its caller.
-/// By reference, because what an async function is given it holds twice.
-async fn unless_gone<T, W: Future>(
+/// Does the work while somebody waits for it. By reference, because an async function keeps what
+/// it is given twice.
+async fn unless_abandoned<T, W: Future>(
     reply: &mut Reply<T>,
     work: pin::Pin<&mut W>,
 ) -> Option<W::Output> {
@@ -188,12 +295,4 @@ async fn unless_gone<T, W: Future>(
         done = work => Some(done),
         () = reply.closed() => None,
     }
-}
-
-/// What a failed call says of the key.
-fn observe(error: &KeyError) -> Observation {
-    if error.is_transient() || error.refusal == Some(ApiErrorKind::Other) {
-        return Observation::Nothing;
-    }
-    Observation::Contradicted
 }

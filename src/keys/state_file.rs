@@ -3,17 +3,20 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::key_id::KeyId;
-use super::view::{KeyView, ProvenKey};
+use super::view::{Canary, KeyView, ProvenKey};
 use crate::system::atomic_file;
 use crate::telemetry::events;
-use crate::vault::{TransitKey, VersionStamp};
+use crate::vault::{Ciphertext, TransitKey, VersionStamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stored {
@@ -22,6 +25,19 @@ struct Stored {
     stamp: VersionStamp,
     /// UTC seconds since 1970.
     last_success: u64,
+    /// Shows after a restart whether the key is still the same. No secret: the plaintext was random
+    /// and encrypts nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<StoredCanary>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredCanary {
+    ciphertext: String,
+    /// Of the plaintext, in base64.
+    sha256: String,
+    #[serde(flatten)]
+    stamp: VersionStamp,
 }
 
 /// What an earlier process announced for this key. A file that is missing, damaged or of another
@@ -52,14 +68,23 @@ fn note_moved(path: &Path, before: &KeyId, also: &[TransitKey]) {
     let path = path.display().to_string();
     let is_read = also.iter().any(|key| KeyId::names(before.as_str(), key));
     let before = before.to_string();
-    match is_read {
-        true => events::KeyChanged { path, before }.emit(),
-        false => events::KeyLost { path, before }.emit(),
+    if is_read {
+        events::KeyChanged { path, before }.emit();
+    } else {
+        events::KeyLost { path, before }.emit();
     }
 }
 
-/// Writes the file whenever what it holds has changed. Ends with its task.
-pub(super) async fn keep(path: PathBuf, mut view: watch::Receiver<KeyView>) {
+/// Writes the file whenever what it holds has changed, once its KeyManager serves.
+pub(super) async fn keep(
+    path: PathBuf,
+    mut view: watch::Receiver<KeyView>,
+    mut serving: watch::Receiver<bool>,
+) {
+    // A candidate that is never accepted ends here, with its actor.
+    if serving.wait_for(|serving| *serving).await.is_err() {
+        return;
+    }
     let mut written = None;
     let mut warned = false;
     loop {
@@ -86,13 +111,14 @@ pub(super) async fn keep(path: PathBuf, mut view: watch::Receiver<KeyView>) {
 
 impl Stored {
     fn of(view: &KeyView) -> Option<Self> {
-        let proven = view.pinned()?;
+        let proven = view.writing()?;
         let silence = view.last_success?.elapsed();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         Some(Self {
             key_id: proven.key_id.clone(),
             stamp: proven.stamp,
             last_success: since_epoch.saturating_sub(silence).as_secs(),
+            canary: view.canary.as_ref().map(StoredCanary::of),
         })
     }
 
@@ -107,9 +133,30 @@ impl Stored {
         KeyView {
             announced: Some(proven.clone()),
             proven: Some(proven),
+            canary: self.canary.and_then(StoredCanary::into_canary),
             last_success: Some(now.checked_sub(silence).unwrap_or(now)),
             ..KeyView::default()
         }
+    }
+}
+
+impl StoredCanary {
+    fn of(canary: &Canary) -> Self {
+        Self {
+            ciphertext: canary.ciphertext.as_str().to_owned(),
+            sha256: STANDARD.encode(canary.digest),
+            stamp: canary.stamp,
+        }
+    }
+
+    /// Returns `None` if it is damaged: the next proof makes another.
+    fn into_canary(self) -> Option<Canary> {
+        let digest = STANDARD.decode(self.sha256).ok()?;
+        Some(Canary {
+            digest: digest.try_into().ok()?,
+            ciphertext: Arc::new(Ciphertext::try_new(self.ciphertext.into_bytes()).ok()?),
+            stamp: self.stamp,
+        })
     }
 }
 

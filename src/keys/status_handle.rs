@@ -69,11 +69,14 @@ impl StatusHandle {
             let policy = self.decided(view);
             let is_answer = matches!(policy, Policy::Answer(_));
             decided = Some(policy);
-            let news = is_answer && view.announced != view.proven;
-            if news {
+            let is_new = is_answer && view.announced != view.proven;
+            if is_new {
                 view.announced.clone_from(&view.proven);
             }
-            news
+            if is_answer {
+                view.status_asked = true;
+            }
+            is_new
         });
         if let (true, Some(Policy::Answer(report))) = (announced, &decided) {
             let key_id = report.key_id.to_string();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::error::KeyError;
 use super::key_id::KeyId;
-use crate::vault::{Ciphertext, VersionStamp};
+use crate::vault::{Ciphertext, KeyVersion, VersionStamp};
 
 /// The snapshot. The Supervisor owns its sender, so that what was announced outlives the actor.
 #[derive(Debug, Default, Clone)]
@@ -15,12 +15,18 @@ pub struct KeyView {
     pub announced: Option<ProvenKey>,
     /// The latest version that was seen to work; announced by the next Status.
     pub proven: Option<ProvenKey>,
+    /// Whether this process has answered a Status: under KMS v1 nobody asks for one.
+    pub(super) status_asked: bool,
     /// A ciphertext of the proven version and what it has to decrypt to.
     pub(super) canary: Option<Canary>,
     /// When Vault last did what was asked of it.
     pub last_success: Option<Instant>,
-    /// Why the last look failed, until something succeeds.
+    /// The version that encrypted last for a caller, and when.
+    pub(super) last_encrypted: Option<(KeyVersion, Instant)>,
+    /// Why the last refresh failed, until something succeeds.
     pub fault: Option<KeyFault>,
+    /// The key_id of a replaced key that the operator accepts, if one is configured.
+    pub accepted_replacement: Option<String>,
 }
 
 /// A version of the writing key that worked.
@@ -32,21 +38,36 @@ pub struct ProvenKey {
     pub stamp: VersionStamp,
 }
 
-/// A known plaintext and its ciphertext.
-#[derive(Debug, Clone)]
+/// A ciphertext, and the SHA-256 of the random plaintext that it has to decrypt to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Canary {
-    pub(super) plaintext: [u8; 32],
+    pub(super) digest: [u8; 32],
     pub(super) ciphertext: Arc<Ciphertext>,
     pub(super) stamp: VersionStamp,
 }
 
-/// A failed look.
+/// A failed refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFault {
     /// What happened.
     pub error: KeyError,
     /// Whether it is certain that only an operator can fix it.
     pub verdict: bool,
+}
+
+impl Canary {
+    /// Whether this is what the canary has to decrypt to.
+    pub(super) fn is_plaintext(&self, plaintext: &[u8]) -> bool {
+        digest(plaintext) == self.digest
+    }
+}
+
+/// SHA-256.
+pub(super) fn digest(plaintext: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, plaintext);
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
 }
 
 impl KeyView {
@@ -56,21 +77,44 @@ impl KeyView {
         self.announced.as_ref().or(self.proven.as_ref())
     }
 
-    /// Takes over what an earlier way to the same key had found out: what was announced, and a
+    /// The version that Encrypts use now, by whichever protocol: once Status was asked, what it
+    /// announced, else the proven one.
+    #[must_use]
+    pub fn writing(&self) -> Option<&ProvenKey> {
+        if self.status_asked {
+            self.pinned()
+        } else {
+            self.proven.as_ref().or(self.announced.as_ref())
+        }
+    }
+
+    /// Takes over what an earlier backend for the same key had found out: what was announced, and a
     /// later version than this one has seen, where it meets a standby that lags.
     pub fn inherit(&mut self, before: &Self) {
-        let moment = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.stamp);
+        let proven = self.proven.as_ref().map(|proven| proven.key_id.as_str());
+        if proven.is_some() && proven == self.accepted_replacement.as_deref() {
+            // The key before is gone, and so is what is known of it.
+            return;
+        }
+        let stamp = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.stamp);
         self.announced.clone_from(&before.announced);
-        if moment(&self.proven) < moment(&before.proven) {
+        self.status_asked = before.status_asked;
+        if stamp(&self.proven) < stamp(&before.proven) {
             self.proven.clone_from(&before.proven);
             self.canary.clone_from(&before.canary);
         }
     }
 
-    /// The error that nothing but an operator's act will end.
+    /// The error that nothing but an operator's action will end.
     #[must_use]
     pub fn verdict(&self) -> Option<&KeyError> {
         let fault = self.fault.as_ref().filter(|fault| fault.verdict);
         fault.map(|fault| &fault.error)
+    }
+
+    /// The verdict that the key was replaced: nothing is encrypted with it.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&KeyError> {
+        self.verdict().filter(|error| error.is_replaced())
     }
 }

@@ -145,10 +145,30 @@ impl Sessions {
         }
     }
 
-    fn fault(&self) -> LoginFault {
+    /// Why there is no session.
+    pub(crate) fn fault(&self) -> LoginFault {
         self.view.borrow().fault.clone().unwrap_or(LoginFault {
             text: "not logged in to Vault yet".to_owned(),
             refused: false,
         })
+    }
+}
+
+/// For whoever sends requests with the session.
+impl Sessions {
+    /// The session to use now, if there is one.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Session>> {
+        self.view.borrow().current.clone()
+    }
+
+    /// Wakes at each change of the snapshot.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<SessionView> {
+        self.view.clone()
+    }
+
+    /// Lets the actor know that a call waits for a session.
+    pub(crate) fn request(&self) {
+        self.tell(Event::Wanted);
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Backend {
     pub(super) keys: Slot<KeyMsg>,
     session_args: session::Arguments,
     keys_args: keys::Arguments,
+    serving: watch::Sender<bool>,
 }
 
 impl Backend {
@@ -34,6 +35,7 @@ impl Backend {
         let session_view = Arc::new(watch::Sender::new(SessionView::default()));
         let (session, keys) = (Slot::new(None), Slot::new(None));
         let sessions = Sessions::new(session_view.subscribe(), session.subscribe());
+        let serving = watch::Sender::new(false);
         Self {
             session_args: session::Arguments {
                 client: client.clone(),
@@ -45,7 +47,9 @@ impl Backend {
                 sessions,
                 settings: Arc::new(config.keys.clone()),
                 view: Arc::new(watch::Sender::new(known)),
+                serving: serving.subscribe(),
             },
+            serving,
             session,
             keys,
         }
@@ -63,6 +67,12 @@ impl Backend {
 
     pub(super) async fn start_keys(&self, parent: ActorCell) -> Result<(), String> {
         start(&self.keys, KeyManager, self.keys_args.clone(), parent).await
+    }
+
+    /// Has its KeyManager serve from now on: it writes the state file, and logs.
+    pub(super) fn promote(&self) {
+        self.serving.send_replace(true);
+        tell(&self.keys, KeyMsg::Promoted);
     }
 
     /// Which of the two this is.
@@ -87,6 +97,11 @@ impl Backend {
     /// What is known of the key.
     pub(super) fn keys_view(&self) -> &watch::Sender<KeyView> {
         &self.keys_args.view
+    }
+
+    /// The key_id of a replaced key that its configuration accepts.
+    pub(super) fn accepted_replacement(&self) -> Option<String> {
+        self.keys_args.settings.accept_replaced.clone()
     }
 
     /// The way to Vault itself.

@@ -95,6 +95,7 @@ impl Children {
             &config.keys.decrypt_also,
         );
         let backend = Backend::new(config, client, known);
+        backend.promote();
         let serving = watch::Sender::new(None);
         let reloads = watch::Sender::new(None);
         let connections = Connections::new(metrics.clone());
@@ -181,6 +182,7 @@ impl Children {
     /// Serves from another one from now on; the one before.
     pub(super) fn change_backend(&mut self, next: Backend, config: &Config) -> Backend {
         let before = std::mem::replace(&mut self.backend, next);
+        self.backend.promote();
         self.serve_from_backend();
         self.admin_args = self.admin_args(config);
         for child in [Child::Session, Child::Keys] {

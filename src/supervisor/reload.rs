@@ -182,9 +182,10 @@ impl State {
             return Err("its KeyManager did not start".to_owned());
         };
         let before = self.args.children.backend().keys_view().borrow().clone();
+        let accepted = backend.accepted_replacement();
         let (sessions, myself) = (backend.session_view().subscribe(), myself.clone());
         self.tasks.spawn(async move {
-            let outcome = trial(actor, before, sessions).await;
+            let outcome = trial(actor, before, accepted, sessions).await;
             let _ = myself.cast(SupervisorMsg::Tried(TrialOutcome(outcome)));
         });
         Ok(())
@@ -321,11 +322,12 @@ impl State {
 async fn trial(
     actor: ActorRef<KeyMsg>,
     before: KeyView,
+    accepted: Option<String>,
     mut sessions: watch::Receiver<SessionView>,
 ) -> Result<(), String> {
     let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.refused));
     tokio::select! {
-        tried = keys::verify(&actor, &before, Instant::now() + TRIAL_LIMIT) => {
+        tried = keys::verify(&actor, &before, accepted.as_deref(), Instant::now() + TRIAL_LIMIT) => {
             tried.map_err(|error| error.to_string())
         }
         Ok(view) = refused => {

@@ -182,6 +182,25 @@ events! {
             error: String,
             version: u32,
         }
+        ERROR KeyReplaced "transit key was replaced, refusing to encrypt" {
+            error: String,
+            before: String,
+            found: String,
+        }
+        WARN ReplacementAccepted
+            "replaced transit key accepted as configured: data encrypted with the previous key cannot be decrypted" {
+            before: String,
+            key_id: String,
+        }
+        INFO NoCanary
+            "no earlier canary: whether this is the key that encrypted before cannot be known" {
+            key_id: String,
+        }
+        WARN OlderDisproved
+            "Vault keeps reporting an older key version than the one that works: a standby lags behind" {
+            reported: u32,
+            version: u32,
+        }
         WARN Restored
             "Vault has reported an earlier key version for over a minute: restored from a snapshot" {
             version: u32,

@@ -74,8 +74,15 @@ impl ApiErrorKind {
             _ if says(&VERSION_TOO_OLD) => Self::VersionTooOld,
             _ if says(&BAD_CIPHERTEXT) => Self::BadCiphertext,
             _ if says(&KEY_UNABLE) => Self::KeyUnable,
-            // RSA has no room for it: the one 500 that is the caller's doing.
-            500 if says(&["failed to RSA encrypt the plaintext"]) => Self::Other,
+            // RSA has no room for it, or the batch has a form that this server does not take: the 500s
+            // that are the caller's doing.
+            500 if says(&[
+                "failed to RSA encrypt the plaintext",
+                "failed to parse batch input",
+            ]) =>
+            {
+                Self::Other
+            }
             429 => Self::Throttled,
             412 | 472..=474 | 500.. => Self::Transient,
             _ => Self::Other,
@@ -149,6 +156,12 @@ mod tests {
                 Throttled,
             ),
             (400, "illegal base64 data at input byte 3", Other),
+            (
+                500,
+                "1 error occurred:\n\t* failed to parse batch input: x\n\n",
+                Other,
+            ),
+            (500, "1 error occurred:\n\t* internal error\n\n", Transient),
         ];
         for (status, message, kind) in table {
             assert_eq!(

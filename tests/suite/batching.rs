@@ -45,25 +45,73 @@ pub(super) fn gather(proxy: &Proxy, operation: &str) {
     );
 }
 
+/// Takes every place in flight of an operation for a moment, by one call each, so that what comes
+/// meanwhile has to leave together. `decrypted` is what the calls decrypt; else they encrypt.
+async fn hold(
+    proxy: &Proxy,
+    client: &KmsClient,
+    decrypted: Option<&(Vec<u8>, String)>,
+) -> JoinSet<()> {
+    let operation = if decrypted.is_some() {
+        "/decrypt/"
+    } else {
+        "/encrypt/"
+    };
+    gather(proxy, operation);
+    let mut held = JoinSet::new();
+    for number in 1..=IN_FLIGHT as usize {
+        let (client, decrypted) = (client.clone(), decrypted.cloned());
+        held.spawn(async move {
+            match decrypted {
+                Some((ciphertext, key_id)) => {
+                    drop(client.decrypt(&ciphertext, &key_id).await.unwrap())
+                }
+                None => drop(client.encrypt(&seeds(1)[0]).await.unwrap()),
+            }
+        });
+        wait::until_true("a request in flight", LIMIT, async || {
+            proxy.requests().len() == number
+        })
+        .await;
+    }
+    held
+}
+
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_that_arrive_together_leave_together_and_each_gets_its_own() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seeds = seeds(COMPANY);
-    gather(&proxy, "/encrypt/");
+    let held = hold(&proxy, &client, None).await;
     let wrapped = wrapped(&client, &seeds).await;
-    let sent = proxy.requests();
-    assert_eq!(sent.len(), 3, "{sent:?}");
-    assert_eq!(sent.iter().map(items).sum::<usize>(), COMPANY);
-    gather(&proxy, "/decrypt/");
+    held.join_all().await;
+    let sent: Vec<_> = proxy.requests().iter().map(items).collect();
+    assert_eq!(sent, [1, 1, COMPANY]);
+    // Two that differ: equal ones would share a request.
+    let others = [wrapped[0].clone(), wrapped[1].clone()];
     proxy.reset_counts();
+    gather(&proxy, "/decrypt/");
+    let mut held = JoinSet::new();
+    for (number, (ciphertext, key_id)) in (1..).zip(others) {
+        let client = client.clone();
+        held.spawn(async move { client.decrypt(&ciphertext, &key_id).await.map(drop) });
+        wait::until_true("a request in flight", LIMIT, async || {
+            proxy.requests().len() == number
+        })
+        .await;
+    }
     let calls = wrapped
         .iter()
         .map(|(ciphertext, key_id)| client.decrypt(ciphertext, key_id));
     for (back, seed) in join_all(calls).await.into_iter().zip(&seeds) {
         assert_eq!(back.unwrap(), seed);
     }
-    assert_eq!(proxy.requests().len(), 3);
+    for outcome in held.join_all().await {
+        outcome.unwrap();
+    }
+    // The two that are in flight already are shared.
+    let sent: Vec<_> = proxy.requests().iter().map(items).collect();
+    assert_eq!(sent, [1, 1, COMPANY - 2]);
 }
 
 #[tokio::test]
@@ -90,7 +138,7 @@ async fn a_bad_item_does_not_fail_its_neighbours() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_batch_that_is_refused_as_a_whole_is_repeated_one_by_one() {
+async fn a_batch_that_is_rejected_for_its_form_is_halved() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seeds = seeds(COMPANY);
     let too_large = Fault::Answer {
@@ -105,12 +153,11 @@ async fn a_batch_that_is_refused_as_a_whole_is_repeated_one_by_one() {
     for refusal in [too_large, no_list] {
         proxy.reset_counts();
         proxy.fault_times("/encrypt/", refusal, 1);
-        gather(&proxy, "/encrypt/");
+        let held = hold(&proxy, &client, None).await;
         wrapped(&client, &seeds).await;
+        held.join_all().await;
         let sent: Vec<_> = proxy.requests().iter().map(items).collect();
-        let batch = COMPANY - IN_FLIGHT as usize;
-        assert_eq!(sent[IN_FLIGHT as usize], batch, "{sent:?}");
-        assert_eq!(sent.len(), IN_FLIGHT as usize + 1 + batch, "{sent:?}");
+        assert_eq!(sent, [1, 1, COMPANY, COMPANY / 2, COMPANY / 2]);
     }
 }
 
@@ -121,7 +168,7 @@ async fn an_answer_that_does_not_match_is_taken_by_nobody() {
     let seeds = seeds(COMPANY);
     let wrapped = wrapped(&client, &seeds).await;
     let result = |number: usize| json!({ "plaintext": "AAAA", "reference": number.to_string() });
-    let batch = COMPANY - IN_FLIGHT as usize;
+    let batch = COMPANY;
     let one_short: Vec<_> = (0..batch - 1).map(result).collect();
     let backwards: Vec<_> = (0..batch).rev().map(result).collect();
     for results in [one_short, backwards] {
@@ -131,8 +178,8 @@ async fn an_answer_that_does_not_match_is_taken_by_nobody() {
             body,
             content_type: "application/json".to_owned(),
         };
+        proxy.reset_counts();
         proxy.fault_times("/decrypt/", wrong, 1);
-        gather(&proxy, "/decrypt/");
         let calls = wrapped
             .iter()
             .map(|(ciphertext, key_id)| client.decrypt(ciphertext, key_id));
@@ -167,14 +214,14 @@ async fn what_nobody_waits_for_any_more_is_not_sent() {
     let delay = Fault::Delay(Duration::from_millis(90));
     proxy.fault_times("/encrypt/", delay, IN_FLIGHT);
     let mut calls = JoinSet::new();
-    for seed in seeds(IN_FLIGHT as usize) {
+    for (number, seed) in (1..).zip(seeds(IN_FLIGHT as usize)) {
         let client = client.clone();
         calls.spawn(async move { client.encrypt(&seed).await.map(drop) });
+        wait::until_true("a request in flight", LIMIT, async || {
+            proxy.requests().len() == number
+        })
+        .await;
     }
-    wait::until_true("requests to be out", LIMIT, async || {
-        proxy.requests().len() == IN_FLIGHT as usize
-    })
-    .await;
     // One is cancelled by its caller, the other has less time than it would have to wait.
     let hasty = client.with_timeout(Duration::from_millis(20));
     let [gone, late] = [seeds(1)[0], seeds(1)[0]];
@@ -196,14 +243,14 @@ async fn requests_that_hang_do_not_hold_up_the_next() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     proxy.fault_times("/encrypt/", Fault::Hang, IN_FLIGHT);
     let mut hung = JoinSet::new();
-    for seed in seeds(IN_FLIGHT as usize) {
+    for (number, seed) in (1..).zip(seeds(IN_FLIGHT as usize)) {
         let client = client.clone();
         hung.spawn(async move { client.encrypt(&seed).await.map(drop) });
+        wait::until_true("a request to hang", LIMIT, async || {
+            proxy.requests().len() == number
+        })
+        .await;
     }
-    wait::until_true("requests to hang", LIMIT, async || {
-        proxy.requests().len() == IN_FLIGHT as usize
-    })
-    .await;
     let begun = Instant::now();
     client.encrypt(&seeds(1)[0]).await.unwrap();
     let taken = begun.elapsed();

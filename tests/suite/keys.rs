@@ -152,7 +152,7 @@ async fn a_new_version_that_does_not_work_leaves_the_old_one_writing() {
     );
     let by_v1 = client.encrypt_v1(b"makes it look").await.unwrap();
     assert!(by_v1.starts_with(b"vault:v1:"), "{by_v1:?}");
-    daemon.logged("the latest key version does not work").await;
+    daemon.logged("latest key version does not work").await;
     let status = client.status().await.unwrap();
     assert_eq!(
         (status.healthz.as_str(), status.key_id),

@@ -23,7 +23,7 @@ pub(super) async fn prove(client: &Client, key: &TransitKey, token: &Token, repo
         Err(error) => return refuse("key", key, &error, report),
     };
     if let Some(why) = info.unfit {
-        let text = KeyError::unfit(key, why).text;
+        let text = KeyError::unfit(key, why).to_string();
         let (cause, remedy) = text.rsplit_once(": ").unwrap_or((&text, ""));
         return report.unavailable(
             "key",
@@ -46,7 +46,7 @@ pub(super) async fn prove(client: &Client, key: &TransitKey, token: &Token, repo
 /// In the daemon's words.
 fn refuse(name: &'static str, key: &TransitKey, error: &CallError, report: &mut Report) {
     let cause = format!("vault: {error}");
-    let text = KeyError::of_call(key, error).text;
+    let text = KeyError::of_call(key, error).to_string();
     let remedy = text.strip_prefix(&cause).unwrap_or_default();
     let remedy = match remedy.trim_start_matches("; ") {
         "" => "try again once vault answers; its log may say more",

@@ -162,7 +162,9 @@ async fn a_move_with_the_old_key_still_reading_is_no_error() {
     assert_ne!(works(&client).await, before);
     assert_eq!(client.decrypt(&old, &before).await.unwrap(), SEED);
     assert_eq!(client.decrypt_v1(&old).await.unwrap(), SEED);
-    daemon.logged("what that one wrote is still read").await;
+    daemon
+        .logged("data of the previous key can still be decrypted")
+        .await;
     assert!(
         !daemon.log().contains("\"level\":\"ERROR\""),
         "{}",

@@ -1,0 +1,111 @@
+//! The two operations that are batched.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::vault::{
+    CallError, Ciphertext, Client, Encrypted, KeyVersion, Outcomes, Plaintext, ToEncrypt, Token,
+    TransitKey,
+};
+
+/// What a batch consists of.
+pub(crate) trait Operation: fmt::Debug + Clone + Send + Sync + 'static {
+    /// The last part of the API path.
+    const NAME: &'static str;
+    /// Whether equal items may share one outcome.
+    const IS_SHARED: bool;
+    /// What Vault returns for an item.
+    type Output: fmt::Debug + Send + 'static;
+    /// About how many bytes it takes in a request.
+    fn size(&self) -> usize;
+    /// Whether one outcome serves both.
+    fn is_same(&self, other: &Self) -> bool;
+    /// A copy for another caller of the same.
+    fn copy(output: &Self::Output) -> Self::Output;
+    /// Sends these in one request.
+    fn send(
+        client: &Client,
+        key: &TransitKey,
+        items: &[Self],
+        token: &Token,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcomes<Self::Output>, CallError>> + Send;
+}
+
+/// A plaintext to encrypt, with this version of the key or its latest.
+#[derive(Debug, Clone)]
+pub(crate) struct Encrypt {
+    pub(crate) plaintext: Arc<Plaintext>,
+    pub(crate) version: Option<KeyVersion>,
+}
+
+/// A ciphertext to decrypt.
+#[derive(Debug, Clone)]
+pub(crate) struct Decrypt(pub(crate) Arc<Ciphertext>);
+
+impl Operation for Encrypt {
+    const NAME: &'static str = "encrypt";
+    /// Every ciphertext needs a nonce of its own.
+    const IS_SHARED: bool = false;
+    type Output = Encrypted;
+
+    fn size(&self) -> usize {
+        // In base64.
+        self.plaintext.expose_secret().len() / 3 * 4
+    }
+
+    fn is_same(&self, _: &Self) -> bool {
+        false
+    }
+
+    fn copy(output: &Encrypted) -> Encrypted {
+        output.clone()
+    }
+
+    async fn send(
+        client: &Client,
+        key: &TransitKey,
+        items: &[Self],
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<Outcomes<Encrypted>, CallError> {
+        let items = items.iter().map(|item| ToEncrypt {
+            plaintext: &item.plaintext,
+            version: item.version,
+        });
+        let items: Vec<_> = items.collect();
+        client.encrypt(key, &items, token, deadline).await
+    }
+}
+
+impl Operation for Decrypt {
+    const NAME: &'static str = "decrypt";
+    /// A plaintext does not depend on who asked for it.
+    const IS_SHARED: bool = true;
+    type Output = Plaintext;
+
+    fn size(&self) -> usize {
+        self.0.as_str().len()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    fn copy(output: &Plaintext) -> Plaintext {
+        Plaintext::new(output.expose_secret().to_vec())
+    }
+
+    async fn send(
+        client: &Client,
+        key: &TransitKey,
+        items: &[Self],
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<Outcomes<Plaintext>, CallError> {
+        let items: Vec<&Ciphertext> = items.iter().map(|item| &*item.0).collect();
+        client.decrypt(key, &items, token, deadline).await
+    }
+}

@@ -1,0 +1,438 @@
+//! The queue of one operation, as decisions without I/O: what waits leaves together as soon as a
+//! request may be in flight, and nothing waits for a timer. Failures come back to the end of it.
+
+mod entry;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::retry::{self, RetryDecision};
+use super::{Error, Operation, Request};
+use crate::session::{Session, TokenStatus};
+use crate::telemetry::spans::Callers;
+use crate::vault::{ApiErrorKind, CallError, Outcomes, TransitKey};
+use entry::{Builder, Entry, Waiter};
+
+/// Transit takes 1,000 strings in a request, two for each item (`vault-api.md` 1.4); far fewer
+/// already share what a request costs.
+const MAX_ITEMS: usize = 128;
+/// A seed is 32 bytes; items as large as a message may be must not add up to a body that Vault or a
+/// proxy rejects, nor to a response of over 1 MiB.
+const MAX_BYTES: usize = 384 * 1024;
+/// Vault answers a batch in a few milliseconds. One that takes longer than this waits for something
+/// else, and must not hold up the next.
+const SLOW_AFTER: Duration = Duration::from_millis(100);
+
+/// Tells batches apart.
+pub(super) type BatchId = u64;
+
+/// What leaves in one request: items of one key, sent with one token.
+#[derive(Debug)]
+pub(super) struct Batch<O> {
+    pub(super) id: BatchId,
+    pub(super) items: Vec<O>,
+    pub(super) key: Arc<TransitKey>,
+    pub(super) session: Arc<Session>,
+    /// The latest deadline of its callers.
+    pub(super) deadline: Instant,
+    pub(super) callers: Callers,
+}
+
+/// A token that Vault rejected: is it still valid?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TokenCheck {
+    /// The generation of its session.
+    pub(super) generation: u64,
+    /// When the answer has to be there.
+    pub(super) deadline: Instant,
+}
+
+/// What waits, and what is in flight.
+pub(super) struct Queue<O: Operation> {
+    waiting: VecDeque<Entry<O>>,
+    /// Failed batches, until their backoff is over.
+    delayed: Vec<(Instant, Vec<Entry<O>>)>,
+    in_flight: HashMap<BatchId, InFlight<O>>,
+    /// Entries whose token was rejected, by the generation of its session.
+    unverified: HashMap<u64, Vec<Entry<O>>>,
+    /// How many of the batches in flight count.
+    counted: usize,
+    max_in_flight: usize,
+    last_id: BatchId,
+    /// When [`Self::expire`] has something to do at the earliest.
+    wake: Option<Instant>,
+    /// Of the server that is asked, for errors.
+    address: String,
+}
+
+struct InFlight<O: Operation> {
+    entries: Vec<Entry<O>>,
+    session: Arc<Session>,
+    sent: Instant,
+    counts: bool,
+}
+
+impl<O: Operation> Queue<O> {
+    /// At most `max_in_flight` batches count as in flight at a time.
+    pub(super) fn new(max_in_flight: usize, address: String) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            delayed: Vec::new(),
+            in_flight: HashMap::new(),
+            unverified: HashMap::new(),
+            counted: 0,
+            max_in_flight,
+            last_id: 0,
+            wake: None,
+            address,
+        }
+    }
+
+    /// Whether something waits that could leave with a session.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// When [`Self::expire`] has to be called at the latest.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// Adds a call, or lets it share an equal one that waits or is in flight.
+    pub(super) fn push(&mut self, request: Request<O>) {
+        let Request {
+            operation,
+            key,
+            deadline,
+            policy,
+            parent,
+            completion,
+        } = request;
+        self.wake_at(deadline);
+        let waiter = Waiter {
+            deadline,
+            policy,
+            parent,
+            completion,
+        };
+        if let Some(entry) = self.find_shared(&operation, &key) {
+            entry.waiters.push(waiter);
+            return;
+        }
+        self.waiting.push_back(Entry {
+            operation,
+            key,
+            waiters: vec![waiter],
+            max_items: MAX_ITEMS,
+            failures: 0,
+            first_rejected: None,
+            last_error: None,
+        });
+    }
+
+    fn find_shared(&mut self, operation: &O, key: &Arc<TransitKey>) -> Option<&mut Entry<O>> {
+        if !O::IS_SHARED {
+            return None;
+        }
+        let sent = self.in_flight.values_mut().flat_map(|it| &mut it.entries);
+        let mut entries = self.waiting.iter_mut().chain(sent);
+        entries.find(|it| it.is_same(operation, key))
+    }
+
+    /// What may leave now with this session: all that waits for the key of the first, in order.
+    pub(super) fn next(&mut self, session: &Arc<Session>, now: Instant) -> Option<Batch<O>> {
+        if self.counted >= self.max_in_flight {
+            return None;
+        }
+        let mut builder = Builder::default();
+        let mut rest = VecDeque::new();
+        for mut entry in self.waiting.drain(..) {
+            let waiters = &mut entry.waiters;
+            waiters.retain(|waiter| !waiter.completion.is_abandoned());
+            if waiters.is_empty() {
+                continue;
+            }
+            // Callers whose deadline has come are answered by `expire`.
+            let is_expired = entry.waiters.iter().all(|waiter| waiter.deadline <= now);
+            if !is_expired && builder.has_room_for(&entry) {
+                builder.add(entry);
+            } else {
+                rest.push_back(entry);
+            }
+        }
+        self.waiting = rest;
+        self.send(builder.entries, session, now)
+    }
+
+    fn send(
+        &mut self,
+        entries: Vec<Entry<O>>,
+        session: &Arc<Session>,
+        now: Instant,
+    ) -> Option<Batch<O>> {
+        let waiters = entries.iter().flat_map(|entry| &entry.waiters);
+        let callers = waiters.clone().map(|waiter| &waiter.parent).collect();
+        let deadline = waiters.map(|waiter| waiter.deadline).max()?;
+        let key = entries.first()?.key.clone();
+        let items = entries.iter().map(|it| it.operation.clone()).collect();
+        self.last_id += 1;
+        self.counted += 1;
+        self.wake_at(now + SLOW_AFTER);
+        let in_flight = InFlight {
+            entries,
+            session: session.clone(),
+            sent: now,
+            counts: true,
+        };
+        self.in_flight.insert(self.last_id, in_flight);
+        Some(Batch {
+            id: self.last_id,
+            items,
+            key,
+            session: session.clone(),
+            deadline,
+            callers,
+        })
+    }
+
+    /// A batch came back: completes its calls, and puts what is to be retried at the end of the
+    /// queue. Returns the token to check, if it was rejected and is not being checked already.
+    pub(super) fn returned(
+        &mut self,
+        id: BatchId,
+        outcome: Result<Outcomes<O::Output>, CallError>,
+        now: Instant,
+        random: f64,
+    ) -> Option<TokenCheck> {
+        let batch = self.in_flight.remove(&id)?;
+        if batch.counts {
+            self.counted -= 1;
+        }
+        let has_company = batch.entries.len() > 1;
+        let failed = match outcome {
+            Ok(outcomes) => self.complete_items(batch.entries, outcomes, has_company),
+            Err(error) if has_company && speaks_of_batch(&error) => {
+                let half = batch.entries.len().div_ceil(2);
+                self.requeue(batch.entries, half);
+                return None;
+            }
+            Err(error) => {
+                let failed = batch.entries.into_iter();
+                failed.map(|entry| (entry, error.clone())).collect()
+            }
+        };
+        self.failed(failed, &batch.session, now, random)
+    }
+
+    /// Completes what succeeded. Returns what failed.
+    fn complete_items(
+        &mut self,
+        entries: Vec<Entry<O>>,
+        outcomes: Outcomes<O::Output>,
+        has_company: bool,
+    ) -> Vec<(Entry<O>, CallError)> {
+        let mut failed = Vec::new();
+        // The client has checked that there is one outcome for each item.
+        for (entry, outcome) in entries.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(output) => entry.complete(Ok(output)),
+                // The HTTP status is the batch's: alone, the item would perhaps have another one.
+                Err(error) if has_company && error.api_error() == Some(ApiErrorKind::Other) => {
+                    self.requeue(vec![entry], 1);
+                }
+                Err(error) => failed.push((entry, error)),
+            }
+        }
+        failed
+    }
+
+    /// Puts entries at the end of the queue, to leave in batches of at most `max_items`.
+    fn requeue(&mut self, entries: Vec<Entry<O>>, max_items: usize) {
+        for mut entry in entries {
+            entry.max_items = entry.max_items.min(max_items);
+            self.enqueue(entry);
+        }
+    }
+
+    /// Puts an entry at the end of the queue, or joins it with an equal one that waits there.
+    fn enqueue(&mut self, entry: Entry<O>) {
+        let mut waiting = self.waiting.iter_mut();
+        match waiting.find(|it| O::IS_SHARED && it.is_same(&entry.operation, &entry.key)) {
+            Some(equal) => equal.join(entry),
+            None => self.waiting.push_back(entry),
+        }
+    }
+
+    fn failed(
+        &mut self,
+        failed: Vec<(Entry<O>, CallError)>,
+        session: &Session,
+        now: Instant,
+        random: f64,
+    ) -> Option<TokenCheck> {
+        let generation = session.generation;
+        let is_being_checked = self.unverified.contains_key(&generation);
+        let mut retried = Vec::new();
+        let mut check = None;
+        for (mut entry, error) in failed {
+            // Everybody who waited for it was answered at its deadline.
+            if entry.waiters.is_empty() {
+                continue;
+            }
+            let policy = entry.policy();
+            match retry::decide(&error, policy, entry.first_rejected, session.obtained) {
+                RetryDecision::Fail => entry.complete(Err(Error::Call(error))),
+                RetryDecision::Backoff => {
+                    entry.complete_unretried(&error);
+                    entry.last_error = Some(error);
+                    retried.push(entry);
+                }
+                RetryDecision::CheckToken => {
+                    entry.first_rejected.get_or_insert(now);
+                    entry.last_error = Some(error);
+                    check = check.max(entry.deadline());
+                    self.unverified.entry(generation).or_default().push(entry);
+                }
+            }
+        }
+        self.delay(retried, Error::Call, now, random);
+        check
+            .filter(|_| !is_being_checked)
+            .map(|deadline| TokenCheck {
+                generation,
+                deadline,
+            })
+    }
+
+    /// Vault said whether a rejected token is still valid.
+    pub(super) fn token_checked(
+        &mut self,
+        generation: u64,
+        status: TokenStatus,
+        now: Instant,
+        random: f64,
+    ) {
+        let entries = self.unverified.remove(&generation).unwrap_or_default();
+        match status {
+            TokenStatus::Invalid => self.requeue(entries, MAX_ITEMS),
+            TokenStatus::Valid => {
+                for mut entry in entries {
+                    if let Some(error) = entry.last_error.take() {
+                        entry.complete(Err(Error::Call(error)));
+                    }
+                }
+            }
+            TokenStatus::Unknown => self.delay(entries, Error::TokenUnverified, now, random),
+        }
+    }
+
+    /// Lets a failed batch wait together. Whoever cannot wait that long is answered.
+    fn delay(
+        &mut self,
+        mut entries: Vec<Entry<O>>,
+        as_error: fn(CallError) -> Error,
+        now: Instant,
+        random: f64,
+    ) {
+        let mut shortest: Option<Duration> = None;
+        for entry in &mut entries {
+            entry.failures = entry.failures.saturating_add(1);
+            let Some(error) = entry.last_error.clone() else {
+                continue;
+            };
+            let backoff = retry::backoff(&error, entry.failures, random);
+            entry.complete_where(
+                |waiter| {
+                    let asked = error.retry_after();
+                    let wait = retry::backoff_within(backoff, asked, now, waiter.deadline);
+                    shortest = shortest.into_iter().chain(wait).min();
+                    wait.is_none()
+                },
+                || as_error(error.clone()),
+            );
+        }
+        entries.retain(|entry| !entry.waiters.is_empty());
+        if let Some(wait) = shortest {
+            self.wake_at(now + wait);
+            self.delayed.push((now + wait, entries));
+        }
+    }
+
+    /// Does what is due: ends backoffs, answers callers whose deadline has come, and stops counting
+    /// slow batches. `no_session` is the reason why nothing can be sent, if so.
+    pub(super) fn expire(&mut self, now: Instant, no_session: impl Fn() -> Option<Error>) {
+        self.end_backoffs(now);
+        let timed_out = |entry: &Entry<O>| {
+            Error::Call(CallError::TimedOut {
+                path: entry.key.path(O::NAME),
+                address: self.address.clone(),
+            })
+        };
+        let delayed = self.delayed.iter_mut().flat_map(|(_, it)| it);
+        for entry in self.waiting.iter_mut().chain(delayed) {
+            let last = entry.last_error.clone().map(Error::Call);
+            let reason = no_session().or(last).unwrap_or_else(|| timed_out(entry));
+            entry.complete_where(|it| it.deadline <= now, || reason.clone());
+        }
+        for batch in self.in_flight.values_mut() {
+            for entry in &mut batch.entries {
+                let reason = timed_out(entry);
+                entry.complete_where(|it| it.deadline <= now, || reason.clone());
+            }
+            if batch.counts && now >= batch.sent + SLOW_AFTER {
+                batch.counts = false;
+                self.counted -= 1;
+            }
+        }
+        for entry in self.unverified.values_mut().flatten() {
+            let last = entry.last_error.clone().map(Error::TokenUnverified);
+            let reason = last.unwrap_or_else(|| timed_out(entry));
+            entry.complete_where(|it| it.deadline <= now, || reason.clone());
+        }
+        self.wake = self.next_wake();
+    }
+
+    fn end_backoffs(&mut self, now: Instant) {
+        let (due, later) = std::mem::take(&mut self.delayed)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.delayed = later;
+        let due: Vec<(Instant, Vec<Entry<O>>)> = due;
+        for (_, entries) in due {
+            self.requeue(entries, MAX_ITEMS);
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let delayed = self.delayed.iter().flat_map(|(_, it)| it);
+        let sent = self.in_flight.values().flat_map(|it| &it.entries);
+        let unverified = self.unverified.values().flatten();
+        let entries = self.waiting.iter().chain(delayed).chain(sent);
+        let waiters = entries.chain(unverified).flat_map(|it| &it.waiters);
+        let deadlines = waiters.map(|waiter| waiter.deadline);
+        let backoffs = self.delayed.iter().map(|(at, _)| *at);
+        let counted = self.in_flight.values().filter(|batch| batch.counts);
+        let slow = counted.map(|batch| batch.sent + SLOW_AFTER);
+        deadlines.chain(backoffs).chain(slow).min()
+    }
+
+    fn wake_at(&mut self, at: Instant) {
+        self.wake = self.wake.into_iter().chain([at]).min();
+    }
+}
+
+/// Whether a failure of several items speaks of the request that carried them, of its form or its
+/// size, and not of an item or of the server's state.
+fn speaks_of_batch(error: &CallError) -> bool {
+    match error {
+        CallError::Api { kind, .. } => *kind == ApiErrorKind::Other,
+        CallError::UnexpectedResponse { status, .. } => matches!(status, 400 | 413),
+        CallError::Unreachable { .. } | CallError::TimedOut { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! Encrypt and Decrypt for kube-apiserver: which version, which key, and what an outcome shows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::{ErrorKind, KeyError};
+use super::key_id::KeyId;
+use super::status;
+use super::view::{KeyView, ProvenKey};
+use super::{KeyMsg, Reply};
+use crate::batch::{
+    self, Batcher, Completion, Decrypt, Encrypt, RetryPolicy, backoff_within, call_with_retries,
+};
+use crate::session::{Session, Sessions};
+use crate::telemetry::spans::Parent;
+use crate::vault::{
+    ApiErrorKind, Ciphertext, Client, Encrypted, KeyInfo, KeyVersion, Plaintext, TransitKey,
+};
+
+/// The first wait before the configured keys are tried once more; doubled by each round.
+const ROUND_BACKOFF: Duration = Duration::from_millis(50);
+/// The longest wait between two rounds.
+const MAX_ROUND_BACKOFF: Duration = Duration::from_secs(1);
+
+/// An encrypted seed and the key_id that it was encrypted under.
+#[derive(Debug)]
+pub struct EncryptedSeed {
+    /// Transit's ciphertext.
+    pub ciphertext: Ciphertext,
+    /// The announced key_id; under KMS v1 nobody asks for it.
+    pub key_id: KeyId,
+}
+
+/// What a call showed of the writing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallObservation {
+    /// It worked, although the last refresh failed.
+    Recovered,
+    /// It encrypted with a version that is newer than the proven one.
+    NewerVersion,
+    /// Vault contradicted what is known of the key.
+    Contradicted,
+}
+
+/// A Decrypt that was rejected because its version is below the key's limit.
+#[derive(Debug)]
+pub struct FailedDecrypt {
+    pub(super) key: Arc<TransitKey>,
+    pub(super) version: KeyVersion,
+    pub(super) error: KeyError,
+    pub(super) deadline: Instant,
+    pub(super) reply: Reply<Plaintext>,
+}
+
+/// Where calls are sent.
+#[derive(Debug)]
+pub(super) struct Operations {
+    pub(super) client: Arc<Client>,
+    pub(super) sessions: Sessions,
+    pub(super) encrypts: Batcher<Encrypt>,
+    pub(super) decrypts: Batcher<Decrypt>,
+    /// The writing key.
+    pub(super) key: Arc<TransitKey>,
+    /// What successes are noted in.
+    pub(super) view: Arc<watch::Sender<KeyView>>,
+    /// Who hears of contradictions.
+    pub(super) manager: ActorRef<KeyMsg>,
+}
+
+/// Completes an Encrypt that was pinned to a version.
+pub(super) struct EncryptCompletion {
+    pub(super) operations: Arc<Operations>,
+    pub(super) pinned: ProvenKey,
+    pub(super) reply: Reply<EncryptedSeed>,
+}
+
+/// Completes a Decrypt by one key.
+pub(super) struct DecryptCompletion {
+    pub(super) operations: Arc<Operations>,
+    pub(super) key: Arc<TransitKey>,
+    pub(super) version: KeyVersion,
+    pub(super) deadline: Instant,
+    pub(super) reply: Reply<Plaintext>,
+}
+
+impl Completion<Encrypted> for EncryptCompletion {
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn complete(self: Box<Self>, outcome: Result<Encrypted, batch::Error>) {
+        let version = self.pinned.stamp.version;
+        let answer = match outcome {
+            Ok(encrypted) => {
+                self.operations.note_encrypted(version);
+                Ok(EncryptedSeed {
+                    ciphertext: encrypted.ciphertext,
+                    key_id: self.pinned.key_id,
+                })
+            }
+            Err(error) => {
+                let error = KeyError::of_batch(&self.operations.key, error);
+                self.operations.note_failed(&error, &self.operations.key);
+                Err(error.or_too_old_to_encrypt(Some(version)))
+            }
+        };
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Completion<Plaintext> for DecryptCompletion {
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn complete(self: Box<Self>, outcome: Result<Plaintext, batch::Error>) {
+        let answer = match outcome {
+            Ok(plaintext) => {
+                self.operations.note_decrypted(&self.key);
+                Ok(plaintext)
+            }
+            Err(error) => {
+                let error = KeyError::of_batch(&self.key, error);
+                self.operations.note_failed(&error, &self.key);
+                if error.api_error == Some(ApiErrorKind::VersionTooOld) {
+                    // Vault does not name its limit; the actor's task asks for it.
+                    let failed = FailedDecrypt {
+                        key: self.key,
+                        version: self.version,
+                        error,
+                        deadline: self.deadline,
+                        reply: self.reply,
+                    };
+                    let _ = self.operations.manager.cast(KeyMsg::Explain(failed));
+                    return;
+                }
+                Err(error)
+            }
+        };
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Operations {
+    /// Encrypts with the key, with this version if given.
+    pub(super) async fn encrypt(
+        &self,
+        plaintext: &Arc<Plaintext>,
+        version: Option<KeyVersion>,
+        deadline: Instant,
+        parent: Parent,
+    ) -> Result<Encrypted, KeyError> {
+        let operation = Encrypt {
+            plaintext: plaintext.clone(),
+            version,
+        };
+        let policy = RetryPolicy::TransientOrLagging;
+        let outcome = self
+            .encrypts
+            .call(&self.key, operation, policy, deadline, parent)
+            .await;
+        outcome
+            .ok_or_else(task_ended)?
+            .map_err(|error| KeyError::of_batch(&self.key, error))
+            .map_err(|error| error.or_too_old_to_encrypt(version))
+    }
+
+    /// Decrypts with this key.
+    pub(super) async fn decrypt(
+        &self,
+        key: &Arc<TransitKey>,
+        ciphertext: &Arc<Ciphertext>,
+        policy: RetryPolicy,
+        deadline: Instant,
+        parent: Parent,
+    ) -> Result<Plaintext, KeyError> {
+        let operation = Decrypt(ciphertext.clone());
+        let outcome = self
+            .decrypts
+            .call(key, operation, policy, deadline, parent)
+            .await;
+        outcome
+            .ok_or_else(task_ended)?
+            .map_err(|error| KeyError::of_batch(key, error))
+    }
+
+    /// Reads what Transit says of a key.
+    pub(super) async fn read_key(
+        &self,
+        key: &Arc<TransitKey>,
+        deadline: Instant,
+    ) -> Result<KeyInfo, KeyError> {
+        let read = |session: Arc<Session>| {
+            let (client, key) = (self.client.clone(), key.clone());
+            async move { client.read_key(&key, &session.token, deadline).await }
+        };
+        call_with_retries(&self.sessions, deadline, read)
+            .await
+            .map_err(|error| KeyError::of_batch(key, error))
+    }
+
+    /// Waits until a version may write: in a running daemon not at all, else until the first proof.
+    ///
+    /// # Errors
+    /// With the verdict as soon as there is one, or at the deadline with the reason.
+    pub(super) async fn pinned(&self, deadline: Instant) -> Result<ProvenKey, KeyError> {
+        let mut view = self.view.subscribe();
+        let ready = |view: &KeyView| view.pinned().is_some() || view.verdict().is_some();
+        drop(timeout_at(deadline, view.wait_for(ready)).await);
+        let known = self.view.borrow().clone();
+        match known.pinned() {
+            Some(pinned) if known.replaced().is_none() => Ok(pinned.clone()),
+            _ => Err(status::reason(&known, &self.sessions.view())),
+        }
+    }
+
+    /// Encrypts with the key's latest version, for KMS v1, which knows no key_id and so has no other
+    /// way to follow a rotation. A version later than the proven one has to decrypt first: nobody
+    /// reads from etcd what it wrote until it is needed.
+    pub(super) async fn encrypt_latest(
+        &self,
+        plaintext: &Arc<Plaintext>,
+        proven: KeyVersion,
+        deadline: Instant,
+        parent: &Parent,
+    ) -> Result<Ciphertext, KeyError> {
+        let encrypted = self
+            .encrypt(plaintext, None, deadline, parent.clone())
+            .await?;
+        if encrypted.version <= proven {
+            self.note_encrypted(encrypted.version);
+            return Ok(encrypted.ciphertext);
+        }
+        self.observe(CallObservation::NewerVersion);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let halfway = Instant::now() + left / 2;
+        let ciphertext = Arc::new(encrypted.ciphertext.clone());
+        let policy = RetryPolicy::Transient;
+        let back = self
+            .decrypt(&self.key, &ciphertext, policy, halfway, parent.clone())
+            .await;
+        if back.is_ok_and(|back| back.expose_secret() == plaintext.expose_secret()) {
+            self.note_encrypted(encrypted.version);
+            return Ok(encrypted.ciphertext);
+        }
+        let encrypted = self
+            .encrypt(plaintext, Some(proven), deadline, parent.clone())
+            .await?;
+        self.note_encrypted(proven);
+        Ok(encrypted.ciphertext)
+    }
+
+    /// Decrypts with whichever of these keys can. Each gets one attempt before any gets a second.
+    pub(super) async fn decrypt_with_any(
+        &self,
+        keys: &[Arc<TransitKey>],
+        ciphertext: &Arc<Ciphertext>,
+        key_id: Option<&str>,
+        deadline: Instant,
+        parent: &Parent,
+    ) -> Result<Plaintext, KeyError> {
+        let mut candidates = keys.to_vec();
+        let mut backoff = ROUND_BACKOFF;
+        loop {
+            let mut worst: Option<KeyError> = None;
+            let mut retried = Vec::new();
+            for key in candidates {
+                let policy = RetryPolicy::Once;
+                let tried = self.decrypt(&key, ciphertext, policy, deadline, parent.clone());
+                match tried.await {
+                    Ok(plaintext) => {
+                        self.note_decrypted(&key);
+                        return Ok(plaintext);
+                    }
+                    Err(error) => {
+                        self.note_failed(&error, &key);
+                        let may_pass = error.is_transient() || error.is_lag();
+                        let error = self.explained(&key, ciphertext.version(), deadline, error);
+                        worst = Some(graver(worst, error.await));
+                        if may_pass {
+                            retried.push(key);
+                        }
+                    }
+                }
+            }
+            let worst =
+                worst.unwrap_or_else(|| KeyError::new(ErrorKind::Internal, "no key is configured"));
+            let wait = backoff_within(backoff, None, Instant::now(), deadline);
+            let (Some(wait), false) = (wait, retried.is_empty()) else {
+                return Err(worst.by_no_configured_key(key_id));
+            };
+            sleep(wait).await;
+            backoff = (backoff * 2).min(MAX_ROUND_BACKOFF);
+            candidates = retried;
+        }
+    }
+
+    /// Adds the key's limit to an error that says «too old» without it.
+    pub(super) async fn explained(
+        &self,
+        key: &Arc<TransitKey>,
+        version: KeyVersion,
+        deadline: Instant,
+        error: KeyError,
+    ) -> KeyError {
+        if error.api_error != Some(ApiErrorKind::VersionTooOld) {
+            return error;
+        }
+        // Boxed, because it is rare: each call would reserve room for it.
+        let info = Box::pin(self.read_key(key, deadline)).await;
+        error.too_old_to_decrypt(version, info.ok().map(|info| info.min_decryption_version))
+    }
+
+    /// An Encrypt worked with this version of the writing key.
+    pub(super) fn note_encrypted(&self, version: KeyVersion) {
+        let now = Instant::now();
+        self.note_success(now, |view| view.last_encrypted = Some((version, now)));
+    }
+
+    /// A Decrypt worked. Only the writing key's says something of it.
+    pub(super) fn note_decrypted(&self, key: &Arc<TransitKey>) {
+        if Arc::ptr_eq(key, &self.key) {
+            self.note_success(Instant::now(), |_| {});
+        }
+    }
+
+    fn note_success(&self, now: Instant, note: impl FnOnce(&mut KeyView)) {
+        let mut failing = false;
+        // Readers of the view need not be woken for a time.
+        self.view.send_if_modified(|view| {
+            view.last_success = Some(now);
+            note(view);
+            failing = view.fault.is_some();
+            false
+        });
+        if failing {
+            self.observe(CallObservation::Recovered);
+        }
+    }
+
+    /// A call failed: what Vault rejects for the writing key may contradict what is known of it.
+    pub(super) fn note_failed(&self, error: &KeyError, key: &Arc<TransitKey>) {
+        let says_nothing = error.is_transient() || error.api_error == Some(ApiErrorKind::Other);
+        if Arc::ptr_eq(key, &self.key) && !says_nothing {
+            self.observe(CallObservation::Contradicted);
+        }
+    }
+
+    fn observe(&self, observation: CallObservation) {
+        // A manager that is gone is restarted, and reads the key then.
+        let _ = self.manager.cast(KeyMsg::Observed(observation));
+    }
+}
+
+fn task_ended() -> KeyError {
+    KeyError::new(ErrorKind::Unavailable, "the call's task was restarted")
+}
+
+/// Of two failed keys, the failure to report: «not made by this key» says least, lag says most.
+fn graver(before: Option<KeyError>, now: KeyError) -> KeyError {
+    match before {
+        Some(before) if now.api_error == Some(ApiErrorKind::BadCiphertext) || before.is_lag() => {
+            before
+        }
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests;

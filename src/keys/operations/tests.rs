@@ -1,0 +1,36 @@
+//! Tests of `keys/operations.rs`.
+
+use super::*;
+use crate::vault::{CallError, KeyName, MountPath, Namespace};
+
+fn failed(kind: ApiErrorKind) -> KeyError {
+    let key = TransitKey {
+        namespace: Namespace::default(),
+        mount: MountPath::try_new("transit").expect("mount"),
+        name: KeyName::try_new("kms").expect("name"),
+    };
+    let error = CallError::Api {
+        path: key.path("decrypt"),
+        status: 400,
+        message: String::new(),
+        kind,
+        retry_after: None,
+    };
+    KeyError::of_call(&key, &error)
+}
+
+#[test]
+fn of_several_keys_the_failure_that_says_most_is_reported() {
+    use ApiErrorKind::{BadCiphertext, PolicyDenied, Transient, VersionTooNew};
+    let table = [
+        (None, BadCiphertext, BadCiphertext),
+        (Some(PolicyDenied), BadCiphertext, PolicyDenied),
+        (Some(BadCiphertext), PolicyDenied, PolicyDenied),
+        (Some(VersionTooNew), Transient, VersionTooNew),
+        (Some(Transient), VersionTooNew, VersionTooNew),
+    ];
+    for (before, now, reported) in table {
+        let error = graver(before.map(failed), failed(now));
+        assert_eq!(error.api_error, Some(reported), "{before:?} {now:?}");
+    }
+}

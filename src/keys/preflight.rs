@@ -1,0 +1,107 @@
+//! Verifies the KeyManager of a reload's candidate before it serves: a round trip, and that what
+//! was encrypted until now can still be decrypted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::{ErrorKind, KeyError};
+use super::operations::EncryptedSeed;
+use super::refresh::random_bytes;
+use super::view::KeyView;
+use super::{DecryptCall, EncryptCall, KeyMsg, Pin, Plaintext, Reply};
+use crate::telemetry::spans::Parent;
+use crate::vault::Ciphertext;
+
+/// How much longer than its deadline an answer may take.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Encrypts and decrypts through `actor`, then decrypts the canary of `before`, if there is one.
+/// `accepted` is the key_id of a replaced key that the operator accepts: with that key, data from
+/// before is known to be lost.
+///
+/// # Errors
+/// What failed; at the deadline the reason why nothing was possible.
+pub async fn verify(
+    actor: &ActorRef<KeyMsg>,
+    before: &KeyView,
+    accepted: Option<&str>,
+    deadline: Instant,
+) -> Result<(), KeyError> {
+    let seed = random_bytes()?;
+    let plaintext = Arc::new(Plaintext::new(seed.to_vec()));
+    let encrypted: EncryptedSeed = ask(actor, deadline, |reply| {
+        KeyMsg::Encrypt(EncryptCall {
+            plaintext,
+            pin: Pin::Announced,
+            deadline,
+            parent: Parent::NOBODY,
+            reply,
+        })
+    })
+    .await?;
+    let key_id = encrypted.key_id.as_str().to_owned();
+    let is_accepted = accepted == Some(key_id.as_str());
+    let ciphertext = Arc::new(encrypted.ciphertext);
+    let decrypted = decrypt(actor, ciphertext, key_id, deadline).await?;
+    if decrypted.expose_secret() != seed {
+        return Err(internal(
+            "a round trip returned a different plaintext: do not use this key",
+        ));
+    }
+    let (Some(canary), Some(proven)) = (&before.canary, &before.proven) else {
+        return Ok(());
+    };
+    if is_accepted {
+        return Ok(());
+    }
+    let key_id = proven.key_id.as_str().to_owned();
+    let decrypted = decrypt(actor, canary.ciphertext.clone(), key_id, deadline)
+        .await
+        .map_err(KeyError::of_earlier_data)?;
+    if !canary.is_plaintext(decrypted.expose_secret()) {
+        return Err(internal(
+            "data encrypted until now decrypted to a different plaintext",
+        ));
+    }
+    Ok(())
+}
+
+async fn decrypt(
+    actor: &ActorRef<KeyMsg>,
+    ciphertext: Arc<Ciphertext>,
+    key_id: String,
+    deadline: Instant,
+) -> Result<Plaintext, KeyError> {
+    ask(actor, deadline, |reply| {
+        KeyMsg::Decrypt(DecryptCall {
+            ciphertext,
+            key_id: Some(key_id),
+            deadline,
+            parent: Parent::NOBODY,
+            reply,
+        })
+    })
+    .await
+}
+
+async fn ask<T: Send + 'static>(
+    actor: &ActorRef<KeyMsg>,
+    deadline: Instant,
+    message: impl FnOnce(Reply<T>) -> KeyMsg,
+) -> Result<T, KeyError> {
+    let (reply, answer) = oneshot::channel();
+    let sent = actor.cast(message(reply));
+    // It answers at the deadline at the latest, and then says why.
+    match (sent, timeout_at(deadline + GRACE, answer).await) {
+        (Ok(()), Ok(Ok(answer))) => answer,
+        _ => Err(internal("the KeyManager did not answer")),
+    }
+}
+
+fn internal(text: &str) -> KeyError {
+    KeyError::new(ErrorKind::Internal, text.to_owned())
+}

@@ -1,0 +1,16 @@
+//! The refresh of the writing key: which version is the latest, and does it work through our own
+//! session? `machine` decides, `probe` calls Vault, the actor carries out what follows.
+
+mod effect;
+mod event;
+mod freshness;
+mod log;
+mod machine;
+mod probe;
+mod schedule;
+mod verdict;
+
+pub(super) use effect::Effect;
+pub use event::RefreshEvent;
+pub(super) use machine::Machine;
+pub(super) use probe::{call, random_bytes};

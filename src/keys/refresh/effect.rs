@@ -1,0 +1,59 @@
+//! What a refresh asks of the actor.
+
+use tokio::time::Instant;
+
+use super::log::LogEntry;
+use crate::keys::key_id::KeyId;
+use crate::keys::view::{Canary, KeyFault, KeyView, ProvenKey};
+use crate::vault::VersionStamp;
+
+/// A call to Vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::keys) enum Call {
+    /// Read the key.
+    ReadKey,
+    /// Decrypt a canary from before.
+    DecryptCanary(Canary),
+    /// Encrypt a new canary with this version, and decrypt it.
+    Prove { stamp: VersionStamp, imported: bool },
+}
+
+/// What the actor has to do.
+#[derive(Debug)]
+pub(in crate::keys) enum Effect {
+    /// Make a call, and report its outcome.
+    Call(Call),
+    /// Publish what was found out.
+    Publish(Publication),
+    /// Log it, unless this is a candidate.
+    Log(LogEntry),
+    /// Let the session know that its token is denied what it is for.
+    ReportDenied,
+}
+
+/// A change of the published snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::keys) struct Publication {
+    /// A version that was proven.
+    pub(super) proven: Option<Canary>,
+    pub(super) key_id: Option<KeyId>,
+    /// Whether Vault did what was asked of it.
+    pub(super) succeeded: bool,
+    /// Why the refresh failed last, unless something succeeded since.
+    pub(super) fault: Option<KeyFault>,
+}
+
+impl Publication {
+    /// Changes the snapshot.
+    pub(in crate::keys) fn apply(self, view: &mut KeyView, now: Instant) {
+        if self.succeeded {
+            view.last_success = Some(now);
+        }
+        view.fault = self.fault;
+        if let (Some(canary), Some(key_id)) = (self.proven, self.key_id) {
+            let stamp = canary.stamp;
+            view.proven = Some(ProvenKey { key_id, stamp });
+            view.canary = Some(canary);
+        }
+    }
+}

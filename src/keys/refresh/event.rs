@@ -1,0 +1,42 @@
+//! What can happen to a refresh.
+
+use crate::keys::error::KeyError;
+use crate::keys::operations::CallObservation;
+use crate::keys::view::Canary;
+use crate::vault::KeyInfo;
+
+/// Something happened to the refresh.
+#[derive(Debug)]
+pub enum RefreshEvent {
+    /// The timer fired.
+    Due,
+    /// A call of kube-apiserver's showed something.
+    Observed(CallObservation),
+    /// A call of the refresh ended.
+    Ended(CallOutcome),
+}
+
+/// How a call of the refresh ended.
+#[derive(Debug)]
+pub struct CallOutcome(pub(super) Outcome);
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    KeyRead(Result<KeyInfo, KeyError>),
+    CanaryDecrypted(Result<(), KeyError>),
+    Proved(Result<Canary, KeyError>),
+}
+
+impl CallOutcome {
+    pub(super) fn key_read(outcome: Result<KeyInfo, KeyError>) -> Self {
+        Self(Outcome::KeyRead(outcome))
+    }
+
+    pub(super) fn canary_decrypted(outcome: Result<(), KeyError>) -> Self {
+        Self(Outcome::CanaryDecrypted(outcome))
+    }
+
+    pub(super) fn proved(outcome: Result<Canary, KeyError>) -> Self {
+        Self(Outcome::Proved(outcome))
+    }
+}

@@ -1,0 +1,431 @@
+//! Tables of what a refresh does: each row is a history of reports and outcomes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::vault::{CallError, Ciphertext, KeyInfo, KeyName, MountPath, Namespace};
+
+fn key() -> TransitKey {
+    TransitKey {
+        namespace: Namespace::default(),
+        mount: MountPath::try_new("transit").expect("mount"),
+        name: KeyName::try_new("kms").expect("name"),
+    }
+}
+
+fn version(number: u32) -> KeyVersion {
+    KeyVersion::try_new(number).expect("version")
+}
+
+fn stamp(created: i64, number: u32) -> VersionStamp {
+    VersionStamp {
+        created,
+        version: version(number),
+    }
+}
+
+fn info(latest: VersionStamp) -> KeyInfo {
+    KeyInfo {
+        latest,
+        kind: "aes256-gcm96".to_owned(),
+        min_decryption_version: 1,
+        min_encryption_version: 0,
+        auto_rotate_period: Duration::ZERO,
+        deletion_allowed: false,
+        exportable: false,
+        plaintext_backup_allowed: false,
+        imported: false,
+        unfit: None,
+    }
+}
+
+fn api(kind: ApiErrorKind) -> KeyError {
+    let error = CallError::Api {
+        path: "transit/decrypt/kms".to_owned(),
+        status: 400,
+        message: format!("{kind:?}"),
+        kind,
+        retry_after: None,
+    };
+    KeyError::of_call(&key(), &error)
+}
+
+/// The key as a server has it: its versions, each with the key material that made it.
+#[derive(Clone)]
+struct Server {
+    versions: BTreeMap<u32, (i64, &'static str)>,
+    /// What it reports as the latest; a standby that lags reports an earlier one.
+    reported: Option<u32>,
+    min_decryption_version: u32,
+    /// Encrypts with this version fail so.
+    broken: Option<(u32, ApiErrorKind)>,
+    reads_fail: Option<ApiErrorKind>,
+}
+
+impl Server {
+    fn new(versions: &[(u32, i64, &'static str)]) -> Self {
+        let versions = versions.iter().map(|&(n, at, by)| (n, (at, by)));
+        Self {
+            versions: versions.collect(),
+            reported: None,
+            min_decryption_version: 1,
+            broken: None,
+            reads_fail: None,
+        }
+    }
+
+    fn latest(&self) -> VersionStamp {
+        let last = *self.versions.keys().last().expect("a version");
+        let number = self.reported.unwrap_or(last);
+        stamp(self.versions[&number].0, number)
+    }
+
+    fn call(&self, call: &Call) -> Outcome {
+        match call {
+            Call::ReadKey => Outcome::KeyRead(match self.reads_fail {
+                Some(kind) => Err(api(kind)),
+                None => Ok(info(self.latest())),
+            }),
+            Call::DecryptCanary(canary) => Outcome::CanaryDecrypted(self.decrypt(canary)),
+            Call::Prove { stamp, .. } => Outcome::Proved(self.prove(*stamp)),
+        }
+    }
+
+    fn decrypt(&self, canary: &Canary) -> Result<(), KeyError> {
+        let number = canary.stamp.version.get();
+        if number < self.min_decryption_version {
+            return Err(api(ApiErrorKind::VersionTooOld));
+        }
+        let Some((_, made_by)) = self.versions.get(&number) else {
+            return Err(api(ApiErrorKind::VersionTooNew));
+        };
+        if canary.ciphertext.as_str().ends_with(made_by) {
+            Ok(())
+        } else {
+            Err(api(ApiErrorKind::BadCiphertext))
+        }
+    }
+
+    fn prove(&self, stamp: VersionStamp) -> Result<Canary, KeyError> {
+        let number = stamp.version.get();
+        if let Some((broken, kind)) = self.broken
+            && broken == number
+        {
+            return Err(api(kind));
+        }
+        let Some((_, made_by)) = self.versions.get(&number) else {
+            return Err(api(ApiErrorKind::VersionTooNew));
+        };
+        let text = format!("vault:v{number}:{made_by}");
+        Ok(Canary {
+            digest: [0; 32],
+            ciphertext: Arc::new(Ciphertext::try_new(text.into_bytes()).expect("a ciphertext")),
+            stamp,
+        })
+    }
+}
+
+/// A machine against a server, with a clock of its own.
+struct Run {
+    machine: Machine,
+    view: KeyView,
+    now: Instant,
+    log: Vec<LogEntry>,
+    calls: Vec<Call>,
+}
+
+impl Run {
+    fn new(view: KeyView) -> Self {
+        Self::accepting(view, None)
+    }
+
+    fn accepting(view: KeyView, accepted: Option<&str>) -> Self {
+        let accepted = accepted.map(str::to_owned);
+        Self {
+            machine: Machine::new(key(), accepted, &view),
+            view,
+            now: Instant::now() + Duration::from_secs(10_000),
+            log: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// One that has proven what this server has.
+    fn proven(server: &Server) -> Self {
+        let mut run = Self::new(KeyView::default());
+        run.refresh(server);
+        assert!(run.view.proven.is_some());
+        run.log.clear();
+        run
+    }
+
+    fn step(&mut self, event: RefreshEvent) -> Vec<Call> {
+        let effects = self
+            .machine
+            .after(event, self.view.last_encrypted, self.now, 0.5);
+        let mut calls = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Call(call) => calls.push(call),
+                Effect::Publish(publication) => publication.apply(&mut self.view, self.now),
+                Effect::Log(entry) => self.log.push(entry),
+                Effect::ReportDenied => {}
+            }
+        }
+        assert!(calls.len() <= 1, "two calls at a time");
+        calls
+    }
+
+    /// One refresh, with everything that it asks of the server.
+    fn refresh(&mut self, server: &Server) {
+        let mut calls = self.step(RefreshEvent::Due);
+        while let Some(call) = calls.pop() {
+            self.calls.push(call.clone());
+            calls = self.step(RefreshEvent::Ended(CallOutcome(server.call(&call))));
+        }
+        assert!(self.machine.due().is_some(), "no refresh is planned");
+    }
+
+    /// Refreshes whenever the machine wants to, for so long.
+    fn run(&mut self, server: &Server, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(due) = self.machine.due().filter(|due| *due <= end) {
+            self.now = due;
+            self.refresh(server);
+        }
+        self.now = end;
+    }
+
+    fn proven_version(&self) -> u32 {
+        let proven = self.view.proven.as_ref().expect("a proven version");
+        proven.stamp.version.get()
+    }
+
+    fn has_logged(&self, is: impl Fn(&LogEntry) -> bool) -> bool {
+        self.log.iter().any(is)
+    }
+}
+
+fn is_replaced(entry: &LogEntry) -> bool {
+    matches!(entry, LogEntry::Replaced { .. })
+}
+
+const V1: (u32, i64, &str) = (1, 100, "bWFkZTE=");
+const V2: (u32, i64, &str) = (2, 200, "bWFkZTI=");
+
+#[test]
+fn a_rotation_is_proven_whatever_its_creation_time() {
+    for created in [200, 100, 50] {
+        let mut run = Run::proven(&Server::new(&[V1]));
+        run.run(&Server::new(&[V1, (2, created, V2.2)]), 40);
+        assert_eq!(run.proven_version(), 2, "created {created}");
+        assert!(run.has_logged(|it| matches!(it, LogEntry::VersionVerified { .. })));
+        assert!(run.view.fault.is_none());
+    }
+}
+
+#[test]
+fn a_replaced_key_is_a_verdict_and_not_written_to() {
+    let recreated_lower = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let recreated_same_second = Server::new(&[V1, (2, 200, "b3RoZXI=")]);
+    let recreated_higher =
+        Server::new(&[(1, 300, "b3RoZXI="), (2, 301, "b3RoZXI="), (3, 302, "eA==")]);
+    let another_older = Server::new(&[(1, 50, "b3RoZXI="), (2, 60, "b3RoZXI=")]);
+    let lost_versions = Server::new(&[V1]);
+    for (name, server, within) in [
+        ("recreated", recreated_lower, 40),
+        ("recreated within its second", recreated_same_second, 400),
+        ("recreated and rotated", recreated_higher, 40),
+        ("another vault, whose key is older", another_older, 110),
+        ("a snapshot that lost versions", lost_versions, 110),
+    ] {
+        let mut run = Run::proven(&Server::new(&[V1, V2]));
+        run.run(&server, within);
+        let replaced = run.view.replaced();
+        assert!(replaced.is_some(), "{name}: {:?}", run.view.fault);
+        assert_eq!(run.proven_version(), 2, "{name}");
+        assert_eq!(
+            run.view.proven.as_ref().expect("proven").stamp,
+            stamp(200, 2),
+            "{name}"
+        );
+        let entries = run.log.iter().filter(|it| is_replaced(it));
+        assert_eq!(entries.count(), 1, "{name}: {:?}", run.log);
+        run.run(&server, 3_600);
+        let entries = run.log.iter().filter(|it| is_replaced(it));
+        assert_eq!(entries.count(), 1, "{name}: logged again and again");
+        // The key is restored.
+        run.run(&Server::new(&[V1, V2]), 20);
+        assert!(run.view.fault.is_none(), "{name}");
+        assert!(run.has_logged(|it| matches!(it, LogEntry::Recovered { .. })));
+    }
+}
+
+#[test]
+fn one_refusal_of_the_canary_is_no_verdict() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    run.run(&Server::new(&[(1, 300, "b3RoZXI=")]), 33);
+    run.log.clear();
+    let mut once = Run::proven(&Server::new(&[V1]));
+    once.now += Duration::from_secs(33);
+    once.refresh(&Server::new(&[(1, 300, "b3RoZXI=")]));
+    assert!(once.view.verdict().is_none());
+    once.run(&Server::new(&[V1]), 40);
+    assert!(once.view.fault.is_none());
+    assert!(!once.has_logged(is_replaced));
+}
+
+#[test]
+fn a_replaced_key_is_written_to_once_its_key_id_is_accepted() {
+    let server = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let mut before = Run::proven(&Server::new(&[V1, V2]));
+    before.run(&server, 40);
+    let found = KeyId::new(&key(), server.latest());
+    let text = before.view.replaced().expect("replaced").to_string();
+    let advice = format!("transit.accept_replaced = \"{found}\"");
+    assert!(text.contains(&advice), "{text}");
+    let mut other = Run::accepting(before.view.clone(), Some("transit1::transit:kms:v9:1"));
+    other.run(&server, 60);
+    assert!(
+        other.view.replaced().is_some(),
+        "another key_id was accepted"
+    );
+    let mut run = Run::accepting(before.view, Some(found.as_str()));
+    run.refresh(&server);
+    assert_eq!(run.proven_version(), 1);
+    assert!(run.view.fault.is_none());
+    assert!(run.has_logged(|it| matches!(it, LogEntry::ReplacementAccepted { .. })));
+    // A later rotation needs nothing more.
+    run.run(&Server::new(&[(1, 300, "b3RoZXI="), (2, 400, "eA==")]), 40);
+    assert_eq!(run.proven_version(), 2);
+}
+
+#[test]
+fn a_restart_remembers_the_canary() {
+    let before = Run::proven(&Server::new(&[V1]));
+    let mut run = Run::new(before.view);
+    run.run(&Server::new(&[(1, 100, "b3RoZXI=")]), 1);
+    run.refresh(&Server::new(&[(1, 100, "b3RoZXI=")]));
+    run.now += Duration::from_secs(3);
+    run.refresh(&Server::new(&[(1, 100, "b3RoZXI=")]));
+    assert!(run.view.replaced().is_some(), "{:?}", run.view.fault);
+}
+
+#[test]
+fn a_node_without_a_canary_says_that_it_cannot_know() {
+    let mut run = Run::new(KeyView::default());
+    run.refresh(&Server::new(&[V1]));
+    assert!(run.has_logged(|it| matches!(it, LogEntry::NoCanary { .. })));
+    run.log.clear();
+    run.run(&Server::new(&[V1]), 600);
+    assert_eq!(run.log, []);
+}
+
+#[test]
+fn a_standby_that_lags_takes_nothing_back_and_is_logged_once() {
+    let mut run = Run::proven(&Server::new(&[V1, V2]));
+    let mut lagging = Server::new(&[V1, V2]);
+    lagging.reported = Some(1);
+    run.run(&lagging, 3_600);
+    assert_eq!(run.proven_version(), 2);
+    assert!(run.view.fault.is_none());
+    let entries = run.log.iter();
+    let entries = entries.filter(|it| matches!(it, LogEntry::OlderDisproved { .. }));
+    assert_eq!(entries.count(), 1, "{:?}", run.log);
+}
+
+#[test]
+fn a_minimum_above_the_old_version_is_no_sign_of_another_key() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    let mut server = Server::new(&[V1, V2]);
+    server.min_decryption_version = 2;
+    run.run(&server, 40);
+    assert_eq!(run.proven_version(), 2);
+}
+
+#[test]
+fn a_latest_version_that_fails_transiently_is_no_error_and_one_that_fails_for_good_is() {
+    for (kind, is_rejected) in [
+        (ApiErrorKind::Transient, false),
+        (ApiErrorKind::Throttled, false),
+        (ApiErrorKind::VersionTooNew, false),
+        (ApiErrorKind::KeyUnable, true),
+        (ApiErrorKind::PolicyDenied, true),
+    ] {
+        let mut run = Run::proven(&Server::new(&[V1]));
+        let mut server = Server::new(&[V1, V2]);
+        server.broken = Some((2, kind));
+        run.run(&server, 40);
+        let logged = run.has_logged(|it| matches!(it, LogEntry::LatestUnusable { .. }));
+        assert_eq!(logged, is_rejected, "{kind:?}: {:?}", run.log);
+        assert_eq!(run.proven_version(), 1, "{kind:?}");
+        assert_eq!(run.machine.latest_is_rejected(), is_rejected, "{kind:?}");
+        run.run(&Server::new(&[V1, V2]), 60);
+        assert_eq!(run.proven_version(), 2, "{kind:?}");
+        assert!(!run.machine.latest_is_rejected(), "{kind:?}");
+    }
+}
+
+#[test]
+fn transient_faults_under_a_verdict_are_logged_once() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    let mut denied = Server::new(&[V1]);
+    denied.reads_fail = Some(ApiErrorKind::PolicyDenied);
+    run.run(&denied, 60);
+    assert!(run.view.verdict().is_some());
+    let before = run.log.len();
+    let mut sealed = Server::new(&[V1]);
+    sealed.reads_fail = Some(ApiErrorKind::Transient);
+    run.run(&sealed, 3_600);
+    assert!(
+        run.view.verdict().is_some(),
+        "a transient fault ended a verdict"
+    );
+    assert_eq!(run.log.len(), before + 1, "{:?}", run.log);
+}
+
+#[test]
+fn one_bad_object_does_not_keep_vault_busy() {
+    let server = Server::new(&[V1]);
+    let mut run = Run::proven(&server);
+    run.calls.clear();
+    let end = run.now + Duration::from_secs(600);
+    while run.now < end {
+        run.now += Duration::from_millis(500);
+        run.step(RefreshEvent::Observed(CallObservation::Contradicted));
+        if run.machine.due().is_some_and(|due| due <= run.now) {
+            run.refresh(&server);
+        }
+    }
+    let reads = run.calls.iter().filter(|call| **call == Call::ReadKey);
+    let reads = reads.count();
+    assert!(reads <= 600 / 27 + 8, "{reads} refreshes in 10 minutes");
+}
+
+#[test]
+fn a_contradiction_is_followed_by_a_round_trip_within_a_second() {
+    let server = Server::new(&[V1]);
+    let mut run = Run::proven(&server);
+    run.run(&server, 100);
+    run.calls.clear();
+    run.step(RefreshEvent::Observed(CallObservation::Contradicted));
+    run.run(&server, 1);
+    let proves = run.calls.iter().any(|it| matches!(it, Call::Prove { .. }));
+    assert!(proves, "{:?}", run.calls);
+}
+
+#[test]
+fn what_the_backend_before_knew_is_not_taken_back_by_a_promotion() {
+    let before = Run::proven(&Server::new(&[V1, V2]));
+    // The candidate met a standby that lags.
+    let mut lagging = Server::new(&[V1, V2]);
+    lagging.reported = Some(1);
+    let mut run = Run::proven(&lagging);
+    run.view.inherit(&before.view);
+    assert_eq!(run.proven_version(), 2);
+    assert!(run.machine.promote(&run.view, run.now).is_some());
+    run.run(&lagging, 300);
+    assert_eq!(run.proven_version(), 2);
+}

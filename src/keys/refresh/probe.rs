@@ -1,0 +1,105 @@
+//! The calls to Vault that a refresh consists of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::effect::Call;
+use super::event::{CallOutcome, RefreshEvent};
+use crate::batch::RetryPolicy;
+use crate::keys::error::{ErrorKind, KeyError};
+use crate::keys::operations::Operations;
+use crate::keys::view::{Canary, digest};
+use crate::telemetry::spans::Parent;
+use crate::vault::{KeyInfo, Plaintext, VersionStamp};
+
+/// How long one request of a refresh may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for the first Decrypt of an imported key. Vault 1.21 crashes on it, and logs the crash,
+/// where the private half is missing: that is not to be repeated for long.
+const IMPORTED_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Makes a call of the refresh.
+pub(in crate::keys) async fn call(operations: &Operations, call: Call) -> RefreshEvent {
+    let outcome = match call {
+        Call::ReadKey => CallOutcome::key_read(read_key(operations).await),
+        Call::DecryptCanary(canary) => {
+            CallOutcome::canary_decrypted(decrypt(operations, &canary, CALL_TIMEOUT).await)
+        }
+        Call::Prove { stamp, imported } => {
+            CallOutcome::proved(prove(operations, stamp, imported).await)
+        }
+    };
+    RefreshEvent::Ended(outcome)
+}
+
+/// Waits for a session without a deadline: however long Vault is away, no refresh fails for that.
+async fn read_key(operations: &Operations) -> Result<KeyInfo, KeyError> {
+    operations.sessions.wait_long().await;
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    let info = operations.read_key(&operations.key, deadline).await?;
+    match info.unfit {
+        Some(why) => Err(KeyError::unfit(&operations.key, why)),
+        None => Ok(info),
+    }
+}
+
+/// Makes a canary with this version, and decrypts it.
+async fn prove(
+    operations: &Operations,
+    stamp: VersionStamp,
+    imported: bool,
+) -> Result<Canary, KeyError> {
+    let plaintext = random_bytes()?;
+    let secret = Arc::new(Plaintext::new(plaintext.to_vec()));
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    let version = Some(stamp.version);
+    let encrypted = operations
+        .encrypt(&secret, version, deadline, Parent::NOBODY)
+        .await?;
+    let canary = Canary {
+        digest: digest(&plaintext),
+        ciphertext: Arc::new(encrypted.ciphertext),
+        stamp,
+    };
+    let timeout = if imported {
+        IMPORTED_TIMEOUT
+    } else {
+        CALL_TIMEOUT
+    };
+    let decrypted = decrypt(operations, &canary, timeout).await;
+    decrypted.map_err(|error| error.after_encrypt(&operations.key, imported))?;
+    Ok(canary)
+}
+
+async fn decrypt(
+    operations: &Operations,
+    canary: &Canary,
+    timeout: Duration,
+) -> Result<(), KeyError> {
+    let deadline = Instant::now() + timeout;
+    let (key, policy) = (&operations.key, RetryPolicy::Transient);
+    let plaintext = operations
+        .decrypt(key, &canary.ciphertext, policy, deadline, Parent::NOBODY)
+        .await?;
+    if canary.is_plaintext(plaintext.expose_secret()) {
+        return Ok(());
+    }
+    Err(KeyError::unfit(
+        key,
+        "the canary decrypted to a different plaintext",
+    ))
+}
+
+/// Random bytes for a plaintext.
+///
+/// # Errors
+/// When the system has none.
+pub(in crate::keys) fn random_bytes() -> Result<[u8; 32], KeyError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| KeyError::new(ErrorKind::Internal, format!("no random bytes: {error}")))?;
+    Ok(bytes)
+}
