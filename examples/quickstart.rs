@@ -1,8 +1,8 @@
-//! The plugin in ten seconds, with nothing but Rust: `cargo run --release --example quickstart`.
+//! The plugin in ten seconds: `cargo run --example quickstart`.
 //!
-//! Starts a Transit server in memory and the real daemon in a process of its own, then plays
-//! kube-apiserver: encrypts, decrypts, lives through a rotation and an outage. With `VAULT_ADDR`
-//! and `VAULT_TOKEN` set it uses that server instead, with a key of its own that it deletes again.
+//! Builds and starts the real daemon with a Transit server in memory, then plays kube-apiserver:
+//! encrypts, decrypts, rotates the key and switches Transit off. With `--vault` it uses the server of
+//! `VAULT_ADDR` and `VAULT_TOKEN` instead, with a key of its own that it deletes at the end.
 
 #[expect(dead_code, unreachable_pub, reason = "a part of the tests' harness")]
 #[path = "../tests/suite/harness/child.rs"]
@@ -23,23 +23,19 @@ mod server;
 mod wait;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tonic::{Code, Status};
 use vault_kms_plugin::grpc::proto::v2::StatusResponse;
-use zeroizing_alloc::ZeroAlloc;
 
 use kms::KmsClient;
 use memory_transit::MemoryTransit;
 use plugin::Plugin;
 use say::{answer, short, step, why};
 use server::Server;
-
-/// As in the daemon, whose part this program plays too.
-#[global_allocator]
-static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// How long the plugin may take to notice what changed at Transit.
 const NOTICE_LIMIT: Duration = Duration::from_secs(6);
@@ -50,20 +46,23 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// What kube-apiserver keeps in etcd of a seed.
-struct Wrapped {
+struct EncryptedSeed {
     ciphertext: Vec<u8>,
     key_id: String,
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if let (Some(first), Some(config)) = (arguments.next(), arguments.next())
-        && first == plugin::ARGUMENT
-    {
-        return plugin::run(config.into());
-    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let vault = match arguments.as_slice() {
+        [] => false,
+        [only] if only == "--vault" => true,
+        _ => {
+            eprintln!("usage: quickstart [--vault]");
+            return ExitCode::from(64);
+        }
+    };
     let runtime = tokio::runtime::Runtime::new().map_err(Into::into);
-    match runtime.and_then(|runtime| runtime.block_on(quickstart())) {
+    match runtime.and_then(|runtime| runtime.block_on(quickstart(vault))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nThe quickstart failed: {error}");
@@ -72,19 +71,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// The tour, and the cleaning up after it, however it ended.
-async fn quickstart() -> Outcome {
-    let mut server = Server::from_environment().await?;
+/// The tour, and the cleaning up after it, however it ended. `vault`: with a real server.
+async fn quickstart(vault: bool) -> Outcome {
+    let program = plugin::build()?;
+    let mut server = Server::choose(vault).await?;
     let toured = tokio::select! {
-        toured = tour(&mut server) => toured,
+        toured = tour(&mut server, &program) => toured,
         _ = tokio::signal::ctrl_c() => Err("it was interrupted".into()),
     };
     let cleaned = server.clean_up().await;
     toured.and(cleaned)
 }
 
-async fn tour(server: &mut Server) -> Outcome {
-    let mut plugin = Plugin::start(server)?;
+async fn tour(server: &mut Server, program: &Path) -> Outcome {
+    let mut plugin = Plugin::start(server, program)?;
     say::title(server, &plugin);
     let walked = walk(server, &mut plugin).await;
     walked.map_err(|error| plugin.explained(&*error))
@@ -94,10 +94,10 @@ async fn walk(server: &mut Server, plugin: &mut Plugin) -> Outcome {
     let kms = plugin.connect().await?;
     let seed: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
     let first = status(&kms).await?;
-    let wrapped = encrypt(&kms, &seed, &first).await?;
-    decrypt(&kms, &seed, &wrapped).await?;
+    let encrypted = encrypt(&kms, &seed, &first).await?;
+    decrypt(&kms, &seed, &encrypted).await?;
     let second = rotate(&kms, server, &first).await?;
-    reread(&kms, &seed, &wrapped, &second).await?;
+    reread(&kms, &seed, &encrypted, &second).await?;
     match server.memory() {
         Some(transit) => outage(&kms, transit, plugin, &seed, &second).await?,
         None => {
@@ -127,25 +127,25 @@ async fn status(kms: &KmsClient) -> Outcome<StatusResponse> {
     Ok(status)
 }
 
-async fn encrypt(kms: &KmsClient, seed: &[u8], told: &StatusResponse) -> Outcome<Wrapped> {
-    step("Encrypt: wrap a fresh 32-byte seed");
+async fn encrypt(kms: &KmsClient, seed: &[u8], status: &StatusResponse) -> Outcome<EncryptedSeed> {
+    step("Encrypt: encrypt a new 32-byte seed");
     let start = Instant::now();
     let (ciphertext, key_id) = answered("Encrypt", kms.encrypt(seed).await)?;
     let text = String::from_utf8_lossy(&ciphertext);
     answer(&format!("ciphertext {} in {}", short(&text), taken(start)));
-    expect(key_id == told.key_id, "the key_id of Status", &key_id)?;
+    expect(key_id == status.key_id, "the key_id of Status", &key_id)?;
     why(
-        "From the seed kube-apiserver derives the keys for its Secrets. etcd gets the wrapped \
+        "From the seed kube-apiserver derives the keys for its Secrets. etcd gets the encrypted \
          seed and the key_id, never the seed. It is Transit's own text: any Transit client that \
-         may use the key can unwrap it, even without this plugin.",
+         may use the key can decrypt it, even without this plugin.",
     );
-    Ok(Wrapped { ciphertext, key_id })
+    Ok(EncryptedSeed { ciphertext, key_id })
 }
 
-async fn decrypt(kms: &KmsClient, seed: &[u8], wrapped: &Wrapped) -> Outcome {
-    step("Decrypt: unwrap it again, as kube-apiserver does when it starts");
+async fn decrypt(kms: &KmsClient, seed: &[u8], encrypted: &EncryptedSeed) -> Outcome {
+    step("Decrypt: decrypt it, as kube-apiserver does when it starts");
     let start = Instant::now();
-    unwrap(kms, seed, wrapped).await?;
+    decrypts_to(kms, seed, encrypted).await?;
     answer(&format!("the same 32 bytes, in {}", taken(start)));
     Ok(())
 }
@@ -164,26 +164,31 @@ async fn rotate(
     let start = Instant::now();
     why(
         "By itself the plugin sees this within half a minute. This tour is shorter: a KMS v1 \
-         Encrypt uses whatever version is the latest, and its answer makes the plugin look now.",
+         Encrypt uses the latest version, and its response makes the plugin refresh the key now.",
     );
     answered("Encrypt of KMS v1", kms.encrypt_v1(b"a nudge").await)?;
-    let news = |status: &StatusResponse| status.key_id != before.key_id;
-    let after = status_where(kms, "a new key_id", news).await?;
+    let is_new = |status: &StatusResponse| status.key_id != before.key_id;
+    let after = status_where(kms, "a new key_id", is_new).await?;
     answer(&format!(
         "Status: key_id {} (after {})",
         short(&after.key_id),
         taken(start)
     ));
     why(
-        "A changed key_id makes kube-apiserver wrap a new seed and write with that from then on. \
-         No restart, no change of its configuration.",
+        "A changed key_id makes kube-apiserver encrypt a new seed and write with that from then \
+         on, without a restart or a change of its configuration.",
     );
     Ok(after)
 }
 
-async fn reread(kms: &KmsClient, seed: &[u8], old: &Wrapped, now: &StatusResponse) -> Outcome {
-    step("Old and new: what was written before the rotation stays readable");
-    unwrap(kms, seed, old).await?;
+async fn reread(
+    kms: &KmsClient,
+    seed: &[u8],
+    old: &EncryptedSeed,
+    now: &StatusResponse,
+) -> Outcome {
+    step("Old and new: data written before the rotation stays readable");
+    decrypts_to(kms, seed, old).await?;
     answer("the old ciphertext decrypts to the same seed");
     let (ciphertext, key_id) = answered("Encrypt", kms.encrypt(seed).await)?;
     expect(key_id == now.key_id, "the key_id of Status", &key_id)?;
@@ -214,8 +219,8 @@ async fn outage(
         taken(start)
     ));
     why(
-        "kube-apiserver has its seeds in memory: it reads and writes on. So the plugin lets an \
-         outage of up to ten minutes (health.tolerance) pass before it reports one.",
+        "kube-apiserver holds its seeds in memory and goes on reading and writing. So the plugin \
+         reports an outage only after ten minutes (health.tolerance).",
     );
     refused(kms, seed).await?;
     recovery(kms, transit, plugin, seed).await
@@ -235,8 +240,8 @@ async fn refused(kms: &KmsClient, seed: &[u8]) -> Outcome {
     answer(&format!("Encrypt: UNAVAILABLE in {}", taken(start)));
     answer(error.message());
     why(
-        "Only a new seed needs Transit now. The plugin tries again and again, and says what is \
-         wrong before kube-apiserver's three seconds are over.",
+        "Only a new seed needs Transit. The plugin retries until shortly before kube-apiserver's \
+         three-second deadline, and then reports the cause.",
     );
     Ok(())
 }
@@ -261,21 +266,21 @@ async fn recovery(
 }
 
 async fn stop(plugin: &mut Plugin) -> Outcome {
-    step("SIGTERM: the plugin finishes what is in flight and goes");
+    step("SIGTERM: the plugin finishes the calls in flight and stops");
     let code = plugin.stop().await?;
     expect(code == 0, "exit code 0", &code.to_string())?;
     answer("exit code 0");
-    say::line("\nDone: every step went as it should.");
+    say::line("\nDone: every step succeeded.");
     Ok(())
 }
 
-async fn unwrap(kms: &KmsClient, seed: &[u8], wrapped: &Wrapped) -> Outcome {
-    let plaintext = kms.decrypt(&wrapped.ciphertext, &wrapped.key_id).await;
+async fn decrypts_to(kms: &KmsClient, seed: &[u8], encrypted: &EncryptedSeed) -> Outcome {
+    let plaintext = kms.decrypt(&encrypted.ciphertext, &encrypted.key_id).await;
     let same = answered("Decrypt", plaintext)? == seed;
     expect(same, "the seed that was encrypted", "other bytes")
 }
 
-/// Asks for Status until `good` likes the answer.
+/// Asks for Status until `good` holds.
 async fn status_where(
     kms: &KmsClient,
     what: &str,
@@ -290,11 +295,11 @@ async fn status_where(
             return Ok(status.clone());
         }
         if start.elapsed() >= NOTICE_LIMIT {
-            let told = match &status {
+            let last = match &status {
                 Ok(status) => format!("{status:?}"),
                 Err(error) => described(error),
             };
-            return Err(format!("expected {what} of Status, got {told}").into());
+            return Err(format!("expected {what} of Status, got {last}").into());
         }
         sleep(ASK_EVERY).await;
     }
@@ -306,9 +311,10 @@ fn answered<T>(call: &str, answer: Result<T, Status>) -> Outcome<T> {
 }
 
 fn expect(good: bool, expected: &str, got: &str) -> Outcome {
-    match good {
-        true => Ok(()),
-        false => Err(format!("expected {expected}, got {got}").into()),
+    if good {
+        Ok(())
+    } else {
+        Err(format!("expected {expected}, got {got}").into())
     }
 }
 
@@ -318,8 +324,9 @@ fn described(error: &Status) -> String {
 
 fn taken(since: Instant) -> String {
     let millis = since.elapsed().as_secs_f64() * 1000.0;
-    match millis {
-        ..100.0 => format!("{millis:.1} ms"),
-        _ => format!("{:.1} s", millis / 1000.0),
+    if millis < 100.0 {
+        format!("{millis:.1} ms")
+    } else {
+        format!("{:.1} s", millis / 1000.0)
     }
 }

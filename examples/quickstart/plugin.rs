@@ -1,33 +1,26 @@
-//! The daemon in a process of its own: this very program, started again to be the daemon.
+//! The real daemon, built and started as a process of its own.
 
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
-use vault_kms_plugin::config::{Config, Source};
-use vault_kms_plugin::supervisor::Daemon;
-use vault_kms_plugin::system::{self, Exit, SignalStream};
-use vault_kms_plugin::telemetry::Telemetry;
 
 use super::child::{self, Child};
 use super::kms::KmsClient;
 use super::server::Server;
 use super::{Outcome, expect};
 
-/// The first argument of the program when it is the daemon; the second is the configuration.
-pub(super) const ARGUMENT: &str = "daemon";
-
 const START_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(12);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How much of the daemon's log explains a failure.
 const TAIL: usize = 20;
 
@@ -37,18 +30,42 @@ pub(super) struct Plugin {
     dir: TempDir,
 }
 
+/// Builds the daemon, as `cargo build` does, in the profile of this program.
+pub(super) fn build() -> Outcome<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--bin",
+        "vault-kms-plugin",
+    ]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.status()?;
+    expect(
+        status.success(),
+        "a build of the daemon",
+        &status.to_string(),
+    )?;
+    // Examples are built in a directory beside the programs.
+    let this = std::env::current_exe()?;
+    let directory = this.parent().and_then(Path::parent).unwrap_or(&this);
+    Ok(directory.join("vault-kms-plugin"))
+}
+
 impl Plugin {
     /// Writes configuration and token, and starts the daemon with them.
-    pub(super) fn start(server: &Server) -> Outcome<Self> {
+    pub(super) fn start(server: &Server, program: &Path) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         let at = |name: &str| dir.path().join(name);
         write_secret(&at("token"), &server.token())?;
         fs::write(at("config.toml"), configuration(server, dir.path()))?;
-        let program = std::env::current_exe()?;
         let config = at("config.toml");
-        let arguments = [ARGUMENT.as_ref(), config.as_os_str()];
-        // What is set for Vault around us is in the configuration already.
-        let child = Child::spawn(&program, &arguments, &at("log"), child::clean_environment);
+        let arguments = ["--config".as_ref(), config.as_os_str()];
+        // What the environment says of Vault is in the configuration already.
+        let child = Child::spawn(program, &arguments, &at("log"), child::clean_environment);
         Ok(Self { child, dir })
     }
 
@@ -58,7 +75,7 @@ impl Plugin {
         while UnixStream::connect(self.socket()).await.is_err() {
             self.expect_running()?;
             expect(start.elapsed() < START_LIMIT, "a socket", "none in 5 s")?;
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(KmsClient::connect(self.socket()))
     }
@@ -72,7 +89,7 @@ impl Plugin {
                 return Ok(code);
             }
             expect(start.elapsed() < STOP_LIMIT, "an exit", "none in 12 s")?;
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -130,42 +147,4 @@ fn configuration(server: &Server, dir: &Path) -> String {
         token = path(dir.join("token")),
         port = child::free_port(),
     )
-}
-
-/// The daemon's own story, step by step as in `src/main.rs`.
-pub(super) fn run(config: PathBuf) -> ExitCode {
-    let source = Source::of_process(Some(config));
-    let config = match source.load() {
-        Ok(config) => config,
-        Err(errors) => {
-            eprintln!("the configuration is wrong, nothing was started:\n{errors}");
-            return Exit::Config.into();
-        }
-    };
-    match serve(&config, source) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("cannot go on: {error}");
-            Exit::Internal.into()
-        }
-    }
-}
-
-fn serve(config: &Config, source: Source) -> Outcome<Exit> {
-    let log = Telemetry::start(config.log)?;
-    system::harden()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut signals = SignalStream::register()?;
-        let mut daemon = Daemon::start(config, source, log.handle(), None).await?;
-        loop {
-            tokio::select! {
-                exit = daemon.ended() => return Ok(exit),
-                signal = signals.next() => daemon.signal(signal),
-            }
-        }
-    })
 }

@@ -1,4 +1,4 @@
-//! What the newcomer reads: numbered steps, answers, reasons, none wider than 80 columns.
+//! The output: numbered steps, answers and reasons in at most 80 columns.
 
 use std::fmt::Display;
 use std::io::{Write, stdout};
@@ -21,7 +21,7 @@ pub(super) fn line(text: impl Display) {
     let _ = writeln!(stdout().lock(), "{text}");
 }
 
-/// Who takes part.
+/// The processes that take part.
 pub(super) fn title(server: &mut Server, plugin: &Plugin) {
     line("vault-kms-plugin quickstart\n");
     line(format_args!("  Transit         {server}"));
@@ -32,7 +32,7 @@ pub(super) fn title(server: &mut Server, plugin: &Plugin) {
     ));
     line("  kube-apiserver  played by this program");
     if server.memory().is_some() {
-        line("\nSet VAULT_ADDR and VAULT_TOKEN to see it with a Vault or OpenBao of yours.");
+        line("\nWith --vault, VAULT_ADDR and VAULT_TOKEN it uses a Vault or OpenBao of yours.");
     }
 }
 

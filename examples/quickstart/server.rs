@@ -1,4 +1,4 @@
-//! Transit for the quickstart: in memory, or the server that the environment names.
+//! Transit for the quickstart: in memory, or with `--vault` the server that the environment names.
 
 use std::env;
 use std::error::Error;
@@ -30,16 +30,21 @@ pub(super) struct Real {
 }
 
 impl Server {
-    /// The server of `VAULT_ADDR` and `VAULT_TOKEN` where both are set, else one in memory.
-    pub(super) async fn from_environment() -> Outcome<Self> {
-        match (variable("VAULT_ADDR"), variable("VAULT_TOKEN")) {
-            (Some(address), Some(token)) => {
-                let real = Real::new(address, token)?;
-                real.prepare().await?;
-                Ok(Self::Real(real))
-            }
-            _ => Ok(Self::Memory(MemoryTransit::start().await?)),
+    /// One in memory; with `vault` the server of `VAULT_ADDR` and `VAULT_TOKEN`.
+    pub(super) async fn choose(vault: bool) -> Outcome<Self> {
+        if !vault {
+            return Ok(Self::Memory(MemoryTransit::start().await?));
         }
+        let (Some(address), Some(token)) = (variable("VAULT_ADDR"), variable("VAULT_TOKEN")) else {
+            return Err("--vault needs VAULT_ADDR and VAULT_TOKEN".into());
+        };
+        let real = Real::new(address, token)?;
+        say::line(format_args!(
+            "Using {}: creates the key {MOUNT}/keys/{}, and deletes it at the end.",
+            real.address, real.key
+        ));
+        real.prepare().await?;
+        Ok(Self::Real(real))
     }
 
     /// The key's name.
@@ -121,7 +126,7 @@ impl fmt::Display for Server {
 
 impl Real {
     fn new(address: String, token: String) -> Outcome<Self> {
-        // The second call in a process is refused, which is as good.
+        // A second call in a process fails, and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca_file = variable("VAULT_CACERT");
         let mut builder = Client::builder().no_proxy();
@@ -139,7 +144,7 @@ impl Real {
         })
     }
 
-    /// Makes the key, and the mount where there is none.
+    /// Creates the key, and the mount if there is none.
     async fn prepare(&self) -> Outcome {
         let key = format!("{MOUNT}/keys/{}", self.key);
         let (status, _) = self.call(Method::POST, &key, json!({})).await?;
@@ -159,11 +164,10 @@ impl Real {
 
     async fn expect(&self, method: Method, path: &str, body: Value) -> Outcome {
         let (status, text) = self.call(method.clone(), path, body).await?;
-        match status.is_success() {
-            true => Ok(()),
-            false => {
-                Err(format!("expected success of {method} {path}, got {status} {text}").into())
-            }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(format!("expected success of {method} {path}, got {status} {text}").into())
         }
     }
 
