@@ -44,6 +44,9 @@ macro_rules! events {
 }
 
 events! {
+    "vault_kms_plugin::log" {
+        WARN LinesDropped "log lines were dropped" { count: u64 }
+    }
     "vault_kms_plugin::system" {
         WARN MemoryNotLocked "memory cannot be locked: disable or encrypt swap" { error: String }
         ERROR FatalError "fatal error" { error: String }

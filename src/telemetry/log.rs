@@ -1,0 +1,44 @@
+//! The log pipeline: a layer copies each event into a bounded queue, and one thread writes what is
+//! queued. A reader that stalls blocks that thread and nobody else.
+
+mod journal;
+mod lines;
+mod queue;
+mod record;
+
+use std::io::{self, IsTerminal, stderr};
+
+use super::Format;
+use lines::Lines;
+pub(super) use queue::{Formats, QueueLayer, Writer};
+use record::Record;
+
+/// Where records go.
+trait Output: Send {
+    /// Returns whether a reader is there now. Without one, the records wait.
+    fn is_ready(&mut self) -> bool;
+    /// Writes a record, however long the reader takes.
+    fn write(&mut self, record: &Record);
+}
+
+/// Starts the thread that writes the log.
+///
+/// # Errors
+/// If the system does not start a thread.
+pub(super) fn start(format: Format) -> io::Result<(QueueLayer, Formats, Writer)> {
+    let (layer, formats, writer, worker) = queue::new(format, Box::new(open));
+    queue::spawn(worker)?;
+    Ok((layer, formats, writer))
+}
+
+/// The output for this format.
+fn open(format: Format) -> Box<dyn Output> {
+    let is_terminal = stderr().is_terminal();
+    match format {
+        Format::Journald => Box::new(journal::Journal::new()),
+        Format::Auto if !is_terminal && journal::is_stderr() => Box::new(journal::Journal::new()),
+        Format::Text => Box::new(Lines::text(is_terminal)),
+        Format::Auto if is_terminal => Box::new(Lines::text(is_terminal)),
+        Format::Auto | Format::Json => Box::new(Lines::json()),
+    }
+}
