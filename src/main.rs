@@ -11,7 +11,7 @@ use vault_kms_plugin::config::{Config, Source};
 use vault_kms_plugin::grpc::PassedSocket;
 use vault_kms_plugin::supervisor::Daemon;
 use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
-use vault_kms_plugin::telemetry::{Telemetry, events, spans};
+use vault_kms_plugin::telemetry::{Telemetry, events};
 use zeroizing_alloc::ZeroAlloc;
 
 /// What is freed is wiped: tokens and seeds pass through buffers of libraries too. And it goes back
@@ -79,8 +79,6 @@ fn serve(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit 
     if let Err(error) = system::harden() {
         return fail(&error, Exit::Internal);
     }
-    // Dropped after the runtime, whose last spans it sends.
-    let _export = spans::Export::start();
     // One thread: a call passes through four tasks, and with more threads they would wake each other
     // across cores, which takes longer than their work (docs/performance.md). What may block, such
     // as reading files, has threads of its own.

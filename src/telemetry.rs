@@ -9,6 +9,8 @@ pub mod spans;
 
 use std::fmt;
 
+#[cfg(feature = "otlp")]
+use spans::export::Export;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -50,6 +52,9 @@ pub struct LogError(String);
 #[derive(Debug)]
 pub struct Telemetry {
     handle: LogHandle,
+    /// Dropped before the log, which reports what becomes of the last spans.
+    #[cfg(feature = "otlp")]
+    _export: Option<Export>,
     _writer: log::Writer,
 }
 
@@ -58,6 +63,8 @@ pub struct Telemetry {
 pub struct LogHandle {
     filter: reload::Handle<Targets, Registry>,
     formats: log::Formats,
+    /// Whether spans are exported.
+    has_spans: bool,
 }
 
 impl fmt::Debug for LogHandle {
@@ -67,25 +74,47 @@ impl fmt::Debug for LogHandle {
 }
 
 impl Telemetry {
-    /// Sets logging up for the whole process.
+    /// Sets logging up for the whole process, and the export of spans. Must not be called inside a
+    /// runtime: the exporter has one of its own.
     ///
     /// # Errors
     /// If it was set up before, or the system starts no thread.
     pub fn start(settings: Settings) -> Result<Self, LogError> {
-        let (filter, filter_handle) = reload::Layer::new(filter(settings.level));
+        let refused = |error: &dyn fmt::Display| LogError(error.to_string());
+        #[cfg(feature = "otlp")]
+        let (export, failure) = match Export::prepare() {
+            Ok(export) => (export, None),
+            Err(error) => (None, Some(error)),
+        };
+        #[cfg(feature = "otlp")]
+        let has_spans = export.is_some();
+        #[cfg(not(feature = "otlp"))]
+        let has_spans = false;
+        let (filter, filter_handle) = reload::Layer::new(filter(settings.level, has_spans));
         let log = log::start(settings.format);
-        let (layer, formats, writer) = log.map_err(|error| LogError(error.to_string()))?;
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(layer)
-            .try_init()
-            .map_err(|error| LogError(error.to_string()))?;
+        let (layer, formats, writer) = log.map_err(|error| refused(&error))?;
+        let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+        #[cfg(feature = "otlp")]
+        let subscriber = subscriber.with(export.as_ref().map(Export::layer));
+        subscriber.try_init().map_err(|error| refused(&error))?;
+        #[cfg(feature = "otlp")]
+        match (&export, failure) {
+            (Some(export), _) => export.announce(),
+            (None, Some(error)) => {
+                let error = error.to_string();
+                events::SpansNotExported { error }.emit();
+            }
+            (None, None) => {}
+        }
         let handle = LogHandle {
             filter: filter_handle,
             formats,
+            has_spans,
         };
         Ok(Self {
             handle,
+            #[cfg(feature = "otlp")]
+            _export: export,
             _writer: writer,
         })
     }
@@ -104,15 +133,22 @@ impl LogHandle {
     /// If logging has ended.
     pub fn set(&self, settings: Settings) -> Result<(), LogError> {
         self.formats.set(settings.format);
-        let filter = self.filter.reload(filter(settings.level));
+        let filter = self.filter.reload(filter(settings.level, self.has_spans));
         filter.map_err(|error| LogError(error.to_string()))
     }
 }
 
 /// The level applies to this program. Libraries log WARN and above only: what they trace holds the
-/// bytes on the wire, secrets among them. Dropped lines are reported at any level.
-fn filter(level: LevelFilter) -> Targets {
+/// bytes on the wire, secrets among them. Dropped lines are reported at any level. Spans are made only
+/// for an export.
+fn filter(level: LevelFilter, has_spans: bool) -> Targets {
+    let spans = if has_spans {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::OFF
+    };
     Targets::new()
+        .with_target(spans::TARGET, spans)
         .with_target("vault_kms_plugin", level)
         .with_target("vault_kms_plugin::log", level.max(LevelFilter::WARN))
         .with_default(level.min(LevelFilter::WARN))

@@ -302,7 +302,7 @@ async fn a_collector_that_hangs_or_is_away_costs_no_call_anything() {
         assert!(taken < END_LIMIT, "{taken:?}");
         let log = daemon.log();
         assert!(!log.contains("\"ERROR\""), "{log}");
-        let lines = log.matches("spans cannot be exported").count();
+        let lines = log.matches("span export failed").count();
         assert!(lines <= 1, "{log}");
         let is_lost = log.contains("last spans not exported before shutdown");
         assert!(is_lost || endpoint != hanging.endpoint(), "{log}");
@@ -332,7 +332,7 @@ async fn a_collector_that_refuses_is_told_of_once_and_once_more_when_it_takes_ag
         let said = lines.iter().filter(|line| line.to_string().contains(text));
         said.count()
     };
-    assert_eq!(said("spans cannot be exported"), 1, "{lines:?}");
+    assert_eq!(said("span export failed"), 1, "{lines:?}");
     assert_eq!(said("\"ERROR\""), 0, "{lines:?}");
 }
 
@@ -380,7 +380,7 @@ async fn a_collector_behind_tls_has_to_be_one_that_the_system_trusts() {
     let stranger = traced(&vault.address(), &fixture, &endpoint);
     let (daemon, client) = ready(stranger).await;
     client.encrypt(&SEED).await.unwrap();
-    daemon.logged("spans cannot be exported").await;
+    daemon.logged("span export failed").await;
     let ca = certificates.path("ca.pem");
     let friend = traced(&vault.address(), &fixture, &endpoint);
     let (_daemon, client) = ready(friend.env("SSL_CERT_FILE", ca.to_str().unwrap())).await;

@@ -45,7 +45,7 @@ pub(in crate::telemetry) struct Formats(Arc<Shared>);
 pub(in crate::telemetry) struct Writer {
     queue: SyncSender<Message>,
     shared: Arc<Shared>,
-    finished: Receiver<()>,
+    finished: Mutex<Receiver<()>>,
 }
 
 enum Message {
@@ -92,7 +92,7 @@ pub(super) fn new(format: Format, open: Open) -> (QueueLayer, Formats, Writer, W
     let writer = Writer {
         queue,
         shared: shared.clone(),
-        finished,
+        finished: Mutex::new(finished),
     };
     let worker = Worker {
         queue: records,
@@ -142,7 +142,11 @@ impl Drop for Writer {
         self.shared.stopping.store(true, Ordering::Relaxed);
         // A full queue needs no wake-up: the thread is running and sees the flag.
         let _ = self.queue.try_send(Message::Stop);
-        let _ = self.finished.recv_timeout(FLUSH_LIMIT);
+        let finished = self
+            .finished
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let _ = finished.recv_timeout(FLUSH_LIMIT);
     }
 }
 

@@ -33,7 +33,7 @@ async fn events_are_found_by_their_fields() {
     assert_eq!(line["KMS_EVENT"], "call failed");
     assert_eq!(line["KMS_OPERATION"], "decrypt");
     assert_eq!(line["KMS_KEY_ID"], key_id);
-    assert_eq!(line["KMS_CODE"], "InvalidArgument");
+    assert_eq!(line["KMS_CODE"], "INVALID_ARGUMENT");
     assert_eq!(line["PRIORITY"], "4");
     assert_eq!(line["SYSLOG_IDENTIFIER"], "vault-kms-plugin");
     // As kube-apiserver sent it.
