@@ -4,8 +4,8 @@
 mod address;
 mod gauges;
 mod readiness;
-pub mod report;
-mod text;
+mod render;
+mod report;
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -34,6 +34,7 @@ use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
 use crate::session::SessionView;
 use crate::system::socket_file::{SocketFile, SocketPermissions};
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::{Exposition, Metrics};
 use crate::vault::Client;
@@ -80,7 +81,7 @@ pub struct Arguments {
     /// How the session is logged in: `auth.method`.
     pub method: &'static str,
     /// The last reload, if there was one.
-    pub last_reload: watch::Receiver<Option<report::Reload>>,
+    pub last_reload: watch::Receiver<Option<ReloadStatus>>,
 }
 
 /// The actor's messages.
@@ -221,7 +222,7 @@ async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl In
 
 /// For `vault-kms-plugin status`.
 async fn status(Shared(args): Shared<Arguments>) -> impl IntoResponse {
-    let text = text::text(&Report::of(&args), Timestamp::now());
+    let text = render::render(&Report::of(&args), Timestamp::now());
     ([(header::SERVER, SERVER)], text)
 }
 

@@ -2,7 +2,9 @@
 //! systemd is told, and in `socket_file` sockets that are files.
 
 pub mod atomic_file;
+pub mod clock;
 pub mod notify;
+mod one_line;
 pub mod socket_file;
 
 use std::fmt;
@@ -17,6 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use crate::telemetry::events;
+pub use one_line::one_line;
 
 /// How the process ends; the codes are those of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod failure_streak;
 mod log;
 mod log_throttle;
 pub mod metrics;
+mod reload_status;
 pub mod spans;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use tracing_subscriber::{Registry, reload};
 
 pub(crate) use failure_streak::{FailureStreak, StreakSummary};
 pub(crate) use log_throttle::LogThrottle;
+pub use reload_status::ReloadStatus;
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

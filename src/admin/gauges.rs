@@ -10,9 +10,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::readiness::Readiness;
-use super::report::timestamp;
 use super::{Arguments, key_id_hash};
 use crate::keys::ProvenKey;
+use crate::system::clock::wall_time;
 use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,7 +59,7 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
         help,
         u64::from(session.is_some()),
     );
-    if let Some(end) = session.and_then(|it| it.expires).and_then(timestamp) {
+    if let Some(end) = session.and_then(|it| it.expires).and_then(wall_time) {
         let help =
             "When the session ends unless it is renewed, since 1970; absent where it never does";
         time(registry, "session_end", help, end.as_second() as f64);
@@ -84,7 +84,7 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
         let help = "When that version was made, since 1970";
         time(registry, "key_created", help, stamp.created as f64);
     }
-    if let Some(success) = view.last_success.and_then(timestamp) {
+    if let Some(success) = view.last_success.and_then(wall_time) {
         let help = "When Vault last did what was asked of it, since 1970";
         time(registry, "last_success", help, success.as_second() as f64);
     }

@@ -50,8 +50,7 @@ pub enum StatusError {
 ///
 /// # Errors
 /// What to say, and the exit code for it.
-pub fn run(options: &cli::Status) -> Result<(), (String, Exit)> {
-    let source = Source::of_process(options.config.clone());
+pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)> {
     let config = source
         .load()
         .map_err(|errors| (errors.to_string(), Exit::Config))?;

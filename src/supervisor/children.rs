@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
 use crate::keys::{self, KeyManagerHandle, KeyMsg};
 use crate::session::{Event, SessionMsg};
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::Client;
@@ -54,7 +55,7 @@ pub(super) struct Children {
     connections: Connections,
     metrics: Metrics,
     /// Where each reload is told.
-    reloads: watch::Sender<Option<admin::report::Reload>>,
+    reloads: watch::Sender<Option<ReloadStatus>>,
     failures: HashMap<Child, Failures>,
     policy: RestartPolicy,
     heartbeats: Heartbeats,
@@ -328,7 +329,7 @@ impl Children {
         }
     }
 
-    pub(super) fn reloads(&self) -> &watch::Sender<Option<admin::report::Reload>> {
+    pub(super) fn reloads(&self) -> &watch::Sender<Option<ReloadStatus>> {
         &self.reloads
     }
 

@@ -15,12 +15,13 @@ use super::backend::Backend;
 use super::changes::Changes;
 use super::run::log_warnings;
 use super::{STOP_LIMIT, State, SupervisorMsg};
-use crate::admin::{self, report};
+use crate::admin;
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
 use crate::session::SessionView;
 use crate::system::notify;
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Reloaded;
 use crate::vault::Client;
@@ -53,12 +54,12 @@ pub(super) struct Reload {
     /// Whether another one was asked for meanwhile: many signals are one reload more.
     again: bool,
     /// The last one that ended.
-    last: watch::Sender<Option<report::Reload>>,
+    last: watch::Sender<Option<ReloadStatus>>,
 }
 
 impl Reload {
     /// Those that are reported to `reports`.
-    pub(super) fn new(reports: watch::Sender<Option<report::Reload>>) -> Self {
+    pub(super) fn new(reports: watch::Sender<Option<ReloadStatus>>) -> Self {
         Self {
             stage: Stage::default(),
             again: false,
@@ -67,7 +68,7 @@ impl Reload {
     }
 
     /// The last one that ended.
-    pub(super) fn last(&self) -> watch::Receiver<Option<report::Reload>> {
+    pub(super) fn last(&self) -> watch::Receiver<Option<ReloadStatus>> {
         self.last.subscribe()
     }
 }
@@ -263,9 +264,7 @@ impl State {
             }
             .emit();
         }
-        self.reload
-            .last
-            .send_replace(Some(report::Reload::now(None)));
+        self.reload.last.send_replace(Some(ReloadStatus::now(None)));
         self.args.children.metrics().reloaded(Reloaded::Applied);
         events::ConfigurationReloaded {
             level: config.log.level.to_string(),
@@ -301,7 +300,7 @@ impl State {
             error: reason.to_owned(),
         }
         .emit();
-        let report = report::Reload::now(Some(reason.to_owned()));
+        let report = ReloadStatus::now(Some(reason.to_owned()));
         self.reload.last.send_replace(Some(report));
         self.args.children.metrics().reloaded(Reloaded::Refused);
         self.done(myself);

@@ -1,6 +1,5 @@
 //! The daemon as a whole: what is opened before the first actor, and how it ends.
 
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use ractor::concurrency::JoinHandle;
@@ -61,22 +60,20 @@ impl StartError {
 
 impl Daemon {
     /// Opens the socket, or takes the one that was passed, and starts the actors. Waits for nothing
-    /// in the world: kube-apiserver can connect before Vault is there. Boxed, or all that it awaits
-    /// would be compiled into the program a second time.
+    /// outside of this host: kube-apiserver can connect before Vault is reachable.
     ///
     /// # Errors
     /// As [`StartError`].
-    pub fn start(
+    pub async fn start(
         config: &Config,
         source: Source,
         log: LogHandle,
         passed: Option<PassedSocket>,
-    ) -> Pin<Box<dyn Future<Output = Result<Self, StartError>> + '_>> {
-        let policy = RestartPolicy::default();
-        Box::pin(Self::start_with(config, source, log, passed, policy))
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, source, log, passed, RestartPolicy::default()).await
     }
 
-    /// The same with another patience for failures.
+    /// The same with another restart policy.
     ///
     /// # Errors
     /// As [`StartError`].

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::admin::report;
 use crate::keys::KeyView;
 use crate::session::SessionView;
+use crate::system::clock::wall_time;
 use crate::system::notify;
+use crate::telemetry::ReloadStatus;
 
 /// A person reads it: more often helps nobody, and costs systemd a message each.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn keep(
     mut sessions: watch::Receiver<SessionView>,
     mut keys: watch::Receiver<KeyView>,
-    mut reload: watch::Receiver<Option<report::Reload>>,
+    mut reload: watch::Receiver<Option<ReloadStatus>>,
 ) {
     if !notify::is_wanted() {
         return;
@@ -77,7 +78,7 @@ fn of_session(sessions: &SessionView) -> String {
 
 /// In whole minutes: two ways to the same moment differ by a little.
 fn minute_of(moment: Instant) -> String {
-    match report::timestamp(moment) {
+    match wall_time(moment) {
         Some(when) => when.strftime("%Y-%m-%d %H:%M UTC").to_string(),
         None => "the far future".to_owned(),
     }

@@ -15,6 +15,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::debug;
 
+use super::one_line;
+
 /// Where systemd listens: a path, or `@` and an abstract name.
 const SOCKET: &str = "NOTIFY_SOCKET";
 /// systemd reads datagrams of 4 KiB; a status is one line on a terminal.
@@ -58,7 +60,7 @@ fn longer(within: Duration) -> NotifyState<'static> {
 
 /// How things are, in one line for `systemctl status`.
 pub fn status(line: &str) {
-    send(&[NotifyState::Status(&one_line(line))]);
+    send(&[NotifyState::Status(&status_text(line))]);
 }
 
 /// The process is alive. Has to be said every [`watchdog_period`].
@@ -95,12 +97,9 @@ fn send_to(address: &OsStr, message: &[u8]) -> io::Result<()> {
     socket.send_to_addr(message, &address).map(drop)
 }
 
-/// A line break would end the field and begin another one.
-fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+/// One line of bounded length: a line break would end the field and begin another one.
+fn status_text(text: &str) -> String {
+    let mut line = one_line(text);
     while line.len() > STATUS_MOST {
         line.pop();
     }
@@ -141,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line_of_bounded_length() {
-        assert_eq!(one_line("a\nMAINPID=1\r"), "a MAINPID=1 ");
-        assert_eq!(one_line(&"ä".repeat(1000)).len(), STATUS_MOST);
+        assert_eq!(status_text("a\nMAINPID=1\r"), "a MAINPID=1 ");
+        assert_eq!(status_text(&"ä".repeat(1000)).len(), STATUS_MOST);
     }
 }

@@ -51,6 +51,10 @@ struct Call {
 #[derive(Debug, Clone)]
 pub struct Parent {
     span: Span,
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(dead_code, reason = "only exported spans name it")
+    )]
     uid: Option<Arc<str>>,
 }
 

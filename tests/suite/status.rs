@@ -43,6 +43,23 @@ async fn status(daemon: &Daemon, more: &[&str]) -> Said {
     }
 }
 
+#[test]
+fn an_option_before_the_command_overrides_the_environment() {
+    for arguments in [
+        ["--config", "/nonexistent/option.toml", "status"],
+        ["status", "--config", "/nonexistent/option.toml"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
+        child::clean_environment(&mut command);
+        command.env("VAULT_KMS_PLUGIN_CONFIG", "/nonexistent/variable.toml");
+        let output = command.args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("/nonexistent/option.toml"), "{text}");
+        assert!(!text.contains("variable.toml"), "{text}");
+    }
+}
+
 async fn report(daemon: &Daemon) -> Value {
     let said = status(daemon, &["--json"]).await;
     serde_json::from_str(&said.text).unwrap_or_else(|error| panic!("{error}: {}", said.text))
