@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
 pub(crate) use failure_streak::{FailureStreak, StreakSummary};
-pub(crate) use log_throttle::LogThrottle;
+pub(crate) use log_throttle::{LogThrottle, SharedLogThrottle};
 pub use reload_status::ReloadStatus;
 
 /// What is logged, and how.

@@ -204,7 +204,7 @@ async fn a_process_that_takes_all_places_keeps_nobody_out() {
     late.status().await.unwrap();
     client.encrypt(b"and the first one lives").await.unwrap();
     daemon
-        .logged("closed one of the process that has most")
+        .logged("closed one of the process with the most")
         .await;
     drop(hoarder);
 }

@@ -106,7 +106,7 @@ async fn a_reload_is_counted_whether_taken_over_or_refused() {
     daemon.change_config("[log]\nlevel = \"debug\"");
     daemon.signal(Signal::HUP);
     wait::until_true("the reload", LIMIT, async || {
-        reloads("taken_over").await == 1.0
+        reloads("applied").await == 1.0
     })
     .await;
     let good = std::fs::read_to_string(daemon.config_path()).unwrap();
@@ -116,7 +116,7 @@ async fn a_reload_is_counted_whether_taken_over_or_refused() {
         reloads("refused").await == 1.0
     })
     .await;
-    assert_eq!(reloads("taken_over").await, 1.0);
+    assert_eq!(reloads("applied").await, 1.0);
     daemon.write_config(&good);
 }
 

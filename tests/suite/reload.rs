@@ -172,7 +172,7 @@ async fn the_limits_of_an_outage_can_be_changed_during_one() {
     let login = "[vault]\nnamespace = \"elsewhere\"";
     daemon.change_config(login);
     daemon.signal(Signal::HUP);
-    daemon.logged("configuration refused").await;
+    daemon.logged("configuration rejected").await;
     assert_eq!(client.status().await.unwrap().healthz, "ok");
 }
 

@@ -131,7 +131,7 @@ async fn a_stranger_is_turned_away_and_told_of_now_and_then() {
         .await;
     let client = super::harness::kms::KmsClient::connect(daemon.socket());
     assert!(client.version_v1().await.is_err());
-    daemon.logged("refused a connection").await;
+    daemon.logged("rejected a connection").await;
     for _ in 0..500 {
         UnixStream::connect(daemon.socket()).unwrap();
     }
@@ -153,7 +153,7 @@ fn refusals(daemon: &Daemon) -> Vec<serde_json::Value> {
     lines.retain(|line| {
         line["message"]
             .as_str()
-            .is_some_and(|it| it.starts_with("refused a"))
+            .is_some_and(|it| it.starts_with("rejected a"))
     });
     lines
 }

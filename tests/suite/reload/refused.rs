@@ -11,7 +11,7 @@ use crate::{LIMIT, daemon_for, ready_daemon};
 
 /// The error of a reload of this text.
 async fn refused(daemon: &Daemon, text: &str) -> String {
-    let count = || daemon.log().matches("configuration refused").count();
+    let count = || daemon.log().matches("configuration rejected").count();
     let before = count();
     daemon.write_config(text);
     daemon.signal(Signal::HUP);
@@ -19,7 +19,7 @@ async fn refused(daemon: &Daemon, text: &str) -> String {
     let lines = daemon.log_lines();
     let line = lines.iter().rev().find(|line| {
         let message = line["message"].as_str();
-        message.is_some_and(|message| message.starts_with("configuration refused"))
+        message.is_some_and(|message| message.starts_with("configuration rejected"))
     });
     line.unwrap()["error"].as_str().unwrap().to_owned()
 }

@@ -20,7 +20,7 @@ async fn storm(reloads: usize) {
     );
     let ended = || {
         let log = daemon.log();
-        log.matches("taken over").count() + log.matches("configuration refused").count()
+        log.matches("configuration reloaded").count() + log.matches("configuration rejected").count()
     };
     for number in 0..reloads {
         let before = ended();
@@ -55,8 +55,8 @@ async fn storm(reloads: usize) {
     }
     let log = daemon.log();
     let (taken, refused) = (
-        log.matches("taken over").count(),
-        log.matches("configuration refused").count(),
+        log.matches("configuration reloaded").count(),
+        log.matches("configuration rejected").count(),
     );
     eprintln!("{reloads} reloads under load: {taken} taken over, {refused} refused");
     assert!(

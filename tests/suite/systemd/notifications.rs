@@ -94,7 +94,7 @@ async fn a_reload_asks_for_the_time_that_its_trial_may_take() {
         assert!(asked(&more) > Duration::from_secs(10), "{more}");
     }
     manager.heard("READY=1\n").await;
-    daemon.logged("configuration refused").await;
+    daemon.logged("configuration rejected").await;
     assert_eq!(daemon.stop().await, 0);
 }
 

@@ -29,7 +29,7 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
     host.machine
         .write(CONFIG, &host.config.replace("debug", "trace"));
     host.machine.ok(&["systemctl", "reload", SERVICE]).await;
-    host.logged("configuration read again").await;
+    host.logged("configuration reloaded").await;
     host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
     // Asked through systemd, the daemon is not even signalled.
     let reload = host.machine.run(&["systemctl", "reload", SERVICE]).await;
@@ -38,10 +38,10 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
         .await;
     assert_eq!(host.show("ActiveState").await, "active");
     let journal = host.journal(&[]).await;
-    assert!(!journal.contains("configuration refused"), "{journal}");
+    assert!(!journal.contains("configuration rejected"), "{journal}");
     // Signalled past systemd, it says so itself.
     host.machine.ok(&["kill", "-HUP", &process]).await;
-    host.logged("configuration refused").await;
+    host.logged("configuration rejected").await;
     wait::until_true("systemctl status to tell why", LIMIT, async || {
         let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
         status
@@ -72,7 +72,7 @@ async fn a_reload_may_take_longer_than_systemd_allows_for_a_start() {
         .write(CONFIG, &host.config.replace(before, &address));
     let start = Instant::now();
     host.machine.run(&["systemctl", "reload", SERVICE]).await;
-    host.logged("configuration refused").await;
+    host.logged("configuration rejected").await;
     let took = start.elapsed();
     eprintln!("refused after {took:?}");
     assert!(took > Duration::from_secs(3), "{took:?}");
@@ -128,7 +128,7 @@ async fn a_credential_and_a_setting_come_from_systemd_and_a_reload_goes_on_with_
     host.machine.ok(&["systemctl", "reload", SERVICE]).await;
     host.logged(&format!("✓ configuration: {CONFIG} is valid"))
         .await;
-    host.logged("configuration read again").await;
+    host.logged("configuration reloaded").await;
     let journal = host.journal(&[]).await;
     assert!(!journal.contains("✗"), "{journal}");
     // What is wrong elsewhere is still found.
