@@ -1,5 +1,5 @@
-//! How things stand now, for `/metrics`: read from the views at each scrape, so that no gauge is
-//! ever left behind by what it tells of.
+//! The gauges of `/metrics`: read from the current state at each scrape, so that no gauge can be out of
+//! date.
 
 use std::sync::atomic::AtomicU64;
 
@@ -16,13 +16,13 @@ use crate::system::clock::wall_time;
 use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfCertificate {
+struct CertificateLabel {
     of: &'static str,
 }
 
-/// Adds them to what is counted.
-pub(super) fn register(whole: &mut Registry, args: &Arguments) {
-    let registry = metrics::ours(whole);
+/// Adds them to the counters.
+pub(super) fn register(root: &mut Registry, args: &Arguments) {
+    let registry = metrics::plugin_registry(root);
     let connections = args.connections.count();
     gauge(
         registry,
@@ -39,9 +39,9 @@ pub(super) fn register(whole: &mut Registry, args: &Arguments) {
 }
 
 fn of_certificates(registry: &mut Registry, args: &Arguments) {
-    let ends = Family::<OfCertificate, Gauge<f64, AtomicU64>>::default();
+    let ends = Family::<CertificateLabel, Gauge<f64, AtomicU64>>::default();
     for (of, end) in args.client.certificate_ends() {
-        ends.get_or_create(&OfCertificate { of }).set(end as f64);
+        ends.get_or_create(&CertificateLabel { of }).set(end as f64);
     }
     let name = "certificate_end_timestamp";
     let help =

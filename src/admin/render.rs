@@ -1,4 +1,4 @@
-//! A report for people: one line for each thing, what is wrong right below it.
+//! A report as text: one line per subject, its error right below.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
     line(
         "ready",
         match &report.reason {
-            None => "yes: kube-apiserver is told ok".to_owned(),
+            None => "yes: Status returns ok".to_owned(),
             Some(reason) => format!("NO: {reason}"),
         },
     );
@@ -37,19 +37,18 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
             calls.all, calls.minutes, calls.failed, calls.waiting
         ),
     );
-    match report.peers.is_empty() {
-        true => line("connected", "nobody".to_owned()),
-        false => {
-            let peers: Vec<_> = report.peers.iter().map(of_peer).collect();
-            line("connected", peers.join("; "));
-        }
+    if report.peers.is_empty() {
+        line("connected", "nobody".to_owned());
+    } else {
+        let peers: Vec<_> = report.peers.iter().map(of_peer).collect();
+        line("connected", peers.join("; "));
     }
     let reload = report.last_reload.as_ref();
     line(
         "last reload",
         match reload.map(|reload| (reload.at, &reload.refused)) {
             None => "none since the start".to_owned(),
-            Some((at, None)) => format!("taken over {}", when(at, now)),
+            Some((at, None)) => format!("applied {}", when(at, now)),
             Some((at, Some(reason))) => format!("REFUSED {}: {reason}", when(at, now)),
         },
     );
@@ -126,7 +125,7 @@ fn of_peer(peer: &Peer) -> String {
     format!("{process}uid {uid} gid {gid}: {connections}")
 }
 
-/// How far away.
+/// The distance from now.
 fn when(moment: Timestamp, now: Timestamp) -> String {
     let seconds = moment.as_second() - now.as_second();
     let distance = span(Duration::from_secs(seconds.unsigned_abs()));

@@ -1,4 +1,4 @@
-//! How things stand, in one piece: what `vault-kms-plugin status` shows. Holds no secret.
+//! The state of the daemon as `vault-kms-plugin status` shows it. Contains no secret.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,22 +14,22 @@ use crate::telemetry::metrics::RecentCalls;
 /// The whole report. Times are in UTC.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
-    /// What runs.
+    /// The version of the plugin.
     pub(super) version: String,
-    /// For how long, in seconds.
+    /// How long it has run, in seconds.
     pub(super) uptime_seconds: u64,
-    /// Whether kube-apiserver is told that all is well.
+    /// Whether Status returns `ok`.
     pub(super) ready: bool,
-    /// Why not.
+    /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
-    /// Who is logged in to Vault.
+    /// The session with Vault.
     pub(super) session: Session,
     /// The key.
     pub(super) key: Key,
     /// The gRPC calls.
     pub(super) calls: Calls,
-    /// Who is connected, with how many connections.
+    /// The connected processes.
     pub(super) peers: Vec<Peer>,
     /// The last SIGHUP, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,14 +39,14 @@ pub(super) struct Report {
 /// The session with Vault.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Session {
-    /// How it is logged in: `auth.method`.
+    /// How it logs in: `auth.method`.
     pub(super) method: String,
     /// Whether there is one now.
     pub(super) active: bool,
-    /// When it ends unless it is renewed; absent where it never does.
+    /// When it expires unless it is renewed; absent if it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) until: Option<Timestamp>,
-    /// When it is renewed, or the next login tried.
+    /// When it is renewed, or the next login attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_step: Option<Timestamp>,
     /// How many logins of this process succeeded.
@@ -56,19 +56,19 @@ pub(super) struct Session {
     pub(super) error: Option<String>,
 }
 
-/// What is known of the key.
+/// What is known about the key.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Key {
-    /// What Status said last.
+    /// The version that Status returned last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) announced: Option<Version>,
-    /// The latest that works; announced by the next Status.
+    /// The latest version that works; announced by the next Status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) proven: Option<Version>,
-    /// When Vault last did what was asked of it.
+    /// When Vault last served a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_success: Option<Timestamp>,
-    /// Why the last look failed.
+    /// Why the last refresh failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
     /// Whether only an operator can fix that.
@@ -84,7 +84,7 @@ pub(super) struct Version {
     pub(super) key_id: String,
     /// The same as kube-apiserver's metrics show it.
     pub(super) key_id_hash: String,
-    /// When it was made.
+    /// When it was created.
     pub(super) created: Timestamp,
 }
 
@@ -104,7 +104,7 @@ pub(super) struct Calls {
 /// A process that is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Peer {
-    /// Absent where it is in a pid namespace that the plugin does not see into.
+    /// Absent if it is in a pid namespace that is not visible to the plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pid: Option<u32>,
     /// Its user.
@@ -116,7 +116,7 @@ pub(super) struct Peer {
 }
 
 impl Report {
-    /// How things stand now.
+    /// The state now.
     pub(super) fn of(args: &Arguments) -> Self {
         let readiness = Readiness::of(args);
         let RecentCalls { calls, failed } = args.metrics.recent();

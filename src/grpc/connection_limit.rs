@@ -126,7 +126,9 @@ mod tests {
         let mut limiter = ConnectionLimiter::new(limit);
         for &(uid, pid, count) in crowd {
             for idle in 0..count {
-                limiter.acquire(peer(uid, pid), idle).expect("below the limit");
+                limiter
+                    .acquire(peer(uid, pid), idle)
+                    .expect("below the limit");
             }
         }
         limiter

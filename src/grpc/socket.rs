@@ -31,7 +31,7 @@ pub struct Settings {
     /// Where.
     pub path: SocketPath,
     /// The file's mode and owner.
-    pub dress: SocketPermissions,
+    pub permissions: SocketPermissions,
 }
 
 /// Why there is no socket.
@@ -57,15 +57,12 @@ impl BoundSocket {
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
         let (listener, file) = match &settings.path {
             SocketPath::File(path) => {
-                let (listener, file) = SocketFile::bind(path, settings.dress)?;
+                let (listener, file) = SocketFile::bind(path, settings.permissions)?;
                 (listener, Some(file))
             }
             SocketPath::Abstract(name) => {
                 let listener = bind_abstract(name)?;
-                (
-                    socket_file::ready_for_tokio(listener, &settings.path)?,
-                    None,
-                )
+                (socket_file::into_tokio(listener, &settings.path)?, None)
             }
         };
         Ok(Self::listening(
@@ -96,7 +93,7 @@ impl BoundSocket {
     pub fn adopt(PassedSocket(listener): PassedSocket) -> Result<Self, BindError> {
         let name = listener.local_addr().map(|address| name_of(&address));
         let name = name.unwrap_or_else(|_| "passed by systemd".to_owned());
-        let listener = socket_file::ready_for_tokio(listener, &name)?;
+        let listener = socket_file::into_tokio(listener, &name)?;
         Ok(Self::listening(listener, None, name, true))
     }
 
@@ -125,9 +122,9 @@ impl BoundSocket {
     ///
     /// # Errors
     /// As [`BindError`].
-    pub fn dress(&self, settings: &Settings) -> Result<(), BindError> {
+    pub fn set_permissions(&self, settings: &Settings) -> Result<(), BindError> {
         match &self.file {
-            Some(file) => Ok(file.dress(settings.dress)?),
+            Some(file) => Ok(file.set_permissions(settings.permissions)?),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! The daemon as a whole: what is opened before the first actor, and how it ends.
+//! The daemon as a whole: what is opened before the first actor starts, and how it ends.
 
 use std::sync::{Arc, OnceLock};
 
@@ -38,7 +38,7 @@ pub enum StartError {
     /// A certificate file cannot be used.
     #[error("{0}")]
     Vault(#[from] BuildError),
-    /// The socket cannot be had.
+    /// The socket cannot be bound.
     #[error("{0}")]
     Socket(#[from] BindError),
     /// The first actor did not start.
@@ -113,7 +113,7 @@ impl Daemon {
         })
     }
 
-    /// Does what a signal asks for: the first one to stop drains, the second one does not wait.
+    /// Handles a signal: the first one to stop drains, the second one stops at once.
     pub fn signal(&mut self, signal: Signal) {
         let message = match signal {
             Signal::Reload => SupervisorMsg::Reload,
@@ -123,11 +123,11 @@ impl Daemon {
                 SupervisorMsg::Stop
             }
         };
-        // It may be ending already; then there is nobody to tell.
+        // The Supervisor may have ended already.
         let _ = self.supervisor.cast(message);
     }
 
-    /// Waits for the end. A Supervisor that failed left no exit code of its own.
+    /// Waits for the end. A Supervisor that failed sets no exit code.
     pub async fn ended(&mut self) -> Exit {
         let _ = (&mut self.ended).await;
         *self.exit.get().unwrap_or(&Exit::Internal)
@@ -140,7 +140,7 @@ impl Daemon {
     }
 }
 
-/// What works, and yet should perhaps not stay.
+/// Logs what works but may have to be corrected.
 pub(super) fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         let warning = warning.clone();

@@ -86,7 +86,7 @@ async fn a_person_sees_session_key_calls_and_peers_at_one_look() {
     assert_eq!(said.code, 0, "{}", said.text);
     let own_pid = format!("pid {} uid 0 gid 0: 1", std::process::id());
     for part in [
-        "ready       yes: kube-apiserver is told ok",
+        "ready       yes: Status returns ok",
         "session     by token, until ",
         ", renewed in ",
         "key         version 1 of ",

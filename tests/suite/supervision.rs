@@ -137,8 +137,8 @@ async fn fail_at_random(failures: u32, time: Duration) {
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
     let policy = RestartPolicy {
-        allowed: usize::MAX,
-        most: Duration::from_millis(100),
+        max_restarts: usize::MAX,
+        max_backoff: Duration::from_millis(100),
         heartbeat_interval: Duration::from_millis(100),
         heartbeat_timeout: Duration::from_millis(300),
         ..RestartPolicy::default()

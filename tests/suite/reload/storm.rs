@@ -20,7 +20,8 @@ async fn storm(reloads: usize) {
     );
     let ended = || {
         let log = daemon.log();
-        log.matches("configuration reloaded").count() + log.matches("configuration rejected").count()
+        log.matches("configuration reloaded").count()
+            + log.matches("configuration rejected").count()
     };
     for number in 0..reloads {
         let before = ended();
