@@ -31,7 +31,7 @@ pub(super) fn register(root: &mut Registry, args: &Arguments) {
         connections,
     );
     let ready = Readiness::of(args).is_ready();
-    let help = "Whether kube-apiserver is told that all is well: 1 or 0";
+    let help = "Whether Status returns ok: 1 or 0";
     gauge(registry, "ready", help, u64::from(ready));
     of_certificates(registry, args);
     of_session(registry, args);

@@ -39,18 +39,18 @@ pub struct Settings {
 #[error("socket.path: {0}")]
 pub struct BindError(#[from] pub SocketError);
 
-/// A listening socket: bound here, or passed by systemd. When dropped, its file is removed if it is
-/// still ours; one of systemd's never is.
+/// A listening socket: bound here, or passed by systemd. When dropped, its file is removed, unless
+/// another process has replaced it or systemd owns it.
 #[derive(Debug)]
 pub struct BoundSocket {
-    /// Before the listener, as fields are dropped: no file is there that nobody listens behind.
+    /// Dropped before the listener: there must be no file without a listener.
     file: Option<SocketFile>,
     listener: UnixListener,
     passed: bool,
 }
 
 impl BoundSocket {
-    /// Binds. Has to be called inside a tokio runtime.
+    /// Binds a socket. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// As [`BindError`].
@@ -73,11 +73,10 @@ impl BoundSocket {
         ))
     }
 
-    /// Whether a socket could be at this place, as far as that can be told without asking who
-    /// listens there.
+    /// Checks, without connecting, that nothing but a socket is at this path.
     ///
     /// # Errors
-    /// Where the place is taken by something that is no socket.
+    /// If something else is there.
     pub fn refuse_other_files(path: &SocketPath) -> Result<(), BindError> {
         match path {
             SocketPath::File(path) => Ok(socket_file::is_taken(path).map(drop)?),
@@ -85,8 +84,8 @@ impl BoundSocket {
         }
     }
 
-    /// Serves on a socket that was passed: its file is neither dressed nor ever removed. Has to be
-    /// called inside a tokio runtime.
+    /// Serves on a socket that was passed: its file is neither changed nor removed. Must be called
+    /// inside a tokio runtime.
     ///
     /// # Errors
     /// When the system refuses.

@@ -33,7 +33,7 @@ pub fn ready() {
 
 /// A reload begins and ends within this time; [`ready`] must follow, whatever its outcome.
 pub fn reloading(within: Duration) {
-    // The time tells systemd that this answers its signal and not an older one.
+    // The time shows systemd that this answers its signal and not an older one.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now, longer(within)]),
         Err(error) => debug!(%error, "cannot notify systemd of a reload"),
