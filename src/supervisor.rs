@@ -193,8 +193,11 @@ impl State {
                 myself.send_after(wait, move || SupervisorMsg::Start(child));
             }
             Decision::GiveUp => {
-                let (actor, reason) = (child.name(), reason.to_owned());
-                events::ActorKeepsFailing { actor, reason }.emit();
+                events::ActorKeepsFailing {
+                    actor: child.name(),
+                    reason: reason.to_owned(),
+                }
+                .emit();
                 self.stop(myself, Exit::Internal);
             }
         }

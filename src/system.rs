@@ -71,7 +71,7 @@ impl SignalStream {
     /// tokio runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn register() -> std::io::Result<Self> {
         Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
     }
@@ -103,7 +103,7 @@ fn lock_memory() {
 /// process may lock any amount (`RLIMIT_MEMLOCK`), out of swap.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// If the kernel refuses.
 pub fn harden() -> std::io::Result<()> {
     let none = Rlimit {
         current: Some(0),

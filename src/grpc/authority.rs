@@ -172,7 +172,7 @@ fn step(bytes: &[u8]) -> Step {
     }
 }
 
-/// The frames of a header block, fixed; nothing if there is nothing to fix.
+/// Repairs the frames of a header block. Returns `None` if nothing needs repair.
 fn fixed(frames: &[u8]) -> Option<Vec<u8>> {
     let frames = Block::read(frames)?;
     let content = block::fixed(&frames.content())?;

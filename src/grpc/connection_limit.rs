@@ -1,7 +1,7 @@
 //! The limit of connections, and which one is closed for a new one when it is reached.
 //!
 //! One process with a leak, or one malicious user, must not keep kube-apiserver out. So at the limit a
-//! new peer relimiter a connection of whoever has most. Among equals, and against its own process,
+//! new peer replaces a connection of whoever has most. Among equals, and against its own process,
 //! nobody gets one. Pure except for the time of use; does not know about HTTP.
 
 use std::cmp::Reverse;

@@ -1,4 +1,4 @@
-//! What all connections share, so that however much some use, something is left for each.
+//! Resources that all connections share. Each connection keeps a part, however much the others use.
 
 use std::sync::Arc;
 

@@ -88,7 +88,7 @@ impl BoundSocket {
     /// inside a tokio runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn adopt(PassedSocket(listener): PassedSocket) -> Result<Self, BindError> {
         let name = listener.local_addr().map(|address| name_of(&address));
         let name = name.unwrap_or_else(|_| "passed by systemd".to_owned());
@@ -110,7 +110,7 @@ impl BoundSocket {
         }
     }
 
-    /// Whether systemd passed it: then its path, mode and owner are the socket unit's, whatever the
+    /// Returns whether systemd passed it: then the socket unit sets its path, mode and owner, whatever the
     /// configuration says.
     #[must_use]
     pub fn is_passed(&self) -> bool {

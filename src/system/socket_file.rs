@@ -109,7 +109,7 @@ impl SocketFile {
     /// Sets another mode and owner.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn set_permissions(&self, permissions: SocketPermissions) -> Result<(), SocketError> {
         let permitted = permissions.apply(&self.path);
         permitted.map_err(|cause| refused("set mode and owner of", &self.path, cause))
@@ -143,7 +143,7 @@ impl SocketPermissions {
 /// Converts a listener for tokio, inside whose runtime this must be called; `name` is for the error.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system refuses.
 pub fn into_tokio(listener: StdListener, name: impl ToString) -> Result<UnixListener, SocketError> {
     let nonblocking = listener.set_nonblocking(true);
     let listener = nonblocking.and_then(|()| UnixListener::from_std(listener));

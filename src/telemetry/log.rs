@@ -1,5 +1,5 @@
 //! The log pipeline: a layer copies each event into a bounded queue, and one thread writes what is
-//! queued. A reader that stalls blocks that thread and nobody else.
+//! queued. A stalled reader blocks only that thread.
 
 mod journal;
 mod lines;
@@ -15,7 +15,7 @@ use record::Record;
 
 /// Where records go.
 trait Output: Send {
-    /// Returns whether a reader is there now. Without one, the records wait.
+    /// Returns whether there is a reader. Without one, the records wait.
     fn is_ready(&mut self) -> bool;
     /// Writes a record, however long the reader takes.
     fn write(&mut self, record: &Record);

@@ -27,7 +27,7 @@ const SERVICES: [(&str, &str); 2] = [
     ("v2.KeyManagementService", "kms.v2"),
     ("v1beta1.KeyManagementService", "kms.v1"),
 ];
-/// All methods of both services. A client may ask for any other name, which makes no span.
+/// All methods of both services. A client may ask for any other name, which gets no span.
 const METHODS: [&str; 4] = ["Encrypt", "Decrypt", "Status", "Version"];
 /// What every key_id of this plugin begins with; any other is foreign text.
 const KEY_ID: &str = "transit1:";
@@ -62,11 +62,11 @@ pub struct Parent {
 #[derive(Debug, Clone)]
 pub struct Callers(Vec<Parent>);
 
-/// A batch, from its departure until its outcomes are there.
+/// A batch, from its departure until its outcomes are known.
 #[derive(Debug)]
 pub struct BatchSpan(SpanGuard);
 
-/// One HTTP request to Vault, until the head of the answer is there.
+/// One HTTP request to Vault, until the head of the answer has come.
 #[derive(Debug)]
 pub struct RequestSpan(SpanGuard);
 
@@ -235,7 +235,7 @@ impl RequestSpan {
         Self(SpanGuard::new(span))
     }
 
-    /// Ends when the head of the answer is there, or none will come.
+    /// Ends when the head of the answer has come, or the request has failed.
     pub fn end<E: Display>(self, outcome: Result<StatusCode, E>) {
         match outcome {
             Ok(status) => {

@@ -1,5 +1,5 @@
-//! Nothing to find: a moment after the last call, no memory of the process holds a seed, and the
-//! token stands in one place.
+//! A moment after the last call, no memory of the process contains a seed, and one place contains the
+//! token.
 //!
 //! Reads `/proc/PID/mem`, which only root may do: the process is not dumpable.
 
@@ -167,7 +167,7 @@ async fn search_after_calls(daemon: &Daemon, token: &str) {
 }
 
 async fn open_to_vault(daemon: &Daemon) -> usize {
-    wait::until("the connections to Vault to be told", LIMIT, async || {
+    wait::until("the connections to Vault to be known", LIMIT, async || {
         connections_to_vault(daemon.pid())
     })
     .await

@@ -1,4 +1,4 @@
-//! `/metrics`: what happened is counted, how things stand is shown, and nothing more.
+//! `/metrics`: counters and gauges, their names, and their labels.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -205,7 +205,7 @@ async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
     }
 }
 
-/// Every name of a scrape stands in the document, and every name in the document can be scraped.
+/// Every name of a scrape is documented, and every documented name is scraped.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_document_tells_of_each_metric() {
@@ -227,17 +227,14 @@ async fn the_document_tells_of_each_metric() {
         let base = ["_bucket", "_sum", "_count"]
             .iter()
             .find_map(|it| name.strip_suffix(it));
-        let told = quoted.contains(name) || base.is_some_and(|base| quoted.contains(base));
-        assert!(told, "docs/metrics.md does not tell of {name}");
+        let is_listed = quoted.contains(name) || base.is_some_and(|base| quoted.contains(base));
+        assert!(is_listed, "docs/metrics.md does not list {name}");
     }
     for name in in_tables {
         let known = metrics
             .text
             .contains(&format!("# TYPE vault_kms_plugin_{name} "));
-        assert!(
-            known,
-            "docs/metrics.md tells of {name}, which is not scraped"
-        );
+        assert!(known, "docs/metrics.md lists {name}, which is not scraped");
     }
 }
 

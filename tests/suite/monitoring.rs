@@ -107,9 +107,9 @@ fn what_is_asked_for_can_be_scraped() {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         for name in metrics_in(&text) {
-            let told = METRICS.contains(&format!("| `{name}` |"));
+            let is_listed = METRICS.contains(&format!("| `{name}` |"));
             assert!(
-                told,
+                is_listed,
                 "{}: no metric is called {PREFIX}{name}",
                 path.display()
             );

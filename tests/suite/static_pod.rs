@@ -64,7 +64,7 @@ async fn pod() -> &'static Value {
         assert_eq!(code, 201, "{answer}");
         let misspelt = manifest().replace("hostNetwork", "hostNetwerk");
         let (code, answer) = kubernetes.dry_run(PODS, &misspelt).await;
-        assert_eq!(code, 400, "a wrong manifest was not told: {answer}");
+        assert_eq!(code, 400, "a wrong manifest was not rejected: {answer}");
         pod
     })
     .await

@@ -20,11 +20,11 @@ use super::{LIMIT, daemon_for};
 
 /// One for the process, as logging is.
 static LOG: LazyLock<Telemetry> = LazyLock::new(|| {
-    let quiet = Settings {
+    let settings = Settings {
         level: LevelFilter::OFF,
         format: Format::Text,
     };
-    Telemetry::start(quiet).unwrap()
+    Telemetry::start(settings).unwrap()
 });
 
 /// The daemon inside this process, with the files of a builder.
@@ -67,7 +67,7 @@ struct Tally {
     stop: AtomicBool,
 }
 
-/// Calls in a loop until told to stop; returns every failure.
+/// Calls in a loop until stopped; returns every failure.
 async fn call_steadily(client: KmsClient, seed: [u8; 32], tally: Arc<Tally>) -> Vec<String> {
     let mut failures = Vec::new();
     while !tally.stop.load(Ordering::Relaxed) {
@@ -197,7 +197,7 @@ async fn status_does_not_wait_for_a_key_manager_that_is_busy() {
     let client = KmsClient::connect(builder.socket());
     client.wait_ok(LIMIT).await;
     daemon.inject(Child::Keys, Fault::Hang);
-    // What it is told waits behind that; it is found only after 10 s.
+    // Heartbeats wait behind that; it is found only after 10 s.
     let hasty = client.with_timeout(Duration::from_millis(500));
     wait::until_true("an Encrypt to wait in vain", LIMIT, async || {
         hasty.encrypt(&[1; 32]).await.is_err()

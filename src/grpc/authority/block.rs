@@ -149,9 +149,10 @@ struct Encoded<'a> {
 
 impl Encoded<'_> {
     fn decoded(&self) -> Option<Vec<u8>> {
-        match self.huffman {
-            true => huffman::decode(self.bytes),
-            false => Some(self.bytes.to_vec()),
+        if self.huffman {
+            huffman::decode(self.bytes)
+        } else {
+            Some(self.bytes.to_vec())
         }
     }
 }

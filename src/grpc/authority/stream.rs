@@ -60,10 +60,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
             drop(released);
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
             let read = &mut buffer.filled_mut()[before..];
-            let (read, count) = (read.len(), this.repair.rewrite(read));
+            let length = read.len();
+            let count = this.repair.rewrite(read);
             buffer.set_filled(before + count);
             // An empty read would mean the end of the stream.
-            if count > 0 || read == 0 {
+            if count > 0 || length == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -1,4 +1,4 @@
-//! The queue of records, and the thread that empties it. Whoever logs never waits.
+//! The queue of records, and the thread that writes them. Logging never waits.
 
 use std::cell::RefCell;
 use std::io;

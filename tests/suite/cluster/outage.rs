@@ -88,7 +88,7 @@ impl Cluster {
     }
 
     /// Why it is red: `/readyz` itself withholds the reason.
-    pub(super) async fn told(&self) -> String {
+    pub(super) async fn reported_error(&self) -> String {
         let check = "/readyz/kms-providers";
         self.kubernetes.request_text("GET", check, None).await.1
     }
@@ -112,8 +112,8 @@ async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
     cluster
         .write_until("readyz turns red", NOTICED, Cluster::is_red)
         .await;
-    let told = cluster.told().await;
-    assert!(told.contains("cannot be reached"), "{told}");
+    let reported = cluster.reported_error().await;
+    assert!(reported.contains("cannot be reached"), "{reported}");
     // In the middle of it the plugin dies, and comes back without Vault.
     cluster.daemon.kill();
     cluster.daemon.restart().await;
@@ -144,8 +144,8 @@ async fn soak_a_policy_taken_away_stops_writes_and_given_back_lets_them_go_on() 
     vault.write_policy(&policy, nothing).await;
     wait::until_true("readyz turns red", NOTICED, async || cluster.is_red().await).await;
     let client = KmsClient::connect(cluster.daemon.socket());
-    let told = client.status().await.unwrap_err();
-    assert_eq!(told.code(), tonic::Code::PermissionDenied, "{told}");
+    let error = client.status().await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::PermissionDenied, "{error}");
     let limit = WRITE_EXPIRY + NOTICED;
     let (code, answer) = wait::until("writes stop", limit, async || {
         tokio::time::sleep(Duration::from_secs(2)).await; // the pace

@@ -1,4 +1,4 @@
-//! A collector of spans, as far as the daemon can tell: OTLP, protobuf over HTTP. It keeps what it is
+//! A collector of spans, as far as the daemon can see: OTLP, protobuf over HTTP. It keeps what it is
 //! sent, refuses it, or never answers.
 
 use std::convert::Infallible;

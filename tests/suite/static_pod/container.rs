@@ -19,7 +19,7 @@ const SCRIPT: &str = concat!(
 );
 /// What puts the image's root together.
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/image/root.sh");
-/// Tells the process that becomes a container what it shall become.
+/// Passes the container's settings to the process that becomes it.
 const SPECIFICATION: &str = "STATIC_POD_CONTAINER";
 /// The test below, by its name.
 const ENTRY: &str = "static_pod::container::what_a_container_starts_from";

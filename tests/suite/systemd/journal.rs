@@ -44,7 +44,7 @@ async fn events_are_found_by_their_fields() {
 }
 
 impl Host {
-    /// How many lines the journal was told that it missed.
+    /// How many lines were reported as dropped.
     async fn dropped_lines(&self) -> usize {
         let event = "KMS_EVENT=log lines were dropped";
         let lines = self.journal(&["-o", "json", event]).await;

@@ -1,5 +1,5 @@
-//! `systemctl reload`: the file is checked before anybody is signalled, and what only the daemon can
-//! tell stands in its status.
+//! `systemctl reload`: the file is checked before the daemon is signalled, and errors that only the
+//! daemon can find are in its status.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
     let said = format!("Status: \"key {key_id} announced; session ");
-    wait::until_true("systemctl status to tell the key", LIMIT, async || {
+    wait::until_true("systemctl status to show the key", LIMIT, async || {
         let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
         status.text.contains(&said)
     })
@@ -42,7 +42,7 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
     // Signalled past systemd, it says so itself.
     host.machine.ok(&["kill", "-HUP", &process]).await;
     host.logged("configuration rejected").await;
-    wait::until_true("systemctl status to tell why", LIMIT, async || {
+    wait::until_true("systemctl status to show the reason", LIMIT, async || {
         let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
         status
             .text

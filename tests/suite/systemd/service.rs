@@ -11,7 +11,7 @@ use super::super::harness::wait;
 use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET, TOKEN, config_for, installed};
 
 const SEED: [u8; 32] = [7; 32];
-/// Stands for kubelet, after which the unit is ordered by its name.
+/// In place of kubelet, after which the unit is ordered by its name.
 const KUBELET: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n";
 /// What the acceptance allows between READY and kubelet.
 const KUBELET_STARTS_WITHIN: Duration = Duration::from_secs(2);
