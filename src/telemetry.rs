@@ -6,6 +6,7 @@ mod log;
 mod log_throttle;
 pub mod metrics;
 mod reload_status;
+mod settings;
 pub mod spans;
 
 use std::fmt;
@@ -22,28 +23,7 @@ use tracing_subscriber::{Registry, reload};
 pub(crate) use failure_streak::{FailureStreak, StreakSummary};
 pub(crate) use log_throttle::{LogThrottle, SharedLogThrottle};
 pub use reload_status::ReloadStatus;
-
-/// What is logged, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// The least serious level that is shown.
-    pub level: LevelFilter,
-    /// The form of the lines.
-    pub format: Format,
-}
-
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Text on a terminal, the journal where stderr is the journal, JSON elsewhere.
-    Auto,
-    /// To the journal, each field by itself.
-    Journald,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
+pub use settings::{Format, Settings};
 
 /// Why logging could not be set up or changed.
 #[derive(Debug, Error)]

@@ -3,23 +3,16 @@
 
 mod journal;
 mod lines;
+mod output;
 mod queue;
 mod record;
 
 use std::io::{self, IsTerminal, stderr};
 
-use super::Format;
+use super::settings::Format;
 use lines::Lines;
+use output::Output;
 pub(super) use queue::{Formats, QueueLayer, Writer};
-use record::Record;
-
-/// Where records go.
-trait Output: Send {
-    /// Returns whether there is a reader. Without one, the records wait.
-    fn is_ready(&mut self) -> bool;
-    /// Writes a record, however long the reader takes.
-    fn write(&mut self, record: &Record);
-}
 
 /// Starts the thread that writes the log.
 ///

@@ -193,7 +193,10 @@ impl BatchSpan {
             kms.batch.items = i64::try_from(items).unwrap_or(i64::MAX),
         );
         #[cfg(feature = "otlp")]
-        otel::set_callers(&span, &callers.0);
+        otel::set_callers(
+            &span,
+            callers.0.iter().map(|it| (&it.span, it.uid.as_ref())),
+        );
         #[cfg(not(feature = "otlp"))]
         let _ = &callers.0;
         Self(SpanGuard::new(span))

@@ -19,7 +19,7 @@ use tracing::{Metadata, Subscriber};
 use tracing_journald::{Layer, Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::Output;
+use super::output::Output;
 use super::record::{Record, replay};
 
 /// Where every journal listens.

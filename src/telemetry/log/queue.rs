@@ -6,14 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::{Output, Record};
-use crate::telemetry::{Format, events};
+use super::output::Output;
+use super::record::Record;
+use crate::telemetry::events;
+use crate::telemetry::log_throttle::LogThrottle;
+use crate::telemetry::settings::Format;
 
 /// Records that may wait for a stalled reader; the next ones are dropped and counted.
 const QUEUE: usize = 4096;
@@ -70,7 +74,7 @@ pub(super) struct Worker {
     open: Open,
     format: Format,
     output: Box<dyn Output>,
-    reported: Option<Instant>,
+    reports: LogThrottle,
 }
 
 /// Makes the output for a format.
@@ -101,7 +105,7 @@ pub(super) fn new(format: Format, open: Open) -> (QueueLayer, Formats, Writer, W
         output: open(format),
         open,
         format,
-        reported: None,
+        reports: LogThrottle::new(REPORT_INTERVAL),
     };
     (layer, Formats(shared), writer, worker)
 }
@@ -188,13 +192,11 @@ impl Worker {
 
     /// Reports how many lines were dropped, once the reader reads again.
     fn report(&mut self) {
-        let reported = self.reported;
-        let is_recent = reported.is_some_and(|at| at.elapsed() < REPORT_INTERVAL);
-        if is_recent || self.shared.dropped.load(Ordering::Relaxed) == 0 {
+        let has_dropped = self.shared.dropped.load(Ordering::Relaxed) > 0;
+        if !has_dropped || self.reports.allow(false, Instant::now()).is_none() {
             return;
         }
         let count = self.shared.dropped.swap(0, Ordering::Relaxed);
-        self.reported = Some(Instant::now());
         events::LinesDropped { count }.emit();
         let own = OWN.with_borrow_mut(|own| own.as_mut().map(std::mem::take));
         for record in own.into_iter().flatten() {

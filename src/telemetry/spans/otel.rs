@@ -1,6 +1,8 @@
 //! What OpenTelemetry has and tracing has not: a client's trace, links, lists, and an end that comes
 //! before the children's.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt};
@@ -8,8 +10,6 @@ use opentelemetry::{Array, Context, StringValue, Value};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-
-use super::Parent;
 
 /// The header that names the client's span.
 const TRACEPARENT: &str = "traceparent";
@@ -31,17 +31,21 @@ pub(super) fn set_parent_from(span: &Span, headers: &HeaderMap) {
 }
 
 /// Makes the span a child of the first caller that is recorded, and links it to the others.
-pub(super) fn set_callers(span: &Span, callers: &[Parent]) {
+pub(super) fn set_callers<'a>(
+    span: &Span,
+    callers: impl Iterator<Item = (&'a Span, Option<&'a Arc<str>>)> + Clone,
+) {
     if span.is_disabled() {
         return;
     }
-    let contexts: Vec<_> = callers.iter().map(|it| context_of(&it.span)).collect();
+    let contexts = callers.clone().map(|(span, _)| context_of(span));
+    let contexts: Vec<_> = contexts.collect();
     let recorded = contexts.iter().position(SpanContext::is_sampled);
     let first = recorded.unwrap_or_default();
     let parent = contexts.get(first).map_or_else(Context::new, |first| {
         Context::new().with_remote_span_context(first.clone())
     });
-    let uids = callers.iter().filter_map(|caller| caller.uid.clone());
+    let uids = callers.filter_map(|(_, uid)| uid.cloned());
     let uids = Uids(uids.map(StringValue::from).collect());
     set_parent(span, parent.with_value(uids.clone()));
     uids.record_in(span);
