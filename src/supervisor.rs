@@ -3,6 +3,7 @@
 
 mod backend;
 mod changes;
+mod child;
 mod children;
 mod heartbeat;
 mod reload;
@@ -24,7 +25,7 @@ use crate::config::{Config, Source};
 use crate::system::{Exit, notify};
 use crate::telemetry::LogHandle;
 use crate::telemetry::events;
-pub use children::Child;
+pub use child::Child;
 use children::Children;
 use reload::Reload;
 pub use reload::{ReloadOutcome, ValidationOutcome};

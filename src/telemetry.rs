@@ -11,8 +11,6 @@ pub mod spans;
 
 use std::fmt;
 
-#[cfg(feature = "otlp")]
-use spans::export::Export;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -24,6 +22,7 @@ pub(crate) use failure_streak::{FailureStreak, StreakSummary};
 pub(crate) use log_throttle::{LogThrottle, SharedLogThrottle};
 pub use reload_status::ReloadStatus;
 pub use settings::{Format, Settings};
+use spans::Export;
 
 /// Why logging could not be set up or changed.
 #[derive(Debug, Error)]
@@ -35,8 +34,7 @@ pub struct LogError(String);
 pub struct Telemetry {
     handle: LogHandle,
     /// Dropped before the log, which reports what becomes of the last spans.
-    #[cfg(feature = "otlp")]
-    _export: Option<Export>,
+    _export: Export,
     _writer: log::Writer,
 }
 
@@ -63,31 +61,18 @@ impl Telemetry {
     /// If it was set up before, or the system starts no thread.
     pub fn start(settings: Settings) -> Result<Self, LogError> {
         let refused = |error: &dyn fmt::Display| LogError(error.to_string());
-        #[cfg(feature = "otlp")]
-        let (export, failure) = match Export::prepare() {
-            Ok(export) => (export, None),
-            Err(error) => (None, Some(error)),
-        };
-        #[cfg(feature = "otlp")]
-        let has_spans = export.is_some();
-        #[cfg(not(feature = "otlp"))]
-        let has_spans = false;
+        let export = Export::prepare();
+        let has_spans = export.is_active();
         let (filter, filter_handle) = reload::Layer::new(filter(settings.level, has_spans));
         let log = log::start(settings.format);
         let (layer, formats, writer) = log.map_err(|error| refused(&error))?;
-        let subscriber = tracing_subscriber::registry().with(filter).with(layer);
-        #[cfg(feature = "otlp")]
-        let subscriber = subscriber.with(export.as_ref().map(Export::layer));
-        subscriber.try_init().map_err(|error| refused(&error))?;
-        #[cfg(feature = "otlp")]
-        match (&export, failure) {
-            (Some(export), _) => export.announce(),
-            (None, Some(error)) => {
-                let error = error.to_string();
-                events::SpansNotExported { error }.emit();
-            }
-            (None, None) => {}
-        }
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(layer)
+            .with(export.layer())
+            .try_init()
+            .map_err(|error| refused(&error))?;
+        export.announce();
         let handle = LogHandle {
             filter: filter_handle,
             formats,
@@ -95,7 +80,6 @@ impl Telemetry {
         };
         Ok(Self {
             handle,
-            #[cfg(feature = "otlp")]
             _export: export,
             _writer: writer,
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorId, ActorRef, Message};
 use tokio::sync::watch;
 
-use super::Child;
+use super::child::Child;
 use crate::config::Config;
 use crate::keys::{
     self, HealthLimits, KeyManager, KeyManagerHandle, KeyMsg, KeyView, StatusHandle,

@@ -1,7 +1,6 @@
 //! The children: how each is started and found, and what outlives them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backend::{self, Backend, Slot};
+use super::child::Child;
 use super::heartbeat::Heartbeats;
 use super::restart::{Decision, Failures};
 use super::restart_policy::RestartPolicy;
@@ -28,20 +28,7 @@ use crate::vault::Client;
 /// How long an actor may take to stop before a planned restart.
 const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
-/// An actor under the Supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Child {
-    /// The login.
-    Session,
-    /// The keys.
-    Keys,
-    /// The socket.
-    Grpc,
-    /// The probes.
-    Admin,
-}
-
-/// All of them, and what they share.
+/// All children, and what they share.
 #[derive(Debug)]
 pub(super) struct Children {
     backend: Backend,
@@ -59,26 +46,6 @@ pub(super) struct Children {
     failures: HashMap<Child, Failures>,
     policy: RestartPolicy,
     heartbeats: Heartbeats,
-}
-
-impl Child {
-    /// In the order of their start.
-    pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Session => "VaultSession",
-            Self::Keys => "KeyManager",
-            Self::Grpc => "GrpcServer",
-            Self::Admin => "AdminServer",
-        }
-    }
-}
-
-impl fmt::Display for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl Children {

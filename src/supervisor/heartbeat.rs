@@ -7,7 +7,7 @@ use ractor::concurrency::{OneshotReceiver, oneshot};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
-use super::Child;
+use super::child::Child;
 use super::restart_policy::RestartPolicy;
 
 /// The heartbeats without an answer so far.

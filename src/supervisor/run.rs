@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "faults")]
-use super::Child;
+use super::child::Child;
 use super::children::Children;
 use super::{Arguments, RestartPolicy, Supervisor, SupervisorMsg};
 #[cfg(feature = "faults")]

@@ -5,7 +5,9 @@
 //! span is secret: no plaintext, no ciphertext, no token, no header.
 
 #[cfg(feature = "otlp")]
-pub(super) mod export;
+mod export;
+#[cfg(not(feature = "otlp"))]
+mod no_export;
 #[cfg(feature = "otlp")]
 mod otel;
 
@@ -19,6 +21,11 @@ use tonic::{Code, Status};
 use tracing::field::Empty;
 use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, info_span};
+
+#[cfg(feature = "otlp")]
+pub(super) use export::Export;
+#[cfg(not(feature = "otlp"))]
+pub(super) use no_export::Export;
 
 /// The target of every span; no event has it.
 pub(super) const TARGET: &str = "span";

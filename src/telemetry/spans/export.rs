@@ -35,9 +35,13 @@ const NAMELESS: &str = "unknown_service";
 /// How long spans that are not exported yet may delay the end of the process.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The connection to the collector. When dropped, what is queued is sent, within a limit.
+/// The export. When dropped, what is queued is sent, within a limit.
 #[derive(Debug)]
-pub(in crate::telemetry) struct Export {
+pub(in crate::telemetry) struct Export(Result<Option<Collector>, StartError>);
+
+/// The connection to the collector.
+#[derive(Debug)]
+struct Collector {
     provider: SdkTracerProvider,
     /// Where the spans go, without user, password or query.
     endpoint: String,
@@ -45,7 +49,7 @@ pub(in crate::telemetry) struct Export {
 
 /// Why spans are not exported though an endpoint is set.
 #[derive(Debug, Error)]
-pub(in crate::telemetry) enum StartError {
+enum StartError {
     /// Without its text, which can hold a password.
     #[error("{0}: it has to be an http:// or https:// URL")]
     Endpoint(&'static str),
@@ -64,14 +68,53 @@ struct ReportingExporter<E> {
 impl Export {
     /// Prepares the export if an endpoint is set. Must not be called inside a runtime: the exporter's
     /// client has one of its own.
-    pub(in crate::telemetry) fn prepare() -> Result<Option<Self>, StartError> {
-        let endpoint = endpoint();
-        let export = endpoint.map(|(variable, endpoint)| Self::to(variable, &endpoint));
-        export.transpose()
+    pub(in crate::telemetry) fn prepare() -> Self {
+        let collector = endpoint().map(|(variable, endpoint)| Collector::at(variable, &endpoint));
+        Self(collector.transpose())
     }
 
+    /// Whether spans are exported.
+    pub(in crate::telemetry) fn is_active(&self) -> bool {
+        matches!(self.0, Ok(Some(_)))
+    }
+
+    /// What turns tracing's spans into OpenTelemetry's.
+    pub(in crate::telemetry) fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + 'static>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let collector = self.0.as_ref().ok()?.as_ref()?;
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(collector.provider.tracer(env!("CARGO_PKG_NAME")))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false)
+            .with_context_activation(false);
+        // Only spans: events would become part of the span that they happen in.
+        Some(layer.with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO)))
+    }
+
+    /// Logs where the spans go, or why they are not exported.
+    pub(in crate::telemetry) fn announce(&self) {
+        match &self.0 {
+            Ok(None) => {}
+            Ok(Some(Collector { endpoint, .. })) => {
+                let endpoint = endpoint.clone();
+                events::SpansExported { endpoint }.emit();
+            }
+            Err(error) => {
+                let error = error.to_string();
+                events::SpansNotExported { error }.emit();
+            }
+        }
+    }
+}
+
+impl Collector {
     /// The libraries read everything else from the environment: headers, timeout, sampler, queue.
-    fn to(variable: &'static str, endpoint: &str) -> Result<Self, StartError> {
+    fn at(variable: &'static str, endpoint: &str) -> Result<Self, StartError> {
         let url = Url::parse(endpoint).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let url = url.ok_or(StartError::Endpoint(variable))?;
@@ -91,33 +134,9 @@ impl Export {
             endpoint: url.origin().ascii_serialization(),
         })
     }
-
-    /// What turns tracing's spans into OpenTelemetry's.
-    pub(in crate::telemetry) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + 'static
-    where
-        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-    {
-        let tracer = self.provider.tracer(env!("CARGO_PKG_NAME"));
-        tracing_opentelemetry::layer()
-            .with_tracer(tracer)
-            .with_location(false)
-            .with_threads(false)
-            .with_target(false)
-            .with_level(false)
-            .with_tracked_inactivity(false)
-            .with_context_activation(false)
-            // Only spans: events would become part of the span that they happen in.
-            .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO))
-    }
-
-    /// Logs where the spans go.
-    pub(in crate::telemetry) fn announce(&self) {
-        let endpoint = self.endpoint.clone();
-        events::SpansExported { endpoint }.emit();
-    }
 }
 
-impl Drop for Export {
+impl Drop for Collector {
     fn drop(&mut self) {
         let provider = self.provider.clone();
         let (done, is_done) = mpsc::channel();
