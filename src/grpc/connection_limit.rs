@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_connection_makes_room_for_another() {
+    fn a_released_connection_can_be_replaced() {
         let mut limiter = full(&[(0, Some(1), 4)]);
         assert!(limiter.acquire(peer(0, Some(1)), 0).is_none());
         limiter.release(2);

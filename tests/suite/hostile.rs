@@ -135,7 +135,7 @@ fn encrypt(call: u32, plaintext: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn random_bytes_are_shrugged_off() {
+async fn random_bytes_do_no_harm() {
     withstands(|socket| {
         for round in 0..500 {
             let mut bytes = vec![0; 16 * 1024];
@@ -153,7 +153,7 @@ async fn random_bytes_are_shrugged_off() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn five_thousand_connections_are_no_trouble_and_few_lines() {
+async fn five_thousand_connections_do_no_harm_and_make_few_log_lines() {
     let (daemon, ()) = withstands(|socket| {
         let mut held = Vec::new();
         for attempt in 0..5_000 {
@@ -172,7 +172,7 @@ async fn five_thousand_connections_are_no_trouble_and_few_lines() {
 /// Some say nothing, some stop in the middle of the greeting.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn half_open_connections_lose_their_places() {
+async fn half_open_connections_are_closed() {
     withstands(|socket| {
         let silent = |at: usize| {
             let mut raw = Raw::connect(socket).unwrap();
@@ -197,7 +197,7 @@ async fn half_open_connections_lose_their_places() {
 /// They answer pings for as long as they like; nothing is wrong with each of them.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_process_that_takes_all_places_keeps_nobody_out() {
+async fn a_process_with_all_connections_does_not_keep_others_out() {
     let (daemon, client) = shipped_daemon().await;
     let hoarder = Hoarder::start(daemon.socket());
     // Its own 256th is closed, as are all that it tries beyond that.
@@ -269,7 +269,7 @@ async fn streams_that_are_reset_at_once_are_cut_off() {
 /// Each call reaches Vault before it is given up.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn calls_that_are_given_up_do_not_pile_up() {
+async fn cancelled_calls_do_not_pile_up() {
     withstands(|socket| {
         in_parallel(crowd_of(socket, 8), |mut raw| {
             let start = Instant::now();
@@ -321,7 +321,7 @@ async fn a_flood_of_pings_is_slowed_down() {
 /// Those pongs are never read.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn pings_whose_answers_nobody_reads_are_not_kept() {
+async fn answers_to_pings_that_are_not_read_are_not_buffered() {
     withstands(|socket| {
         let pings = frame(PING, 0, 0, &[7; 8]).repeat(500);
         let raws = crowd(socket, &[]);

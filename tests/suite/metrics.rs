@@ -91,7 +91,7 @@ async fn calls_and_requests_are_counted_by_what_they_were_and_how_they_ended() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_reload_is_counted_whether_taken_over_or_refused() {
+async fn a_reload_is_counted_whether_applied_or_refused() {
     let (daemon, _client) = used().await;
     let reloads = async |outcome| {
         let metrics = Metrics::of(&daemon).await;
@@ -122,7 +122,7 @@ async fn a_reload_is_counted_whether_taken_over_or_refused() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn how_things_stand_is_shown_and_changes_with_it() {
+async fn gauges_follow_the_state() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
@@ -208,7 +208,7 @@ async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
 /// Every name of a scrape is documented, and every documented name is scraped.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_document_tells_of_each_metric() {
+async fn the_document_lists_each_metric() {
     const DOCUMENT: &str = include_str!("../../docs/metrics.md");
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -244,7 +244,7 @@ async fn the_document_tells_of_each_metric() {
     any(no_vault, no_promtool),
     ignore = "needs Vault and promtool: install Go"
 )]
-async fn prometheus_finds_nothing_to_object_to() {
+async fn promtool_accepts_the_exposition() {
     let (daemon, _client) = used().await;
     let metrics = Metrics::of(&daemon).await;
     let promtool = servers::binary(Server::Promtool);

@@ -115,7 +115,7 @@ async fn another_address_and_another_login_keep_the_key_id() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_socket_moves_and_those_who_are_connected_notice_nothing() {
+async fn the_socket_moves_and_open_connections_stay() {
     let (_fixture, daemon, client, load) = under_load().await;
     let (old, new) = (
         daemon.socket().to_owned(),

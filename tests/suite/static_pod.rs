@@ -75,7 +75,7 @@ async fn pod() -> &'static Value {
     no_kubernetes,
     ignore = "needs kube-apiserver and etcd: set KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn kube_apiserver_finds_nothing_wrong_with_the_manifest() {
+async fn kube_apiserver_accepts_the_manifest() {
     let pod = pod().await;
     let spec = &pod["spec"];
     assert_eq!(spec["hostNetwork"], true);

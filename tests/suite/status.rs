@@ -79,7 +79,7 @@ async fn ready(change: impl FnOnce(Builder) -> Builder) -> (Fixture, Daemon, Kms
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_person_sees_session_key_calls_and_peers_at_one_look() {
+async fn status_shows_session_key_calls_and_peers() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err();
     let said = status(&daemon, &[]).await;
@@ -107,7 +107,7 @@ async fn a_person_sees_session_key_calls_and_peers_at_one_look() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_is_wrong_is_shown_with_its_reason() {
+async fn status_shows_errors_with_their_reasons() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     let good = std::fs::read_to_string(daemon.config_path()).unwrap();
     daemon.write_config(&format!("{good}\n[nonsense]\n"));
@@ -139,7 +139,7 @@ async fn what_is_wrong_is_shown_with_its_reason() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_socket_serves_as_well_as_a_port_and_nowhere_is_possible() {
+async fn the_admin_server_listens_on_a_port_a_socket_or_nowhere() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("admin.sock");
     // As a process that was killed leaves it.
@@ -169,7 +169,7 @@ async fn a_socket_serves_as_well_as_a_port_and_nowhere_is_possible() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn clients_that_say_nothing_do_not_hold_up_a_probe() {
+async fn idle_clients_do_not_delay_a_probe() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     let mut silent = Vec::new();
     for _ in 0..64 {
@@ -185,7 +185,7 @@ async fn clients_that_say_nothing_do_not_hold_up_a_probe() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_daemon_that_does_not_run_is_told_of() {
+async fn a_daemon_that_does_not_run_is_reported() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     daemon.kill();
     let said = status(&daemon, &[]).await;

@@ -254,7 +254,7 @@ async fn the_sixth_failure_within_a_minute_ends_the_process_with_70() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_taken_admin_port_never_ends_the_process() {
+async fn an_admin_port_in_use_never_ends_the_process() {
     let builder = super::harness::daemon::Daemon::builder()
         .vault("http://127.0.0.1:9")
         .transit("transit", "kms")

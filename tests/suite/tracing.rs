@@ -172,7 +172,7 @@ async fn calls_of_kms_v1_and_status_are_spans_too() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn calls_that_leave_together_are_all_linked_to_by_their_batch() {
+async fn a_batch_links_to_all_calls_that_it_carries() {
     const COMPANY: usize = 40;
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -205,7 +205,7 @@ async fn calls_that_leave_together_are_all_linked_to_by_their_batch() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_failed_says_so() {
+async fn failed_spans_have_an_error_status() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
     let proxy = Proxy::start(vault.socket_address());
@@ -239,7 +239,7 @@ async fn what_failed_says_so() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_clients_trace_goes_on_and_one_that_is_not_recorded_stays_so() {
+async fn a_clients_trace_is_continued_and_an_unrecorded_one_stays_unrecorded() {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     const PARENT: &str = "b7ad6b7169203331";
     let (_fixture, collector, daemon, client) = ready_with_collector().await;

@@ -103,7 +103,7 @@ impl Cluster {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "soak: 5 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
-async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
+async fn soak_writes_continue_through_an_outage_and_readyz_reports_it() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
     cluster.write().await;
@@ -133,7 +133,7 @@ async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "soak: 6 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
-async fn soak_a_policy_taken_away_stops_writes_and_given_back_lets_them_go_on() {
+async fn soak_writes_stop_without_the_policy_and_continue_once_it_is_back() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
     cluster.write().await;

@@ -21,7 +21,7 @@ const REPORT_LIMIT: Duration = Duration::from_secs(40);
     any(no_vault, no_kubernetes),
     ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn readyz_tells_of_an_outage_while_writes_go_on_and_nothing_has_to_be_restarted() {
+async fn readyz_reports_an_outage_while_writes_continue_and_nothing_restarts() {
     let mut cluster = Cluster::start(Vault::shared().await).await;
     cluster.write().await;
     cluster.proxy.fault("", Fault::Refuse);
@@ -61,7 +61,7 @@ fn grow_older(daemon: &Daemon, by: Duration) {
     any(no_vault, no_kubernetes),
     ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn readyz_tells_of_a_policy_taken_away_and_is_green_once_it_is_back() {
+async fn readyz_fails_without_the_policy_and_succeeds_once_it_is_back() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
     cluster.write().await;

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn messages_over_the_limit_are_refused_and_forgotten() {
+async fn messages_over_the_limit_are_refused_and_freed() {
     withstands(|socket| {
         let mut refused = 0;
         for mut raw in crowd(socket, &[]) {
@@ -138,7 +138,7 @@ async fn calls_that_never_begin_do_not_fill_the_memory() {
 /// Large answers, and a window that lets none of them out.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn answers_that_nobody_takes_do_not_fill_the_memory() {
+async fn answers_that_are_not_read_do_not_fill_the_memory() {
     withstands(|socket| {
         let mut held = crowd(socket, &[(INITIAL_WINDOW, 0)]);
         let start = Instant::now();

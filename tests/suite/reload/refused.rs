@@ -26,7 +26,7 @@ async fn refused(daemon: &Daemon, text: &str) -> String {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_is_wrong_is_named_and_everything_stays_as_it_was() {
+async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
     vault.create_key(&fixture.mount, "next").await;

@@ -70,7 +70,7 @@ async fn storm(reloads: usize) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn no_call_fails_while_the_configuration_changes_again_and_again() {
+async fn no_call_fails_while_the_configuration_keeps_changing() {
     storm(36).await;
 }
 

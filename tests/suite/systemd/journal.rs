@@ -73,7 +73,7 @@ async fn pace(client: &KmsClient) -> (Duration, Duration) {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn a_stopped_journal_delays_no_call_and_learns_how_much_it_missed() {
+async fn a_stopped_journal_delays_no_call_and_dropped_lines_are_counted() {
     let (host, client) = Host::serving(|plan| plan).await;
     let (usual, usual_most) = pace(&client).await;
     let signal = ["systemctl", "kill", "--signal=STOP", JOURNALD];

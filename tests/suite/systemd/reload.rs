@@ -16,7 +16,7 @@ const SEED: [u8; 32] = [7; 32];
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_the_service() {
+async fn systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_service() {
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
     let said = format!("Status: \"key {key_id} announced; session ");

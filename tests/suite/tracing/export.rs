@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_collector_that_hangs_or_is_away_costs_no_call_anything() {
+async fn a_collector_that_hangs_or_is_unreachable_delays_no_call() {
     const CALLS: usize = 4_000;
     const TOGETHER: usize = 50;
     let vault = Vault::shared().await;
@@ -43,7 +43,7 @@ async fn a_collector_that_hangs_or_is_away_costs_no_call_anything() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_collector_that_refuses_is_told_of_once_and_once_more_when_it_takes_again() {
+async fn a_failing_export_is_logged_once_and_its_recovery_once() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
     collector.set(Manner::Refuses);
@@ -69,7 +69,7 @@ async fn a_collector_that_refuses_is_told_of_once_and_once_more_when_it_takes_ag
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_clients_words_are_cut_so_that_what_waits_stays_small() {
+async fn long_texts_of_a_client_are_truncated_in_spans() {
     let (_fixture, collector, _daemon, client) = ready_with_collector().await;
     let uid = "x".repeat(25_000);
     let seed = decrypt(&client, &uid, b"garbage", &format!("transit1:{uid}")).await;
@@ -80,7 +80,7 @@ async fn a_clients_words_are_cut_so_that_what_waits_stays_small() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_waits_is_sent_at_the_end() {
+async fn queued_spans_are_sent_at_the_end() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
     let builder = daemon_for(&vault.address(), &fixture)
@@ -100,7 +100,7 @@ async fn what_waits_is_sent_at_the_end() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_collector_behind_tls_has_to_be_one_that_the_system_trusts() {
+async fn a_collector_behind_tls_needs_a_certificate_that_the_system_trusts() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
     let certificates = Certificates::new();
@@ -210,7 +210,7 @@ async fn nothing_is_exported_unless_an_endpoint_is_set_and_nothing_forbids_it() 
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_wrong_endpoint_is_told_of_and_all_else_goes_on() {
+async fn an_invalid_endpoint_is_logged_and_calls_continue() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     for endpoint in [
@@ -232,7 +232,7 @@ async fn a_wrong_endpoint_is_told_of_and_all_else_goes_on() {
 }
 
 #[test]
-fn what_is_shipped_is_built_without_it() {
+fn the_shipped_binary_is_built_without_otlp() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let tree = |features: &[&str]| {
         let mut command = Command::new(&cargo);
