@@ -1,5 +1,5 @@
 //! The genuine client code of seven Kubernetes releases, from `tests/conformance/`, against the
-//! daemon as it is shipped and a real Vault. All of them run at one time: they mostly wait.
+//! daemon as it is shipped and a real Vault. They all run at once, because they mostly wait.
 
 use std::path::Path;
 use std::time::Duration;

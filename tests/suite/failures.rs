@@ -1,4 +1,4 @@
-//! What the log says of an outage: its beginning, and its end with how long and how many.
+//! Log lines about an outage: its beginning, and its end with duration and number of failures.
 
 use std::time::Duration;
 

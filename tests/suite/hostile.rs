@@ -1,5 +1,5 @@
-//! Input that hates us: garbage, floods, and clients that take and never give. A genuine client
-//! works all the while, and memory grows little and comes back.
+//! Hostile input: garbage, floods, and clients that read nothing. An honest client keeps working, and
+//! memory grows little and is returned.
 
 mod messages;
 

@@ -1,5 +1,5 @@
-//! deploy/monitoring: the alerts speak when they should, each with a paragraph of the runbook, and
-//! nothing there asks for a metric that the plugin does not have.
+//! deploy/monitoring: the alerts fire when they should, each has a paragraph of the runbook, and every
+//! queried metric exists.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! SIGHUP: what is right is taken over while calls go on, what is wrong changes nothing.
+//! SIGHUP: a valid configuration is applied while calls continue, an invalid one changes nothing.
 
 mod refused;
 mod storm;

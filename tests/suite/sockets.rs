@@ -1,4 +1,4 @@
-//! The socket: its mode, a stale one, a living one, a file that is none, and who removes it.
+//! The socket: its mode, a stale one, one in use, a file that is no socket, and its removal.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};

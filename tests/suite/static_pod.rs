@@ -1,5 +1,5 @@
-//! The static pod that is shipped: kube-apiserver finds nothing wrong with it, and the plugin serves
-//! kube-apiserver with exactly the user, the capabilities and the mounts that it names.
+//! The shipped static pod: kube-apiserver accepts it, and the plugin serves kube-apiserver with exactly
+//! the user, the capabilities and the mounts that it names.
 
 mod container;
 

@@ -1,4 +1,4 @@
-//! `status`: what the running daemon knows, for a person and for a machine.
+//! `status`: the state of the running daemon, as text and as JSON.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

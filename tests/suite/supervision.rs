@@ -1,4 +1,4 @@
-//! Actors fail on request, and kube-apiserver sees nothing of it. The daemon runs inside the test,
+//! Actors fail on request, and kube-apiserver does not notice. The daemon runs inside the test,
 //! built with the fault hook that no release has.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

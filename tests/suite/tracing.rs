@@ -1,4 +1,4 @@
-//! Spans: what they say, whose children they are, and that a collector never costs a call anything.
+//! Spans: their attributes and their parents.
 
 mod export;
 

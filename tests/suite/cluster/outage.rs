@@ -1,4 +1,4 @@
-//! Status as kube-apiserver sees it when Vault fails: what goes on, what stops, and that nothing has
+//! Status as kube-apiserver sees it when Vault fails: what continues, what stops, and that nothing has
 //! to be restarted. Soaks, because kube-apiserver counts in minutes:
 //! `cargo test --test suite -- --ignored soak_`.
 

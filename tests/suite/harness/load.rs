@@ -1,4 +1,4 @@
-//! Callers that wrap and unwrap all the time, as a busy kube-apiserver does, and what came of it.
+//! Callers that encrypt and decrypt continuously, as a busy kube-apiserver does, and their results.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Reloads that are refused: everything stays as it was, and one line says what is wrong and where.
+//! Rejected reloads: the running configuration is kept, and one line names the error and its key.
 
 use rustix::process::Signal;
 

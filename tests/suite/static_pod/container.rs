@@ -1,5 +1,5 @@
-//! A container as kubelet would have it started: its user, its capabilities, its mounts and a
-//! read-only root, from what the manifest says. What is missing are cgroups and seccomp.
+//! A container as kubelet would start it: user, capabilities, mounts and a read-only root, as in the
+//! manifest; without cgroups and seccomp.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

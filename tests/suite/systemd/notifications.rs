@@ -1,4 +1,4 @@
-//! What is said to whoever listens on `NOTIFY_SOCKET`. systemd itself is in `service`.
+//! The notifications on `NOTIFY_SOCKET`. systemd itself is in `service`.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;

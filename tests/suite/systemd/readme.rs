@@ -1,5 +1,4 @@
-//! The README's way to a running service, command by command, on a machine that has the program and
-//! nothing else of ours.
+//! The README's setup of a service, command by command, on a machine that has only the program.
 
 use std::path::Path;
 

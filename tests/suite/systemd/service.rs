@@ -1,4 +1,4 @@
-//! The service's life: starts, crashes, hangs, stops.
+//! The service's lifecycle: starts, crashes, hangs, stops.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;

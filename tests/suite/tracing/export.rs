@@ -1,4 +1,4 @@
-//! The export of spans: what a collector does never costs a call anything, and no secret gets there.
+//! The export of spans: a collector never delays a call and receives no secret.
 
 use super::*;
 
