@@ -30,12 +30,12 @@ fn authority(criterion: &mut Criterion, name: &str, authority: &[u8]) {
     let mut reads = requests(authority);
     let mut preface = reads.remove(0);
     let mut repair = Repair::default();
-    repair.remedy(&mut preface);
+    repair.rewrite(&mut preface);
     let mut next = reads.iter().cycle();
     criterion.bench_function(name, |bench| {
         bench.iter_batched_ref(
             || next.next().cloned().unwrap_or_default(),
-            |read| repair.remedy(black_box(read)),
+            |read| repair.rewrite(black_box(read)),
             BatchSize::NumIterations(1),
         );
     });

@@ -1,18 +1,18 @@
-//! What every actor of the tree uses: finding the current one, reaping its tasks, and the fault
-//! hook of test builds. Knows no actor in particular.
+//! What all actors use: references to the current one, reaping of tasks, and the fault hook of test
+//! builds. Does not depend on any actor.
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The living actor of a kind. Old references stay dead after a restart, so this is looked at for
-/// every message; empty while the actor is being restarted.
+/// The current actor of a kind; `None` while it restarts. References to a failed actor stay dead, so
+/// this is read for every message.
 pub type Current<M> = watch::Receiver<Option<ActorRef<M>>>;
 
-/// Drops the tasks that have ended, so that the set does not grow.
+/// Removes the tasks that have ended, so that the set does not grow.
 ///
 /// # Errors
-/// When a task panicked: its actor then fails and is restarted with a clean state.
+/// If a task panicked: the actor then fails and is restarted with a new state.
 pub(crate) fn reap(tasks: &mut JoinSet<()>) -> Result<(), ActorProcessingErr> {
     while let Some(ended) = tasks.try_join_next() {
         if let Err(error) = ended
@@ -32,15 +32,15 @@ pub enum Fault {
     Panic,
     /// Returns an error from `handle`.
     Error,
-    /// Never comes back from `handle`.
+    /// Never returns from `handle`.
     Hang,
-    /// Is killed, which the Supervisor does: it never gets to the actor.
+    /// Is killed by the Supervisor; never reaches the actor.
     Kill,
 }
 
 #[cfg(feature = "faults")]
 impl Fault {
-    /// Fails as asked.
+    /// Fails as requested.
     pub(crate) async fn strike(self) -> Result<(), ActorProcessingErr> {
         match self {
             Self::Panic => panic!("a panic on request"),

@@ -1,11 +1,11 @@
-//! AdminServer: `/livez`, `/readyz`, `/metrics` and `/status` over HTTP. A port that is taken is
-//! tried again for ever and never ends the process.
+//! AdminServer: `/livez`, `/readyz`, `/metrics` and `/status` over HTTP. A port that is in use is
+//! retried without limit and never ends the process.
 
 mod address;
 mod gauges;
 mod readiness;
-pub mod report;
-mod text;
+mod render;
+mod report;
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -34,6 +34,7 @@ use crate::grpc::Connections;
 use crate::keys::{HealthLimits, KeyView};
 use crate::session::SessionView;
 use crate::system::socket_file::{SocketFile, SocketPermissions};
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::{Exposition, Metrics};
 use crate::vault::Client;
@@ -41,46 +42,46 @@ pub use address::Address;
 use readiness::Readiness;
 use report::Report;
 
-/// A kubelet, a Prometheus and some people.
+/// Enough for kubelet, Prometheus and a few people.
 const MAX_CONNECTIONS: usize = 32;
-/// A request is there at once.
+/// A request is small and comes at once.
 const READ_LIMIT: Duration = Duration::from_secs(5);
-/// So is the answer; a client that does not take it is left.
+/// So is the answer; a client that does not read it is disconnected.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// A socket is for whoever could read the configuration, and nobody else.
-const DRESS: SocketPermissions = SocketPermissions {
+/// Only a user who could read the configuration may connect.
+const SOCKET_PERMISSIONS: SocketPermissions = SocketPermissions {
     mode: 0o600,
     owner: None,
     group: None,
 };
-/// How the server calls itself: whoever asks knows that it is no other one.
+/// The `server` header, by which a client recognises this server.
 pub(crate) const SERVER: &str = env!("CARGO_PKG_NAME");
 
-/// The actor. It holds nothing: all is in its state.
+/// The actor. Everything is in its state.
 #[derive(Debug)]
 pub struct AdminServer;
 
-/// What the actor needs; the same at every restart.
+/// The actor's arguments, the same at every restart.
 #[derive(Debug, Clone)]
 pub struct Arguments {
     /// Where to listen.
     pub listen: Address,
     /// The Status policy's limits.
     pub limits: HealthLimits,
-    /// Who is logged in.
+    /// The state of the session.
     pub sessions: watch::Receiver<SessionView>,
-    /// What is known of the key.
+    /// What is known about the key.
     pub keys: watch::Receiver<KeyView>,
-    /// Who is connected.
+    /// The open connections.
     pub connections: Connections,
-    /// The way to Vault.
+    /// The client of Vault.
     pub client: Arc<Client>,
-    /// What was counted.
+    /// The counters.
     pub metrics: Metrics,
-    /// How the session is logged in: `auth.method`.
+    /// How the session logs in: `auth.method`.
     pub method: &'static str,
     /// The last reload, if there was one.
-    pub last_reload: watch::Receiver<Option<report::Reload>>,
+    pub last_reload: watch::Receiver<Option<ReloadStatus>>,
 }
 
 /// The actor's messages.
@@ -88,7 +89,7 @@ pub struct Arguments {
 pub enum AdminMsg {
     /// The server ended, with this reason.
     Ended(String),
-    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    /// A heartbeat of the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
@@ -129,7 +130,7 @@ impl Actor for AdminServer {
     }
 }
 
-/// Serves until something is wrong with the listener, and says what.
+/// Serves until the listener fails. Returns the reason.
 async fn serve(args: Arguments) -> String {
     let refused = match args.listen.clone() {
         Address::Off => std::future::pending().await,
@@ -137,8 +138,8 @@ async fn serve(args: Arguments) -> String {
             Ok(listener) => answer(listener, args).await,
             Err(error) => format!("cannot bind {place}: {error}"),
         },
-        Address::Unix(path) => match SocketFile::bind(&path, DRESS) {
-            // The file is ours for as long as there are answers.
+        Address::Unix(path) => match SocketFile::bind(&path, SOCKET_PERMISSIONS) {
+            // The file exists as long as the server runs.
             Ok((listener, _file)) => answer(listener, args).await,
             Err(error) => error.to_string(),
         },
@@ -146,8 +147,8 @@ async fn serve(args: Arguments) -> String {
     format!("admin.listen: {refused}")
 }
 
-/// Answers one request on each connection, for ever. Where there are too many at a time, the one
-/// that has been there longest has to go: an honest one is answered at once.
+/// Answers one request on each connection. At the limit the oldest connection is closed: an honest
+/// one is answered at once.
 async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
     let address = args.listen.to_string();
     events::AdminListening { address }.emit();
@@ -168,7 +169,7 @@ async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
             longest.abort();
         }
         let connection = server.serve_connection(TokioIo::new(stream), service.clone());
-        // One that breaks is its client's affair.
+        // A connection that breaks matters only to its client.
         connections.push_back(tasks.spawn(timeout(ANSWER_LIMIT, connection)));
     }
 }
@@ -183,30 +184,33 @@ fn routes(args: Arguments) -> Router {
         .with_state(args)
 }
 
-/// Green while kube-apiserver would be told `ok`. With `?verbose`, each condition.
+/// Succeeds while Status returns `ok`. With `?verbose`, lists each condition.
 async fn readyz(
     Shared(args): Shared<Arguments>,
     RawQuery(query): RawQuery,
 ) -> (StatusCode, String) {
     let readiness = Readiness::of(&args);
-    let code = match readiness.is_ready() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
+    let code = if readiness.is_ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
     let is_verbose = |query: String| query.split('&').any(|key| key.starts_with("verbose"));
-    let text = match query.is_some_and(is_verbose) {
-        true => readiness.to_string(),
-        false => format!("{}\n", readiness.reason().unwrap_or("ok")),
+    let text = if query.is_some_and(is_verbose) {
+        readiness.to_string()
+    } else {
+        format!("{}\n", readiness.reason().unwrap_or("ok"))
     };
     (code, text)
 }
 
-/// In the form that the scraper asks for.
+/// In the format that the scraper accepts.
 async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
-    let exposition = match accept.is_some_and(|it| it.contains("application/openmetrics-text")) {
-        true => Exposition::OpenMetrics,
-        false => Exposition::Prometheus,
+    let exposition = if accept.is_some_and(|it| it.contains("application/openmetrics-text")) {
+        Exposition::OpenMetrics
+    } else {
+        Exposition::Prometheus
     };
     let mut registry = args.metrics.registry();
     gauges::register(&mut registry, &args);
@@ -221,7 +225,7 @@ async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl In
 
 /// For `vault-kms-plugin status`.
 async fn status(Shared(args): Shared<Arguments>) -> impl IntoResponse {
-    let text = text::text(&Report::of(&args), Timestamp::now());
+    let text = render::render(&Report::of(&args), Timestamp::now());
     ([(header::SERVER, SERVER)], text)
 }
 

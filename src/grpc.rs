@@ -1,24 +1,24 @@
-//! GrpcServer: accepts on the unix socket and hands each call to the KeyManager.
+//! GrpcServer: accepts on the unix socket and forwards each call to the KeyManager.
 //!
-//! Connections outlive this actor: when it is restarted, those that live are not touched, and new
-//! ones wait in the listener's queue meanwhile. Knows nothing of Vault.
+//! Connections outlive this actor: a restart does not touch the open ones, and new ones wait in the
+//! listener's queue meanwhile. Does not know about Vault.
 
 pub mod authority;
 mod call;
 mod codec;
+mod connection_limit;
 mod connections;
-mod counted;
 mod deadline;
+mod error;
 mod failures;
 mod forward;
 mod http2;
 mod peers;
-mod places;
 pub mod proto;
-mod share;
+mod quota;
+mod seed_residue;
+mod service;
 mod socket;
-mod status;
-mod traces;
 mod v1;
 mod v2;
 
@@ -41,32 +41,32 @@ pub use v2::KmsVersion;
 
 /// A KMS message is a seed of 32 bytes and little more; a key_id is at most 1 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How long to wait when the process has no file descriptor left for a connection.
+/// The wait when the process has no file descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The actor. It holds nothing: all is in its state.
+/// The actor. Everything is in its state.
 #[derive(Debug)]
 pub struct GrpcServer;
 
-/// What the actor needs; the same at every restart.
+/// The actor's arguments, the same at every restart.
 #[derive(Debug, Clone)]
 pub struct Arguments {
     /// The listener, which outlives the actor.
     pub socket: Arc<BoundSocket>,
-    /// The living connections, which outlive the actor too.
+    /// The open connections, which outlive the actor too.
     pub connections: Connections,
     /// Who may connect.
     pub peers: Arc<AllowedPeers>,
-    /// The way to the KeyManager.
+    /// Forwards calls to the KeyManager.
     pub forwarder: Forwarder,
-    /// What Status says of the version.
+    /// The version that Status returns.
     pub kms_version: KmsVersion,
 }
 
 /// The actor's messages.
 #[derive(Debug)]
 pub enum GrpcMsg {
-    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    /// A heartbeat of the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
@@ -88,7 +88,7 @@ impl Actor for GrpcServer {
         Ok(tasks)
     }
 
-    /// The listener is let go of only once the accept loop is gone.
+    /// Releases the listener only after the accept loop has ended.
     async fn post_stop(
         &self,
         _: ActorRef<GrpcMsg>,

@@ -1,21 +1,17 @@
-//! The daemon's story: arguments, configuration, logging, signals, the actors, the exit code. And the
-//! small commands beside it.
+//! The binary: reads the command line and runs the command.
 
 use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
-use vault_kms_plugin::cli::{self, Command};
+use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::check::{self, Style};
-use vault_kms_plugin::commands::{prepare_dir, status};
-use vault_kms_plugin::config::{Config, Source};
-use vault_kms_plugin::grpc::PassedSocket;
-use vault_kms_plugin::supervisor::Daemon;
-use vault_kms_plugin::system::{self, Exit, SignalStream, notify};
-use vault_kms_plugin::telemetry::{Telemetry, events, spans};
+use vault_kms_plugin::commands::{prepare_dir, print_error, serve, status};
+use vault_kms_plugin::config::Source;
+use vault_kms_plugin::system::Exit;
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is freed is wiped: tokens and seeds pass through buffers of libraries too. And it goes back
-/// to the system within seconds, so that a flood leaves nothing behind.
+/// Wipes freed memory: tokens and seeds pass through buffers of libraries too. Returns it to the
+/// system within seconds, so that a flood does not leave the process large.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 
@@ -23,110 +19,36 @@ static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    match Command::read() {
-        Ok(Command::Serve(options)) => start(Source::of_process(options.config)).into(),
-        Ok(Command::Check(options)) => check(&options).into(),
-        Ok(Command::Status(options)) => match status::run(&options) {
-            Ok(()) => Exit::Ok.into(),
-            Err((error, exit)) => say(&error, exit).into(),
-        },
-        Ok(Command::PrepareDir(options)) => {
-            match prepare_dir::prepare(&options.dir, options.owner) {
-                Ok(()) => Exit::Ok.into(),
-                Err(error) => say(&error, Exit::Unavailable).into(),
-            }
-        }
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            ExitCode::from(if error.use_stderr() { USAGE } else { 0 })
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
-    }
-}
-
-/// Takes what systemd passed, and reads the configuration.
-fn start(source: Source) -> Exit {
-    let passed = match PassedSocket::take() {
-        Ok(passed) => passed,
-        Err(error) => return say(&error, Exit::Config),
     };
-    match source.load() {
-        Ok(config) => serve(&config, source, passed),
-        Err(errors) => {
-            let problem = format!("the configuration is wrong, nothing was started:\n{errors}");
-            say(&problem, Exit::Config)
-        }
-    }
+    let source = Source::of_process(cli.config);
+    let exit = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(source),
+        Command::Check(options) => check(&options, &source),
+        Command::Status(options) => status::run(&options, &source)
+            .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
+        Command::PrepareDir(options) => prepare_dir::prepare(&options.dir, options.owner)
+            .map_or_else(
+                |error| print_error(&error, Exit::Unavailable),
+                |()| Exit::Ok,
+            ),
+    };
+    exit.into()
 }
 
-/// Says what is to be said of a configuration.
-fn check(options: &cli::Check) -> Exit {
-    let report = match check::run(options) {
+/// Checks the configuration and prints the report.
+fn check(options: &cli::Check, source: &Source) -> Exit {
+    let report = match check::run(options, source) {
         Ok(report) => report,
-        Err(error) => return say(&error, Exit::Internal),
+        Err(error) => return print_error(&error, Exit::Internal),
     };
     match report.write(std::io::stdout().lock(), Style::of(options.json)) {
         Ok(()) => report.exit(options.strict),
-        Err(error) => say(&error, Exit::Internal),
+        Err(error) => print_error(&error, Exit::Internal),
     }
-}
-
-/// Runs until a signal or a failure ends it.
-fn serve(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit {
-    let log = match Telemetry::start(config.log) {
-        Ok(log) => log,
-        Err(error) => return fail(&error, Exit::Internal),
-    };
-    if let Err(error) = system::harden() {
-        return fail(&error, Exit::Internal);
-    }
-    // Dropped after the runtime, whose last spans it sends.
-    let _export = spans::Export::start();
-    // One thread: a call passes through four tasks, and with more threads they would wake each other
-    // across cores, which takes longer than their work (docs/performance.md). What may block, such
-    // as reading files, has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(run(config, source, &log, passed)),
-        Err(error) => fail(&error, Exit::Internal),
-    }
-}
-
-async fn run(
-    config: &Config,
-    source: Source,
-    log: &Telemetry,
-    passed: Option<PassedSocket>,
-) -> Exit {
-    let mut signals = match SignalStream::register() {
-        Ok(signals) => signals,
-        Err(error) => return fail(&error, Exit::Internal),
-    };
-    let mut daemon = match Daemon::start(config, source, log.handle(), passed).await {
-        Ok(daemon) => daemon,
-        Err(error) => return fail(&error, error.exit()),
-    };
-    // The socket listens, and that is all that kubelet, ordered after us, has to wait for.
-    notify::ready();
-    loop {
-        tokio::select! {
-            exit = daemon.ended() => return exit,
-            signal = signals.next() => daemon.signal(signal),
-        }
-    }
-}
-
-fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    events::FatalError {
-        error: error.to_string(),
-    }
-    .emit();
-    exit
-}
-
-/// Tells an error before there is a log.
-fn say(error: &dyn std::fmt::Display, exit: Exit) -> Exit {
-    eprintln!("vault-kms-plugin: {error}");
-    exit
 }

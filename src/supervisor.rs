@@ -1,8 +1,9 @@
-//! The Supervisor: owns the other actors, restarts what fails, ends the process when one fails
-//! again and again, and drains what is in flight when asked to stop.
+//! The Supervisor: owns the other actors, restarts those that fail, ends the process when one keeps
+//! failing, and drains the calls in flight when it is asked to stop.
 
 mod backend;
 mod changes;
+mod child;
 mod children;
 mod heartbeat;
 mod reload;
@@ -24,10 +25,10 @@ use crate::config::{Config, Source};
 use crate::system::{Exit, notify};
 use crate::telemetry::LogHandle;
 use crate::telemetry::events;
-pub use children::Child;
+pub use child::Child;
 use children::Children;
 use reload::Reload;
-pub use reload::{ReloadOutcome, TrialOutcome};
+pub use reload::{ReloadOutcome, ValidationOutcome};
 use restart::Decision;
 pub use restart_policy::RestartPolicy;
 pub use run::{Daemon, StartError};
@@ -37,40 +38,40 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long each actor may take to stop after that.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 
-/// The actor. It holds nothing: all is in its state.
+/// The actor. Everything is in its state.
 #[derive(Debug)]
 pub struct Supervisor;
 
-/// What the actor needs.
+/// The actor's arguments.
 #[derive(Debug)]
 pub struct Arguments {
     children: Children,
-    /// The configuration that is in force.
+    /// The running configuration.
     config: Box<Config>,
     source: Source,
     log: LogHandle,
     /// Cancelled by a second signal: stop now.
     quit: CancellationToken,
-    /// Where the exit code goes.
+    /// Receives the exit code.
     exit: Arc<std::sync::OnceLock<Exit>>,
 }
 
 /// The actor's messages.
 #[derive(Debug)]
 pub enum SupervisorMsg {
-    /// Start a child, or start it again.
+    /// Start or restart a child.
     Start(Child),
     /// Read the configuration again.
     Reload,
     /// The configuration was read.
     Reloaded(ReloadOutcome),
-    /// A new way to Vault was tried out.
-    Tried(TrialOutcome),
-    /// It is time to ask every child whether it is there.
+    /// A new backend was validated.
+    Validated(ValidationOutcome),
+    /// Check the heartbeats of all children and send new ones.
     CheckHeartbeats,
     /// Drain and stop.
     Stop,
-    /// Tell systemd's watchdog that all is well, if it is.
+    /// Notify systemd's watchdog.
     Tick,
     /// Make a child fail.
     #[cfg(feature = "faults")]
@@ -82,8 +83,6 @@ pub enum SupervisorMsg {
 pub struct State {
     args: Arguments,
     stopping: bool,
-    /// Whether every child answered in time when it was asked last.
-    well: bool,
     reload: Reload,
     status_line: Option<AbortHandle>,
     tasks: JoinSet<()>,
@@ -110,7 +109,6 @@ impl Actor for Supervisor {
         let mut state = State {
             args,
             stopping: false,
-            well: true,
             reload: Reload::new(reloads),
             status_line: None,
             tasks: JoinSet::new(),
@@ -129,11 +127,11 @@ impl Actor for Supervisor {
             SupervisorMsg::Start(child) => state.start(&myself, child).await,
             SupervisorMsg::Reload => state.reload(&myself),
             SupervisorMsg::Reloaded(outcome) => state.reloaded(&myself, outcome).await,
-            SupervisorMsg::Tried(outcome) => state.tried(&myself, outcome).await,
+            SupervisorMsg::Validated(outcome) => state.validated(&myself, outcome).await,
             SupervisorMsg::CheckHeartbeats => state.check_heartbeats(&myself),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
-            SupervisorMsg::Tick if state.well => notify::alive(),
-            SupervisorMsg::Tick => {}
+            // Children that hang are killed and restarted; the watchdog is for this actor.
+            SupervisorMsg::Tick => notify::alive(),
             #[cfg(feature = "faults")]
             SupervisorMsg::Inject(child, fault) => state.args.children.inject(child, fault),
         }
@@ -153,7 +151,7 @@ impl Actor for Supervisor {
             }
             _ => return Ok(()),
         };
-        // A stale event must not restart a fresh child, nor one that is being stopped.
+        // While stopping, nothing is restarted.
         if state.stopping {
             return Ok(());
         }
@@ -196,14 +194,17 @@ impl State {
                 myself.send_after(wait, move || SupervisorMsg::Start(child));
             }
             Decision::GiveUp => {
-                let (actor, reason) = (child.name(), reason.to_owned());
-                events::ActorKeepsFailing { actor, reason }.emit();
+                events::ActorKeepsFailing {
+                    actor: child.name(),
+                    reason: reason.to_owned(),
+                }
+                .emit();
                 self.stop(myself, Exit::Internal);
             }
         }
     }
 
-    /// Tells systemd how things are on the way to Vault that serves now.
+    /// Keeps the status line of systemd in step with the current backend.
     fn keep_status_line(&mut self) {
         if let Some(before) = self.status_line.take() {
             before.abort();
@@ -216,7 +217,7 @@ impl State {
     }
 
     fn check_heartbeats(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        self.well = self.args.children.check_heartbeats();
+        self.args.children.check_heartbeats();
         myself.send_after(self.args.children.heartbeat_interval(), || {
             SupervisorMsg::CheckHeartbeats
         });
@@ -228,7 +229,7 @@ impl State {
         myself.stop(None);
     }
 
-    /// In order: no new connections, the calls in flight, then who served them.
+    /// In order: no new connections, the calls in flight, then the actors that served them.
     async fn drain(&mut self) {
         events::Stopping {}.emit();
         notify::stopping(DRAIN_LIMIT + 5 * STOP_LIMIT);

@@ -1,8 +1,9 @@
-//! The process and the host: exit codes, signals, no trace of memory on disk, in `notify` what
-//! systemd is told, and in `socket_file` sockets that are files.
+//! The process and the host: exit codes, signals, hardening, files, and notifications for systemd.
 
 pub mod atomic_file;
+pub mod clock;
 pub mod notify;
+mod one_line;
 pub mod socket_file;
 
 use std::fmt;
@@ -17,20 +18,21 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use crate::telemetry::events;
+pub use one_line::one_line;
 
-/// How the process ends; the codes are those of sysexits.h.
+/// How the process ends, with the codes of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// 0: stopped when asked to.
     Ok,
-    /// 1: `check --strict` found something to know, and nothing wrong.
+    /// 1: `check --strict` found warnings and no errors.
     Warned,
-    /// 69: another process has the socket, or the system refused it; for `check`, Vault is away or
-    /// refuses.
+    /// 69: another process uses the socket, or the system refused it; for `check`, Vault is
+    /// unreachable or refuses.
     Unavailable,
-    /// 70: an actor failed again and again.
+    /// 70: an actor kept failing.
     Internal,
-    /// 78: the configuration is wrong, or a file that it names cannot be used.
+    /// 78: the configuration is invalid, or a file that it names cannot be used.
     Config,
 }
 
@@ -43,7 +45,7 @@ pub enum Signal {
     Stop,
 }
 
-/// The signals that the process gets from now on.
+/// The signals of the process.
 pub struct SignalStream(Signals);
 
 impl fmt::Debug for SignalStream {
@@ -65,11 +67,11 @@ impl From<Exit> for ExitCode {
 }
 
 impl SignalStream {
-    /// Takes the signals over: from here on SIGHUP does not end the process. Has to be called
-    /// inside a tokio runtime.
+    /// Handles the signals from now on: SIGHUP no longer ends the process. Must be called inside a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn register() -> std::io::Result<Self> {
         Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
     }
@@ -84,11 +86,11 @@ impl SignalStream {
     }
 }
 
-/// On fault: what was reserved and never touched stays out of the resident size. Under a limit this
-/// would make a later allocation fail, so there it must not be tried.
+/// Locks pages when they are first used, so that reserved memory does not become resident. Must not be
+/// called under a limit, where a later allocation would fail.
 fn lock_memory() {
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    // Sandboxes forbid it here and there; that is no reason to be absent.
+    // Some sandboxes forbid it, which must not keep the plugin from running.
     if let Err(error) = mlockall(all) {
         events::MemoryNotLocked {
             error: error.to_string(),
@@ -97,11 +99,11 @@ fn lock_memory() {
     }
 }
 
-/// Keeps memory, which holds tokens and seeds, out of core dumps, away from debuggers, and, where
-/// the process may lock all that it wants (`RLIMIT_MEMLOCK`), out of swap.
+/// Keeps memory, which holds tokens and seeds, out of core dumps, away from debuggers, and, if the
+/// process may lock any amount (`RLIMIT_MEMLOCK`), out of swap.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// If the kernel refuses.
 pub fn harden() -> std::io::Result<()> {
     let none = Rlimit {
         current: Some(0),

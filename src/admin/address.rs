@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What a path on this host begins with.
+/// The prefix of a path.
 const UNIX: &str = "unix:";
 
 /// Where to listen.
@@ -13,7 +13,7 @@ const UNIX: &str = "unix:";
 pub enum Address {
     /// Nowhere.
     Off,
-    /// A port, of loopback unless somebody knows better.
+    /// An address and port.
     Tcp(SocketAddr),
     /// A socket on this host.
     Unix(PathBuf),
@@ -28,9 +28,10 @@ impl FromStr for Address {
         }
         if let Some(path) = text.strip_prefix(UNIX) {
             let path = PathBuf::from(path);
-            return match path.is_absolute() {
-                true => Ok(Self::Unix(path)),
-                false => Err(format!("{text:?} names no absolute path")),
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(format!("{text:?} names no absolute path"))
             };
         }
         text.parse().map(Self::Tcp).map_err(|_| {

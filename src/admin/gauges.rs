@@ -1,5 +1,5 @@
-//! How things stand now, for `/metrics`: read from the views at each scrape, so that no gauge is
-//! ever left behind by what it tells of.
+//! The gauges of `/metrics`: read from the current state at each scrape, so that no gauge can be out of
+//! date.
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,19 +10,19 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::readiness::Readiness;
-use super::report::timestamp;
 use super::{Arguments, key_id_hash};
 use crate::keys::ProvenKey;
+use crate::system::clock::wall_time;
 use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfCertificate {
+struct CertificateLabel {
     of: &'static str,
 }
 
-/// Adds them to what is counted.
-pub(super) fn register(whole: &mut Registry, args: &Arguments) {
-    let registry = metrics::ours(whole);
+/// Adds them to the counters.
+pub(super) fn register(root: &mut Registry, args: &Arguments) {
+    let registry = metrics::plugin_registry(root);
     let connections = args.connections.count();
     gauge(
         registry,
@@ -31,7 +31,7 @@ pub(super) fn register(whole: &mut Registry, args: &Arguments) {
         connections,
     );
     let ready = Readiness::of(args).is_ready();
-    let help = "Whether kube-apiserver is told that all is well: 1 or 0";
+    let help = "Whether Status returns ok: 1 or 0";
     gauge(registry, "ready", help, u64::from(ready));
     of_certificates(registry, args);
     of_session(registry, args);
@@ -39,9 +39,9 @@ pub(super) fn register(whole: &mut Registry, args: &Arguments) {
 }
 
 fn of_certificates(registry: &mut Registry, args: &Arguments) {
-    let ends = Family::<OfCertificate, Gauge<f64, AtomicU64>>::default();
+    let ends = Family::<CertificateLabel, Gauge<f64, AtomicU64>>::default();
     for (of, end) in args.client.certificate_ends() {
-        ends.get_or_create(&OfCertificate { of }).set(end as f64);
+        ends.get_or_create(&CertificateLabel { of }).set(end as f64);
     }
     let name = "certificate_end_timestamp";
     let help =
@@ -59,7 +59,7 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
         help,
         u64::from(session.is_some()),
     );
-    if let Some(end) = session.and_then(|it| it.expires).and_then(timestamp) {
+    if let Some(end) = session.and_then(|it| it.expires).and_then(wall_time) {
         let help =
             "When the session ends unless it is renewed, since 1970; absent where it never does";
         time(registry, "session_end", help, end.as_second() as f64);
@@ -84,7 +84,7 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
         let help = "When that version was made, since 1970";
         time(registry, "key_created", help, stamp.created as f64);
     }
-    if let Some(success) = view.last_success.and_then(timestamp) {
+    if let Some(success) = view.last_success.and_then(wall_time) {
         let help = "When Vault last did what was asked of it, since 1970";
         time(registry, "last_success", help, success.as_second() as f64);
     }

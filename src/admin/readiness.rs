@@ -1,4 +1,4 @@
-//! Whether kube-apiserver is told `ok`, and if not, which condition is to blame.
+//! Whether Status returns `ok`, and if not, which condition is not met.
 
 use std::fmt;
 
@@ -17,9 +17,10 @@ struct Condition {
 }
 
 impl Readiness {
-    /// As the Status policy has it: the same snapshot, the same limits.
+    /// As the Status policy decides: the same snapshot, the same limits.
     pub(super) fn of(args: &Arguments) -> Self {
-        let (keys, sessions) = (args.keys.borrow(), args.sessions.borrow());
+        let keys = args.keys.borrow();
+        let sessions = args.sessions.borrow();
         let reason = match status_now(&keys, &sessions, args.limits) {
             Policy::Answer(report) => Some(report.healthz).filter(|healthz| healthz != "ok"),
             Policy::Fail(error) => Some(error.to_string()),
@@ -42,14 +43,14 @@ impl Readiness {
         self.reason().is_none()
     }
 
-    /// Why not.
+    /// Why it is not ready.
     pub(super) fn reason(&self) -> Option<&str> {
         self.0.iter().find_map(|it| it.missing.as_deref())
     }
 }
 
 impl fmt::Display for Readiness {
-    /// A line for each condition, as kube-apiserver writes them.
+    /// One line per condition, in the format of kube-apiserver.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Condition { name, missing } in &self.0 {
             match missing {

@@ -1,133 +1,122 @@
-//! How things stand, in one piece: what `vault-kms-plugin status` shows. Holds no secret.
-
-use std::time::SystemTime;
+//! The state of the daemon as `vault-kms-plugin status` shows it. Contains no secret.
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::readiness::Readiness;
 use super::{Arguments, key_id_hash};
 use crate::grpc;
 use crate::keys::ProvenKey;
+use crate::system::clock::wall_time;
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::metrics::RecentCalls;
 
 /// The whole report. Times are in UTC.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// What runs.
-    pub version: String,
-    /// For how long, in seconds.
-    pub uptime_seconds: u64,
-    /// Whether kube-apiserver is told that all is well.
-    pub ready: bool,
-    /// Why not.
+pub(super) struct Report {
+    /// The version of the plugin.
+    pub(super) version: String,
+    /// How long it has run, in seconds.
+    pub(super) uptime_seconds: u64,
+    /// Whether Status returns `ok`.
+    pub(super) ready: bool,
+    /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Who is logged in to Vault.
-    pub session: Session,
+    pub(super) reason: Option<String>,
+    /// The session with Vault.
+    pub(super) session: Session,
     /// The key.
-    pub key: Key,
+    pub(super) key: Key,
     /// The gRPC calls.
-    pub calls: Calls,
-    /// Who is connected, with how many connections.
-    pub peers: Vec<Peer>,
+    pub(super) calls: Calls,
+    /// The connected processes.
+    pub(super) peers: Vec<Peer>,
     /// The last SIGHUP, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_reload: Option<Reload>,
+    pub(super) last_reload: Option<ReloadStatus>,
 }
 
 /// The session with Vault.
 #[derive(Debug, Clone, Serialize)]
-pub struct Session {
-    /// How it is logged in: `auth.method`.
-    pub method: String,
+pub(super) struct Session {
+    /// How it logs in: `auth.method`.
+    pub(super) method: String,
     /// Whether there is one now.
-    pub active: bool,
-    /// When it ends unless it is renewed; absent where it never does.
+    pub(super) active: bool,
+    /// When it expires unless it is renewed; absent if it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// When it is renewed, or the next login tried.
+    pub(super) until: Option<Timestamp>,
+    /// When it is renewed, or the next login attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_step: Option<Timestamp>,
+    pub(super) next_step: Option<Timestamp>,
     /// How many logins of this process succeeded.
-    pub logins: u64,
+    pub(super) logins: u64,
     /// Why the last login failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
-/// What is known of the key.
+/// What is known about the key.
 #[derive(Debug, Clone, Serialize)]
-pub struct Key {
-    /// What Status said last.
+pub(super) struct Key {
+    /// The version that Status returned last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub announced: Option<Version>,
-    /// The latest that works; announced by the next Status.
+    pub(super) announced: Option<Version>,
+    /// The latest version that works; announced by the next Status.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proven: Option<Version>,
-    /// When Vault last did what was asked of it.
+    pub(super) proven: Option<Version>,
+    /// When Vault last served a request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_success: Option<Timestamp>,
-    /// Why the last look failed.
+    pub(super) last_success: Option<Timestamp>,
+    /// Why the last refresh failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(super) error: Option<String>,
     /// Whether only an operator can fix that.
-    pub verdict: bool,
+    pub(super) verdict: bool,
 }
 
 /// A version of the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Version {
+pub(super) struct Version {
     /// Its number.
-    pub version: u32,
+    pub(super) version: u32,
     /// Its key_id.
-    pub key_id: String,
+    pub(super) key_id: String,
     /// The same as kube-apiserver's metrics show it.
-    pub key_id_hash: String,
-    /// When it was made.
-    pub created: Timestamp,
+    pub(super) key_id_hash: String,
+    /// When it was created.
+    pub(super) created: Timestamp,
 }
 
 /// Calls of the last minutes.
 #[derive(Debug, Clone, Serialize)]
-pub struct Calls {
+pub(super) struct Calls {
     /// How many minutes.
-    pub minutes: u64,
+    pub(super) minutes: u64,
     /// All of them.
-    pub all: u64,
+    pub(super) all: u64,
     /// Those with another code than OK.
-    pub failed: u64,
+    pub(super) failed: u64,
     /// Encrypts and Decrypts that wait now.
-    pub waiting: u64,
+    pub(super) waiting: u64,
 }
 
 /// A process that is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Peer {
-    /// Absent where it is in a pid namespace that the plugin does not see into.
+pub(super) struct Peer {
+    /// Absent if it is in a pid namespace that is not visible to the plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+    pub(super) pid: Option<u32>,
     /// Its user.
-    pub uid: u32,
+    pub(super) uid: u32,
     /// Its group.
-    pub gid: u32,
+    pub(super) gid: u32,
     /// How many connections it has.
-    pub connections: usize,
-}
-
-/// A reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reload {
-    /// When it ended.
-    pub at: Timestamp,
-    /// Why it was refused; absent where it was taken over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
+    pub(super) connections: usize,
 }
 
 impl Report {
-    /// How things stand now.
+    /// The state now.
     pub(super) fn of(args: &Arguments) -> Self {
         let readiness = Readiness::of(args);
         let RecentCalls { calls, failed } = args.metrics.recent();
@@ -158,8 +147,8 @@ impl Session {
         Self {
             method: args.method.to_owned(),
             active: session.is_some(),
-            until: session.and_then(|it| it.expires).and_then(timestamp),
-            next_step: view.next_step.and_then(timestamp),
+            until: session.and_then(|it| it.expires).and_then(wall_time),
+            next_step: view.next_step.and_then(wall_time),
             logins: view.logins,
             error: view.fault.as_ref().map(|fault| fault.text.clone()),
         }
@@ -173,7 +162,7 @@ impl Key {
         Self {
             announced: view.announced.as_ref().and_then(Version::of),
             proven: view.proven.as_ref().and_then(Version::of),
-            last_success: view.last_success.and_then(timestamp),
+            last_success: view.last_success.and_then(wall_time),
             error: fault.map(|fault| fault.error.to_string()),
             verdict: fault.is_some_and(|fault| fault.verdict),
         }
@@ -201,25 +190,4 @@ impl Peer {
             connections,
         }
     }
-}
-
-impl Reload {
-    /// One that ends now.
-    #[must_use]
-    pub fn now(refused: Option<String>) -> Self {
-        let at = Timestamp::now();
-        Self { at, refused }
-    }
-}
-
-/// Of a moment on this machine's steady clock, by its clock on the wall.
-pub(crate) fn timestamp(moment: Instant) -> Option<Timestamp> {
-    let (now, wall) = (Instant::now(), SystemTime::now());
-    let when = match moment.checked_duration_since(now) {
-        Some(ahead) => wall.checked_add(ahead),
-        None => wall.checked_sub(now.saturating_duration_since(moment)),
-    };
-    let when = Timestamp::try_from(when?).ok()?;
-    // Nobody reads more than that.
-    when.round(jiff::Unit::Second).ok()
 }

@@ -29,17 +29,16 @@ pub use report::{Outcome, Report, Step, Style};
 ///
 /// # Errors
 /// When the system refuses.
-pub fn run(options: &cli::Check) -> io::Result<Report> {
+pub fn run(options: &cli::Check, source: &Source) -> io::Result<Report> {
     system::harden()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build()?;
-    Ok(runtime.block_on(steps(options)))
+    Ok(runtime.block_on(steps(options, source)))
 }
 
-async fn steps(options: &cli::Check) -> Report {
-    let source = Source::of_process(options.config.clone());
+async fn steps(options: &cli::Check, source: &Source) -> Report {
     let mut report = Report::default();
-    let checked = offline(&source, &mut report).await;
+    let checked = offline(source, &mut report).await;
     if let (Some((config, client)), false) = (&checked, options.offline) {
         offline::files(config, &mut report);
         if let Some(client) = client {

@@ -1,8 +1,8 @@
-//! `prepare-dir`: gives the socket's directory to the user that the plugin runs as. kubelet makes it
-//! for root, and there is no shell in the image.
+//! `prepare-dir`: gives the socket's directory to the user that the plugin runs as. kubelet creates it
+//! for root, and the image has no shell.
 //!
-//! It runs as root with `CAP_CHOWN` and nothing else. It follows no link and looks at each file
-//! before it changes it, by the file and not by its name: who owns the directory could swap them.
+//! It runs as root with no capability but `CAP_CHOWN`. It follows no link and checks each file before
+//! it changes it, through a descriptor and not by name: the directory's owner could swap them.
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,14 +13,14 @@ use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// What the plugin keeps beside its socket, and the same while it is written.
+/// The suffixes of the files that the plugin keeps beside its socket.
 const OUR_FILES: [&str; 4] = [
     ".state.json",
     ".state.new",
     ".secret-id.json",
     ".secret-id.new",
 ];
-/// Who may write here could put a socket of his own in the plugin's place.
+/// A user who may write here could replace the plugin's socket.
 const OTHERS_WRITE: u32 = 0o022;
 
 /// A user and a group by their numbers.
@@ -30,11 +30,11 @@ pub struct Owner {
     gid: u32,
 }
 
-/// Why the directory was not given away.
+/// Why the directory was not prepared.
 #[derive(Debug, Error)]
-#[error("{place}: {problem}")]
-pub struct FolderError {
-    place: String,
+#[error("{path}: {problem}")]
+pub struct PrepareError {
+    path: String,
     problem: String,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = |text: &str| {
-            // The kernel takes the highest number for "leave it as it is".
+            // The kernel reads the highest number as "do not change".
             text.parse::<u32>().ok().filter(|id| *id != u32::MAX)
         };
         let owner = text.split_once(':').and_then(|(uid, gid)| {
@@ -62,89 +62,93 @@ impl Owner {
     }
 }
 
-/// Gives the directory to `owner`, and what an earlier plugin left in it: its state, and sockets, whose
-/// owner alone can find out that nobody listens there any more. All else stays as it is.
+/// Gives the directory to `owner`, and what an earlier plugin left in it: its state, and sockets,
+/// because only their owner can find out that nothing listens there. Other files are not changed.
 ///
 /// # Errors
-/// As [`FolderError`]. What was given away before stays so; the next try goes on from there.
-pub fn prepare(dir: &Path, owner: Owner) -> Result<(), FolderError> {
-    let place = dir.display();
+/// As [`PrepareError`]. What was changed before stays changed; the next run continues.
+pub fn prepare(dir: &Path, owner: Owner) -> Result<(), PrepareError> {
+    let path = dir.display();
     if !dir.is_absolute() {
-        return Err(refused(&place, "is no absolute path"));
+        return Err(refused(&path, "is no absolute path"));
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = fs::openat(CWD, dir, flags, Mode::empty());
     let opened = opened.map_err(|error| match error {
-        Errno::NOTDIR | Errno::LOOP => refused(&place, "is no directory"),
-        error => refused(&place, format!("cannot be opened: {error}")),
+        Errno::NOTDIR | Errno::LOOP => refused(&path, "is no directory"),
+        error => refused(&path, format!("cannot be opened: {error}")),
     })?;
-    let stat = fs::fstat(&opened).map_err(|error| refused(&place, error))?;
+    let stat = fs::fstat(&opened).map_err(|error| refused(&path, error))?;
     if stat.st_mode & OTHERS_WRITE != 0 {
-        let problem =
-            "others than its owner may write here: take that right from them (chmod 0755)";
-        return Err(refused(&place, problem));
+        let problem = "others than its owner may write here: remove that permission (chmod 0755)";
+        return Err(refused(&path, problem));
     }
-    // The directory at last: its owner could add files to it meanwhile.
-    for name in names(&opened).map_err(|error| refused(&place, error))? {
-        let place = dir.join(&name);
-        give_file(&opened, &name, owner).map_err(|error| cannot_give(&place.display(), error))?;
+    // The directory last: its new owner could add files meanwhile.
+    for name in names(&opened).map_err(|error| refused(&path, error))? {
+        let path = dir.join(&name);
+        give_file(&opened, &name, owner).map_err(|error| cannot_give(&path.display(), error))?;
     }
-    give(&opened, &stat, owner).map_err(|error| cannot_give(&place, error))
+    give(&opened, &stat, owner).map_err(|error| cannot_give(&path, error))
 }
 
 fn names(dir: &OwnedFd) -> Result<Vec<String>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
-        // A name that is no text is none of ours.
+        // A name that is not UTF-8 is none of the plugin's.
         names.extend(entry?.file_name().to_str().map(str::to_owned));
     }
     Ok(names)
 }
 
-/// Gives one file away, if it is ours.
+/// Gives one file to the owner, if it is the plugin's.
 fn give_file(dir: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = match fs::openat(dir, name, flags, Mode::empty()) {
         Ok(file) => file,
-        // A plugin that runs replaces its files.
+        // A running plugin replaces its files.
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     };
     let stat = fs::fstat(&file)?;
     let ours = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Socket => true,
-        // One with another name elsewhere is not only ours.
+        // A file with a second hard link is not only the plugin's.
         FileType::RegularFile => {
             stat.st_nlink == 1 && OUR_FILES.iter().any(|end| name.ends_with(end))
         }
         _ => false,
     };
-    match ours {
-        true => give(&file, &stat, owner),
-        false => Ok(()),
+    if ours {
+        give(&file, &stat, owner)
+    } else {
+        Ok(())
     }
 }
 
-/// What has the owner already needs no right to be given away.
+/// Changes nothing, and so needs no capability, if the owner is already right.
 fn give(file: impl AsFd, stat: &Stat, owner: Owner) -> Result<(), Errno> {
     if owner.has(stat) {
         return Ok(());
     }
-    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    let uid = Uid::from_raw(owner.uid);
+    let gid = Gid::from_raw(owner.gid);
     fs::chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
 }
 
-fn cannot_give(place: &dyn Display, error: Errno) -> FolderError {
+fn cannot_give(path: &dyn Display, error: Errno) -> PrepareError {
     let remedy = match error {
-        Errno::PERM => "; this has to run as root with the capability CAP_CHOWN",
+        Errno::PERM => "; run this as root with the capability CAP_CHOWN",
         _ => "",
     };
-    refused(place, format!("cannot be given away: {error}{remedy}"))
+    refused(
+        path,
+        format!("its owner cannot be changed: {error}{remedy}"),
+    )
 }
 
-fn refused(place: &dyn Display, problem: impl Display) -> FolderError {
-    FolderError {
-        place: place.to_string(),
+fn refused(path: &dyn Display, problem: impl Display) -> PrepareError {
+    PrepareError {
+        path: path.to_string(),
         problem: problem.to_string(),
     }
 }
@@ -159,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// Who runs the tests: giving to him needs no right.
+    /// The user who runs the tests: giving to them needs no capability.
     fn me() -> Owner {
         Owner {
             uid: geteuid().as_raw(),
@@ -209,7 +213,7 @@ mod tests {
         assert!(error.to_string().contains("chmod 0755"), "{error}");
     }
 
-    /// Only root can give anything away: elsewhere that is refused, and nothing changes.
+    /// Only root can change owners; for others it is refused, and nothing changes.
     #[test]
     fn our_own_files_go_with_the_directory_and_others_stay() {
         let dir = tempfile::tempdir().expect("directory");

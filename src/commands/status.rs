@@ -1,4 +1,4 @@
-//! `status`: asks the running daemon how things stand, and shows it.
+//! `status`: shows the state of the running daemon.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
@@ -13,45 +13,44 @@ use crate::config::Source;
 use crate::system::Exit;
 use crate::vault;
 
-/// How long the daemon may take: it asks nobody.
+/// How long the daemon may take: it answers from memory.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How often `--watch` asks.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Clears a terminal and goes to its first line.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Why nothing can be shown.
+/// Why no state can be shown.
 #[derive(Debug, Error)]
 pub enum StatusError {
-    /// The admin address is turned off.
-    #[error("admin.listen is empty: the daemon can be asked nowhere")]
+    /// The admin server is turned off.
+    #[error("admin.listen is empty: the daemon has no admin server")]
     TurnedOff,
-    /// Nobody answers.
+    /// Nothing answers.
     #[error(
-        "{address} cannot be asked: {cause}; does vault-kms-plugin run, and with this configuration?"
+        "{address} cannot be reached: {cause}; does vault-kms-plugin run, and with this configuration?"
     )]
     Unreachable {
-        /// Where it was asked.
+        /// The address of the admin server.
         address: String,
         /// What went wrong.
         cause: String,
     },
-    /// What answers is something else.
+    /// Another server answers.
     #[error("{address} does not answer as vault-kms-plugin does: {cause}")]
     UnexpectedResponse {
-        /// Where it was asked.
+        /// The address of the admin server.
         address: String,
         /// What is wrong with the answer.
         cause: String,
     },
 }
 
-/// Shows how things stand, once or until it is interrupted.
+/// Shows the state, once or until interrupted.
 ///
 /// # Errors
-/// What to say, and the exit code for it.
-pub fn run(options: &cli::Status) -> Result<(), (String, Exit)> {
-    let source = Source::of_process(options.config.clone());
+/// The error to print, and its exit code.
+pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)> {
     let config = source
         .load()
         .map_err(|errors| (errors.to_string(), Exit::Config))?;
@@ -65,7 +64,7 @@ pub fn run(options: &cli::Status) -> Result<(), (String, Exit)> {
             let shown = asked.map_err(|error| (error.to_string(), Exit::Unavailable))?;
             return out.write_all(shown.as_bytes()).map_err(internal);
         }
-        // A daemon that is away for a moment is what is being watched for.
+        // A daemon that is down for a moment is what `--watch` is for.
         let shown = asked.unwrap_or_else(|error| format!("{error}\n"));
         let clear = if out.is_terminal() && !options.json {
             CLEAR
@@ -80,10 +79,10 @@ pub fn run(options: &cli::Status) -> Result<(), (String, Exit)> {
     }
 }
 
-/// Asks the daemon at this address, for JSON or for a text.
+/// Requests the state from this address, as JSON or as text.
 ///
 /// # Errors
-/// When it does not answer, or something else does.
+/// If nothing answers, or another server does.
 async fn ask(address: &admin::Address, json: bool) -> Result<String, StatusError> {
     let unreachable = |error: reqwest::Error| StatusError::Unreachable {
         address: address.to_string(),

@@ -1,5 +1,5 @@
-//! The repair of `:authority`: what a client sends goes on byte for byte, save an `:authority` that
-//! the HTTP/2 server would refuse.
+//! The repair of `:authority`: what a client sends is passed on byte for byte, except an `:authority`
+//! that the HTTP/2 server would reject.
 //!
 //! KMS v1 clients of every Kubernetes and v2 clients before 1.32 send the socket's path as
 //! `:authority` (grpc-go `clientconn.go`, `encodeAuthority`), as `%2Frun%2Fkms.sock` or raw. No URI
@@ -7,7 +7,7 @@
 //! it is replaced by zeros, as many as it had characters, so that the HPACK tables of both ends
 //! stay in step.
 //!
-//! This file knows where in the stream of frames the bytes stand. It does no I/O: [`Repaired`] does.
+//! This file tracks the position in the stream of frames. It does no I/O: [`Repaired`] does.
 
 mod block;
 mod frame;
@@ -17,31 +17,31 @@ mod stream;
 use frame::{Block, Extent, Frame};
 pub use stream::Repaired;
 
-/// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
+/// The beginning of every HTTP/2 connection (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The repair of one connection: what the client sent so far, as far as it matters.
+/// The repair of one connection.
 ///
-/// Bytes are given to [`Repair::remedy`] as they come. Where a header block (or a frame's header) is
-/// not all there, its beginning is held back; until it is whole ([`Repair::wanted`] is 0) the bytes
-/// that come go to [`Repair::hold`] instead, and then those of [`Repair::release`] go on first.
+/// Bytes are given to [`Repair::rewrite`] as they come. If a header block (or a frame's header) is
+/// incomplete, its beginning is held back. Until it is complete ([`Repair::wanted`] is 0) further bytes
+/// are given to [`Repair::hold`] instead, and then those of [`Repair::release`] are passed on first.
 #[derive(Debug, Default)]
 pub struct Repair {
     stage: Stage,
-    /// The beginning of a header block or of a frame's header; or a whole one, until it goes on.
+    /// The beginning of a header block or of a frame's header; or a complete one, until it is passed on.
     held: Vec<u8>,
-    /// How many bytes `held` is short of, as far as is known.
+    /// How many more bytes `held` needs, as far as is known.
     wanted: usize,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// So many bytes of the preface were there.
+    /// This many bytes of the preface were read.
     Preface(usize),
-    /// So many bytes go by unread until the next frame begins.
+    /// This many bytes are passed on unread until the next frame.
     Frames(usize),
-    /// All of it goes by unread: it is no HTTP/2, or h2 will end it, or it has ended.
-    UnexpectedResponse,
+    /// Everything is passed on unread: it is not HTTP/2, or h2 will end the connection, or it has ended.
+    Unread,
 }
 
 impl Default for Stage {
@@ -50,22 +50,22 @@ impl Default for Stage {
     }
 }
 
-/// What the bytes at the beginning of a frame call for.
+/// What to do with the bytes at the beginning of a frame.
 enum Step {
-    /// So many of them are a whole header block, which goes on as these bytes if it was fixed.
+    /// This many bytes are a complete header block, replaced by these bytes if it was repaired.
     Block(usize, Option<Vec<u8>>),
-    /// So many bytes go by unread, maybe more than there are.
+    /// This many bytes are passed on unread, maybe more than were read.
     Pass(usize),
-    /// So many more bytes are needed before anything can be said.
+    /// This many more bytes are needed to decide.
     Hold(usize),
-    /// h2 will end this connection: the rest of it goes by unread.
+    /// h2 will end this connection: the rest is passed on unread.
     GiveUp,
 }
 
 impl Repair {
-    /// Mends in place what was just read. Returns how many bytes, from the first, go on now; those
-    /// after it are held back or, where a value got shorter, gone.
-    pub fn remedy(&mut self, bytes: &mut [u8]) -> usize {
+    /// Repairs in place what was just read. Returns how many bytes, from the first, to pass on now; those
+    /// after them are held back or, where a value got shorter, no longer needed.
+    pub fn rewrite(&mut self, bytes: &mut [u8]) -> usize {
         debug_assert!(self.held.is_empty() || bytes.is_empty());
         let mut at = self.pass_preface(bytes);
         let mut end = bytes.len();
@@ -89,19 +89,19 @@ impl Repair {
                     self.wanted = missing;
                     return at;
                 }
-                Step::GiveUp => self.stage = Stage::UnexpectedResponse,
+                Step::GiveUp => self.stage = Stage::Unread,
             }
         }
     }
 
-    /// How many bytes, at most, may be read and given to [`Repair::hold`] before anything goes on;
-    /// 0 where nothing is held back.
+    /// How many bytes, at most, have to be read and given to [`Repair::hold`] before anything is passed
+    /// on; 0 if nothing is held back.
     #[must_use]
     pub fn wanted(&self) -> usize {
         self.wanted
     }
 
-    /// Adds what was read, no more than was wanted, to what is held back.
+    /// Adds what was read, at most what was wanted, to what is held back.
     pub fn hold(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
         self.wanted -= bytes.len();
@@ -111,26 +111,26 @@ impl Repair {
         match step(&self.held) {
             Step::Block(_, None) => {}
             Step::Block(_, Some(fixed)) => self.held = fixed,
-            // No more than a frame's header was held back for it.
+            // Only a frame's header was held back for it.
             Step::Pass(size) => self.stage = Stage::Frames(size - self.held.len()),
             Step::Hold(missing) => self.wanted = missing,
-            Step::GiveUp => self.stage = Stage::UnexpectedResponse,
+            Step::GiveUp => self.stage = Stage::Unread,
         }
     }
 
-    /// The client has ended: what is held back goes on as it is.
+    /// The client has ended: what is held back is passed on unchanged.
     pub fn end(&mut self) {
         self.wanted = 0;
-        self.stage = Stage::UnexpectedResponse;
+        self.stage = Stage::Unread;
     }
 
-    /// Takes at most `room` of the bytes that are no longer held back. They go on before any other.
-    pub fn release(&mut self, room: usize) -> std::vec::Drain<'_, u8> {
+    /// Takes at most `limit` of the bytes that are no longer held back, to pass on before any other.
+    pub fn release(&mut self, limit: usize) -> std::vec::Drain<'_, u8> {
         let ready = if self.wanted == 0 { self.held.len() } else { 0 };
-        self.held.drain(..ready.min(room))
+        self.held.drain(..ready.min(limit))
     }
 
-    /// How much of the preface `bytes` begin with.
+    /// How many bytes of the preface `bytes` begin with.
     fn pass_preface(&mut self, bytes: &[u8]) -> usize {
         let Stage::Preface(seen) = self.stage else {
             return 0;
@@ -138,7 +138,7 @@ impl Repair {
         let rest = &PREFACE[seen..];
         let count = rest.len().min(bytes.len());
         self.stage = if bytes[..count] != rest[..count] {
-            Stage::UnexpectedResponse
+            Stage::Unread
         } else if count == rest.len() {
             Stage::Frames(0)
         } else {
@@ -147,7 +147,7 @@ impl Repair {
         count
     }
 
-    /// How many of so many bytes go by unread.
+    /// How many of the available bytes are passed on unread.
     fn pass(&mut self, available: usize) -> usize {
         match &mut self.stage {
             Stage::Frames(left) => {
@@ -155,7 +155,7 @@ impl Repair {
                 *left -= count;
                 count
             }
-            Stage::Preface(_) | Stage::UnexpectedResponse => available,
+            Stage::Preface(_) | Stage::Unread => available,
         }
     }
 }
@@ -172,7 +172,7 @@ fn step(bytes: &[u8]) -> Step {
     }
 }
 
-/// The frames of a header block, fixed; nothing if there is nothing to fix.
+/// Repairs the frames of a header block. Returns `None` if nothing needs repair.
 fn fixed(frames: &[u8]) -> Option<Vec<u8>> {
     let frames = Block::read(frames)?;
     let content = block::fixed(&frames.content())?;

@@ -1,7 +1,7 @@
-//! What a call costs, and what a connection's calls cost together.
+//! What a call costs, and what the calls of a connection cost together.
 //!
-//! Everything that a client sends, or does not fetch, is paid from budgets that all connections
-//! share. Knows nothing of what is in a message.
+//! Everything that a client sends, or does not fetch, is charged to budgets that all connections
+//! share. Does not know what a message contains.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,68 +10,68 @@ use http::Extensions;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::places::Idle;
-use super::share::{Pool, Share, Taken};
-use super::status;
+use super::connection_limit::Idleness;
+use super::error;
+use super::quota::{ConnectionQuota, Permit, Quota};
 use crate::telemetry::metrics::{Metrics, Waiting};
 use crate::telemetry::spans::CallSpan;
 
-/// What a call costs without its message: a task, a stream, headers, the request to Vault.
+/// The cost of a call without its message: a task, a stream, headers, the request to Vault.
 const CALL: usize = 8 * 1024;
-/// What a byte of a message costs: it is there as it came, as a field, and in base64 for Vault, and
-/// the answer is of that size again.
+/// The cost of a byte of a message: it exists as received, as a field, and in base64 for Vault, and
+/// the answer has the same size again.
 const BYTE: usize = 4;
-/// What an honest call costs: its headers and its seed, wrapped or not, are below 512 bytes.
+/// The cost of an honest call: its headers and its seed, encrypted or not, are below 512 bytes.
 const HONEST_CALL: usize = CALL + 512 * BYTE;
-/// Enough for two of the largest messages on a connection of its own.
-const MEMORY_LEAST: usize = 8 * 1024 * 1024;
+/// Enough for two of the largest messages on each connection.
+const MIN_MEMORY: usize = 8 * 1024 * 1024;
 
 /// What all connections share.
 #[derive(Debug, Clone)]
 pub(super) struct Budgets {
     /// Encrypts and Decrypts that wait.
-    waiting: Arc<Pool>,
+    waiting: Arc<Quota>,
     /// Bytes.
-    memory: Arc<Pool>,
+    memory: Arc<Quota>,
     metrics: Metrics,
 }
 
-/// What one connection has of that.
+/// What one connection uses of the budgets.
 #[derive(Debug)]
-pub(super) struct Tally {
-    waiting: Share,
-    memory: Share,
-    /// How many calls there are, and when that last changed.
+pub(super) struct ConnectionState {
+    waiting: ConnectionQuota,
+    memory: ConnectionQuota,
+    /// The number of calls, and when it changed last.
     calls: Mutex<(usize, Instant)>,
     metrics: Metrics,
 }
 
-/// A call, from its headers on until the answer is taken. Found in a request's extensions.
+/// A call, from its headers until the answer is taken. Found in a request's extensions.
 #[derive(Debug)]
 pub(super) struct Call {
-    tally: Arc<Tally>,
-    memory: Mutex<Taken>,
+    connection: Arc<ConnectionState>,
+    memory: Mutex<Permit>,
     pub(super) span: CallSpan,
 }
 
 impl Budgets {
-    /// For so many Encrypts and Decrypts that may wait, on so many connections.
+    /// For up to `max_waiting` Encrypts and Decrypts that wait, on up to `connections` connections.
     pub(super) fn new(max_waiting: usize, connections: usize, metrics: Metrics) -> Self {
-        let memory = MEMORY_LEAST.max(max_waiting.saturating_mul(HONEST_CALL));
+        let memory = MIN_MEMORY.max(max_waiting.saturating_mul(HONEST_CALL));
         Self {
-            waiting: Arc::new(Pool::new(max_waiting, connections)),
-            memory: Arc::new(Pool::new(memory, connections)),
+            waiting: Arc::new(Quota::new(max_waiting, connections)),
+            memory: Arc::new(Quota::new(memory, connections)),
             metrics,
         }
     }
 }
 
-impl Tally {
+impl ConnectionState {
     /// A connection without calls.
     pub(super) fn new(budgets: &Budgets) -> Arc<Self> {
         Arc::new(Self {
-            waiting: Share::of(budgets.waiting.clone()),
-            memory: Share::of(budgets.memory.clone()),
+            waiting: budgets.waiting.connection(),
+            memory: budgets.memory.connection(),
             calls: Mutex::new((0, Instant::now())),
             metrics: budgets.metrics.clone(),
         })
@@ -88,24 +88,23 @@ impl Tally {
     }
 }
 
-impl Idle for Tally {
-    /// One with calls is less idle than any without.
+impl Idleness for ConnectionState {
+    /// A connection with calls is less idle than any without.
     type Measure = (bool, Duration);
 
-    fn idle(&self) -> (bool, Duration) {
+    fn idleness(&self) -> (bool, Duration) {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         (calls.0 == 0, calls.1.elapsed())
     }
 }
 
 impl Call {
-    /// Nothing where there is no memory for it.
-    pub(super) fn begin(tally: &Arc<Tally>, span: CallSpan) -> Option<Arc<Self>> {
-        let memory = Mutex::new(tally.memory.take(CALL)?);
-        tally.count(|calls| calls + 1);
-        let tally = tally.clone();
+    /// Returns `None` if there is no memory for it.
+    pub(super) fn begin(connection: &Arc<ConnectionState>, span: CallSpan) -> Option<Arc<Self>> {
+        let memory = Mutex::new(connection.memory.acquire(CALL)?);
+        connection.count(|calls| calls + 1);
         Some(Arc::new(Self {
-            tally,
+            connection: connection.clone(),
             memory,
             span,
         }))
@@ -114,28 +113,30 @@ impl Call {
     /// The call that a request belongs to.
     pub(super) fn of(extensions: &Extensions) -> Result<Arc<Self>, Status> {
         let call = extensions.get::<Arc<Self>>().cloned();
-        call.ok_or_else(|| Status::internal("the plugin lost sight of a call"))
+        call.ok_or_else(|| Status::internal("the plugin lost a call's extension"))
     }
 
-    /// Counts it among those that wait for Vault until that is dropped; nothing where there are too
-    /// many.
-    pub(super) fn wait(&self) -> Option<(Taken, Waiting)> {
-        let taken = self.tally.waiting.take(1)?;
-        Some((taken, self.tally.metrics.waiting()))
+    /// Counts it among those that wait for Vault until the guards are dropped. Returns `None` if too
+    /// many wait.
+    pub(super) fn admit(&self) -> Option<(Permit, Waiting)> {
+        let permit = self.connection.waiting.acquire(1)?;
+        Some((permit, self.connection.metrics.waiting()))
     }
 
-    /// Pays for so many bytes of its message.
-    pub(super) fn pay(&self, bytes: usize) -> Result<(), Status> {
+    /// Charges the call for so many bytes of its message.
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), Status> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        match memory.more(bytes.saturating_mul(BYTE)) {
-            true => Ok(()),
-            false => Err(status::too_much_at_once()),
+        let cost = bytes.saturating_mul(BYTE);
+        if self.connection.memory.grow(&mut memory, cost) {
+            Ok(())
+        } else {
+            Err(error::out_of_memory())
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.tally.count(|calls| calls - 1);
+        self.connection.count(|calls| calls - 1);
     }
 }

@@ -6,13 +6,13 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::ProstCodec;
 
-/// tonic has one for each message that comes and each that goes, of 8 KiB where nobody says
-/// otherwise. A seed's messages are below this (`kms-client-contract.md`); for others it grows.
+/// tonic allocates a buffer for each message in either direction, by default of 8 KiB. A seed's
+/// messages are smaller than this; for others it grows.
 const BUFFER: usize = 512;
 /// How much is encoded before it is sent: more than the largest message.
 const SEND_AT: usize = 32 * 1024;
 
-/// Named by the generated services (`build.rs`).
+/// The generated services name it (`build.rs`).
 pub(super) struct KmsCodec<T, U>(PhantomData<(T, U)>);
 
 impl<T, U> Default for KmsCodec<T, U> {

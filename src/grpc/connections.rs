@@ -1,4 +1,4 @@
-//! The living connections: how many there may be, and how they are drained.
+//! The open connections: their limit, and how they are drained.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tracing::debug;
 
-use super::call::{Budgets, Tally};
+use super::call::{Budgets, ConnectionState};
+use super::connection_limit::{ConnectionId, ConnectionLimiter, Idleness};
 use super::http2;
 use super::peers::{AllowedPeers, Peer, Refusals};
-use super::places::{Idle, PlaceId, Places};
-use crate::telemetry::LogThrottle;
+use crate::telemetry::SharedLogThrottle;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 
 /// A control-plane node has a handful; more is a mistake or an attack.
 pub(super) const MAX_CONNECTIONS: usize = 256;
-/// Whoever finds no place tries again and again.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// A client that is turned away tries again and again.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// All connections of the process. A clone is another handle on the same.
 #[derive(Debug, Clone)]
@@ -29,54 +29,54 @@ pub struct Connections(Arc<All>);
 #[derive(Debug)]
 struct All {
     tasks: TaskTracker,
-    places: Mutex<Places<Kept>>,
+    limiter: Mutex<ConnectionLimiter<Entry>>,
     drain: CancellationToken,
     refusals: Refusals,
     metrics: Metrics,
-    /// No place for a newcomer.
-    closed: LogThrottle,
-    /// A place that was taken away.
-    evicted: LogThrottle,
+    /// New connections that were closed.
+    closed: SharedLogThrottle,
+    /// Connections that were closed for new ones.
+    evicted: SharedLogThrottle,
 }
 
-/// What is kept of a connection.
+/// What is kept for each connection.
 #[derive(Debug, Clone)]
-struct Kept {
-    tally: Arc<Tally>,
+struct Entry {
+    connection: Arc<ConnectionState>,
     evict: CancellationToken,
 }
 
-/// Held by a connection.
-struct Place {
+/// Releases the connection when dropped.
+struct Slot {
     all: Arc<All>,
-    id: PlaceId,
+    id: ConnectionId,
 }
 
-impl Idle for Kept {
-    type Measure = <Tally as Idle>::Measure;
+impl Idleness for Entry {
+    type Measure = <ConnectionState as Idleness>::Measure;
 
-    fn idle(&self) -> Self::Measure {
-        self.tally.idle()
+    fn idleness(&self) -> Self::Measure {
+        self.connection.idleness()
     }
 }
 
 impl Connections {
-    /// None yet. What becomes of those that come is counted in `metrics`.
+    /// No connection yet. Those that come are counted in `metrics`.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
         Self(Arc::new(All {
             tasks: TaskTracker::new(),
-            places: Mutex::new(Places::new(MAX_CONNECTIONS)),
+            limiter: Mutex::new(ConnectionLimiter::new(MAX_CONNECTIONS)),
             drain: CancellationToken::new(),
             refusals: Refusals::default(),
             metrics,
-            closed: LogThrottle::new(LINE_EVERY),
-            evicted: LogThrottle::new(LINE_EVERY),
+            closed: SharedLogThrottle::new(LINE_INTERVAL),
+            evicted: SharedLogThrottle::new(LINE_INTERVAL),
         }))
     }
 
-    /// Serves a connection in a task of its own; closes it at once where its peer is not allowed or
-    /// there are too many.
+    /// Serves a connection in a task of its own. Closes it at once if its peer is not allowed or there
+    /// are too many.
     pub(super) fn serve(
         &self,
         stream: UnixStream,
@@ -86,36 +86,53 @@ impl Connections {
     ) {
         let peer = Peer::of(&stream);
         match peer.filter(|&peer| allowed.admit(peer)) {
-            Some(peer) => self.admit(stream, peer, Tally::new(budgets), services.clone()),
+            Some(peer) => self.admit(
+                stream,
+                peer,
+                ConnectionState::new(budgets),
+                services.clone(),
+            ),
             None => {
                 self.0.metrics.peer_refused();
-                self.0.refusals.tell(peer);
+                self.0.refusals.report(peer);
             }
         }
     }
 
-    fn admit(&self, stream: UnixStream, peer: Peer, tally: Arc<Tally>, services: Routes) {
+    fn admit(
+        &self,
+        stream: UnixStream,
+        peer: Peer,
+        connection: Arc<ConnectionState>,
+        services: Routes,
+    ) {
         let evict = CancellationToken::new();
-        let kept = Kept {
-            tally: tally.clone(),
+        let entry = Entry {
+            connection: connection.clone(),
             evict: evict.clone(),
         };
-        let granted = self.0.places().grant(peer, kept);
-        let Some(granted) = granted else {
-            return self.0.tell_of_closed(peer);
+        let admitted = self.0.limiter().acquire(peer, entry);
+        let Some(admitted) = admitted else {
+            return self.0.report_closed(peer);
         };
-        if let Some((greedy, kept)) = granted.evicted {
-            kept.evict.cancel();
-            self.0.tell_of_evicted(greedy);
+        if let Some((evicted_peer, entry)) = admitted.evicted {
+            entry.evict.cancel();
+            self.0.report_evicted(evicted_peer);
         }
-        let place = Place {
+        let slot = Slot {
             all: self.0.clone(),
-            id: granted.id,
+            id: admitted.id,
         };
-        let neighbours = self.count();
+        let connections = self.count();
         self.0.tasks.spawn(async move {
-            let drain = &place.all.drain;
-            let connection = http2::serve(stream.into_split(), services, tally, neighbours, drain);
+            let drain = &slot.all.drain;
+            let connection = http2::serve(
+                stream.into_split(),
+                services,
+                connection,
+                connections,
+                drain,
+            );
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
                     debug!(%error, "connection ended");
@@ -125,20 +142,20 @@ impl Connections {
         });
     }
 
-    /// Tells every client to go (GOAWAY) and waits until the calls in flight are answered.
+    /// Sends every client a GOAWAY and waits until the calls in flight are answered.
     pub async fn drain(&self) {
         self.0.drain.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// Who has them, and how many each.
+    /// The peers, and how many connections each has.
     #[must_use]
     pub fn peers(&self) -> Vec<(Peer, usize)> {
-        self.0.places().peers()
+        self.0.limiter().peers()
     }
 
-    /// How many there are.
+    /// The number of open connections.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.tasks.len()
@@ -146,13 +163,13 @@ impl Connections {
 }
 
 impl All {
-    fn places(&self) -> MutexGuard<'_, Places<Kept>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn limiter(&self) -> MutexGuard<'_, ConnectionLimiter<Entry>> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_of_closed(&self, Peer { pid, uid, gid }: Peer) {
+    fn report_closed(&self, Peer { pid, uid, gid }: Peer) {
         self.metrics.connection_refused();
-        if let Some(suppressed) = self.closed.line() {
+        if let Some(suppressed) = self.closed.allow() {
             events::TooManyConnections {
                 limit: MAX_CONNECTIONS,
                 pid,
@@ -164,9 +181,9 @@ impl All {
         }
     }
 
-    fn tell_of_evicted(&self, Peer { pid, uid, gid }: Peer) {
+    fn report_evicted(&self, Peer { pid, uid, gid }: Peer) {
         self.metrics.connection_evicted();
-        if let Some(suppressed) = self.evicted.line() {
+        if let Some(suppressed) = self.evicted.allow() {
             events::ConnectionEvicted {
                 limit: MAX_CONNECTIONS,
                 pid,
@@ -179,9 +196,8 @@ impl All {
     }
 }
 
-impl Drop for Place {
-    /// However the connection's task ends.
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.all.places().give_back(self.id);
+        self.all.limiter().release(self.id);
     }
 }

@@ -7,11 +7,11 @@ use tonic::metadata::MetadataMap;
 
 /// kube-apiserver's own default (`apis/apiserver/v1/defaults.go`).
 const DEFAULT: Duration = Duration::from_secs(3);
-/// Nobody waits longer, whatever was asked.
-pub(super) const LONGEST: Duration = Duration::from_secs(300);
-/// An answer that says why has to leave before the caller gives up …
+/// The limit, whatever a client asks for.
+pub(super) const MAX_DEADLINE: Duration = Duration::from_secs(300);
+/// An answer with its reason has to leave this long before the caller gives up …
 const MARGIN: Duration = Duration::from_millis(100);
-/// … and in a short deadline this part of it earlier.
+/// … or this part of a short deadline.
 const MARGIN_PART: u32 = 10;
 
 /// When an answer has to be there.
@@ -30,7 +30,7 @@ impl Deadline {
             .get("grpc-timeout")
             .and_then(|value| value.to_str().ok())
             .and_then(parse);
-        Self::within(asked.unwrap_or(DEFAULT).min(LONGEST), Instant::now())
+        Self::within(asked.unwrap_or(DEFAULT).min(MAX_DEADLINE), Instant::now())
     }
 
     fn within(timeout: Duration, now: Instant) -> Self {

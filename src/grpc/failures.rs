@@ -1,5 +1,5 @@
-//! What the log says of calls that fail: the first of each kind at once, then fewer and fewer lines
-//! with a count, and one when calls recovered. Nothing that kube-apiserver repeats fills the log.
+//! Log lines about failed calls: the first of each kind at once, then fewer and fewer with a count,
+//! and one when calls have recovered. Nothing that kube-apiserver repeats fills the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,24 +7,25 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
-use super::status::{name_of, vault_path};
+use super::error::{name_of, vault_path};
 use crate::telemetry::events;
-use crate::telemetry::{FailureStreak, StreakSummary};
+use crate::telemetry::{FailureStreak, LogThrottle, StreakSummary};
 
-/// Calls of an operation work again once one has and none failed for so long.
-const QUIET: Duration = Duration::from_secs(5);
-/// While the same goes on there is a line after this time, the next after twice the time …
-const LINE_FIRST: Duration = Duration::from_secs(10);
-/// … and none is longer in coming.
-const LINE_MOST: Duration = Duration::from_secs(600);
-/// Reasons that get a line of their own at once; a client can make up any number.
-const REASONS: usize = 8;
+/// Calls of an operation have recovered once one succeeded and none failed for this long.
+const RECOVERED_AFTER: Duration = Duration::from_secs(5);
+/// While the same failures go on, the next line comes after this time, the one after it after twice
+/// the time …
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// … and so on, up to this.
+const MAX_LINE_INTERVAL: Duration = Duration::from_secs(600);
+/// Reasons that get a line of their own at once. A client can make up any number.
+const MAX_REASONS: usize = 8;
 
-/// What all services tell their failures to. A clone is another handle on the same.
+/// Where all services report how calls ended. A clone is another handle on the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Failures(Arc<[Mutex<Option<Spell>>; 3]>);
+pub(super) struct Failures(Arc<[Mutex<Option<Outage>>; 3]>);
 
-/// What can fail; each by itself.
+/// What can fail; each has outages of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Operation {
     Status,
@@ -32,67 +33,65 @@ pub(super) enum Operation {
     Decrypt,
 }
 
-/// A call, as the log tells it.
+/// A call, as the log describes it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct CallInfo<'a> {
     pub(super) operation: Operation,
     /// `v1` or `v2`, as in the metrics.
     pub(super) kms: &'static str,
-    /// It is in kube-apiserver's log too.
+    /// kube-apiserver logs it too.
     pub(super) uid: Option<&'a str>,
     pub(super) key_id: Option<&'a str>,
 }
 
 /// A time in which calls of an operation fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Spell {
-    row: FailureStreak,
+struct Outage {
+    streak: FailureStreak,
     last_failed: Instant,
-    /// The first call that worked after that.
-    worked: Option<Instant>,
-    /// Whether somebody waits for its end.
-    watched: bool,
+    /// The first call that succeeded after that.
+    succeeded: Option<Instant>,
+    /// Whether a task waits for its end.
+    is_watched: bool,
     reasons: Vec<(Code, String)>,
-    without_line: u64,
-    next_line: Instant,
-    pause: Duration,
+    throttle: LogThrottle,
 }
 
-/// What becomes of a spell.
+/// Whether an outage is over.
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
-    /// It is over, and was like this.
-    Over(StreakSummary),
-    /// That will be sure then, if no call fails.
-    Later(Instant),
-    /// No call has worked since the last that failed; the next one that does is watched again.
+enum Progress {
+    /// It is.
+    Recovered(StreakSummary),
+    /// It will be at this time if no call fails before.
+    NotBefore(Instant),
+    /// No call has succeeded since the last failure; the next that does is watched again.
     Failing,
 }
 
 impl Failures {
-    /// Takes note of how a call ended.
-    pub(super) fn note<T>(&self, asked: Asked<'_>, outcome: &Result<T, Status>) {
+    /// Records how a call ended.
+    pub(super) fn record<T>(&self, call: CallInfo<'_>, outcome: &Result<T, Status>) {
         match outcome {
-            Ok(_) => self.worked(asked.operation),
-            Err(status) => self.failed(asked, status),
+            Ok(_) => self.succeeded(call.operation),
+            Err(status) => self.failed(call, status),
         }
     }
 
-    fn failed(&self, asked: Asked<'_>, status: &Status) {
-        let (code, error) = (status.code(), status.message());
-        let line = match &mut *self.spell(asked.operation) {
-            Some(spell) => spell.failed(code, error, Instant::now()),
-            none => {
-                *none = Some(Spell::new(code, error, Instant::now()));
-                Some(0)
-            }
+    fn failed(&self, call: CallInfo<'_>, status: &Status) {
+        let code = status.code();
+        let error = status.message();
+        let now = Instant::now();
+        let line = {
+            let mut outage = self.outage(call.operation);
+            let outage = outage.get_or_insert_with(|| Outage::new(now));
+            outage.failed(code, error, now)
         };
         if let Some(suppressed) = line {
             events::CallFailed {
-                operation: asked.operation.as_str(),
-                kms: asked.kms,
-                uid: asked.uid.map(str::to_owned),
-                key_id: asked.key_id.map(str::to_owned),
+                operation: call.operation.as_str(),
+                kms: call.kms,
+                uid: call.uid.map(str::to_owned),
+                key_id: call.key_id.map(str::to_owned),
                 code: name_of(code),
                 error: error.to_owned(),
                 vault_path: vault_path(status).map(str::to_owned),
@@ -102,39 +101,39 @@ impl Failures {
         }
     }
 
-    fn worked(&self, operation: Operation) {
-        let is_first = self.spell(operation).as_mut().is_some_and(Spell::worked);
-        if is_first {
-            tokio::spawn(self.clone().watch(operation));
+    fn succeeded(&self, operation: Operation) {
+        let mut outage = self.outage(operation);
+        if outage.as_mut().is_some_and(Outage::succeeded) {
+            tokio::spawn(self.clone().await_recovery(operation));
         }
     }
 
-    /// Tells the end of a spell, unless calls fail again before it is sure.
-    async fn watch(self, operation: Operation) {
-        let mut due = Instant::now() + QUIET;
+    /// Logs the end of an outage, unless calls fail again before it is certain.
+    async fn await_recovery(self, operation: Operation) {
+        let mut due = Instant::now() + RECOVERED_AFTER;
         loop {
             sleep_until(due).await;
-            let mut spell = self.spell(operation);
-            match spell.as_mut().map(|it| it.look(Instant::now())) {
-                Some(Look::Later(then)) => due = then,
-                Some(Look::Over(ended)) => {
-                    *spell = None;
+            let mut outage = self.outage(operation);
+            match outage.as_mut().map(|it| it.progress(Instant::now())) {
+                Some(Progress::NotBefore(then)) => due = then,
+                Some(Progress::Recovered(summary)) => {
+                    *outage = None;
                     events::CallsRecovered {
                         operation: operation.as_str(),
-                        failed: ended.failed,
-                        lasted: ended.lasted(),
+                        failed: summary.failed,
+                        lasted: summary.lasted(),
                     }
                     .emit();
                     return;
                 }
-                Some(Look::Failing) | None => return,
+                Some(Progress::Failing) | None => return,
             }
         }
     }
 
-    fn spell(&self, operation: Operation) -> MutexGuard<'_, Option<Spell>> {
-        let Self(spells) = self;
-        spells[operation as usize]
+    fn outage(&self, operation: Operation) -> MutexGuard<'_, Option<Outage>> {
+        let Self(outages) = self;
+        outages[operation as usize]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,65 +149,56 @@ impl Operation {
     }
 }
 
-impl Spell {
-    /// It begins, with a line.
-    fn new(code: Code, error: &str, now: Instant) -> Self {
-        let mut row = FailureStreak::default();
-        row.failed(now);
+impl Outage {
+    /// Without failures so far.
+    fn new(now: Instant) -> Self {
         Self {
-            row,
+            streak: FailureStreak::default(),
             last_failed: now,
-            worked: None,
-            watched: false,
-            reasons: vec![(code, error.to_owned())],
-            without_line: 0,
-            next_line: now + LINE_FIRST,
-            pause: LINE_FIRST,
+            succeeded: None,
+            is_watched: false,
+            reasons: Vec::new(),
+            throttle: LogThrottle::growing(LINE_INTERVAL, MAX_LINE_INTERVAL),
         }
     }
 
-    /// Another call failed: whether it gets a line, and how many went without one since the last.
+    /// Records a failure. Returns how many got no line since the last, or `None` if this one gets
+    /// none either.
     fn failed(&mut self, code: Code, error: &str, now: Instant) -> Option<u64> {
-        (self.last_failed, self.worked) = (now, None);
-        self.row.failed(now);
-        let is_due = now >= self.next_line;
-        if is_due {
-            self.pause = (self.pause * 2).min(LINE_MOST);
-            self.next_line = now + self.pause;
-        }
-        if !(self.is_new(code, error) || is_due) {
-            self.without_line += 1;
-            return None;
-        }
-        Some(std::mem::take(&mut self.without_line))
+        self.last_failed = now;
+        self.succeeded = None;
+        self.streak.failed(now);
+        let is_new = self.is_new(code, error);
+        self.throttle.allow(is_new, now)
     }
 
     fn is_new(&mut self, code: Code, error: &str) -> bool {
-        let known = |(a, b): &(Code, String)| (*a, b.as_str()) == (code, error);
-        let is_new = self.reasons.len() < REASONS && !self.reasons.iter().any(known);
+        let is_known = |(a, b): &(Code, String)| (*a, b.as_str()) == (code, error);
+        let is_new = self.reasons.len() < MAX_REASONS && !self.reasons.iter().any(is_known);
         if is_new {
             self.reasons.push((code, error.to_owned()));
         }
         is_new
     }
 
-    /// A call worked: whether somebody should watch for the end from now on.
-    fn worked(&mut self) -> bool {
-        self.worked.get_or_insert_with(Instant::now);
-        !std::mem::replace(&mut self.watched, true)
+    /// Records a success. Returns whether a task has to wait for the end from now on.
+    fn succeeded(&mut self) -> bool {
+        self.succeeded.get_or_insert_with(Instant::now);
+        !std::mem::replace(&mut self.is_watched, true)
     }
 
-    fn look(&mut self, now: Instant) -> Look {
-        let Some(worked) = self.worked else {
-            self.watched = false;
-            return Look::Failing;
+    fn progress(&mut self, now: Instant) -> Progress {
+        let Some(succeeded) = self.succeeded else {
+            self.is_watched = false;
+            return Progress::Failing;
         };
-        let quiet = self.last_failed + QUIET;
-        if now < quiet {
-            return Look::Later(quiet);
+        let recovered = self.last_failed + RECOVERED_AFTER;
+        if now < recovered {
+            return Progress::NotBefore(recovered);
         }
-        // There is a row: a spell begins with a failure.
-        self.row.end(worked).map_or(Look::Failing, Look::Over)
+        // There is a streak: an outage begins with a failure.
+        let streak = self.streak.end(succeeded);
+        streak.map_or(Progress::Failing, Progress::Recovered)
     }
 }
 
@@ -216,16 +206,17 @@ impl Spell {
 mod tests {
     use super::*;
 
-    const A: (Code, &str) = (Code::Unavailable, "vault is away");
+    const A: (Code, &str) = (Code::Unavailable, "vault is unreachable");
     const B: (Code, &str) = (Code::PermissionDenied, "vault says no");
 
     /// What each failure brings, at its moment in seconds.
     fn lines(failures: &[(u64, (Code, &str))]) -> Vec<Option<u64>> {
         let start = Instant::now();
         let (code, error) = failures[0].1;
-        let mut spell = Spell::new(code, error, start);
+        let mut outage = Outage::new(start);
+        outage.failed(code, error, start);
         let later = failures[1..].iter().map(|&(second, (code, error))| {
-            spell.failed(code, error, start + Duration::from_secs(second))
+            outage.failed(code, error, start + Duration::from_secs(second))
         });
         later.collect()
     }
@@ -234,8 +225,8 @@ mod tests {
     fn while_the_same_goes_on_lines_are_fewer_and_fewer_and_count() {
         let each_second: Vec<_> = (0..100).map(|second| (second, A)).collect();
         let lines = lines(&each_second);
-        let told: Vec<_> = (1..).zip(&lines).filter(|(_, it)| it.is_some()).collect();
-        assert_eq!(told, [(10, &Some(9)), (30, &Some(19)), (70, &Some(39))]);
+        let written: Vec<_> = (1..).zip(&lines).filter(|(_, it)| it.is_some()).collect();
+        assert_eq!(written, [(10, &Some(9)), (30, &Some(19)), (70, &Some(39))]);
     }
 
     #[test]
@@ -256,47 +247,51 @@ mod tests {
             .iter()
             .map(|text| (0, (Code::InvalidArgument, text.as_str())))
             .collect();
-        assert_eq!(lines(&made_up).iter().flatten().count(), REASONS - 1);
+        assert_eq!(lines(&made_up).iter().flatten().count(), MAX_REASONS - 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_spell_is_over_once_a_call_worked_and_tells_how_long_until_then() {
+    async fn a_outage_is_over_once_a_call_succeeded_and_says_how_long_until_then() {
         let second = Duration::from_secs(1);
         let start = Instant::now();
-        let mut spell = Spell::new(A.0, A.1, start);
-        spell.failed(A.0, A.1, start + 3 * second);
-        assert_eq!(spell.look(start + 20 * second), Look::Failing);
+        let mut outage = Outage::new(start);
+        outage.failed(A.0, A.1, start);
+        outage.failed(A.0, A.1, start + 3 * second);
+        assert_eq!(outage.progress(start + 20 * second), Progress::Failing);
         tokio::time::advance(4 * second).await;
-        assert!(spell.worked());
-        assert!(!spell.worked(), "it is watched already");
-        let quiet = start + 3 * second + QUIET;
-        assert_eq!(spell.look(start + 5 * second), Look::Later(quiet));
-        let Look::Over(ended) = spell.clone().look(quiet) else {
-            panic!("{spell:?}");
+        assert!(outage.succeeded());
+        assert!(!outage.succeeded(), "it is watched already");
+        let recovered = start + 3 * second + RECOVERED_AFTER;
+        assert_eq!(
+            outage.progress(start + 5 * second),
+            Progress::NotBefore(recovered)
+        );
+        let Progress::Recovered(ended) = outage.clone().progress(recovered) else {
+            panic!("{outage:?}");
         };
         assert_eq!((ended.failed, ended.lasted().as_str()), (2, "4s"));
-        spell.failed(A.0, A.1, quiet);
-        assert_eq!(spell.look(quiet + 20 * second), Look::Failing);
+        outage.failed(A.0, A.1, recovered);
+        assert_eq!(outage.progress(recovered + 20 * second), Progress::Failing);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_that_fail_now_and_then_are_one_spell() {
+    async fn calls_that_fail_now_and_then_are_one_outage() {
         let failures = Failures::default();
-        let asked = Asked {
+        let call = CallInfo {
             operation: Operation::Encrypt,
             kms: "v2",
             uid: None,
             key_id: None,
         };
         for _ in 0..100 {
-            failures.note::<()>(asked, &Err(Status::new(A.0, A.1)));
-            failures.note(asked, &Ok(()));
+            failures.record::<()>(call, &Err(Status::new(A.0, A.1)));
+            failures.record(call, &Ok(()));
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let failed = |it: &Option<Spell>| it.as_ref().map(|it| it.row.count());
-        assert_eq!(failed(&failures.spell(Operation::Encrypt)), Some(100));
-        assert_eq!(failed(&failures.spell(Operation::Decrypt)), None);
-        tokio::time::sleep(2 * QUIET).await;
-        assert_eq!(failed(&failures.spell(Operation::Encrypt)), None);
+        let failed = |it: &Option<Outage>| it.as_ref().map(|it| it.streak.count());
+        assert_eq!(failed(&failures.outage(Operation::Encrypt)), Some(100));
+        assert_eq!(failed(&failures.outage(Operation::Decrypt)), None);
+        tokio::time::sleep(2 * RECOVERED_AFTER).await;
+        assert_eq!(failed(&failures.outage(Operation::Encrypt)), None);
     }
 }

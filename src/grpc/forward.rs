@@ -1,5 +1,5 @@
-//! Hands a call to the KeyManager that lives now. When it dies, the call goes to the next one, as
-//! long as the caller's deadline allows: Transit calls can be repeated safely.
+//! Forwards a call to the current KeyManager. If that fails, the call goes to its successor, as long
+//! as the caller's deadline allows: Transit calls can be repeated safely.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use tonic::Status;
 use super::call::{Budgets, Call};
 use super::connections::MAX_CONNECTIONS;
 use super::deadline::Deadline;
+use super::error;
 use super::failures::Failures;
-use super::status;
 use crate::keys::{
     Ciphertext, DecryptCall, EncryptCall, EncryptedSeed, KeyError, KeyManagerHandle, KeyMsg, Pin,
     Plaintext, Reply, StatusReport,
 };
 use crate::telemetry::metrics::Metrics;
 
-/// When a call was lost while its actor lives on, it is repeated after this.
+/// A call that was lost while its actor lives on is repeated after this.
 const REPEAT_IN: Duration = Duration::from_millis(20);
 
 /// The way from a gRPC call to the KeyManager and back.
@@ -33,8 +33,8 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Forwards to whoever is in `keys`, empty while it is restarted; at most `max_waiting` Encrypts
-    /// and Decrypts at once. Calls are counted in `metrics`.
+    /// Forwards to the KeyManager in `keys`, which is `None` while it restarts; at most `max_waiting`
+    /// Encrypts and Decrypts at once. Calls are counted in `metrics`.
     #[must_use]
     pub fn new(
         keys: watch::Receiver<Option<KeyManagerHandle>>,
@@ -48,12 +48,12 @@ impl Forwarder {
         }
     }
 
-    /// What the connections share.
+    /// The budgets of all connections.
     pub(super) fn budgets(&self) -> &Budgets {
         &self.budgets
     }
 
-    /// What the services tell of calls that failed.
+    /// Where the services report failed calls.
     pub(super) fn failures(&self) -> &Failures {
         &self.failures
     }
@@ -66,7 +66,7 @@ impl Forwarder {
                 tokio::select! {
                     biased;
                     answer = keys.status_handle.status(deadline.work) => Some(answer),
-                    // Where it has to wait, another one may have something to say first.
+                    // While it waits, a successor may have an answer first.
                     _ = next.changed() => None,
                 }
             }
@@ -82,7 +82,7 @@ impl Forwarder {
         deadline: Deadline,
     ) -> Result<EncryptedSeed, Status> {
         let plaintext = Arc::new(Plaintext::new(plaintext));
-        let _waiting = call.wait().ok_or_else(status::too_many_waiting)?;
+        let _waiting = call.admit().ok_or_else(error::too_many_waiting)?;
         self.ask(deadline, |reply| {
             KeyMsg::Encrypt(EncryptCall {
                 plaintext: plaintext.clone(),
@@ -105,7 +105,7 @@ impl Forwarder {
         let ciphertext = Ciphertext::try_new(ciphertext)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let ciphertext = Arc::new(ciphertext);
-        let _waiting = call.wait().ok_or_else(status::too_many_waiting)?;
+        let _waiting = call.admit().ok_or_else(error::too_many_waiting)?;
         self.ask(deadline, |reply| {
             KeyMsg::Decrypt(DecryptCall {
                 ciphertext: ciphertext.clone(),
@@ -127,8 +127,8 @@ impl Forwarder {
             .await
     }
 
-    /// Asks until there is an answer: the next one where one died before it gave any, and where
-    /// another took its place meanwhile.
+    /// Asks until there is an answer: again if the KeyManager failed before it answered, or was
+    /// replaced meanwhile.
     async fn with_keys<T, A>(
         &self,
         deadline: Deadline,
@@ -146,7 +146,7 @@ impl Forwarder {
                 {
                     return answer;
                 }
-                // The actor died, or its task did: another one will be there in a moment.
+                // The actor or its task failed; a successor starts in a moment.
                 tokio::select! {
                     Ok(()) = keys.changed() => {}
                     () = sleep(REPEAT_IN) => {}
@@ -154,13 +154,13 @@ impl Forwarder {
             }
         };
         match timeout_at(deadline.answer, asked).await {
-            Ok(answer) => answer.map_err(|error| status::of_error(&error)),
-            Err(_) => Err(status::no_answer()),
+            Ok(answer) => answer.map_err(|error| error::of_error(&error)),
+            Err(_) => Err(error::no_answer()),
         }
     }
 }
 
-/// The actor's answer; `None` when it died before it gave one.
+/// Returns `None` if the actor failed before it answered.
 async fn ask_once<T: Send + 'static>(
     actor: ActorRef<KeyMsg>,
     message: &impl Fn(Reply<T>) -> KeyMsg,

@@ -1,14 +1,14 @@
-//! Who may connect: a second door behind the socket's mode.
+//! Which peers may connect: a second check behind the socket's mode.
 
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 
-use crate::telemetry::LogThrottle;
+use crate::telemetry::SharedLogThrottle;
 use crate::telemetry::events;
 
-/// Whoever may not connect can try as often as it likes, and must not fill a disk with that.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// A rejected peer can try as often as it likes and must not fill the disk with log lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The users and groups that may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub struct AllowedPeers {
     pub gids: Vec<u32>,
 }
 
-/// Who is at the other end, as the kernel saw it at `connect`.
+/// The process at the other end, as the kernel saw it at `connect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
-    /// Absent where the peer is in a pid namespace that we do not see into.
+    /// Absent if the peer is in a pid namespace that is not visible here.
     pub pid: Option<u32>,
     /// Its user.
     pub uid: u32,
@@ -30,12 +30,12 @@ pub struct Peer {
     pub gid: u32,
 }
 
-/// Tells of those that were refused.
+/// Logs rejected peers.
 #[derive(Debug)]
-pub(super) struct Refusals(LogThrottle);
+pub(super) struct Refusals(SharedLogThrottle);
 
 impl Peer {
-    /// Nothing if the kernel does not say: nobody is admitted then.
+    /// Returns `None` if the kernel does not say; such a peer is rejected.
     pub(super) fn of(stream: &UnixStream) -> Option<Self> {
         let peer = stream.peer_cred().ok()?;
         let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
@@ -48,7 +48,7 @@ impl Peer {
 }
 
 impl AllowedPeers {
-    /// Whether this one may connect.
+    /// Returns whether this peer may connect.
     pub(super) fn admit(&self, peer: Peer) -> bool {
         self.uids.contains(&peer.uid) || self.gids.contains(&peer.gid)
     }
@@ -56,14 +56,14 @@ impl AllowedPeers {
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self(LogThrottle::new(LINE_EVERY))
+        Self(SharedLogThrottle::new(LINE_INTERVAL))
     }
 }
 
 impl Refusals {
-    /// A line now and then; in `suppressed`, how many were refused since the one before.
-    pub(super) fn tell(&self, peer: Option<Peer>) {
-        let Some(suppressed) = self.0.line() else {
+    /// Logs a line now and then; `suppressed` counts the rejections since the previous one.
+    pub(super) fn report(&self, peer: Option<Peer>) {
+        let Some(suppressed) = self.0.allow() else {
             return;
         };
         events::PeerRejected {

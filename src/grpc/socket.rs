@@ -31,7 +31,7 @@ pub struct Settings {
     /// Where.
     pub path: SocketPath,
     /// The file's mode and owner.
-    pub dress: SocketPermissions,
+    pub permissions: SocketPermissions,
 }
 
 /// Why there is no socket.
@@ -39,33 +39,30 @@ pub struct Settings {
 #[error("socket.path: {0}")]
 pub struct BindError(#[from] pub SocketError);
 
-/// A listening socket: bound here, or passed by systemd. When dropped, its file is removed if it is
-/// still ours; one of systemd's never is.
+/// A listening socket: bound here, or passed by systemd. When dropped, its file is removed, unless
+/// another process has replaced it or systemd owns it.
 #[derive(Debug)]
 pub struct BoundSocket {
-    /// Before the listener, as fields are dropped: no file is there that nobody listens behind.
+    /// Dropped before the listener: there must be no file without a listener.
     file: Option<SocketFile>,
     listener: UnixListener,
     passed: bool,
 }
 
 impl BoundSocket {
-    /// Binds. Has to be called inside a tokio runtime.
+    /// Binds a socket. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// As [`BindError`].
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
         let (listener, file) = match &settings.path {
             SocketPath::File(path) => {
-                let (listener, file) = SocketFile::bind(path, settings.dress)?;
+                let (listener, file) = SocketFile::bind(path, settings.permissions)?;
                 (listener, Some(file))
             }
             SocketPath::Abstract(name) => {
                 let listener = bind_abstract(name)?;
-                (
-                    socket_file::ready_for_tokio(listener, &settings.path)?,
-                    None,
-                )
+                (socket_file::into_tokio(listener, &settings.path)?, None)
             }
         };
         Ok(Self::listening(
@@ -76,11 +73,10 @@ impl BoundSocket {
         ))
     }
 
-    /// Whether a socket could be at this place, as far as that can be told without asking who
-    /// listens there.
+    /// Checks, without connecting, that nothing but a socket is at this path.
     ///
     /// # Errors
-    /// Where the place is taken by something that is no socket.
+    /// If something else is there.
     pub fn refuse_other_files(path: &SocketPath) -> Result<(), BindError> {
         match path {
             SocketPath::File(path) => Ok(socket_file::is_taken(path).map(drop)?),
@@ -88,15 +84,15 @@ impl BoundSocket {
         }
     }
 
-    /// Serves on a socket that was passed: its file is neither dressed nor ever removed. Has to be
-    /// called inside a tokio runtime.
+    /// Serves on a socket that was passed: its file is neither changed nor removed. Must be called
+    /// inside a tokio runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn adopt(PassedSocket(listener): PassedSocket) -> Result<Self, BindError> {
         let name = listener.local_addr().map(|address| name_of(&address));
         let name = name.unwrap_or_else(|_| "passed by systemd".to_owned());
-        let listener = socket_file::ready_for_tokio(listener, &name)?;
+        let listener = socket_file::into_tokio(listener, &name)?;
         Ok(Self::listening(listener, None, name, true))
     }
 
@@ -114,7 +110,7 @@ impl BoundSocket {
         }
     }
 
-    /// Whether systemd passed it: then its path, mode and owner are the socket unit's, whatever the
+    /// Returns whether systemd passed it: then the socket unit sets its path, mode and owner, whatever the
     /// configuration says.
     #[must_use]
     pub fn is_passed(&self) -> bool {
@@ -125,9 +121,9 @@ impl BoundSocket {
     ///
     /// # Errors
     /// As [`BindError`].
-    pub fn dress(&self, settings: &Settings) -> Result<(), BindError> {
+    pub fn set_permissions(&self, settings: &Settings) -> Result<(), BindError> {
         match &self.file {
-            Some(file) => Ok(file.dress(settings.dress)?),
+            Some(file) => Ok(file.set_permissions(settings.permissions)?),
             None => Ok(()),
         }
     }

@@ -1,10 +1,10 @@
-//! The KMS v1 service, which knows neither Status nor key_id.
+//! The KMS v1 service, which has neither Status nor key_id.
 
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
 use super::deadline::Deadline;
-use super::failures::{Asked, Operation};
+use super::failures::{CallInfo, Operation};
 use super::forward::Forwarder;
 use super::proto::v1beta1::key_management_service_server::KeyManagementService;
 use super::proto::v1beta1::{
@@ -27,14 +27,14 @@ impl Service {
         Self { forwarder }
     }
 
-    fn note<T>(&self, operation: Operation, answer: &Result<T, Status>) {
-        let asked = Asked {
+    fn record<T>(&self, operation: Operation, answer: &Result<T, Status>) {
+        let call = CallInfo {
             operation,
             kms: "v1",
             uid: None,
             key_id: None,
         };
-        self.forwarder.failures().note(asked, answer);
+        self.forwarder.failures().record(call, answer);
     }
 }
 
@@ -62,7 +62,7 @@ impl KeyManagementService for Service {
             .forwarder
             .encrypt(&call, plain, Pin::Latest, deadline)
             .await;
-        self.note(Operation::Encrypt, &answer);
+        self.record(Operation::Encrypt, &answer);
         let wrapped = answer?;
         Ok(Response::new(EncryptResponse {
             cipher: wrapped.ciphertext.into_bytes(),
@@ -77,7 +77,7 @@ impl KeyManagementService for Service {
         let call = Call::of(request.extensions())?;
         let cipher = request.into_inner().cipher;
         let answer = self.forwarder.decrypt(&call, cipher, None, deadline).await;
-        self.note(Operation::Decrypt, &answer);
+        self.record(Operation::Decrypt, &answer);
         let plaintext = answer?;
         Ok(Response::new(DecryptResponse {
             plain: plaintext.into_exposed_bytes(),

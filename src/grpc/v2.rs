@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::call::Call;
 use super::deadline::Deadline;
-use super::failures::{Asked, Operation};
+use super::failures::{CallInfo, Operation};
 use super::forward::Forwarder;
 use super::proto::v2::key_management_service_server::KeyManagementService;
 use super::proto::v2::{
@@ -15,12 +15,12 @@ use super::proto::v2::{
 };
 use crate::keys::Pin;
 
-/// What Status says of the version. It may never change under a running kube-apiserver.
+/// The version that Status returns. It must never change under a running kube-apiserver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KmsVersion {
     /// Kubernetes 1.29 and later.
     V2,
-    /// Kubernetes 1.27 and 1.28, which know only this.
+    /// Kubernetes 1.27 and 1.28, which accept only this.
     V2Beta1,
 }
 
@@ -47,20 +47,20 @@ impl Service {
         Self { forwarder, version }
     }
 
-    fn note<T>(
+    fn record<T>(
         &self,
         operation: Operation,
         uid: Option<&str>,
         key_id: Option<&str>,
         answer: &Result<T, Status>,
     ) {
-        let asked = Asked {
+        let call = CallInfo {
             operation,
             kms: "v2",
             uid,
             key_id,
         };
-        self.forwarder.failures().note(asked, answer);
+        self.forwarder.failures().record(call, answer);
     }
 }
 
@@ -72,7 +72,7 @@ impl KeyManagementService for Service {
     ) -> Result<Response<StatusResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
         let report = self.forwarder.status(deadline).await;
-        self.note(Operation::Status, None, None, &report);
+        self.record(Operation::Status, None, None, &report);
         let report = report?;
         Ok(Response::new(StatusResponse {
             version: self.version.as_str().to_owned(),
@@ -94,7 +94,7 @@ impl KeyManagementService for Service {
             .forwarder
             .encrypt(&call, plaintext, Pin::Announced, deadline)
             .await;
-        self.note(Operation::Encrypt, Some(&uid), None, &answer);
+        self.record(Operation::Encrypt, Some(&uid), None, &answer);
         let wrapped = answer?;
         call.span.key_id(wrapped.key_id.as_str());
         Ok(Response::new(EncryptResponse {
@@ -123,7 +123,7 @@ impl KeyManagementService for Service {
             .forwarder
             .decrypt(&call, ciphertext, Some(key_id.clone()), deadline)
             .await;
-        self.note(Operation::Decrypt, Some(&uid), Some(&key_id), &answer);
+        self.record(Operation::Decrypt, Some(&uid), Some(&key_id), &answer);
         let plaintext = answer?;
         Ok(Response::new(DecryptResponse {
             plaintext: plaintext.into_exposed_bytes(),

@@ -1,5 +1,5 @@
-//! One way to Vault and its keys: a VaultSession and a KeyManager, where each is found, and what
-//! outlives their crashes. A reload tries a second one before it lets go of the first.
+//! A backend: a VaultSession and a KeyManager, where each is found, and what outlives their crashes.
+//! A reload validates a second one before it stops the first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, ActorId, ActorRef, Message};
 use tokio::sync::watch;
 
-use super::Child;
+use super::child::Child;
 use crate::config::Config;
 use crate::keys::{
     self, HealthLimits, KeyManager, KeyManagerHandle, KeyMsg, KeyView, StatusHandle,
@@ -16,7 +16,7 @@ use crate::session::{self, SessionMsg, SessionView, Sessions, VaultSession};
 use crate::telemetry::events;
 use crate::vault::Client;
 
-/// Where the living actor of a kind is found.
+/// Holds the current actor of a kind.
 pub(super) type Slot<M> = watch::Sender<Option<ActorRef<M>>>;
 
 /// Both actors and their views.
@@ -30,10 +30,11 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    /// Prepares both; neither is started. `known`: what is known of the key already.
+    /// Prepares both; neither is started. `known`: what is already known about the key.
     pub(super) fn new(config: &Config, client: Arc<Client>, known: KeyView) -> Self {
         let session_view = Arc::new(watch::Sender::new(SessionView::default()));
-        let (session, keys) = (Slot::new(None), Slot::new(None));
+        let session = Slot::new(None);
+        let keys = Slot::new(None);
         let sessions = Sessions::new(session_view.subscribe(), session.subscribe());
         let serving = watch::Sender::new(false);
         Self {
@@ -72,10 +73,10 @@ impl Backend {
     /// Has its KeyManager serve from now on: it writes the state file, and logs.
     pub(super) fn promote(&self) {
         self.serving.send_replace(true);
-        tell(&self.keys, KeyMsg::Promoted);
+        send(&self.keys, KeyMsg::Promoted);
     }
 
-    /// Which of the two this is.
+    /// Which of the two has this id.
     pub(super) fn owner_of(&self, id: ActorId) -> Option<Child> {
         let is = |cell: Option<ActorCell>| cell.is_some_and(|cell| cell.get_id() == id);
         if is(cell(&self.session)) {
@@ -84,7 +85,7 @@ impl Backend {
         is(cell(&self.keys)).then_some(Child::Keys)
     }
 
-    /// Its KeyManager, while there is one.
+    /// The KeyManager. Returns `None` while it restarts.
     pub(super) fn serving(&self) -> Option<KeyManagerHandle> {
         let actor = self.keys.borrow().clone()?;
         let status_handle = StatusHandle::new(&self.keys_args);
@@ -94,7 +95,7 @@ impl Backend {
         })
     }
 
-    /// What is known of the key.
+    /// What is known about the key.
     pub(super) fn keys_view(&self) -> &watch::Sender<KeyView> {
         &self.keys_args.view
     }
@@ -104,29 +105,29 @@ impl Backend {
         self.keys_args.settings.accept_replaced.clone()
     }
 
-    /// The way to Vault itself.
+    /// The client of Vault.
     pub(super) fn client(&self) -> &Arc<Client> {
         &self.keys_args.client
     }
 
-    /// Who is logged in.
+    /// The state of the session.
     pub(super) fn session_view(&self) -> &watch::Sender<SessionView> {
         &self.session_args.view
     }
 
-    /// Has Status go by these limits, from whoever is asked for [`Self::serving`] next.
+    /// Sets the limits of the Status policy for later calls of [`Self::serving`].
     pub(super) fn set_limits(&mut self, limits: HealthLimits) {
         Arc::make_mut(&mut self.keys_args.settings).limits = limits;
     }
 
-    /// Ends both: the keys first, which use the session.
+    /// Stops both: the KeyManager first, which uses the session.
     pub(super) async fn stop(&self, limit: Duration) {
         stop(cell(&self.keys), Child::Keys, limit).await;
         stop(cell(&self.session), Child::Session, limit).await;
     }
 }
 
-/// Starts an actor under `parent` and publishes where it is.
+/// Starts an actor under `parent` and publishes its reference.
 pub(super) async fn start<A: Actor>(
     slot: &Slot<A::Msg>,
     actor: A,
@@ -155,8 +156,8 @@ pub(super) fn cell<M: Message>(slot: &Slot<M>) -> Option<ActorCell> {
     slot.borrow().as_ref().map(ActorRef::get_cell)
 }
 
-/// Sends a message to the living actor; whether there was one.
-pub(super) fn tell<M: Message>(slot: &Slot<M>, message: M) -> bool {
+/// Sends a message to the current actor. Returns whether there is one.
+pub(super) fn send<M: Message>(slot: &Slot<M>, message: M) -> bool {
     let actor = slot.borrow().clone();
     actor.is_some_and(|actor| actor.cast(message).is_ok())
 }

@@ -1,7 +1,6 @@
-//! The children: how each is started, where the living ones are found, what outlives them.
+//! The children: how each is started and found, and what outlives them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backend::{self, Backend, Slot};
+use super::child::Child;
 use super::heartbeat::Heartbeats;
 use super::restart::{Decision, Failures};
 use super::restart_policy::RestartPolicy;
@@ -20,64 +20,32 @@ use crate::config::Config;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
 use crate::keys::{self, KeyManagerHandle, KeyMsg};
 use crate::session::{Event, SessionMsg};
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::Client;
 
-/// How long an actor may take to stop that is started again on purpose.
+/// How long an actor may take to stop before a planned restart.
 const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
-/// An actor under the Supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Child {
-    /// The login.
-    Session,
-    /// The keys.
-    Keys,
-    /// The socket.
-    Grpc,
-    /// The probes.
-    Admin,
-}
-
-/// All of them, and what they share.
+/// All children, and what they share.
 #[derive(Debug)]
 pub(super) struct Children {
     backend: Backend,
-    /// Where calls find the KeyManager that serves them.
+    /// The KeyManager that serves calls.
     serving: watch::Sender<Option<KeyManagerHandle>>,
     grpc: Slot<GrpcMsg>,
     admin: Slot<AdminMsg>,
-    /// Gone once the socket is released.
+    /// `None` once the socket is released.
     grpc_args: Option<grpc::Arguments>,
     admin_args: admin::Arguments,
     connections: Connections,
     metrics: Metrics,
-    /// Where each reload is told.
-    reloads: watch::Sender<Option<admin::report::Reload>>,
+    /// The outcome of the last reload.
+    reloads: watch::Sender<Option<ReloadStatus>>,
     failures: HashMap<Child, Failures>,
     policy: RestartPolicy,
     heartbeats: Heartbeats,
-}
-
-impl Child {
-    /// In the order of their start.
-    pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Session => "VaultSession",
-            Self::Keys => "KeyManager",
-            Self::Grpc => "GrpcServer",
-            Self::Admin => "AdminServer",
-        }
-    }
-}
-
-impl fmt::Display for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl Children {
@@ -157,7 +125,7 @@ impl Children {
         self.serving.send_replace(self.backend.serving());
     }
 
-    /// Notes that the actor with this id is gone; `None` when it is not a current child.
+    /// Records that the actor with this id has ended. Returns `None` if it is not a current child.
     pub(super) fn on_exit(&self, id: ActorId) -> Option<Child> {
         let child = Child::ALL
             .into_iter()
@@ -174,13 +142,13 @@ impl Children {
         Some(child)
     }
 
-    /// The way to Vault that serves.
+    /// The current backend.
     pub(super) fn backend(&self) -> &Backend {
         &self.backend
     }
 
-    /// Serves from another one from now on; the one before.
-    pub(super) fn change_backend(&mut self, next: Backend, config: &Config) -> Backend {
+    /// Serves from another backend. Returns the previous one.
+    pub(super) fn replace_backend(&mut self, next: Backend, config: &Config) -> Backend {
         let before = std::mem::replace(&mut self.backend, next);
         self.backend.promote();
         self.serve_from_backend();
@@ -191,20 +159,20 @@ impl Children {
         before
     }
 
-    /// Has Status go by these limits from now on.
+    /// Sets the limits of the Status policy.
     pub(super) fn set_limits(&mut self, config: &Config) {
         self.backend.set_limits(config.keys.limits);
         self.serve_from_backend();
         self.admin_args = self.admin_args(config);
     }
 
-    /// Starts the probes again, where they are to be served by now.
-    pub(super) async fn move_admin(&mut self, config: &Config, parent: ActorCell) {
+    /// Restarts the admin server with this configuration.
+    pub(super) async fn reconfigure_admin(&mut self, config: &Config, parent: ActorCell) {
         self.admin_args = self.admin_args(config);
-        self.start_again(Child::Admin, parent).await;
+        self.restart(Child::Admin, parent).await;
     }
 
-    /// Admits as this configuration says from now on, on another socket if there is one.
+    /// Restarts the listener with this configuration, on another socket if there is one.
     pub(super) async fn reconfigure_listener(
         &mut self,
         config: &Config,
@@ -223,25 +191,25 @@ impl Children {
             config.max_waiting,
             self.metrics.clone(),
         );
-        self.start_again(Child::Grpc, parent).await;
+        self.restart(Child::Grpc, parent).await;
     }
 
-    /// Whether the socket is systemd's, and its place and mode with it.
+    /// Returns whether systemd passed the socket, and so sets its path and mode.
     pub(super) fn socket_is_passed(&self) -> bool {
         let args = self.grpc_args.as_ref();
         args.is_some_and(|args| args.socket.is_passed())
     }
 
-    /// Gives the socket's file another mode or owner.
-    pub(super) fn dress_socket(&self, config: &Config) -> Result<(), BindError> {
+    /// Sets the mode and owner of the socket's file.
+    pub(super) fn set_socket_permissions(&self, config: &Config) -> Result<(), BindError> {
         match &self.grpc_args {
-            Some(args) => args.socket.dress(&config.socket),
+            Some(args) => args.socket.set_permissions(&config.socket),
             None => Ok(()),
         }
     }
 
-    /// A planned restart: it is no failure, and what fails is restarted like any other.
-    async fn start_again(&self, child: Child, parent: ActorCell) {
+    /// Restarts a child on purpose, which counts as no failure.
+    async fn restart(&self, child: Child, parent: ActorCell) {
         let cell = self.cell(child);
         match child {
             Child::Grpc => drop(self.grpc.send_replace(None)),
@@ -255,15 +223,15 @@ impl Children {
         }
     }
 
-    /// How often every child is asked whether it is there.
+    /// How often every child gets a heartbeat.
     pub(super) fn heartbeat_interval(&self) -> Duration {
         self.policy.heartbeat_interval
     }
 
-    /// Kills those that gave no answer in time, and asks the others. Whether all are well.
-    pub(super) fn check_heartbeats(&mut self) -> bool {
+    /// Kills children that have not answered in time, and sends heartbeats to the others.
+    pub(super) fn check_heartbeats(&mut self) {
         for child in Child::ALL {
-            if self.heartbeats.hangs(child, &self.policy) {
+            if self.heartbeats.is_unresponsive(child, &self.policy) {
                 events::ActorUnresponsive {
                     actor: child.name(),
                 }
@@ -272,18 +240,18 @@ impl Children {
                 self.kill(child);
                 continue;
             }
-            let (backend, heartbeats) = (&self.backend, &mut self.heartbeats);
-            heartbeats.ask(child, |reply| {
-                // A child that is being started again is not there to ask.
+            let backend = &self.backend;
+            let heartbeats = &mut self.heartbeats;
+            heartbeats.send(child, |reply| {
+                // A child that restarts gets none.
                 match child {
-                    Child::Session => backend::tell(&backend.session, SessionMsg::Ping(reply)),
-                    Child::Keys => backend::tell(&backend.keys, KeyMsg::Ping(reply)),
-                    Child::Grpc => backend::tell(&self.grpc, GrpcMsg::Ping(reply)),
-                    Child::Admin => backend::tell(&self.admin, AdminMsg::Ping(reply)),
+                    Child::Session => backend::send(&backend.session, SessionMsg::Ping(reply)),
+                    Child::Keys => backend::send(&backend.keys, KeyMsg::Ping(reply)),
+                    Child::Grpc => backend::send(&self.grpc, GrpcMsg::Ping(reply)),
+                    Child::Admin => backend::send(&self.admin, AdminMsg::Ping(reply)),
                 };
             });
         }
-        self.heartbeats.all_responding(&self.policy)
     }
 
     fn kill(&self, child: Child) {
@@ -292,18 +260,18 @@ impl Children {
         }
     }
 
-    /// An operator asked: refused credentials are tried at once.
-    pub(super) fn try_login_again(&self) {
-        backend::tell(&self.backend.session, SessionMsg::Happened(Event::TryAgain));
+    /// Retries rejected credentials at once, because an operator asked for it.
+    pub(super) fn retry_login(&self) {
+        backend::send(&self.backend.session, SessionMsg::Happened(Event::TryAgain));
     }
 
-    /// Counts a failure and decides what follows. Probes never end the process.
+    /// Records a failure and decides what follows. The admin server never ends the process.
     pub(super) fn failed(&mut self, child: Child, now: Instant) -> Decision {
         self.metrics.restarted(child.name());
         let failures = self.failures.entry(child).or_default();
         match child {
-            Child::Admin => failures.note_harmless(&self.policy, now, fastrand::f64()),
-            _ => failures.note(&self.policy, now, fastrand::f64()),
+            Child::Admin => failures.record_unlimited(&self.policy, now, fastrand::f64()),
+            _ => failures.record(&self.policy, now, fastrand::f64()),
         }
     }
 
@@ -312,12 +280,12 @@ impl Children {
         backend::stop(self.cell(child), child, limit).await;
     }
 
-    /// Lets go of the listener: the socket's file is removed with it.
+    /// Closes the listener, which removes the socket's file.
     pub(super) fn release_socket(&mut self) {
         self.grpc_args = None;
     }
 
-    /// What the probes need that serve as `config` says.
+    /// The arguments of the admin server for this configuration.
     fn admin_args(&self, config: &Config) -> admin::Arguments {
         admin::Arguments {
             listen: config.admin.clone(),
@@ -330,7 +298,7 @@ impl Children {
         }
     }
 
-    pub(super) fn reloads(&self) -> &watch::Sender<Option<admin::report::Reload>> {
+    pub(super) fn reloads(&self) -> &watch::Sender<Option<ReloadStatus>> {
         &self.reloads
     }
 
@@ -348,13 +316,13 @@ impl Children {
             return self.kill(child);
         }
         let sent = match child {
-            Child::Session => backend::tell(&self.backend.session, SessionMsg::Fail(fault)),
-            Child::Keys => backend::tell(&self.backend.keys, KeyMsg::Fail(fault)),
-            Child::Grpc => backend::tell(&self.grpc, GrpcMsg::Fail(fault)),
-            Child::Admin => backend::tell(&self.admin, AdminMsg::Fail(fault)),
+            Child::Session => backend::send(&self.backend.session, SessionMsg::Fail(fault)),
+            Child::Keys => backend::send(&self.backend.keys, KeyMsg::Fail(fault)),
+            Child::Grpc => backend::send(&self.grpc, GrpcMsg::Fail(fault)),
+            Child::Admin => backend::send(&self.admin, AdminMsg::Fail(fault)),
         };
         if !sent {
-            tracing::debug!(actor = %child, "is not there to fail");
+            tracing::debug!(actor = %child, "no such actor at the moment");
         }
     }
 

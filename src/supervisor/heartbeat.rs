@@ -1,4 +1,4 @@
-//! Finds actors that hang: each is asked now and then, and has to answer in time.
+//! Finds actors that hang: each gets heartbeats and has to answer in time.
 
 use std::collections::HashMap;
 
@@ -7,28 +7,28 @@ use ractor::concurrency::{OneshotReceiver, oneshot};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
-use super::Child;
+use super::child::Child;
 use super::restart_policy::RestartPolicy;
 
-/// The questions that are under way.
+/// The heartbeats without an answer so far.
 #[derive(Debug, Default)]
-pub(super) struct Heartbeats(HashMap<Child, Asked>);
+pub(super) struct Heartbeats(HashMap<Child, Heartbeat>);
 
 #[derive(Debug)]
-struct Asked {
+struct Heartbeat {
     since: Instant,
     answer: OneshotReceiver<()>,
 }
 
 impl Heartbeats {
-    /// Whether a question to this actor waits for longer than it may.
-    pub(super) fn hangs(&mut self, child: Child, policy: &RestartPolicy) -> bool {
-        let Some(asked) = self.0.get_mut(&child) else {
+    /// Returns whether this actor has not answered a heartbeat in time.
+    pub(super) fn is_unresponsive(&mut self, child: Child, policy: &RestartPolicy) -> bool {
+        let Some(heartbeat) = self.0.get_mut(&child) else {
             return false;
         };
-        match asked.answer.try_recv() {
-            Err(TryRecvError::Empty) => asked.since.elapsed() >= policy.heartbeat_timeout,
-            // It answered, or is gone, which is noticed elsewhere.
+        match heartbeat.answer.try_recv() {
+            Err(TryRecvError::Empty) => heartbeat.since.elapsed() >= policy.heartbeat_timeout,
+            // It answered, or has ended, which its supervision event reports.
             Ok(()) | Err(TryRecvError::Closed) => {
                 self.0.remove(&child);
                 false
@@ -36,25 +36,19 @@ impl Heartbeats {
         }
     }
 
-    /// Asks it, unless it is still being asked.
-    pub(super) fn ask(&mut self, child: Child, send: impl FnOnce(RpcReplyPort<()>)) {
+    /// Sends a heartbeat, unless one has no answer yet.
+    pub(super) fn send(&mut self, child: Child, send: impl FnOnce(RpcReplyPort<()>)) {
         if self.0.contains_key(&child) {
             return;
         }
         let (reply, answer) = oneshot();
         let since = Instant::now();
-        self.0.insert(child, Asked { since, answer });
+        self.0.insert(child, Heartbeat { since, answer });
         send(reply.into());
     }
 
-    /// Forgets a question: the actor is another one.
+    /// Forgets a heartbeat: the actor is restarted.
     pub(super) fn forget(&mut self, child: Child) {
         self.0.remove(&child);
-    }
-
-    /// Whether all that were asked have answered, or may still do so.
-    pub(super) fn all_responding(&self, policy: &RestartPolicy) -> bool {
-        let late = |asked: &Asked| asked.since.elapsed() >= policy.heartbeat_timeout;
-        !self.0.values().any(late)
     }
 }

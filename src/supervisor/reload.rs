@@ -1,5 +1,5 @@
-//! SIGHUP: the configuration is read, checked, compared, tried, and only then taken over. Whatever
-//! is wrong with it, everything stays as it was.
+//! SIGHUP: the configuration is read, checked, compared, validated, and only then applied. On any
+//! error the running configuration is kept.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -15,22 +15,23 @@ use super::backend::Backend;
 use super::changes::Changes;
 use super::run::log_warnings;
 use super::{STOP_LIMIT, State, SupervisorMsg};
-use crate::admin::{self, report};
+use crate::admin;
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
 use crate::session::SessionView;
 use crate::system::notify;
+use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Reloaded;
 use crate::vault::Client;
 
-/// How long a new way to Vault may take to show that it works.
-const TRIAL_LIMIT: Duration = Duration::from_secs(10);
-/// The same for a reload as a whole: files are read before the trial, actors stopped after it.
+/// How long a new backend may take to prove that it works.
+const VALIDATION_LIMIT: Duration = Duration::from_secs(10);
+/// The same for the whole reload: files are read before the validation, actors stopped after it.
 const RELOAD_LIMIT: Duration = Duration::from_secs(15);
-/// How often systemd is told so. Shorter than any `TimeoutStartSec=` that makes sense.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often systemd is asked for more time. Shorter than any sensible `TimeoutStartSec=`.
+const EXTEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was read.
 #[derive(Debug)]
@@ -42,23 +43,23 @@ struct Read {
     client: Arc<Client>,
 }
 
-/// How the trial of a new way to Vault ended.
+/// How the validation of a new backend ended.
 #[derive(Debug)]
-pub struct TrialOutcome(Result<(), String>);
+pub struct ValidationOutcome(Result<(), String>);
 
-/// Where a reload stands.
+/// The state of reloading.
 #[derive(Debug)]
 pub(super) struct Reload {
     stage: Stage,
-    /// Whether another one was asked for meanwhile: many signals are one reload more.
+    /// Whether another reload was requested meanwhile: many signals are one more reload.
     again: bool,
-    /// The last one that ended.
-    last: watch::Sender<Option<report::Reload>>,
+    /// The outcome of the last reload.
+    last: watch::Sender<Option<ReloadStatus>>,
 }
 
 impl Reload {
-    /// Those that are reported to `reports`.
-    pub(super) fn new(reports: watch::Sender<Option<report::Reload>>) -> Self {
+    /// Reports outcomes to `reports`.
+    pub(super) fn new(reports: watch::Sender<Option<ReloadStatus>>) -> Self {
         Self {
             stage: Stage::default(),
             again: false,
@@ -66,8 +67,8 @@ impl Reload {
         }
     }
 
-    /// The last one that ended.
-    pub(super) fn last(&self) -> watch::Receiver<Option<report::Reload>> {
+    /// The outcome of the last reload.
+    pub(super) fn last(&self) -> watch::Receiver<Option<ReloadStatus>> {
         self.last.subscribe()
     }
 }
@@ -77,10 +78,10 @@ enum Stage {
     #[default]
     Idle,
     Reading,
-    Trying(Box<Candidate>),
+    Validating(Box<Candidate>),
 }
 
-/// What will be taken over if it works.
+/// What will be applied if it works.
 #[derive(Debug)]
 struct Candidate {
     config: Box<Config>,
@@ -97,7 +98,8 @@ impl State {
         }
         self.reload.stage = Stage::Reading;
         notify::reloading(RELOAD_LIMIT);
-        let (source, myself) = (self.args.source.clone(), myself.clone());
+        let source = self.args.source.clone();
+        let myself = myself.clone();
         let metrics = self.args.children.metrics().clone();
         self.tasks.spawn_blocking(move || {
             let read = source.load().map_err(|errors| errors.to_string());
@@ -125,42 +127,46 @@ impl State {
         };
         let candidate = match built {
             Ok(candidate) => candidate,
-            Err(reason) => return self.refuse(myself, &reason),
+            Err(reason) => return self.reject(myself, &reason),
         };
         match &candidate.backend {
-            None => self.take_over(myself, candidate).await,
+            None => self.apply(myself, candidate).await,
             Some(backend) => {
-                if let Err(reason) = self.start_trial(backend, myself).await {
+                if let Err(reason) = self.start_validation(backend, myself).await {
                     backend.stop(STOP_LIMIT).await;
-                    return self.refuse(myself, &reason);
+                    return self.reject(myself, &reason);
                 }
-                self.reload.stage = Stage::Trying(Box::new(candidate));
+                self.reload.stage = Stage::Validating(Box::new(candidate));
             }
         }
     }
 
-    /// Everything that can fail without Vault.
+    /// Does everything that can fail without Vault.
     fn build(&self, Read { config, client }: Read) -> Result<Candidate, String> {
         let present = self.args.children.backend().keys_view().borrow().clone();
         let mut changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
-        if self.args.children.socket_is_passed() && (changes.place || changes.dress) {
+        if self.args.children.socket_is_passed()
+            && (changes.socket_path || changes.socket_permissions)
+        {
             events::SocketFromSystemd {}.emit();
-            (changes.place, changes.dress) = (false, false);
+            changes.socket_path = false;
+            changes.socket_permissions = false;
         }
         if changes.admin {
-            // Whether it is free: the probes are started again at the end.
+            // Only a check that the port is free: the admin server restarts at the end.
             if let admin::Address::Tcp(place) = config.admin {
                 TcpListener::bind(place)
                     .map_err(|error| format!("admin.listen: cannot bind {place}: {error}"))?;
             }
         }
-        let socket = match changes.place {
-            true => Some(BoundSocket::bind(&config.socket).map_err(|error| error.to_string())?),
-            false => None,
+        let socket = if changes.socket_path {
+            Some(BoundSocket::bind(&config.socket).map_err(|error| error.to_string())?)
+        } else {
+            None
         };
-        // What is known of the key is found out again: it may be another one of the same name.
+        // Starts without knowledge of the key: it may be another key of the same name.
         let backend = changes
-            .way
+            .backend
             .then(|| Backend::new(&config, client, KeyView::default()));
         Ok(Candidate {
             config,
@@ -170,8 +176,8 @@ impl State {
         })
     }
 
-    /// Starts the new actors beside the old ones, and tries them out.
-    async fn start_trial(
+    /// Starts the new actors beside the old ones and validates them.
+    async fn start_validation(
         &mut self,
         backend: &Backend,
         myself: &ActorRef<SupervisorMsg>,
@@ -183,50 +189,51 @@ impl State {
         };
         let before = self.args.children.backend().keys_view().borrow().clone();
         let accepted = backend.accepted_replacement();
-        let (sessions, myself) = (backend.session_view().subscribe(), myself.clone());
+        let sessions = backend.session_view().subscribe();
+        let myself = myself.clone();
         self.tasks.spawn(async move {
-            let outcome = trial(actor, before, accepted, sessions).await;
-            let _ = myself.cast(SupervisorMsg::Tried(TrialOutcome(outcome)));
+            let outcome = validate_candidate(actor, before, accepted, sessions).await;
+            let _ = myself.cast(SupervisorMsg::Validated(ValidationOutcome(outcome)));
         });
         Ok(())
     }
 
-    pub(super) async fn tried(
+    pub(super) async fn validated(
         &mut self,
         myself: &ActorRef<SupervisorMsg>,
-        TrialOutcome(outcome): TrialOutcome,
+        ValidationOutcome(outcome): ValidationOutcome,
     ) {
-        let Stage::Trying(candidate) = std::mem::take(&mut self.reload.stage) else {
+        let Stage::Validating(candidate) = std::mem::take(&mut self.reload.stage) else {
             return;
         };
         match outcome {
-            Ok(()) => self.take_over(myself, *candidate).await,
+            Ok(()) => self.apply(myself, *candidate).await,
             Err(reason) => {
                 if let Some(backend) = candidate.backend {
                     self.retire(backend);
                 }
-                self.refuse(myself, &reason);
+                self.reject(myself, &reason);
             }
         }
     }
 
-    /// An actor of the candidate failed: that is an answer, too.
+    /// Ends the validation if the failed actor belongs to the candidate.
     pub(super) fn candidate_failed(
         &self,
         myself: &ActorRef<SupervisorMsg>,
         id: ActorId,
         reason: &str,
     ) {
-        if let Stage::Trying(candidate) = &self.reload.stage
+        if let Stage::Validating(candidate) = &self.reload.stage
             && let Some(child) = candidate.backend.as_ref().and_then(|it| it.owner_of(id))
         {
-            let outcome = TrialOutcome(Err(format!("{child} failed: {reason}")));
-            let _ = myself.cast(SupervisorMsg::Tried(outcome));
+            let outcome = ValidationOutcome(Err(format!("{child} failed: {reason}")));
+            let _ = myself.cast(SupervisorMsg::Validated(outcome));
         }
     }
 
-    /// From here on nothing can fail.
-    async fn take_over(&mut self, myself: &ActorRef<SupervisorMsg>, candidate: Candidate) {
+    /// Applies the candidate. Nothing can fail from here on.
+    async fn apply(&mut self, myself: &ActorRef<SupervisorMsg>, candidate: Candidate) {
         let Candidate {
             config,
             changes,
@@ -235,28 +242,28 @@ impl State {
         } = candidate;
         let parent: ActorCell = myself.get_cell();
         match backend {
-            Some(backend) => self.change_backend(backend, &config),
+            Some(backend) => self.replace_backend(backend, &config),
             None => {
                 self.args.children.set_limits(&config);
-                self.args.children.try_login_again();
+                self.args.children.retry_login();
             }
         }
-        if changes.doors {
+        if changes.admission {
             let children = &mut self.args.children;
             children
                 .reconfigure_listener(&config, socket, parent.clone())
                 .await;
         }
-        if changes.dress
-            && let Err(error) = self.args.children.dress_socket(&config)
+        if changes.socket_permissions
+            && let Err(error) = self.args.children.set_socket_permissions(&config)
         {
             events::SocketUnchanged {
                 error: error.to_string(),
             }
             .emit();
         }
-        if changes.admin || changes.way || changes.limits {
-            self.args.children.move_admin(&config, parent).await;
+        if changes.admin || changes.backend || changes.limits {
+            self.args.children.reconfigure_admin(&config, parent).await;
         }
         if let Err(error) = self.args.log.set(config.log) {
             events::LogUnchanged {
@@ -264,9 +271,7 @@ impl State {
             }
             .emit();
         }
-        self.reload
-            .last
-            .send_replace(Some(report::Reload::now(None)));
+        self.reload.last.send_replace(Some(ReloadStatus::now(None)));
         self.args.children.metrics().reloaded(Reloaded::Applied);
         events::ConfigurationReloaded {
             level: config.log.level.to_string(),
@@ -278,7 +283,7 @@ impl State {
         self.done(myself);
     }
 
-    fn change_backend(&mut self, backend: Backend, config: &Config) {
+    fn replace_backend(&mut self, backend: Backend, config: &Config) {
         let same_key = self.args.config.keys.key == config.keys.key;
         if same_key {
             let before = self.args.children.backend().keys_view().borrow().clone();
@@ -286,23 +291,23 @@ impl State {
                 .keys_view()
                 .send_modify(|view| view.inherit(&before));
         }
-        let before = self.args.children.change_backend(backend, config);
+        let before = self.args.children.replace_backend(backend, config);
         self.keep_status_line();
         self.retire(before);
     }
 
-    /// Ends actors that nobody asks any more, beside everything else.
+    /// Stops replaced actors in the background.
     fn retire(&mut self, backend: Backend) {
         self.tasks
             .spawn(async move { backend.stop(STOP_LIMIT).await });
     }
 
-    fn refuse(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
+    fn reject(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {
         events::ReloadRefused {
             error: reason.to_owned(),
         }
         .emit();
-        let report = report::Reload::now(Some(reason.to_owned()));
+        let report = ReloadStatus::now(Some(reason.to_owned()));
         self.reload.last.send_replace(Some(report));
         self.args.children.metrics().reloaded(Reloaded::Refused);
         self.done(myself);
@@ -312,14 +317,14 @@ impl State {
         self.reload.stage = Stage::Idle;
         notify::ready();
         if std::mem::take(&mut self.reload.again) {
-            debug!("another reload was asked for meanwhile");
+            debug!("another reload was requested meanwhile");
             self.reload(myself);
         }
     }
 }
 
-/// A round trip, and what was written before; a login that is refused ends it at once.
-async fn trial(
+/// Proves a round trip, and that earlier data decrypts. Ends at once when the login is rejected.
+async fn validate_candidate(
     actor: ActorRef<KeyMsg>,
     before: KeyView,
     accepted: Option<String>,
@@ -327,20 +332,20 @@ async fn trial(
 ) -> Result<(), String> {
     let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.refused));
     tokio::select! {
-        tried = keys::verify(&actor, &before, accepted.as_deref(), Instant::now() + TRIAL_LIMIT) => {
-            tried.map_err(|error| error.to_string())
+        validated = keys::verify(&actor, &before, accepted.as_deref(), Instant::now() + VALIDATION_LIMIT) => {
+            validated.map_err(|error| error.to_string())
         }
         Ok(view) = refused => {
             Err(view.fault.as_ref().map_or_else(String::new, |fault| fault.text.clone()))
         }
-        never = ask_for_time() => match never {},
+        never = extend_reload() => match never {},
     }
 }
 
-/// Keeps systemd from giving the reload up.
-async fn ask_for_time() -> Infallible {
+/// Keeps systemd from timing the reload out.
+async fn extend_reload() -> Infallible {
     loop {
         notify::still_reloading(RELOAD_LIMIT);
-        sleep(TELL_EVERY).await;
+        sleep(EXTEND_INTERVAL).await;
     }
 }

@@ -1,4 +1,4 @@
-//! When a failed actor is restarted, and when it is time to give up: a function of its failures.
+//! When a failed actor is restarted, and when the process gives up: a function of its failures.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,30 +23,30 @@ pub(super) enum Decision {
 }
 
 impl Failures {
-    /// Counts a failure. `jitter` is a random number of [0, 1).
-    pub(super) fn note(&mut self, policy: &RestartPolicy, now: Instant, jitter: f64) -> Decision {
+    /// Records a failure. `jitter` is a random number in [0, 1).
+    pub(super) fn record(&mut self, policy: &RestartPolicy, now: Instant, jitter: f64) -> Decision {
         self.times.push_back(now);
         while self
             .times
             .front()
-            .is_some_and(|&first| now - first > policy.window)
+            .is_some_and(|&first| now - first > policy.within)
         {
             self.times.pop_front();
         }
-        if self.times.len() > policy.allowed {
+        if self.times.len() > policy.max_restarts {
             return Decision::GiveUp;
         }
         Decision::RestartIn(wait(policy, self.times.len(), jitter))
     }
 
-    /// The same for an actor whose failures never end the process.
-    pub(super) fn note_harmless(
+    /// Records a failure of an actor whose failures never end the process.
+    pub(super) fn record_unlimited(
         &mut self,
         policy: &RestartPolicy,
         now: Instant,
         jitter: f64,
     ) -> Decision {
-        match self.note(policy, now, jitter) {
+        match self.record(policy, now, jitter) {
             Decision::GiveUp => Decision::RestartIn(wait(policy, self.times.len(), jitter)),
             restart => restart,
         }
@@ -57,8 +57,11 @@ fn wait(policy: &RestartPolicy, failures: usize, jitter: f64) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1))
         .unwrap_or(u32::MAX)
         .min(16);
-    let most = policy.first.saturating_mul(1 << doublings).min(policy.most);
-    most.mul_f64(0.5 + 0.5 * jitter)
+    let limit = policy
+        .min_backoff
+        .saturating_mul(1 << doublings)
+        .min(policy.max_backoff);
+    limit.mul_f64(0.5 + 0.5 * jitter)
 }
 
 #[cfg(test)]
@@ -67,26 +70,26 @@ mod tests {
 
     use super::*;
 
-    static USUAL: LazyLock<RestartPolicy> = LazyLock::new(RestartPolicy::default);
+    static DEFAULT: LazyLock<RestartPolicy> = LazyLock::new(RestartPolicy::default);
 
     #[test]
     fn five_failures_a_minute_are_restarted_and_the_sixth_is_not() {
         let (start, mut failures) = (Instant::now(), Failures::default());
         for count in 0..5 {
-            let decision = failures.note(&USUAL, start + Duration::from_secs(count), 0.0);
+            let decision = failures.record(&DEFAULT, start + Duration::from_secs(count), 0.0);
             assert!(matches!(decision, Decision::RestartIn(_)));
         }
         assert_eq!(
-            failures.note(&USUAL, start + Duration::from_secs(6), 0.0),
+            failures.record(&DEFAULT, start + Duration::from_secs(6), 0.0),
             Decision::GiveUp
         );
     }
 
     #[test]
-    fn old_failures_are_forgotten() {
+    fn old_failures_do_not_count() {
         let (start, mut failures) = (Instant::now(), Failures::default());
         for count in 0..50 {
-            let decision = failures.note(&USUAL, start + Duration::from_secs(13 * count), 0.0);
+            let decision = failures.record(&DEFAULT, start + Duration::from_secs(13 * count), 0.0);
             assert!(matches!(decision, Decision::RestartIn(_)), "{count}");
         }
     }
@@ -96,20 +99,20 @@ mod tests {
         let (start, mut failures) = (Instant::now(), Failures::default());
         let mut last = Decision::GiveUp;
         for _ in 0..100 {
-            last = failures.note_harmless(&USUAL, start, 0.999);
+            last = failures.record_unlimited(&DEFAULT, start, 0.999);
         }
         let Decision::RestartIn(wait) = last else {
             panic!("gave up")
         };
-        assert!(wait <= USUAL.most && wait >= USUAL.most.mul_f64(0.9));
+        assert!(wait <= DEFAULT.max_backoff && wait >= DEFAULT.max_backoff.mul_f64(0.9));
     }
 
     #[test]
-    fn the_first_restart_comes_at_once() {
+    fn the_first_restart_comes_within_the_minimum_backoff() {
         let mut failures = Failures::default();
-        let Decision::RestartIn(wait) = failures.note(&USUAL, Instant::now(), 0.999) else {
+        let Decision::RestartIn(wait) = failures.record(&DEFAULT, Instant::now(), 0.999) else {
             panic!("gave up")
         };
-        assert!(wait <= USUAL.first);
+        assert!(wait <= DEFAULT.min_backoff);
     }
 }

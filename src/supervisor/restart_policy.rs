@@ -1,31 +1,31 @@
-//! How much an actor may fail: numbers, so that a test can choose others.
+//! How often an actor may fail and how long it may be unresponsive; a test can choose other numbers.
 
 use std::time::Duration;
 
-/// How often an actor may fail, how long it is waited for, when it hangs.
+/// The limits of an actor's failures, the back-off of its restarts, and its heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// More failures than this within the window, and restarting inside the process does not help.
-    pub allowed: usize,
-    /// How long a failure counts.
-    pub window: Duration,
-    /// The first wait before a restart.
-    pub first: Duration,
-    /// The longest.
-    pub most: Duration,
-    /// How often each actor is asked whether it is there.
+    /// More restarts than this within the time below do not help; the process ends.
+    pub max_restarts: usize,
+    /// How long a restart counts.
+    pub within: Duration,
+    /// The wait before the first restart.
+    pub min_backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+    /// How often each actor gets a heartbeat.
     pub heartbeat_interval: Duration,
-    /// An actor that gives no answer for so long hangs.
+    /// An actor that does not answer a heartbeat for this long is killed.
     pub heartbeat_timeout: Duration,
 }
 
 impl Default for RestartPolicy {
     fn default() -> Self {
         Self {
-            allowed: 5,
-            window: Duration::from_secs(60),
-            first: Duration::from_millis(100),
-            most: Duration::from_secs(30),
+            max_restarts: 5,
+            within: Duration::from_secs(60),
+            min_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(30),
             heartbeat_interval: Duration::from_secs(2),
             heartbeat_timeout: Duration::from_secs(10),
         }

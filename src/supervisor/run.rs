@@ -1,6 +1,5 @@
-//! The daemon as a whole: what is opened before the first actor, and how it ends.
+//! The daemon as a whole: what is opened before the first actor starts, and how it ends.
 
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use ractor::concurrency::JoinHandle;
@@ -9,7 +8,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "faults")]
-use super::Child;
+use super::child::Child;
 use super::children::Children;
 use super::{Arguments, RestartPolicy, Supervisor, SupervisorMsg};
 #[cfg(feature = "faults")]
@@ -39,7 +38,7 @@ pub enum StartError {
     /// A certificate file cannot be used.
     #[error("{0}")]
     Vault(#[from] BuildError),
-    /// The socket cannot be had.
+    /// The socket cannot be bound.
     #[error("{0}")]
     Socket(#[from] BindError),
     /// The first actor did not start.
@@ -61,22 +60,20 @@ impl StartError {
 
 impl Daemon {
     /// Opens the socket, or takes the one that was passed, and starts the actors. Waits for nothing
-    /// in the world: kube-apiserver can connect before Vault is there. Boxed, or all that it awaits
-    /// would be compiled into the program a second time.
+    /// outside of this host: kube-apiserver can connect before Vault is reachable.
     ///
     /// # Errors
     /// As [`StartError`].
-    pub fn start(
+    pub async fn start(
         config: &Config,
         source: Source,
         log: LogHandle,
         passed: Option<PassedSocket>,
-    ) -> Pin<Box<dyn Future<Output = Result<Self, StartError>> + '_>> {
-        let policy = RestartPolicy::default();
-        Box::pin(Self::start_with(config, source, log, passed, policy))
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, source, log, passed, RestartPolicy::default()).await
     }
 
-    /// The same with another patience for failures.
+    /// The same with another restart policy.
     ///
     /// # Errors
     /// As [`StartError`].
@@ -116,7 +113,7 @@ impl Daemon {
         })
     }
 
-    /// Does what a signal asks for: the first one to stop drains, the second one does not wait.
+    /// Handles a signal: the first one to stop drains, the second one stops at once.
     pub fn signal(&mut self, signal: Signal) {
         let message = match signal {
             Signal::Reload => SupervisorMsg::Reload,
@@ -126,11 +123,11 @@ impl Daemon {
                 SupervisorMsg::Stop
             }
         };
-        // It may be ending already; then there is nobody to tell.
+        // The Supervisor may have ended already.
         let _ = self.supervisor.cast(message);
     }
 
-    /// Waits for the end. A Supervisor that failed left no exit code of its own.
+    /// Waits for the end. A Supervisor that failed sets no exit code.
     pub async fn ended(&mut self) -> Exit {
         let _ = (&mut self.ended).await;
         *self.exit.get().unwrap_or(&Exit::Internal)
@@ -143,7 +140,7 @@ impl Daemon {
     }
 }
 
-/// What works, and yet should perhaps not stay.
+/// Logs what works but may have to be corrected.
 pub(super) fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         let warning = warning.clone();

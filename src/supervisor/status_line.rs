@@ -1,46 +1,47 @@
-//! The line of `systemctl status`: which key version writes, until when the session is good, or why
-//! there is none, and why the last reload was refused. Sent when it changed.
+//! The status line of `systemctl status`: the key version that encrypts, the end of the session or why
+//! there is none, and why the last reload was rejected. Sent when it changes.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::admin::report;
 use crate::keys::KeyView;
 use crate::session::SessionView;
+use crate::system::clock::wall_time;
 use crate::system::notify;
+use crate::telemetry::ReloadStatus;
 
-/// A person reads it: more often helps nobody, and costs systemd a message each.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// A person reads it; more updates would only cost systemd messages.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps the line true until it is aborted. Ends at once where nobody would read it.
+/// Updates the line until the task is aborted. Ends at once without systemd.
 pub(super) async fn keep(
     mut sessions: watch::Receiver<SessionView>,
     mut keys: watch::Receiver<KeyView>,
-    mut reload: watch::Receiver<Option<report::Reload>>,
+    mut reload: watch::Receiver<Option<ReloadStatus>>,
 ) {
     if !notify::is_wanted() {
         return;
     }
-    let mut told = String::new();
+    let mut sent = String::new();
     loop {
         let mut now = line(&sessions.borrow_and_update(), &keys.borrow_and_update());
         let last = reload.borrow_and_update().clone();
         if let Some(reason) = last.and_then(|reload| reload.refused) {
             now = format!("the last reload was refused: {reason}; {now}");
         }
-        if now != told {
+        if now != sent {
             notify::status(&now);
-            told = now;
+            sent = now;
         }
-        sleep(AT_MOST_EVERY).await;
+        sleep(MIN_INTERVAL).await;
         let changed = tokio::select! {
             changed = sessions.changed() => changed,
             changed = keys.changed() => changed,
             changed = reload.changed() => changed,
         };
-        // The daemon is going down.
+        // The daemon is stopping.
         if changed.is_err() {
             return;
         }
@@ -75,9 +76,9 @@ fn of_session(sessions: &SessionView) -> String {
     }
 }
 
-/// In whole minutes: two ways to the same moment differ by a little.
+/// In whole minutes: two computations of the same moment differ slightly.
 fn minute_of(moment: Instant) -> String {
-    match report::timestamp(moment) {
+    match wall_time(moment) {
         Some(when) => when.strftime("%Y-%m-%d %H:%M UTC").to_string(),
         None => "the far future".to_owned(),
     }
@@ -89,7 +90,7 @@ mod tests {
     use crate::session::LoginFault;
 
     #[test]
-    fn a_plugin_without_vault_says_why() {
+    fn a_plugin_without_vault_shows_the_reason() {
         let sessions = SessionView {
             fault: Some(LoginFault {
                 text: "vault cannot be reached".to_owned(),
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_told_in_universal_time() {
+    fn a_moment_is_shown_in_universal_time() {
         let text = minute_of(Instant::now() + Duration::from_secs(60));
         assert!(text.starts_with("20") && text.ends_with(" UTC"), "{text}");
     }

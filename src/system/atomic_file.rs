@@ -20,7 +20,7 @@ impl AtomicFile {
     /// that many cannot fail for want of space or permission.
     ///
     /// # Errors
-    /// When the directory cannot be written to, the disk is full, or `path` is a directory.
+    /// If the directory cannot be written to, the disk is full, or `path` is a directory.
     pub fn reserve(path: &Path, size: usize) -> io::Result<Self> {
         if path.is_dir() {
             return Err(ErrorKind::IsADirectory.into());
@@ -38,7 +38,7 @@ impl AtomicFile {
     /// Replaces the file's content; it is on disk once this returns.
     ///
     /// # Errors
-    /// When writing or renaming fails; the old content then stays.
+    /// If writing or renaming fails; the old content then stays.
     pub fn commit(mut self, content: &[u8]) -> io::Result<()> {
         self.temporary.rewind()?;
         self.temporary.write_all(content)?;

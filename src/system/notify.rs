@@ -1,9 +1,7 @@
-//! What systemd is told of the process: `sd_notify(3)`. Where `NOTIFY_SOCKET` is unset, nothing is
-//! sent and nothing is said.
+//! Notifications for systemd: `sd_notify(3)`. Without `NOTIFY_SOCKET` nothing is sent.
 //!
-//! The words are the crate's; the sending is our own, for two reasons. It must not block: a PID 1
-//! that is busy would hold up who only wanted to say that all is well. And the crate takes an
-//! abstract `NOTIFY_SOCKET` (`@name`) for a path.
+//! The crate formats the messages; they are sent here, for two reasons. Sending must not block: a busy
+//! PID 1 would delay the caller. And the crate takes an abstract `NOTIFY_SOCKET` (`@name`) for a path.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,40 +13,42 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::debug;
 
+use super::one_line;
+
 /// Where systemd listens: a path, or `@` and an abstract name.
 const SOCKET: &str = "NOTIFY_SOCKET";
 /// systemd reads datagrams of 4 KiB; a status is one line on a terminal.
-const STATUS_MOST: usize = 1024;
+const MAX_STATUS: usize = 1024;
 
-/// Whether anybody listens.
+/// Returns whether systemd listens.
 #[must_use]
 pub fn is_wanted() -> bool {
     std::env::var_os(SOCKET).is_some_and(|address| !address.is_empty())
 }
 
-/// The process serves: at its start, and again after [`reloading`].
+/// The process serves: sent at the start, and after each [`reloading`].
 pub fn ready() {
     send(&[NotifyState::Ready, NotifyState::Watchdog]);
 }
 
-/// The configuration is read again, within this time; [`ready`] has to follow, whatever comes of it.
+/// A reload begins and ends within this time; [`ready`] must follow, whatever its outcome.
 pub fn reloading(within: Duration) {
-    // The time tells systemd that this answers its signal and not an older one.
+    // The time shows systemd that this answers its signal and not an older one.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now, longer(within)]),
-        Err(error) => debug!(%error, "cannot tell systemd of a reload"),
+        Err(error) => debug!(%error, "cannot notify systemd of a reload"),
     }
 }
 
-/// The reload takes this much longer at most. To be said now and then: systemd's clock for a reload
-/// (`TimeoutStartSec=`) starts again when the command that sent the signal has ended.
+/// The reload ends within this time from now. Has to be repeated: systemd's timeout for a reload
+/// (`TimeoutStartSec=`) restarts when the command that sent the signal has ended.
 pub fn still_reloading(within: Duration) {
     send(&[longer(within)]);
 }
 
-/// The process ends by itself within this time; systemd waits for so long, whatever its own limit.
+/// The process ends within this time; systemd waits that long, whatever its own limit.
 pub fn stopping(within: Duration) {
-    // The drain is the last that is heard of the Supervisor, so its limit is the watchdog's too.
+    // The Supervisor notifies no watchdog while it drains, so the drain's limit applies to it too.
     send(&[NotifyState::Stopping, longer(within), NotifyState::Watchdog]);
 }
 
@@ -56,25 +56,25 @@ fn longer(within: Duration) -> NotifyState<'static> {
     NotifyState::ExtendTimeoutUsec(u32::try_from(within.as_micros()).unwrap_or(u32::MAX))
 }
 
-/// How things are, in one line for `systemctl status`.
+/// The status line of `systemctl status`.
 pub fn status(line: &str) {
-    send(&[NotifyState::Status(&one_line(line))]);
+    send(&[NotifyState::Status(&status_text(line))]);
 }
 
-/// The process is alive. Has to be said every [`watchdog_period`].
+/// The process is alive. Has to be sent every [`watchdog_period`].
 pub fn alive() {
     send(&[NotifyState::Watchdog]);
 }
 
-/// How often [`alive`] has to be said: half of what `WatchdogSec=` allows. `None` where nobody
-/// watches.
+/// How often [`alive`] has to be sent: half of what `WatchdogSec=` allows. Returns `None` without a
+/// watchdog.
 #[must_use]
 pub fn watchdog_period() -> Option<Duration> {
     let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
     limit.filter(|_| is_wanted()).map(|limit| limit / 2)
 }
 
-/// A message that is lost is no reason to stop: systemd's own limits decide then.
+/// Only logs a failure: then systemd's own timeouts decide.
 fn send(states: &[NotifyState<'_>]) {
     let Some(address) = std::env::var_os(SOCKET).filter(|address| !address.is_empty()) else {
         return;
@@ -95,13 +95,10 @@ fn send_to(address: &OsStr, message: &[u8]) -> io::Result<()> {
     socket.send_to_addr(message, &address).map(drop)
 }
 
-/// A line break would end the field and begin another one.
-fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    while line.len() > STATUS_MOST {
+/// One line of bounded length: a line break would end the field and begin another one.
+fn status_text(text: &str) -> String {
+    let mut line = one_line(text);
+    while line.len() > MAX_STATUS {
         line.pop();
     }
     line
@@ -112,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_abstract_socket_is_reached_as_a_path_is() {
+    fn an_abstract_socket_works_like_a_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("notify");
         let name = format!("vault-kms-plugin-{:x}", fastrand::u64(..));
@@ -131,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_reads_nothing_holds_nobody_up() {
+    fn a_listener_that_reads_nothing_blocks_nobody() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("notify");
         let _stalled = UnixDatagram::bind(&path).expect("a path");
@@ -141,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line_of_bounded_length() {
-        assert_eq!(one_line("a\nMAINPID=1\r"), "a MAINPID=1 ");
-        assert_eq!(one_line(&"ä".repeat(1000)).len(), STATUS_MOST);
+        assert_eq!(status_text("a\nMAINPID=1\r"), "a MAINPID=1 ");
+        assert_eq!(status_text(&"ä".repeat(1000)).len(), MAX_STATUS);
     }
 }

@@ -1,6 +1,6 @@
-//! A socket in the file system: bound under a temporary name, dressed, then moved to its place, so
-//! that there is no moment without one or with another mode. A living one is respected, a file that
-//! is no socket never touched.
+//! A socket in the file system: bound under a temporary name, given its permissions, then renamed to
+//! its path, so that at no moment it is missing or has another mode. A socket in use and a file that is
+//! no socket are never replaced.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
@@ -18,19 +18,19 @@ use crate::telemetry::events;
 pub struct SocketPermissions {
     /// The file's mode.
     pub mode: u32,
-    /// Its owner, where that is not the process's.
+    /// Its owner, if not the process's user.
     pub owner: Option<u32>,
-    /// Its group, where that is not the process's.
+    /// Its group, if not the process's group.
     pub group: Option<u32>,
 }
 
-/// Why there is no socket. Whoever asked for it knows the configuration's key.
+/// Why there is no socket. The caller adds the configuration's key.
 #[derive(Debug, Error)]
 pub enum SocketError {
-    /// Another process answers there.
+    /// Another process listens there.
     #[error("another process already serves {0}: stop it first")]
     Alive(String),
-    /// The path is taken by something that is not ours to remove.
+    /// The path is in use by something that must not be removed.
     #[error("{0} exists and is no socket: move it away or choose another path")]
     NotASocket(PathBuf),
     /// The system refused.
@@ -40,24 +40,24 @@ pub enum SocketError {
         attempt: &'static str,
         /// On which path.
         path: String,
-        /// The system's words.
+        /// The system's error.
         cause: io::Error,
-        /// What to do, where that can be told.
+        /// What to do, if known.
         remedy: &'static str,
     },
 }
 
-/// The file of a socket that was bound here. When dropped, it is removed if it is still ours.
+/// The file of a bound socket. Removed when dropped, unless another process has replaced it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SocketFile {
     path: PathBuf,
-    /// What the kernel knows it as.
+    /// The file's identity.
     device: u64,
     inode: u64,
 }
 
 impl SocketError {
-    /// What the system said.
+    /// An error of the system, with its remedy.
     pub fn system(attempt: &'static str, path: impl ToString, cause: io::Error) -> Self {
         let remedy = match cause.kind() {
             ErrorKind::NotFound => {
@@ -76,23 +76,23 @@ impl SocketError {
 }
 
 impl SocketFile {
-    /// Binds. Has to be called inside a tokio runtime.
+    /// Binds a socket. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// As [`SocketError`]; nothing is left behind then.
     pub fn bind(
         path: &Path,
-        dress: SocketPermissions,
+        permissions: SocketPermissions,
     ) -> Result<(UnixListener, Self), SocketError> {
-        make_sure_it_is_free(path)?;
+        check_free(path)?;
         let attempt = |attempt| move |cause| refused(attempt, path, cause);
         let fresh = temporary_name(path);
         let listener = StdListener::bind(&fresh).map_err(attempt("bind"))?;
-        let dressed = dress
-            .put_on(&fresh)
+        let permitted = permissions
+            .apply(&fresh)
             .map_err(attempt("set mode and owner of"));
         let moved =
-            dressed.and_then(|()| fs::rename(&fresh, path).map_err(attempt("move a socket to")));
+            permitted.and_then(|()| fs::rename(&fresh, path).map_err(attempt("move a socket to")));
         if let Err(error) = moved {
             let _ = fs::remove_file(&fresh);
             return Err(error);
@@ -103,22 +103,22 @@ impl SocketFile {
             device,
             inode,
         };
-        Ok((ready_for_tokio(listener, path.display())?, file))
+        Ok((into_tokio(listener, path.display())?, file))
     }
 
-    /// Gives it another mode and owner.
+    /// Sets another mode and owner.
     ///
     /// # Errors
-    /// When the system refuses.
-    pub fn dress(&self, dress: SocketPermissions) -> Result<(), SocketError> {
-        let dressed = dress.put_on(&self.path);
-        dressed.map_err(|cause| refused("set mode and owner of", &self.path, cause))
+    /// If the system refuses.
+    pub fn set_permissions(&self, permissions: SocketPermissions) -> Result<(), SocketError> {
+        let permitted = permissions.apply(&self.path);
+        permitted.map_err(|cause| refused("set mode and owner of", &self.path, cause))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another instance may have taken the path over meanwhile.
+        // Another instance may have replaced the file meanwhile.
         if identity(&self.path).is_ok_and(|there| there == (self.device, self.inode))
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -132,7 +132,7 @@ impl Drop for SocketFile {
 }
 
 impl SocketPermissions {
-    fn put_on(self, path: &Path) -> io::Result<()> {
+    fn apply(self, path: &Path) -> io::Result<()> {
         if self.owner.is_some() || self.group.is_some() {
             chown(path, self.owner, self.group)?;
         }
@@ -140,23 +140,20 @@ impl SocketPermissions {
     }
 }
 
-/// The same listener for tokio, in whose runtime this has to be called; `name` is for the error.
+/// Converts a listener for tokio, inside whose runtime this must be called; `name` is for the error.
 ///
 /// # Errors
-/// When the system refuses.
-pub fn ready_for_tokio(
-    listener: StdListener,
-    name: impl ToString,
-) -> Result<UnixListener, SocketError> {
+/// If the system refuses.
+pub fn into_tokio(listener: StdListener, name: impl ToString) -> Result<UnixListener, SocketError> {
     let nonblocking = listener.set_nonblocking(true);
     let listener = nonblocking.and_then(|()| UnixListener::from_std(listener));
     listener.map_err(|cause| SocketError::system("listen on", name, cause))
 }
 
-/// Whether there is a socket, as far as that can be told without asking who listens there.
+/// Returns whether there is a socket at this path, without connecting to it.
 ///
 /// # Errors
-/// Where something else is, or the system refuses to tell.
+/// If something else is there, or the system refuses to look.
 pub fn is_taken(path: &Path) -> Result<bool, SocketError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -166,8 +163,8 @@ pub fn is_taken(path: &Path) -> Result<bool, SocketError> {
     }
 }
 
-/// A socket that refuses connections is what a power loss left behind; it may be replaced.
-fn make_sure_it_is_free(path: &Path) -> Result<(), SocketError> {
+/// A socket that refuses connections was left behind by a crash or a power loss and may be replaced.
+fn check_free(path: &Path) -> Result<(), SocketError> {
     if !is_taken(path)? {
         return Ok(());
     }
@@ -183,7 +180,7 @@ fn make_sure_it_is_free(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// In the same directory, and no longer than most names: the kernel takes 107 bytes in all.
+/// In the same directory, and short: the kernel allows 107 bytes for the path.
 fn temporary_name(path: &Path) -> PathBuf {
     let random: String = std::iter::repeat_with(fastrand::alphanumeric)
         .take(5)

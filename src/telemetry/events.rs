@@ -1,15 +1,15 @@
-//! Every event that the log tells at INFO or above: a type each, with its level, its text and its
-//! fields. docs/events.md says what to do about them.
+//! Every log event at INFO or above: a type each, with its level, its text and its fields.
+//! docs/events.md says what to do about them.
 //!
-//! INFO is what an operator did or has to know; WARN heals by itself or is somebody else's mistake;
-//! ERROR needs a person. Knows nobody; whoever sees something happen tells it here.
+//! INFO: an operator did it or has to know it. WARN: recovers on its own, or is caused by another party.
+//! ERROR: an operator must act. Depends on no other module.
 
-/// What a kind of event looks like in the log.
+/// How a kind of event appears in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     /// `INFO`, `WARN` or `ERROR`.
     pub level: &'static str,
-    /// Its text, by which it is found.
+    /// Its constant text.
     pub text: &'static str,
     /// The names of its fields.
     pub fields: &'static [&'static str],
@@ -26,7 +26,7 @@ macro_rules! events {
             pub struct $name { $(pub $field: $type),* }
 
             impl $name {
-                /// Writes it to the log.
+                /// Logs it.
                 pub fn emit(self) {
                     let Self { $($field),* } = self;
                     tracing::event!(target: $target, tracing::Level::$level, $($field,)* $text);
@@ -34,7 +34,7 @@ macro_rules! events {
             }
         )*)*
 
-        /// What each kind of event looks like.
+        /// Every kind of event.
         pub const ALL: &[Kind] = &[$($(Kind {
             level: stringify!($level),
             text: $text,
@@ -44,6 +44,9 @@ macro_rules! events {
 }
 
 events! {
+    "vault_kms_plugin::log" {
+        WARN LinesDropped "log lines were dropped" { count: u64 }
+    }
     "vault_kms_plugin::system" {
         WARN MemoryNotLocked "memory cannot be locked: disable or encrypt swap" { error: String }
         ERROR FatalError "fatal error" { error: String }

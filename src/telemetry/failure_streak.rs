@@ -1,38 +1,38 @@
-//! Failures in a streak, for the line that says they are over.
+//! Consecutive failures, for the log line that reports their end.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures of the same thing since it last worked.
+/// The failures since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FailureStreak {
     failed: u32,
     began: Option<Instant>,
 }
 
-/// A streak that is over.
+/// A streak that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StreakSummary {
-    /// How many failures it had.
+    /// The number of failures.
     pub(crate) failed: u32,
-    /// From the first of them until now, in whole milliseconds: what is below says nothing.
+    /// From the first failure to the end, in whole milliseconds.
     pub(crate) lasted: Duration,
 }
 
 impl FailureStreak {
-    /// One more.
+    /// Records a failure.
     pub(crate) fn failed(&mut self, now: Instant) {
         self.failed = self.failed.saturating_add(1);
         self.began.get_or_insert(now);
     }
 
-    /// How many there are so far.
+    /// The failures so far.
     pub(crate) fn count(self) -> u32 {
         self.failed
     }
 
-    /// It worked: what streak that ended, if it did. The next one begins with nothing.
+    /// Records a success. Returns the streak that it ends, if there was one.
     pub(crate) fn end(&mut self, now: Instant) -> Option<StreakSummary> {
         let Self { failed, began } = std::mem::take(self);
         let lasted = now.saturating_duration_since(began?).as_millis();
@@ -44,7 +44,7 @@ impl FailureStreak {
 }
 
 impl StreakSummary {
-    /// How long it lasted, for an operator.
+    /// The duration as text.
     pub(crate) fn lasted(&self) -> String {
         humantime::format_duration(self.lasted).to_string()
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_counts_from_its_first_failure_until_something_works() {
+    fn a_streak_lasts_from_its_first_failure_until_a_success() {
         let start = Instant::now();
         let second = |seconds| start + Duration::from_secs(seconds);
         let mut streak = FailureStreak::default();

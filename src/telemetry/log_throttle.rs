@@ -1,58 +1,69 @@
-//! Log lines that a stranger can cause: the first is written at once, then few, with a count.
+//! Log lines that others can cause any number of: the first is written at once, then few, with the
+//! number of those between.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Says of each event whether it gets a line of its own.
-#[derive(Debug)]
+use tokio::time::Instant;
+
+/// Decides which events of a kind get a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogThrottle {
-    every: Duration,
-    pace: Mutex<Pace>,
+    /// From one line to the next.
+    interval: Duration,
+    max_interval: Duration,
+    next_line: Option<Instant>,
+    suppressed: u64,
 }
 
-/// What happened so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Pace {
-    last_line: Option<Instant>,
-    without_line: u64,
-}
+/// A [`LogThrottle`] for several tasks.
+#[derive(Debug)]
+pub(crate) struct SharedLogThrottle(Mutex<LogThrottle>);
 
 impl LogThrottle {
-    /// At most one line in this time.
-    pub(crate) fn new(every: Duration) -> Self {
+    /// Allows one line in this time.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self::growing(interval, interval)
+    }
+
+    /// Doubles the time from line to line, up to `max_interval`.
+    pub(crate) fn growing(interval: Duration, max_interval: Duration) -> Self {
         Self {
-            every,
-            pace: Mutex::default(),
+            interval,
+            max_interval,
+            next_line: None,
+            suppressed: 0,
         }
     }
 
-    /// Whether an event of now gets a line; if so, how many went without one since the last.
-    pub(crate) fn line(&self) -> Option<u64> {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, line) = pace.after(Instant::now(), self.every);
-        *pace = next;
-        line
+    /// Returns how many events got no line since the last line, or `None` if this one gets none
+    /// either. `is_new`: the event says something new and gets a line of its own at once.
+    pub(crate) fn allow(&mut self, is_new: bool, now: Instant) -> Option<u64> {
+        let is_due = self.next_line.is_none_or(|next| now >= next);
+        if is_due {
+            if self.next_line.is_some() {
+                self.interval = (self.interval * 2).min(self.max_interval);
+            }
+            self.next_line = Some(now + self.interval);
+        }
+        if is_due || is_new {
+            return Some(std::mem::take(&mut self.suppressed));
+        }
+        self.suppressed += 1;
+        None
     }
 }
 
-impl Pace {
-    fn after(self, now: Instant, every: Duration) -> (Self, Option<u64>) {
-        let waits = |last| now.saturating_duration_since(last) < every;
-        if self.last_line.is_some_and(waits) {
-            let without_line = self.without_line + 1;
-            return (
-                Self {
-                    without_line,
-                    ..self
-                },
-                None,
-            );
-        }
-        let next = Self {
-            last_line: Some(now),
-            without_line: 0,
-        };
-        (next, Some(self.without_line))
+impl SharedLogThrottle {
+    /// Allows one line in this time.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self(Mutex::new(LogThrottle::new(interval)))
+    }
+
+    /// As [`LogThrottle::allow`], for an event that happens now.
+    pub(crate) fn allow(&self) -> Option<u64> {
+        let mut throttle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.allow(false, Instant::now())
     }
 }
 
@@ -60,17 +71,13 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const EVERY: Duration = Duration::from_secs(10);
+    const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// What each of these moments, in seconds, brings.
+    /// What events at these moments, in seconds, return.
     fn lines(moments: &[u64]) -> Vec<Option<u64>> {
         let start = Instant::now();
-        let mut pace = Pace::default();
-        let line = |&second| {
-            let (next, line) = pace.after(start + Duration::from_secs(second), EVERY);
-            pace = next;
-            line
-        };
+        let mut throttle = LogThrottle::new(INTERVAL);
+        let line = |&second| throttle.allow(false, start + Duration::from_secs(second));
         moments.iter().map(line).collect()
     }
 

@@ -1,6 +1,6 @@
-//! What is counted, for Prometheus. Whoever does something counts it here; knows nobody itself.
+//! The counters for Prometheus. Every module counts here; this one depends on none of them.
 //!
-//! Labels have few values, all of our own making: nothing that a client or Vault sends becomes one.
+//! Labels have few values, all from fixed sets: nothing that a client or Vault sends becomes one.
 
 mod exposition;
 mod labels;
@@ -17,22 +17,22 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-pub use exposition::{Exposition, ours};
-use labels::{CallLabels, OfActor, OfClass, OfOperation, OfOutcome, RequestLabels};
+pub use exposition::{Exposition, plugin_registry};
+use labels::{ActorLabel, CallLabels, ClassLabel, OperationLabel, OutcomeLabel, RequestLabels};
 pub use recent::{Recent, RecentCalls};
 
 /// In seconds. kube-apiserver gives up after 3.
 const DURATIONS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 3.0, 5.0];
 /// Items in a request to Vault; 128 is the most.
 const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-/// What a call that nobody waits for any more ends with.
+/// The code of a call that its client cancelled.
 const CANCELLED: &str = "CANCELLED";
 
-/// All counts of the process. A clone is another handle on the same.
+/// All counters of the process. A clone is another handle on the same.
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<MetricFamilies>);
 
-/// A gRPC call that is under way. One that is dropped before its end was cancelled.
+/// A gRPC call in progress. If it is dropped before its end, it was cancelled.
 #[derive(Debug)]
 pub struct CallTimer {
     metrics: Metrics,
@@ -54,41 +54,41 @@ pub struct CallKind {
     pub kms_version: &'static str,
 }
 
-/// Whether a reload was taken over.
+/// The outcome of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
-    /// It is in force.
+    /// The new configuration is in use.
     Applied,
-    /// All stays as it was.
+    /// The running configuration was kept.
     Refused,
 }
 
-/// Why a try to log in failed.
+/// Why a login failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginFailure {
-    /// Vault is not reached, or sealed.
+    /// Vault is unreachable or sealed.
     Unreachable,
-    /// A credential of the plugin's own cannot be used.
+    /// A credential of the plugin cannot be used.
     Credential,
-    /// The SPIFFE agent gave none.
+    /// The SPIFFE agent provided no identity.
     Spiffe,
-    /// Vault says no.
+    /// Vault rejected the credential.
     Refused,
-    /// Vault says: later.
+    /// Vault failed for now.
     Transient,
 }
 
 struct MetricFamilies {
     calls: Family<CallLabels, Counter>,
-    call_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
+    call_duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
     waiting: Gauge,
     recent: Mutex<Recent>,
     requests: Family<RequestLabels, Counter>,
-    request_duration: Family<OfOperation, Histogram, fn() -> Histogram>,
-    batch_size: Family<OfOperation, Histogram, fn() -> Histogram>,
-    login_failures: Family<OfClass, Counter>,
-    restarts: Family<OfActor, Counter>,
-    reloads: Family<OfOutcome, Counter>,
+    request_duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
+    batch_size: Family<OperationLabel, Histogram, fn() -> Histogram>,
+    login_failures: Family<ClassLabel, Counter>,
+    restarts: Family<ActorLabel, Counter>,
+    reloads: Family<OutcomeLabel, Counter>,
     peers_refused: Counter,
     connections_refused: Counter,
     connections_evicted: Counter,
@@ -106,9 +106,11 @@ impl Default for MetricFamilies {
             requests: Family::default(),
             request_duration: Family::new_with_constructor(durations),
             batch_size: Family::new_with_constructor(sizes),
-            login_failures: initialised(LoginFailure::ALL.map(|it| OfClass { class: it.as_str() })),
+            login_failures: initialised(
+                LoginFailure::ALL.map(|it| ClassLabel { class: it.as_str() }),
+            ),
             restarts: Family::default(),
-            reloads: initialised(Reloaded::ALL.map(|it| OfOutcome {
+            reloads: initialised(Reloaded::ALL.map(|it| OutcomeLabel {
                 outcome: it.as_str(),
             })),
             peers_refused: Counter::default(),
@@ -128,7 +130,7 @@ fn sizes() -> Histogram {
     Histogram::new(SIZES)
 }
 
-/// There from the start: an alert that looks for an increase has to know the zero.
+/// Creates the series at zero: an alert on an increase needs to see the zero.
 fn initialised<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
     let counts = Family::default();
     for labels in labels {
@@ -169,7 +171,7 @@ impl Reloaded {
 }
 
 impl Metrics {
-    /// A gRPC call begins.
+    /// Records the start of a gRPC call.
     #[must_use]
     pub fn call(&self, call: CallKind) -> CallTimer {
         CallTimer {
@@ -180,85 +182,91 @@ impl Metrics {
         }
     }
 
-    /// A call waits for Vault from now on.
+    /// Counts a waiting call until the guard is dropped.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
         self.0.waiting.inc();
         Waiting(self.clone())
     }
 
-    /// A request to Vault ended. Both words are of a fixed set.
+    /// Records the end of a request to Vault. Both labels are from fixed sets.
     pub fn request(&self, operation: &'static str, outcome: &'static str, took: Duration) {
         let labels = RequestLabels { operation, outcome };
         self.0.requests.get_or_create(&labels).inc();
-        // How long the others take matters to nobody.
+        // The durations of other requests are not of interest.
         if matches!(operation, "encrypt" | "decrypt") {
-            let of = OfOperation { operation };
+            let of = OperationLabel { operation };
             let durations = self.0.request_duration.get_or_create(&of);
             durations.observe(took.as_secs_f64());
         }
     }
 
-    /// So many items leave in one request.
+    /// Records the items of a request.
     pub fn batch(&self, operation: &'static str, size: usize) {
-        let sizes = self.0.batch_size.get_or_create(&OfOperation { operation });
+        let sizes = self
+            .0
+            .batch_size
+            .get_or_create(&OperationLabel { operation });
         // At most 128.
         sizes.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
     }
 
-    /// A try to log in failed.
+    /// Records a failed login.
     pub fn login_failed(&self, why: LoginFailure) {
         let class = why.as_str();
         self.0
             .login_failures
-            .get_or_create(&OfClass { class })
+            .get_or_create(&ClassLabel { class })
             .inc();
     }
 
-    /// An actor there is, from now on with a count.
+    /// Creates the series of an actor.
     pub fn actor(&self, actor: &'static str) {
-        drop(self.0.restarts.get_or_create(&OfActor { actor }));
+        drop(self.0.restarts.get_or_create(&ActorLabel { actor }));
     }
 
-    /// An actor failed and is started again.
+    /// Records the failure of an actor, which is then restarted.
     pub fn restarted(&self, actor: &'static str) {
-        self.0.restarts.get_or_create(&OfActor { actor }).inc();
+        self.0.restarts.get_or_create(&ActorLabel { actor }).inc();
     }
 
-    /// A reload ended.
+    /// Records the end of a reload.
     pub fn reloaded(&self, outcome: Reloaded) {
         let outcome = outcome.as_str();
-        self.0.reloads.get_or_create(&OfOutcome { outcome }).inc();
+        self.0
+            .reloads
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
-    /// A peer that may not connect was turned away.
+    /// Records a rejected peer.
     pub fn peer_refused(&self) {
         self.0.peers_refused.inc();
     }
 
-    /// A connection found no place.
+    /// Records a connection that was closed at the limit.
     pub fn connection_refused(&self) {
         self.0.connections_refused.inc();
     }
 
-    /// A connection lost its place to another one.
+    /// Records a connection that was closed for another one.
     pub fn connection_evicted(&self) {
         self.0.connections_evicted.inc();
     }
 
-    /// How many calls wait for Vault now.
+    /// The calls that wait for Vault now.
     #[must_use]
     pub fn calls_waiting(&self) -> u64 {
         u64::try_from(self.0.waiting.get()).unwrap_or_default()
     }
 
-    /// What the last minutes brought.
+    /// The calls of the last minutes.
     #[must_use]
     pub fn recent(&self) -> RecentCalls {
         self.lock_recent().minutes(self.0.started.elapsed())
     }
 
-    /// How long the process counts.
+    /// How long the process runs.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
@@ -270,7 +278,7 @@ impl Metrics {
 }
 
 impl CallTimer {
-    /// It is answered with this gRPC code, in capitals.
+    /// Records the answer with this gRPC code, in capitals.
     pub fn end(mut self, code: &'static str) {
         self.ended = true;
         self.count(code);
@@ -281,22 +289,22 @@ impl CallTimer {
             operation,
             kms_version,
         } = self.call;
-        let counts = &*self.metrics.0;
+        let families = &*self.metrics.0;
         let labels = CallLabels {
             operation,
             kms_version,
             code,
         };
-        counts.calls.get_or_create(&labels).inc();
-        // The others answer from what is known; they take no time.
+        families.calls.get_or_create(&labels).inc();
+        // The others answer from memory.
         if matches!(operation, "encrypt" | "decrypt" | "status") {
-            let durations = counts
+            let durations = families
                 .call_duration
-                .get_or_create(&OfOperation { operation });
+                .get_or_create(&OperationLabel { operation });
             durations.observe(self.began.elapsed().as_secs_f64());
         }
-        let now = counts.started.elapsed();
-        self.metrics.lock_recent().note(now, code == "OK");
+        let now = families.started.elapsed();
+        self.metrics.lock_recent().record(now, code == "OK");
     }
 }
 
@@ -355,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_wait_until_they_do_not_any_more() {
+    fn waiting_calls_are_counted_until_they_end() {
         let metrics = Metrics::default();
         let waiting = metrics.waiting();
         let text = written(&metrics, Exposition::Prometheus);

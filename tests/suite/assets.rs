@@ -7,7 +7,7 @@ mod example;
 use std::fs;
 use std::path::Path;
 
-const MEND: &str = "run `cargo run --example assets` and commit what it writes";
+const REMEDY: &str = "run `cargo run --example assets` and commit what it writes";
 
 #[test]
 fn man_pages_and_completions_are_those_of_the_command_line() {
@@ -16,10 +16,10 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
     for (name, expected) in &assets {
         let path = dir.join(name);
         let found =
-            fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: {MEND}", path.display()));
+            fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: {REMEDY}", path.display()));
         assert!(
             found == *expected,
-            "{} is out of date: {MEND}",
+            "{} is out of date: {REMEDY}",
             path.display()
         );
     }
@@ -31,7 +31,7 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
             .count();
         assert_eq!(
             there, expected,
-            "a file of deploy/{kind} is no longer written: {MEND}"
+            "a file of deploy/{kind} is no longer written: {REMEDY}"
         );
     }
 }

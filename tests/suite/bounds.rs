@@ -34,7 +34,7 @@ async fn an_empty_plaintext_comes_back_and_a_huge_one_is_refused() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_connection_over_the_limit_is_closed_and_the_others_live() {
+async fn the_connection_over_the_limit_is_closed_and_the_others_stay() {
     let (_fixture, daemon, client) = ready_daemon().await;
     client.status().await.unwrap();
     // Held open and silent; the client's own is one of the 256.

@@ -81,7 +81,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
         .any(|window| window == needle)
 }
 
-/// The key_ids of what etcd holds, which stand readable in each object.
+/// The key_ids of what etcd holds; each object contains its own in clear text.
 async fn key_ids(etcd: &Etcd, least: usize) -> BTreeSet<String> {
     let stored = stored(etcd, "k8s:enc:kms:v2:", least).await;
     let key_ids = stored.iter().map(|bytes| text_from(bytes, "transit1:"));

@@ -1,5 +1,5 @@
 //! The genuine client code of seven Kubernetes releases, from `tests/conformance/`, against the
-//! daemon as it is shipped and a real Vault. All of them run at one time: they mostly wait.
+//! daemon as it is shipped and a real Vault. They all run at once, because they mostly wait.
 
 use std::path::Path;
 use std::time::Duration;
@@ -42,13 +42,13 @@ impl Client {
         self.release.starts_with(release)
     }
 
-    /// What the plugin it talks to has to be told.
+    /// The settings of the plugin that it calls.
     fn kms_version(self) -> &'static str {
         let old = self.api == "v2" && (self.is("v0.27.") || self.is("v0.28."));
         if old { "v2beta1" } else { "v2" }
     }
 
-    /// How many calls its connection has to stand. Under v2 they cost Vault nothing; 1.31 is the
+    /// How many calls its connection has to survive. Under v2 they cost Vault nothing; 1.31 is the
     /// last release whose v2 sends its socket's path, which has to be fixed again and again.
     fn calls(self) -> u32 {
         match self.api {
@@ -191,7 +191,7 @@ async fn at_odd_paths(
 fn odd_paths(dir: &str) -> [String; 5] {
     let name = dir.replace('/', ":");
     [
-        format!("{dir}/a folder, with spaces/kms of vault.sock"),
+        format!("{dir}/a directory, with spaces/kms of vault.sock"),
         format!("{dir}/kms%41.sock"),
         format!("{dir}/[kms]:é@1.sock"),
         format!("{dir}/{:k<1$}", "", LONGEST_PATH - dir.len() - 1),

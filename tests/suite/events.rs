@@ -1,5 +1,5 @@
 //! docs/events.md and the code name the same events, with the same levels and fields, and the log
-//! tells no others.
+//! contains no others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,12 +38,12 @@ fn of_the_page() -> Events {
     rows.map(event).collect()
 }
 
-/// Every line of the program, without those of its tests, that tells of something by itself.
-fn told_by_themselves(dir: &Path, found: &mut Vec<String>) {
+/// Every line of the program, without its tests, that logs at INFO or above without an event type.
+fn untyped_events(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            told_by_themselves(&path, found);
+            untyped_events(&path, found);
         } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("events.rs") {
             let text = fs::read_to_string(&path).unwrap();
             let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -70,9 +70,9 @@ fn the_page_lists_every_event_with_its_level_and_fields() {
 }
 
 #[test]
-fn whatever_the_log_tells_from_info_up_is_an_event_of_a_type() {
+fn every_log_line_from_info_up_is_a_typed_event() {
     let mut found = Vec::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    told_by_themselves(&source, &mut found);
+    untyped_events(&source, &mut found);
     assert!(found.is_empty(), "{found:#?}");
 }

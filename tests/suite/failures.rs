@@ -1,4 +1,4 @@
-//! What the log says of an outage: its beginning, and its end with how long and how many.
+//! Log lines about an outage: its beginning, and its end with duration and number of failures.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn another_reason_during_an_outage_has_a_line_of_its_own() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_login_tells_how_many_failed_before_it_and_for_how_long() {
+async fn a_login_logs_how_many_failed_before_it_and_for_how_long() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_at(&vault.address(), &fixture)

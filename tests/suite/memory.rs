@@ -1,5 +1,5 @@
-//! Nothing to find: a moment after the last call, no memory of the process holds a seed, and the
-//! token stands in one place.
+//! A moment after the last call, no memory of the process contains a seed, and one place contains the
+//! token.
 //!
 //! Reads `/proc/PID/mem`, which only root may do: the process is not dumpable.
 
@@ -167,7 +167,7 @@ async fn search_after_calls(daemon: &Daemon, token: &str) {
 }
 
 async fn open_to_vault(daemon: &Daemon) -> usize {
-    wait::until("the connections to Vault to be told", LIMIT, async || {
+    wait::until("the connections to Vault to be known", LIMIT, async || {
         connections_to_vault(daemon.pid())
     })
     .await
@@ -192,14 +192,14 @@ fn connections_to_vault(pid: u32) -> Option<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(any(no_vault, no_root), ignore = "needs Vault and root")]
-async fn two_seconds_after_the_calls_no_memory_holds_a_seed_and_one_place_the_token() {
+async fn two_seconds_after_the_calls_memory_contains_no_seed_and_the_token_once() {
     let (fixture, daemon) = shipped(Vault::shared().await).await;
     search_after_calls(&daemon, &fixture.token).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(any(no_vault, no_root), ignore = "needs Vault and root")]
-async fn the_buffers_of_tls_hold_no_seed_either() {
+async fn the_buffers_of_tls_contain_no_seed() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let builder = trusting(daemon_for(&address, &fixture), &certificates, NAMED);

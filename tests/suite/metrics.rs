@@ -1,4 +1,4 @@
-//! `/metrics`: what happened is counted, how things stand is shown, and nothing more.
+//! `/metrics`: counters and gauges, their names, and their labels.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -91,7 +91,7 @@ async fn calls_and_requests_are_counted_by_what_they_were_and_how_they_ended() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_reload_is_counted_whether_taken_over_or_refused() {
+async fn a_reload_is_counted_whether_applied_or_refused() {
     let (daemon, _client) = used().await;
     let reloads = async |outcome| {
         let metrics = Metrics::of(&daemon).await;
@@ -106,7 +106,7 @@ async fn a_reload_is_counted_whether_taken_over_or_refused() {
     daemon.change_config("[log]\nlevel = \"debug\"");
     daemon.signal(Signal::HUP);
     wait::until_true("the reload", LIMIT, async || {
-        reloads("taken_over").await == 1.0
+        reloads("applied").await == 1.0
     })
     .await;
     let good = std::fs::read_to_string(daemon.config_path()).unwrap();
@@ -116,13 +116,13 @@ async fn a_reload_is_counted_whether_taken_over_or_refused() {
         reloads("refused").await == 1.0
     })
     .await;
-    assert_eq!(reloads("taken_over").await, 1.0);
+    assert_eq!(reloads("applied").await, 1.0);
     daemon.write_config(&good);
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn how_things_stand_is_shown_and_changes_with_it() {
+async fn gauges_follow_the_state() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
@@ -205,10 +205,10 @@ async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
     }
 }
 
-/// Every name of a scrape stands in the document, and every name in the document can be scraped.
+/// Every name of a scrape is documented, and every documented name is scraped.
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_document_tells_of_each_metric() {
+async fn the_document_lists_each_metric() {
     const DOCUMENT: &str = include_str!("../../docs/metrics.md");
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -227,17 +227,14 @@ async fn the_document_tells_of_each_metric() {
         let base = ["_bucket", "_sum", "_count"]
             .iter()
             .find_map(|it| name.strip_suffix(it));
-        let told = quoted.contains(name) || base.is_some_and(|base| quoted.contains(base));
-        assert!(told, "docs/metrics.md does not tell of {name}");
+        let is_listed = quoted.contains(name) || base.is_some_and(|base| quoted.contains(base));
+        assert!(is_listed, "docs/metrics.md does not list {name}");
     }
     for name in in_tables {
         let known = metrics
             .text
             .contains(&format!("# TYPE vault_kms_plugin_{name} "));
-        assert!(
-            known,
-            "docs/metrics.md tells of {name}, which is not scraped"
-        );
+        assert!(known, "docs/metrics.md lists {name}, which is not scraped");
     }
 }
 
@@ -247,7 +244,7 @@ async fn the_document_tells_of_each_metric() {
     any(no_vault, no_promtool),
     ignore = "needs Vault and promtool: install Go"
 )]
-async fn prometheus_finds_nothing_to_object_to() {
+async fn promtool_accepts_the_exposition() {
     let (daemon, _client) = used().await;
     let metrics = Metrics::of(&daemon).await;
     let promtool = servers::binary(Server::Promtool);

@@ -1,5 +1,5 @@
-//! deploy/monitoring: the alerts speak when they should, each with a paragraph of the runbook, and
-//! nothing there asks for a metric that the plugin does not have.
+//! deploy/monitoring: the alerts fire when they should, each has a paragraph of the runbook, and every
+//! queried metric exists.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 
 #[test]
 #[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
-fn each_alert_speaks_when_it_should_and_not_before() {
+fn each_alert_fires_when_it_should_and_not_before() {
     promtool(&["check", "rules", "alerts.yaml"]);
     promtool(&["test", "rules", "alerts.test.yaml"]);
 }
@@ -52,7 +52,7 @@ fn each_alert_speaks_when_it_should_and_not_before() {
 /// Grafana puts in the job and the interval.
 #[test]
 #[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
-fn the_dashboard_asks_what_prometheus_understands() {
+fn promtool_accepts_the_queries_of_the_dashboard() {
     let text = std::fs::read_to_string(dir().join("dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -101,15 +101,15 @@ fn each_alert_has_its_paragraph_and_its_test() {
 }
 
 #[test]
-fn what_is_asked_for_can_be_scraped() {
+fn every_queried_metric_exists() {
     let files = std::fs::read_dir(dir()).unwrap();
     for file in files {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         for name in metrics_in(&text) {
-            let told = METRICS.contains(&format!("| `{name}` |"));
+            let is_listed = METRICS.contains(&format!("| `{name}` |"));
             assert!(
-                told,
+                is_listed,
                 "{}: no metric is called {PREFIX}{name}",
                 path.display()
             );

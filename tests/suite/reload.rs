@@ -1,4 +1,4 @@
-//! SIGHUP: what is right is taken over while calls go on, what is wrong changes nothing.
+//! SIGHUP: a valid configuration is applied while calls continue, an invalid one changes nothing.
 
 mod refused;
 mod storm;
@@ -115,7 +115,7 @@ async fn another_address_and_another_login_keep_the_key_id() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_socket_moves_and_those_who_are_connected_notice_nothing() {
+async fn the_socket_moves_and_open_connections_stay() {
     let (_fixture, daemon, client, load) = under_load().await;
     let (old, new) = (
         daemon.socket().to_owned(),
@@ -172,7 +172,7 @@ async fn the_limits_of_an_outage_can_be_changed_during_one() {
     let login = "[vault]\nnamespace = \"elsewhere\"";
     daemon.change_config(login);
     daemon.signal(Signal::HUP);
-    daemon.logged("configuration refused").await;
+    daemon.logged("configuration rejected").await;
     assert_eq!(client.status().await.unwrap().healthz, "ok");
 }
 

@@ -40,7 +40,7 @@ async fn calls_in_flight_finish_before_the_end() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_second_signal_does_not_wait() {
+async fn a_second_signal_stops_at_once() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(30));
     proxy.fault("/encrypt/", Fault::Hang);
@@ -61,7 +61,7 @@ async fn a_second_signal_does_not_wait() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_drain_has_a_limit_and_names_who_is_late() {
+async fn the_drain_has_a_limit_and_logs_what_is_late() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(60));
     proxy.fault("/encrypt/", Fault::Hang);

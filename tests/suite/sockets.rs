@@ -1,4 +1,4 @@
-//! The socket: its mode, a stale one, a living one, a file that is none, and who removes it.
+//! The socket: its mode, a stale one, one in use, a file that is no socket, and its removal.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -50,7 +50,7 @@ async fn mode_owner_and_group_are_set() {
 }
 
 #[tokio::test]
-async fn a_stale_socket_is_taken_over() {
+async fn a_stale_socket_is_replaced() {
     let builder = nowhere();
     drop(UnixListener::bind(builder.socket()).unwrap());
     assert!(is_socket(builder.socket()));
@@ -59,7 +59,7 @@ async fn a_stale_socket_is_taken_over() {
 }
 
 #[tokio::test]
-async fn the_socket_of_a_killed_daemon_is_taken_over() {
+async fn the_socket_of_a_killed_daemon_is_replaced() {
     let daemon = nowhere().spawn().await;
     daemon.kill();
     assert!(is_socket(daemon.socket()));
@@ -68,7 +68,7 @@ async fn the_socket_of_a_killed_daemon_is_taken_over() {
 }
 
 #[tokio::test]
-async fn a_living_socket_is_respected() {
+async fn a_socket_in_use_is_not_replaced() {
     let first = nowhere().spawn().await;
     let socket = first.socket().to_str().unwrap();
     let second = nowhere().listen(socket).spawn_raw();
@@ -78,7 +78,7 @@ async fn a_living_socket_is_respected() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_socket_is_never_touched() {
+async fn a_file_that_is_no_socket_is_never_changed() {
     let builder = nowhere();
     std::fs::write(builder.socket(), "precious").unwrap();
     let daemon = builder.spawn_raw();
@@ -91,7 +91,7 @@ async fn a_file_that_is_no_socket_is_never_touched() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_no_longer_ours_is_left_alone() {
+async fn a_socket_that_another_process_replaced_is_not_removed() {
     let daemon = nowhere().spawn().await;
     std::fs::remove_file(daemon.socket()).unwrap();
     let _other = UnixListener::bind(daemon.socket()).unwrap();
@@ -100,7 +100,7 @@ async fn a_socket_that_is_no_longer_ours_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_told() {
+async fn a_missing_directory_is_reported() {
     let builder = nowhere();
     let lost = builder.dir().join("missing/kms.sock");
     let daemon = builder.listen(lost.to_str().unwrap()).spawn_raw();
@@ -113,7 +113,7 @@ async fn a_missing_directory_is_told() {
 }
 
 #[tokio::test]
-async fn an_abstract_socket_works_too() {
+async fn an_abstract_socket_works() {
     let builder = nowhere();
     let name = format!("@vault-kms-plugin-test-{}", std::process::id());
     let state = format!("[state]\ndir = \"{}\"", builder.dir().display());
@@ -124,14 +124,14 @@ async fn an_abstract_socket_works_too() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_turned_away_and_told_of_now_and_then() {
+async fn a_peer_that_is_not_allowed_is_rejected_and_logged_now_and_then() {
     let daemon = nowhere()
         .extra("[socket]\nallow_uids = [4242]")
         .spawn()
         .await;
     let client = super::harness::kms::KmsClient::connect(daemon.socket());
     assert!(client.version_v1().await.is_err());
-    daemon.logged("refused a connection").await;
+    daemon.logged("rejected a connection").await;
     for _ in 0..500 {
         UnixStream::connect(daemon.socket()).unwrap();
     }
@@ -153,7 +153,7 @@ fn refusals(daemon: &Daemon) -> Vec<serde_json::Value> {
     lines.retain(|line| {
         line["message"]
             .as_str()
-            .is_some_and(|it| it.starts_with("refused a"))
+            .is_some_and(|it| it.starts_with("rejected a"))
     });
     lines
 }

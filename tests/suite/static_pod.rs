@@ -1,5 +1,5 @@
-//! The static pod that is shipped: kube-apiserver finds nothing wrong with it, and the plugin serves
-//! kube-apiserver with exactly the user, the capabilities and the mounts that it names.
+//! The shipped static pod: kube-apiserver accepts it, and the plugin serves kube-apiserver with exactly
+//! the user, the capabilities and the mounts that it names.
 
 mod container;
 
@@ -64,7 +64,7 @@ async fn pod() -> &'static Value {
         assert_eq!(code, 201, "{answer}");
         let misspelt = manifest().replace("hostNetwork", "hostNetwerk");
         let (code, answer) = kubernetes.dry_run(PODS, &misspelt).await;
-        assert_eq!(code, 400, "a wrong manifest was not told: {answer}");
+        assert_eq!(code, 400, "a wrong manifest was not rejected: {answer}");
         pod
     })
     .await
@@ -75,7 +75,7 @@ async fn pod() -> &'static Value {
     no_kubernetes,
     ignore = "needs kube-apiserver and etcd: set KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn kube_apiserver_finds_nothing_wrong_with_the_manifest() {
+async fn kube_apiserver_accepts_the_manifest() {
     let pod = pod().await;
     let spec = &pod["spec"];
     assert_eq!(spec["hostNetwork"], true);

@@ -1,4 +1,4 @@
-//! `status`: what the running daemon knows, for a person and for a machine.
+//! `status`: the state of the running daemon, as text and as JSON.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -43,6 +43,23 @@ async fn status(daemon: &Daemon, more: &[&str]) -> Said {
     }
 }
 
+#[test]
+fn an_option_before_the_command_overrides_the_environment() {
+    for arguments in [
+        ["--config", "/nonexistent/option.toml", "status"],
+        ["status", "--config", "/nonexistent/option.toml"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
+        child::clean_environment(&mut command);
+        command.env("VAULT_KMS_PLUGIN_CONFIG", "/nonexistent/variable.toml");
+        let output = command.args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("/nonexistent/option.toml"), "{text}");
+        assert!(!text.contains("variable.toml"), "{text}");
+    }
+}
+
 async fn report(daemon: &Daemon) -> Value {
     let said = status(daemon, &["--json"]).await;
     serde_json::from_str(&said.text).unwrap_or_else(|error| panic!("{error}: {}", said.text))
@@ -62,14 +79,14 @@ async fn ready(change: impl FnOnce(Builder) -> Builder) -> (Fixture, Daemon, Kms
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_person_sees_session_key_calls_and_peers_at_one_look() {
+async fn status_shows_session_key_calls_and_peers() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err();
     let said = status(&daemon, &[]).await;
     assert_eq!(said.code, 0, "{}", said.text);
     let own_pid = format!("pid {} uid 0 gid 0: 1", std::process::id());
     for part in [
-        "ready       yes: kube-apiserver is told ok",
+        "ready       yes: Status returns ok",
         "session     by token, until ",
         ", renewed in ",
         "key         version 1 of ",
@@ -90,13 +107,13 @@ async fn a_person_sees_session_key_calls_and_peers_at_one_look() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_is_wrong_is_shown_with_its_reason() {
+async fn status_shows_errors_with_their_reasons() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     let good = std::fs::read_to_string(daemon.config_path()).unwrap();
     daemon.write_config(&format!("{good}\n[nonsense]\n"));
     daemon.signal(Signal::HUP);
     wait::until_true("the refusal", LIMIT, async || {
-        daemon.log().contains("configuration refused")
+        daemon.log().contains("configuration rejected")
     })
     .await;
     daemon.write_config(&good);
@@ -122,7 +139,7 @@ async fn what_is_wrong_is_shown_with_its_reason() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_socket_serves_as_well_as_a_port_and_nowhere_is_possible() {
+async fn the_admin_server_listens_on_a_port_a_socket_or_nowhere() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("admin.sock");
     // As a process that was killed leaves it.
@@ -152,7 +169,7 @@ async fn a_socket_serves_as_well_as_a_port_and_nowhere_is_possible() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn clients_that_say_nothing_do_not_hold_up_a_probe() {
+async fn idle_clients_do_not_delay_a_probe() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     let mut silent = Vec::new();
     for _ in 0..64 {
@@ -168,7 +185,7 @@ async fn clients_that_say_nothing_do_not_hold_up_a_probe() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_daemon_that_does_not_run_is_told_of() {
+async fn a_daemon_that_does_not_run_is_reported() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     daemon.kill();
     let said = status(&daemon, &[]).await;

@@ -1,4 +1,4 @@
-//! Actors fail on request, and kube-apiserver sees nothing of it. The daemon runs inside the test,
+//! Actors fail on request, and kube-apiserver does not notice. The daemon runs inside the test,
 //! built with the fault hook that no release has.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,11 +20,11 @@ use super::{LIMIT, daemon_for};
 
 /// One for the process, as logging is.
 static LOG: LazyLock<Telemetry> = LazyLock::new(|| {
-    let quiet = Settings {
+    let settings = Settings {
         level: LevelFilter::OFF,
         format: Format::Text,
     };
-    Telemetry::start(quiet).unwrap()
+    Telemetry::start(settings).unwrap()
 });
 
 /// The daemon inside this process, with the files of a builder.
@@ -67,7 +67,7 @@ struct Tally {
     stop: AtomicBool,
 }
 
-/// Calls in a loop until told to stop; returns every failure.
+/// Calls in a loop until stopped; returns every failure.
 async fn call_steadily(client: KmsClient, seed: [u8; 32], tally: Arc<Tally>) -> Vec<String> {
     let mut failures = Vec::new();
     while !tally.stop.load(Ordering::Relaxed) {
@@ -137,8 +137,8 @@ async fn fail_at_random(failures: u32, time: Duration) {
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
     let policy = RestartPolicy {
-        allowed: usize::MAX,
-        most: Duration::from_millis(100),
+        max_restarts: usize::MAX,
+        max_backoff: Duration::from_millis(100),
         heartbeat_interval: Duration::from_millis(100),
         heartbeat_timeout: Duration::from_millis(300),
         ..RestartPolicy::default()
@@ -197,7 +197,7 @@ async fn status_does_not_wait_for_a_key_manager_that_is_busy() {
     let client = KmsClient::connect(builder.socket());
     client.wait_ok(LIMIT).await;
     daemon.inject(Child::Keys, Fault::Hang);
-    // What it is told waits behind that; it is found only after 10 s.
+    // Heartbeats wait behind that; it is found only after 10 s.
     let hasty = client.with_timeout(Duration::from_millis(500));
     wait::until_true("an Encrypt to wait in vain", LIMIT, async || {
         hasty.encrypt(&[1; 32]).await.is_err()
@@ -254,7 +254,7 @@ async fn the_sixth_failure_within_a_minute_ends_the_process_with_70() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_taken_admin_port_never_ends_the_process() {
+async fn an_admin_port_in_use_never_ends_the_process() {
     let builder = super::harness::daemon::Daemon::builder()
         .vault("http://127.0.0.1:9")
         .transit("transit", "kms")

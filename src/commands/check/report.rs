@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::session::Diagnosis;
-use crate::system::Exit;
+use crate::system::{Exit, one_line};
 
 /// What was found out, in the order of finding out.
 #[derive(Debug, Default, Serialize)]
@@ -100,8 +100,8 @@ impl Report {
         self.steps.push(Step {
             name,
             outcome,
-            text: on_one_line(&text),
-            remedy: remedy.map(on_one_line),
+            text: one_line(&text),
+            remedy: remedy.map(one_line),
         });
     }
 
@@ -175,11 +175,6 @@ impl fmt::Display for Step {
             None => Ok(()),
         }
     }
-}
-
-/// Whatever a text holds, it is one line, and does nothing to a terminal.
-fn on_one_line(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), " ")
 }
 
 #[cfg(test)]

@@ -92,15 +92,18 @@ fn of_directory(dir: &Path, data: &Metadata, report: &mut Report) -> String {
 fn doors(config: &Config, report: &mut Report) -> String {
     let (socket, peers) = (&config.socket, &config.peers);
     let own = socket
-        .dress
+        .permissions
         .owner
         .unwrap_or_else(|| rustix::process::geteuid().as_raw());
     let strangers = peers.uids.iter().any(|uid| *uid != 0 && *uid != own);
     let has_file = matches!(socket.path, SocketPath::File(_));
-    if has_file && socket.dress.mode & GROUP_WRITES == 0 && (strangers || !peers.gids.is_empty()) {
+    if has_file
+        && socket.permissions.mode & GROUP_WRITES == 0
+        && (strangers || !peers.gids.is_empty())
+    {
         let text = format!(
             "socket.mode {:04o} lets in its owner and root alone, whatever socket.allow_uids and socket.allow_gids say: 0660 with socket.group lets others in",
-            socket.dress.mode
+            socket.permissions.mode
         );
         report.warning(NAME, text);
     }
@@ -117,7 +120,7 @@ fn doors(config: &Config, report: &mut Report) -> String {
     };
     format!(
         "mode {:04o}, for users {}{groups}",
-        socket.dress.mode,
+        socket.permissions.mode,
         ids(&peers.uids)
     )
 }

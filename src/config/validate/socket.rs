@@ -39,7 +39,7 @@ pub(super) fn socket(
     let gids = allow_list(reader, "socket.allow_gids", raw.allow_gids);
     let settings = SocketSettings {
         path: path.unwrap_or_else(|| SocketPath::File(SOCKET.into())),
-        dress: SocketPermissions {
+        permissions: SocketPermissions {
             mode: mode.unwrap_or(SOCKET_MODE),
             owner,
             group,

@@ -1,8 +1,8 @@
 //! A header block (RFC 7541, section 6): finds each literal `:authority` that the server would
-//! refuse and replaces it by one of the same decoded length.
+//! reject and replaces it by one of the same decoded length.
 //!
-//! The length is what matters: an entry of the dynamic table counts name, value and 32, so both
-//! ends go on evicting the same entries, and every index means to the server what the client meant.
+//! The length matters: an entry of the dynamic table counts name, value and 32, so both ends keep
+//! evicting the same entries, and every index means to the server what the client meant.
 
 use http::uri::Authority;
 
@@ -13,11 +13,11 @@ use super::huffman;
 const AUTHORITY_INDEX: usize = 1;
 /// The same name as a literal, for an encoder that uses no table.
 const AUTHORITY_NAME: &[u8] = b":authority";
-/// Larger than anything in a block.
+/// Larger than any integer in a block.
 const INTEGER_MOST: usize = 1 << 24;
 
-/// The block with every `:authority` that is no valid one replaced; never longer than `block`.
-/// Nothing if there is none, or if the block cannot be read.
+/// The block with every invalid `:authority` replaced; never longer than `block`. Returns `None` if
+/// there is none, or if the block cannot be read.
 pub(super) fn fixed(block: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader { block, at: 0 };
     let mut fixed = None;
@@ -38,10 +38,10 @@ pub(super) fn fixed(block: &[u8]) -> Option<Vec<u8>> {
     Some(fixed)
 }
 
-/// A string literal that stands for as many characters as `value` and is a valid authority;
-/// nothing where `value` is one itself. No encoding of `value` is shorter.
+/// A string literal that decodes to as many characters as `value` and is a valid authority. Returns
+/// `None` if `value` is valid itself. No encoding of `value` is shorter.
 fn replacement(value: &[u8]) -> Option<Vec<u8>> {
-    // The very check that h2 makes (its server.rs, `convert_poll_message`).
+    // The same check as in h2 (its server.rs, `convert_poll_message`).
     if value.is_empty() || Authority::try_from(value).is_ok() {
         return None;
     }
@@ -68,10 +68,10 @@ fn put_huffman_length(length: usize, literal: &mut Vec<u8>) {
     literal.push(rest as u8);
 }
 
-/// A literal value of `:authority`, where its string literal begins.
+/// A literal value of `:authority` and the position of its string literal.
 struct Value {
     start: usize,
-    /// Decoded, where that can be done.
+    /// Decoded, if possible.
     text: Option<Vec<u8>>,
 }
 
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A string literal as it stands in the block.
+/// A string literal as encoded in the block.
 struct Encoded<'a> {
     bytes: &'a [u8],
     huffman: bool,
@@ -149,9 +149,10 @@ struct Encoded<'a> {
 
 impl Encoded<'_> {
     fn decoded(&self) -> Option<Vec<u8>> {
-        match self.huffman {
-            true => huffman::decode(self.bytes),
-            false => Some(self.bytes.to_vec()),
+        if self.huffman {
+            huffman::decode(self.bytes)
+        } else {
+            Some(self.bytes.to_vec())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 frames (RFC 9113, sections 4.1, 6.2 and 6.10): where a header block lies in them, and
+//! HTTP/2 frames (RFC 9113, sections 4.1, 6.2 and 6.10): the position of a header block in them, and
 //! the same frames around a shorter one.
 
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The bytes before a frame's payload.
 pub(super) const HEADER: usize = 9;
 /// The largest header block that is held back, frames and all; h2 refuses one of over 16 KiB.
-const BLOCK_MOST: usize = 32 * 1024;
+const MAX_BLOCK: usize = 32 * 1024;
 /// h2 itself gives up after five CONTINUATION frames.
 const FRAMES_MOST: usize = 16;
 
@@ -27,7 +27,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame that begins where `bytes` begin, once its header is there.
+    /// The frame at the beginning of `bytes`. Returns `None` if its header is incomplete.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (header, _) = bytes.split_first_chunk::<HEADER>()?;
         let [l0, l1, l2, kind, flags, stream @ ..] = *header;
@@ -39,7 +39,7 @@ impl Frame {
         })
     }
 
-    /// Whether a header block begins with it.
+    /// Returns whether a header block begins with it.
     pub(super) fn begins_block(self) -> bool {
         self.kind == HEADERS
     }
@@ -57,7 +57,7 @@ impl Frame {
         self.flags & flag != 0
     }
 
-    /// Where in its payload the part of the header block lies.
+    /// The range of the header block within its payload.
     fn fragment(self, payload: &[u8]) -> Option<Range<usize>> {
         let mut part = 0..payload.len();
         if self.kind != HEADERS {
@@ -77,15 +77,15 @@ impl Frame {
 /// How far the frames of one header block reach.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// All of it is there, this many bytes.
+    /// The block is complete, with this many bytes.
     Whole(usize),
     /// At least this many bytes are still to come.
     Missing(usize),
-    /// It is too large, or is followed by what must not follow.
+    /// It is too large, or followed by a frame that must not follow.
     Odd,
 }
 
-/// How far the header block reaches that begins where `bytes` begin.
+/// The extent of the header block at the beginning of `bytes`.
 pub(super) fn extent(bytes: &[u8]) -> Extent {
     let mut end = 0;
     let mut first = None;
@@ -96,7 +96,7 @@ pub(super) fn extent(bytes: &[u8]) -> Extent {
         let opening = *first.get_or_insert(frame);
         end += frame.size();
         let in_order = end == frame.size() || frame.continues(opening);
-        if !in_order || end > BLOCK_MOST {
+        if !in_order || end > MAX_BLOCK {
             return Extent::Odd;
         }
         if end > bytes.len() {
@@ -111,12 +111,12 @@ pub(super) fn extent(bytes: &[u8]) -> Extent {
 
 /// The frames of one whole header block.
 pub(super) struct Block<'a> {
-    /// Each with its payload, and where in that the header block lies.
+    /// Each with its payload and the range of the header block in it.
     frames: Vec<(&'a [u8], &'a [u8], Range<usize>)>,
 }
 
 impl<'a> Block<'a> {
-    /// Takes apart what [`extent`] called whole. Nothing if its padding is longer than it.
+    /// Splits what [`extent`] found complete. Returns `None` if its padding is longer than a frame.
     pub(super) fn read(mut bytes: &'a [u8]) -> Option<Self> {
         let mut frames = Vec::with_capacity(1);
         while let Some(frame) = Frame::read(bytes) {

@@ -48,7 +48,7 @@ const CODE: [(u32, &[u8]); 21] = [
 /// The bits of a zero's code, all of them 0. No symbol has fewer.
 const ZERO_BITS: usize = 5;
 
-/// The string that `encoded` stands for; nothing where it is not a Huffman-coded string.
+/// Decodes a string. Returns `None` if `encoded` is not Huffman-coded.
 pub(super) fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
     let end = encoded.len() * 8;
     let mut text = Vec::with_capacity(end / ZERO_BITS);

@@ -1,4 +1,4 @@
-//! The repair as a stream: what is read through it is fixed, what is written goes by.
+//! The repair as a stream: what is read through it is repaired, what is written is passed on.
 
 use std::io;
 use std::pin::Pin;
@@ -26,11 +26,11 @@ impl<S> Repaired<S> {
 }
 
 impl<S: AsyncRead + Unpin> Repaired<S> {
-    /// Reads what is wanted to make whole what is held back.
+    /// Reads what is needed to complete what is held back.
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut bytes = [0; 1024];
-        let room = self.repair.wanted().min(bytes.len());
-        let mut buffer = ReadBuf::new(&mut bytes[..room]);
+        let limit = self.repair.wanted().min(bytes.len());
+        let mut buffer = ReadBuf::new(&mut bytes[..limit]);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         match buffer.filled() {
             [] => self.repair.end(),
@@ -60,10 +60,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Repaired<S> {
             drop(released);
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
             let read = &mut buffer.filled_mut()[before..];
-            let (read, count) = (read.len(), this.repair.remedy(read));
+            let length = read.len();
+            let count = this.repair.rewrite(read);
             buffer.set_filled(before + count);
-            // All of it held back is not the end of the stream.
-            if count > 0 || read == 0 {
+            // An empty read would mean the end of the stream.
+            if count > 0 || length == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

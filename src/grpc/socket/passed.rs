@@ -7,7 +7,7 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use thiserror::Error;
 
-/// The socket, made and owned by systemd: its path, mode and owner are the socket unit's.
+/// The socket, created and owned by systemd: the socket unit sets its path, mode and owner.
 #[derive(Debug)]
 pub struct PassedSocket(pub(super) UnixListener);
 
@@ -19,7 +19,7 @@ pub enum PassedError {
         "LISTEN_FDS: systemd passed {0} sockets, one is wanted: leave one ListenStream= in the socket unit"
     )]
     NotOne(usize),
-    /// It is something else.
+    /// It is no listening socket.
     #[error(
         "LISTEN_FDS: systemd passed something other than a listening unix stream socket ({0}): give the socket unit ListenStream= with a path and Accept=no"
     )]
@@ -27,13 +27,13 @@ pub enum PassedError {
 }
 
 impl PassedSocket {
-    /// Takes the socket, if one was passed to this process. Has to be called before there are
-    /// threads: the variables are removed, so that they mean nobody else.
+    /// Takes the socket, if one was passed to this process. Must be called before there are threads: it
+    /// removes the variables, which must not reach child processes.
     ///
     /// # Errors
     /// As [`PassedError`].
     pub fn take() -> Result<Option<Self>, PassedError> {
-        // The crate would believe a count that names no process; systemd always names it.
+        // The crate accepts a count without a process id; systemd always sets one.
         if std::env::var_os("LISTEN_PID").is_none() {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! How what is counted is named, and in which form it is written.
+//! The names of the metrics, and their text formats.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Metrics, process};
 
-/// What all names of ours begin with.
+/// The prefix of the plugin's own metrics.
 const PREFIX: &str = "vault_kms_plugin";
-/// A form of exposition.
+/// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposition {
     /// `OpenMetrics` 1.0.
@@ -20,88 +20,88 @@ pub enum Exposition {
 }
 
 impl Metrics {
-    /// All counts, below the prefix of ours. Whoever knows how things stand adds that to it.
+    /// All counters. The caller adds the gauges with [`plugin_registry`].
     #[must_use]
     pub fn registry(&self) -> Registry {
-        let mut whole = Registry::default();
-        let registry = whole.sub_registry_with_prefix(PREFIX);
-        let counts = &*self.0;
+        let mut root = Registry::default();
+        let registry = root.sub_registry_with_prefix(PREFIX);
+        let families = &*self.0;
         registry.register(
             "calls",
             "gRPC calls by what they asked for, the KMS version and the gRPC code",
-            counts.calls.clone(),
+            families.calls.clone(),
         );
         registry.register_with_unit(
             "call_duration",
             "From the first header of a gRPC call to its answer",
             Unit::Seconds,
-            counts.call_duration.clone(),
+            families.call_duration.clone(),
         );
         registry.register(
             "calls_waiting",
             "Encrypts and Decrypts that wait for Vault now",
-            counts.waiting.clone(),
+            families.waiting.clone(),
         );
         registry.register(
             "vault_requests",
             "Requests to Vault by what they asked for and how they ended",
-            counts.requests.clone(),
+            families.requests.clone(),
         );
         registry.register_with_unit(
             "vault_request_duration",
             "How long Vault takes for a request of Transit",
             Unit::Seconds,
-            counts.request_duration.clone(),
+            families.request_duration.clone(),
         );
         registry.register(
             "batch_size",
             "Items in a request of Transit",
-            counts.batch_size.clone(),
+            families.batch_size.clone(),
         );
         registry.register(
             "login_failures",
             "Tries to log in to Vault that failed, by the class of the reason",
-            counts.login_failures.clone(),
+            families.login_failures.clone(),
         );
         registry.register(
             "actor_restarts",
             "Failures of an actor, each of which was followed by a restart",
-            counts.restarts.clone(),
+            families.restarts.clone(),
         );
         registry.register(
             "reloads",
             "Configurations that were read again at SIGHUP",
-            counts.reloads.clone(),
+            families.reloads.clone(),
         );
         registry.register(
             "peers_refused",
             "Connections of users and groups that socket.allow_uids and allow_gids do not list",
-            counts.peers_refused.clone(),
+            families.peers_refused.clone(),
         );
         registry.register(
             "connections_refused",
             "Connections for which there was no place",
-            counts.connections_refused.clone(),
+            families.connections_refused.clone(),
         );
         registry.register(
             "connections_evicted",
             "Connections that lost their place to those of somebody who has fewer",
-            counts.connections_evicted.clone(),
+            families.connections_evicted.clone(),
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What runs", build);
-        process::register(&mut whole, counts.began);
-        whole
+        process::register(&mut root, families.began);
+        root
     }
 }
 
-/// Where gauges of ours go in a registry that [`Metrics::registry`] made.
-pub fn ours(registry: &mut Registry) -> &mut Registry {
+/// The part of a registry of [`Metrics::registry`] that has the plugin's prefix.
+pub fn plugin_registry(registry: &mut Registry) -> &mut Registry {
     registry.sub_registry_with_prefix(PREFIX)
 }
 
 impl Exposition {
-    /// What an HTTP answer calls it.
+    /// The content type of an HTTP answer.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -113,7 +113,7 @@ impl Exposition {
     /// Writes what is registered.
     ///
     /// # Errors
-    /// None that a `String` knows.
+    /// None: writing to a `String` cannot fail.
     pub fn write(self, registry: &Registry) -> Result<String, fmt::Error> {
         let mut text = String::new();
         match self {

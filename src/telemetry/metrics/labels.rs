@@ -1,4 +1,4 @@
-//! The labels of what is counted. Their values are words of fixed sets.
+//! The labels of the counters. Their values are from fixed sets.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -16,21 +16,21 @@ pub(super) struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfOperation {
+pub(super) struct OperationLabel {
     pub(super) operation: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfActor {
+pub(super) struct ActorLabel {
     pub(super) actor: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfOutcome {
+pub(super) struct OutcomeLabel {
     pub(super) outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OfClass {
+pub(super) struct ClassLabel {
     pub(super) class: &'static str,
 }

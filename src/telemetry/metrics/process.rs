@@ -1,4 +1,4 @@
-//! The process itself, under the names that Prometheus's client libraries agree on.
+//! The process itself, under the usual names of Prometheus's client libraries.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use prometheus_client::registry::{Registry, Unit};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-/// Where these stand in `/proc/self/stat` (`proc_pid_stat(5)`), counted from the state, the first
+/// The positions in `/proc/self/stat` (`proc_pid_stat(5)`), counted from the state, the first field
 /// after the name.
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
@@ -17,7 +17,7 @@ const THREADS: usize = 17;
 const MAPPED: usize = 20;
 const RESIDENT: usize = 21;
 
-/// Adds what the kernel says of this process, which began at `start`; nothing where it says nothing.
+/// Adds what the kernel reports about this process, which began at `start`.
 pub(super) fn register(registry: &mut Registry, start: SystemTime) {
     let registry = registry.sub_registry_with_prefix("process");
     if let Ok(since) = start.duration_since(UNIX_EPOCH) {
@@ -40,16 +40,16 @@ pub(super) fn register(registry: &mut Registry, start: SystemTime) {
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         registry.register("open_fds", "Open files", ConstGauge::new(open.count()));
     }
-    if let Some(most) = getrlimit(Resource::Nofile).current {
+    if let Some(limit) = getrlimit(Resource::Nofile).current {
         registry.register(
             "max_fds",
             "The most that may be open",
-            ConstGauge::new(most),
+            ConstGauge::new(limit),
         );
     }
 }
 
-/// The name before them may hold anything, a bracket too.
+/// The fields after the name, which may contain any character, brackets too.
 fn fields(stat: &str) -> Vec<u64> {
     let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let numbers = after_name

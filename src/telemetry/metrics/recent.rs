@@ -1,8 +1,8 @@
-//! Calls of the last minutes, for `status`: a counter tells of all time, a person asks about now.
+//! The calls of the last minutes, for `status`: a counter covers all time, a person asks about now.
 
 use std::time::Duration;
 
-/// How far back it goes.
+/// How many minutes it covers.
 const MINUTES: u64 = 5;
 
 /// A count for each of the last minutes.
@@ -11,7 +11,7 @@ pub struct Recent {
     slots: [Slot; MINUTES as usize],
 }
 
-/// What some minutes brought.
+/// The calls of some minutes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RecentCalls {
     /// All calls.
@@ -28,13 +28,13 @@ struct Slot {
 }
 
 impl RecentCalls {
-    /// How many minutes these are at most.
+    /// How many minutes these cover.
     pub const COUNT: u64 = MINUTES;
 }
 
 impl Recent {
-    /// A call ended so long after the start.
-    pub fn note(&mut self, now: Duration, well: bool) {
+    /// Records a call that ended at this time since the start.
+    pub fn record(&mut self, now: Duration, is_ok: bool) {
         let minute = minute_of(now);
         let Some(slot) = self.slots.get_mut((minute % MINUTES) as usize) else {
             return;
@@ -46,10 +46,10 @@ impl Recent {
             };
         }
         slot.minutes.calls += 1;
-        slot.minutes.failed += u64::from(!well);
+        slot.minutes.failed += u64::from(!is_ok);
     }
 
-    /// What this minute and those before it brought.
+    /// The calls of this minute and those before it.
     #[must_use]
     pub fn minutes(&self, now: Duration) -> RecentCalls {
         let minute = minute_of(now);
@@ -70,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_older_than_the_last_minutes_is_forgotten() {
+    fn calls_before_the_last_minutes_do_not_count() {
         let at = Duration::from_secs;
         let mut recent = Recent::default();
-        recent.note(at(10), true);
-        recent.note(at(70), false);
+        recent.record(at(10), true);
+        recent.record(at(70), false);
         assert_eq!(
             recent.minutes(at(290)),
             RecentCalls {
@@ -89,7 +89,7 @@ mod tests {
                 failed: 1
             }
         );
-        recent.note(at(310), true);
+        recent.record(at(310), true);
         assert_eq!(
             recent.minutes(at(311)),
             RecentCalls {

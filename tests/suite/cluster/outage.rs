@@ -1,4 +1,4 @@
-//! Status as kube-apiserver sees it when Vault fails: what goes on, what stops, and that nothing has
+//! Status as kube-apiserver sees it when Vault fails: what continues, what stops, and that nothing has
 //! to be restarted. Soaks, because kube-apiserver counts in minutes:
 //! `cargo test --test suite -- --ignored soak_`.
 
@@ -88,7 +88,7 @@ impl Cluster {
     }
 
     /// Why it is red: `/readyz` itself withholds the reason.
-    pub(super) async fn told(&self) -> String {
+    pub(super) async fn reported_error(&self) -> String {
         let check = "/readyz/kms-providers";
         self.kubernetes.request_text("GET", check, None).await.1
     }
@@ -103,7 +103,7 @@ impl Cluster {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "soak: 5 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
-async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
+async fn soak_writes_continue_through_an_outage_and_readyz_reports_it() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
     cluster.write().await;
@@ -112,8 +112,8 @@ async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
     cluster
         .write_until("readyz turns red", NOTICED, Cluster::is_red)
         .await;
-    let told = cluster.told().await;
-    assert!(told.contains("cannot be reached"), "{told}");
+    let reported = cluster.reported_error().await;
+    assert!(reported.contains("cannot be reached"), "{reported}");
     // In the middle of it the plugin dies, and comes back without Vault.
     cluster.daemon.kill();
     cluster.daemon.restart().await;
@@ -133,7 +133,7 @@ async fn soak_writes_go_on_through_an_outage_and_readyz_tells_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "soak: 6 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
-async fn soak_a_policy_taken_away_stops_writes_and_given_back_lets_them_go_on() {
+async fn soak_writes_stop_without_the_policy_and_continue_once_it_is_back() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
     cluster.write().await;
@@ -144,8 +144,8 @@ async fn soak_a_policy_taken_away_stops_writes_and_given_back_lets_them_go_on() 
     vault.write_policy(&policy, nothing).await;
     wait::until_true("readyz turns red", NOTICED, async || cluster.is_red().await).await;
     let client = KmsClient::connect(cluster.daemon.socket());
-    let told = client.status().await.unwrap_err();
-    assert_eq!(told.code(), tonic::Code::PermissionDenied, "{told}");
+    let error = client.status().await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::PermissionDenied, "{error}");
     let limit = WRITE_EXPIRY + NOTICED;
     let (code, answer) = wait::until("writes stop", limit, async || {
         tokio::time::sleep(Duration::from_secs(2)).await; // the pace

@@ -14,14 +14,14 @@ use super::outage::Cluster;
 use super::read_all;
 
 /// kube-apiserver keeps a good Status for 20 s.
-const TOLD: Duration = Duration::from_secs(40);
+const REPORT_LIMIT: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(
     any(no_vault, no_kubernetes),
     ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn readyz_tells_of_an_outage_while_writes_go_on_and_nothing_has_to_be_restarted() {
+async fn readyz_reports_an_outage_while_writes_continue_and_nothing_restarts() {
     let mut cluster = Cluster::start(Vault::shared().await).await;
     cluster.write().await;
     cluster.proxy.fault("", Fault::Refuse);
@@ -29,7 +29,7 @@ async fn readyz_tells_of_an_outage_while_writes_go_on_and_nothing_has_to_be_rest
     // Spares the minute of tolerance: what a plugin knows of an outage before it, it has from here.
     grow_older(&cluster.daemon, Duration::from_secs(120));
     cluster.daemon.restart().await;
-    tells(&mut cluster, "cannot be reached").await;
+    reports(&mut cluster, "cannot be reached").await;
     cluster.write().await;
     cluster.proxy.clear();
     cluster.wait_green().await;
@@ -38,10 +38,10 @@ async fn readyz_tells_of_an_outage_while_writes_go_on_and_nothing_has_to_be_rest
 }
 
 /// Writes until readyz is red for this reason.
-async fn tells(cluster: &mut Cluster, reason: &str) {
+async fn reports(cluster: &mut Cluster, reason: &str) {
     cluster
-        .write_until(reason, TOLD, async |cluster: &Cluster| {
-            cluster.told().await.contains(reason)
+        .write_until(reason, REPORT_LIMIT, async |cluster: &Cluster| {
+            cluster.reported_error().await.contains(reason)
         })
         .await;
     assert!(cluster.is_red().await);
@@ -61,7 +61,7 @@ fn grow_older(daemon: &Daemon, by: Duration) {
     any(no_vault, no_kubernetes),
     ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn readyz_tells_of_a_policy_taken_away_and_is_green_once_it_is_back() {
+async fn readyz_fails_without_the_policy_and_succeeds_once_it_is_back() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
     cluster.write().await;
@@ -73,7 +73,7 @@ async fn readyz_tells_of_a_policy_taken_away_and_is_green_once_it_is_back() {
     let client = KmsClient::connect(cluster.daemon.socket());
     client.encrypt_v1(b"ping").await.unwrap_err();
     // The seed that kube-apiserver holds serves for three more minutes.
-    tells(&mut cluster, "PermissionDenied").await;
+    reports(&mut cluster, "PermissionDenied").await;
     read_all(&cluster.kubernetes, 0..cluster.written).await;
     let given_back = plugin_policy(&mount, &key);
     vault.write_policy(&policy, &given_back).await;

@@ -1,4 +1,4 @@
-//! KMS v1 with a real kube-apiserver, and the way from it to v2.
+//! KMS v1 with a real kube-apiserver, and the migration to v2.
 
 use super::super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use super::super::harness::vault::Vault;

@@ -1,5 +1,5 @@
-//! A collector of spans, as far as the daemon can tell: OTLP, protobuf over HTTP. It keeps what it is
-//! sent, refuses it, or never answers.
+//! A double of a collector of spans: OTLP, protobuf over HTTP. It keeps what it receives, refuses it,
+//! or never answers.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -53,12 +53,12 @@ impl Daemon {
         self.dir().join(builder::CONFIG)
     }
 
-    /// Replaces the configuration file; the daemon is not told.
+    /// Replaces the configuration file without a signal.
     pub fn write_config(&self, text: &str) {
         builder::replace(&self.config_path(), text);
     }
 
-    /// Changes the keys of the configuration file that `toml` names; the daemon is not told.
+    /// Changes the keys of the configuration file that `toml` names, without a signal.
     pub fn change_config(&self, toml: &str) {
         let text = fs::read_to_string(self.config_path()).expect("the configuration can be read");
         self.write_config(&builder::merged(&text, toml));
@@ -69,7 +69,7 @@ impl Daemon {
         self.dir().join(builder::TOKEN)
     }
 
-    /// Replaces that file; the daemon is not told.
+    /// Replaces that file without a signal.
     pub fn write_token(&self, token: &str) {
         builder::replace(&self.token_path(), token);
     }

@@ -1,4 +1,4 @@
-//! A genuine client that calls all the while, while somebody attacks; and what that cost.
+//! An honest client that keeps calling during an attack, and the attack's cost.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

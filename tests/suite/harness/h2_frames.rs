@@ -1,4 +1,4 @@
-//! HTTP/2 by hand, for clients that no library would let one be: frames as bytes, a raw connection.
+//! HTTP/2 by hand, for clients that no library can be: frames as bytes, a raw connection.
 //!
 //! Blocking, for threads of their own: an attack must not slow the runtime that watches it.
 

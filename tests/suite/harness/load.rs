@@ -1,4 +1,4 @@
-//! Callers that wrap and unwrap all the time, as a busy kube-apiserver does, and what came of it.
+//! Callers that encrypt and decrypt continuously, as a busy kube-apiserver does, and their results.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,10 +128,10 @@ async fn call_steadily(client: KmsClient, pause: Duration, seen: Arc<Seen>) {
 
 async fn round_trip(client: &KmsClient, pause: Duration, seen: &Seen) -> Option<()> {
     let seed: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
-    let told = |error: tonic::Status| error.to_string();
-    let (ciphertext, key_id) = seen.note(client.encrypt(&seed).await.map_err(told))?;
+    let text = |error: tonic::Status| error.to_string();
+    let (ciphertext, key_id) = seen.note(client.encrypt(&seed).await.map_err(text))?;
     tokio::time::sleep(pause).await;
-    let plaintext = client.decrypt(&ciphertext, &key_id).await.map_err(told);
+    let plaintext = client.decrypt(&ciphertext, &key_id).await.map_err(text);
     seen.note(plaintext.and_then(|plaintext| match plaintext == seed {
         true => Ok(()),
         false => Err("a wrong plaintext".to_owned()),

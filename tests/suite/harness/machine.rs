@@ -222,7 +222,7 @@ fn systemd_under(pid: u32) -> Option<u32> {
     })
 }
 
-/// Folders of the cgroup file systems: they can only be removed from the inside out.
+/// Directories of the cgroup file systems: they can only be removed from the inside out.
 fn remove_cgroups(dir: &Path, name: &str) {
     for child in dirs(dir) {
         if child.file_name().is_some_and(|it| it == name) {

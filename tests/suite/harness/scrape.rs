@@ -1,4 +1,4 @@
-//! What a daemon's `/metrics` says, as Prometheus would read it.
+//! A daemon's `/metrics`, as Prometheus reads it.
 
 use std::collections::BTreeSet;
 

@@ -101,8 +101,8 @@ pub fn binary(server: Server) -> PathBuf {
     installed.next().unwrap_or_else(|| built(server))
 }
 
-/// The daemon as it is shipped, built once per process. In a directory of its own: `cargo bench` and
-/// `cargo test --release` leave one with the fault hook in `target/release`.
+/// The daemon as it is shipped (profile `dist`), built once per process. In a directory of its own:
+/// cargo would otherwise lock the one that the tests are built in.
 pub fn release_daemon() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build_daemon).clone()
@@ -150,7 +150,8 @@ fn build_daemon() -> PathBuf {
     let mut command = Command::new(cargo);
     command.args([
         "build",
-        "--release",
+        "--profile",
+        "dist",
         "--bin",
         "vault-kms-plugin",
         "--target-dir",
@@ -175,8 +176,8 @@ fn build_daemon() -> PathBuf {
             command.env_remove(&name);
         }
     }
-    building::run("vault-kms-plugin (release)", &mut command);
-    dir.join("release/vault-kms-plugin")
+    building::run("vault-kms-plugin (dist)", &mut command);
+    dir.join("dist/vault-kms-plugin")
 }
 
 fn servers_dir() -> PathBuf {

@@ -1,4 +1,4 @@
-//! Reloads that are refused: everything stays as it was, and one line says what is wrong and where.
+//! Rejected reloads: the running configuration is kept, and one line names the error and its key.
 
 use rustix::process::Signal;
 
@@ -11,7 +11,7 @@ use crate::{LIMIT, daemon_for, ready_daemon};
 
 /// The error of a reload of this text.
 async fn refused(daemon: &Daemon, text: &str) -> String {
-    let count = || daemon.log().matches("configuration refused").count();
+    let count = || daemon.log().matches("configuration rejected").count();
     let before = count();
     daemon.write_config(text);
     daemon.signal(Signal::HUP);
@@ -19,14 +19,14 @@ async fn refused(daemon: &Daemon, text: &str) -> String {
     let lines = daemon.log_lines();
     let line = lines.iter().rev().find(|line| {
         let message = line["message"].as_str();
-        message.is_some_and(|message| message.starts_with("configuration refused"))
+        message.is_some_and(|message| message.starts_with("configuration rejected"))
     });
     line.unwrap()["error"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_is_wrong_is_named_and_everything_stays_as_it_was() {
+async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
     vault.create_key(&fixture.mount, "next").await;

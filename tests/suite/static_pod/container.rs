@@ -1,5 +1,5 @@
-//! A container as kubelet would have it started: its user, its capabilities, its mounts and a
-//! read-only root, from what the manifest says. What is missing are cgroups and seccomp.
+//! A container as kubelet would start it: user, capabilities, mounts and a read-only root, as in the
+//! manifest; without cgroups and seccomp.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ const SCRIPT: &str = concat!(
 );
 /// What puts the image's root together.
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/image/root.sh");
-/// Tells the process that becomes a container what it shall become.
+/// Passes the container's settings to the process that becomes it.
 const SPECIFICATION: &str = "STATIC_POD_CONTAINER";
 /// The test below, by its name.
 const ENTRY: &str = "static_pod::container::what_a_container_starts_from";

@@ -88,7 +88,7 @@ async fn refusal_of(descriptor: &str, count: u32) -> (i32, String) {
 }
 
 #[tokio::test]
-async fn what_is_no_listening_unix_socket_is_refused() {
+async fn a_passed_file_that_is_no_listening_unix_socket_is_refused() {
     let (code, log) = refusal_of("/dev/null", 1).await;
     assert_eq!(code, 78, "{log}");
     assert!(
@@ -108,7 +108,7 @@ async fn two_sockets_are_refused() {
 }
 
 #[tokio::test]
-async fn what_was_passed_to_another_process_is_not_ours() {
+async fn sockets_passed_to_another_process_are_ignored() {
     let daemon = Daemon::builder()
         .vault("http://127.0.0.1:9")
         .transit("transit", "kms")

@@ -33,7 +33,7 @@ async fn events_are_found_by_their_fields() {
     assert_eq!(line["KMS_EVENT"], "call failed");
     assert_eq!(line["KMS_OPERATION"], "decrypt");
     assert_eq!(line["KMS_KEY_ID"], key_id);
-    assert_eq!(line["KMS_CODE"], "InvalidArgument");
+    assert_eq!(line["KMS_CODE"], "INVALID_ARGUMENT");
     assert_eq!(line["PRIORITY"], "4");
     assert_eq!(line["SYSLOG_IDENTIFIER"], "vault-kms-plugin");
     // As kube-apiserver sent it.
@@ -44,7 +44,7 @@ async fn events_are_found_by_their_fields() {
 }
 
 impl Host {
-    /// How many lines the journal was told that it missed.
+    /// How many lines were reported as dropped.
     async fn dropped_lines(&self) -> usize {
         let event = "KMS_EVENT=log lines were dropped";
         let lines = self.journal(&["-o", "json", event]).await;
@@ -73,7 +73,7 @@ async fn pace(client: &KmsClient) -> (Duration, Duration) {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn a_stopped_journal_delays_no_call_and_learns_how_much_it_missed() {
+async fn a_stopped_journal_delays_no_call_and_dropped_lines_are_counted() {
     let (host, client) = Host::serving(|plan| plan).await;
     let (usual, usual_most) = pace(&client).await;
     let signal = ["systemctl", "kill", "--signal=STOP", JOURNALD];

@@ -1,4 +1,4 @@
-//! What is said to whoever listens on `NOTIFY_SOCKET`. systemd itself is in `service`.
+//! The notifications on `NOTIFY_SOCKET`. systemd itself is in `service`.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -42,7 +42,7 @@ fn daemon() -> Builder {
 }
 
 #[tokio::test]
-async fn a_life_is_told_to_an_abstract_socket() {
+async fn a_lifecycle_is_notified_to_an_abstract_socket() {
     let name = format!("manager-{:x}", fastrand::u64(..));
     let manager = Manager::at(&SocketAddr::from_abstract_name(&name).unwrap());
     let limit = Duration::from_secs(2).as_micros().to_string();
@@ -65,7 +65,7 @@ async fn a_life_is_told_to_an_abstract_socket() {
 }
 
 #[tokio::test]
-async fn a_reload_asks_for_the_time_that_its_trial_may_take() {
+async fn a_reload_extends_its_timeout_for_the_validation() {
     let name = format!("manager-{:x}", fastrand::u64(..));
     let manager = Manager::at(&SocketAddr::from_abstract_name(&name).unwrap());
     // Connections to it are made, and nothing ever answers.
@@ -94,12 +94,12 @@ async fn a_reload_asks_for_the_time_that_its_trial_may_take() {
         assert!(asked(&more) > Duration::from_secs(10), "{more}");
     }
     manager.heard("READY=1\n").await;
-    daemon.logged("configuration refused").await;
+    daemon.logged("configuration rejected").await;
     assert_eq!(daemon.stop().await, 0);
 }
 
 #[tokio::test]
-async fn nobody_is_told_and_nothing_is_logged_without_a_manager() {
+async fn nothing_is_sent_or_logged_without_a_manager() {
     let daemon = daemon().env("WATCHDOG_USEC", "1000000").spawn().await;
     daemon.logged("listening").await;
     assert_eq!(daemon.stop().await, 0);
@@ -107,7 +107,7 @@ async fn nobody_is_told_and_nothing_is_logged_without_a_manager() {
 }
 
 #[tokio::test]
-async fn a_manager_that_is_gone_is_no_reason_to_stop() {
+async fn a_missing_manager_does_not_stop_the_daemon() {
     let builder = daemon();
     let gone = builder.dir().join("gone").display().to_string();
     let daemon = builder.env("NOTIFY_SOCKET", &gone).spawn().await;

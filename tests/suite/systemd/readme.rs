@@ -1,5 +1,4 @@
-//! The README's way to a running service, command by command, on a machine that has the program and
-//! nothing else of ours.
+//! The README's setup of a service, command by command, on a machine that has only the program.
 
 use std::path::Path;
 
@@ -42,7 +41,7 @@ async fn machine() -> Machine {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn who_follows_the_readme_has_a_service_and_can_give_it_a_socket() {
+async fn the_readme_sets_up_a_service_and_its_socket() {
     let vault = Vault::start().await;
     let machine = machine().await;
     let page = Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));

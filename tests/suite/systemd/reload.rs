@@ -1,5 +1,5 @@
-//! `systemctl reload`: the file is checked before anybody is signalled, and what only the daemon can
-//! tell stands in its status.
+//! `systemctl reload`: the file is checked before the daemon is signalled, and errors that only the
+//! daemon can find are in its status.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -16,11 +16,11 @@ const SEED: [u8; 32] = [7; 32];
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_the_service() {
+async fn systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_service() {
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
     let said = format!("Status: \"key {key_id} announced; session ");
-    wait::until_true("systemctl status to tell the key", LIMIT, async || {
+    wait::until_true("systemctl status to show the key", LIMIT, async || {
         let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
         status.text.contains(&said)
     })
@@ -29,7 +29,7 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
     host.machine
         .write(CONFIG, &host.config.replace("debug", "trace"));
     host.machine.ok(&["systemctl", "reload", SERVICE]).await;
-    host.logged("configuration read again").await;
+    host.logged("configuration reloaded").await;
     host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
     // Asked through systemd, the daemon is not even signalled.
     let reload = host.machine.run(&["systemctl", "reload", SERVICE]).await;
@@ -38,11 +38,11 @@ async fn systemctl_status_tells_the_key_and_the_session_and_a_reload_never_ends_
         .await;
     assert_eq!(host.show("ActiveState").await, "active");
     let journal = host.journal(&[]).await;
-    assert!(!journal.contains("configuration refused"), "{journal}");
+    assert!(!journal.contains("configuration rejected"), "{journal}");
     // Signalled past systemd, it says so itself.
     host.machine.ok(&["kill", "-HUP", &process]).await;
-    host.logged("configuration refused").await;
-    wait::until_true("systemctl status to tell why", LIMIT, async || {
+    host.logged("configuration rejected").await;
+    wait::until_true("systemctl status to show the reason", LIMIT, async || {
         let status = host.machine.run(&["systemctl", "status", SERVICE]).await;
         status
             .text
@@ -72,7 +72,7 @@ async fn a_reload_may_take_longer_than_systemd_allows_for_a_start() {
         .write(CONFIG, &host.config.replace(before, &address));
     let start = Instant::now();
     host.machine.run(&["systemctl", "reload", SERVICE]).await;
-    host.logged("configuration refused").await;
+    host.logged("configuration rejected").await;
     let took = start.elapsed();
     eprintln!("refused after {took:?}");
     assert!(took > Duration::from_secs(3), "{took:?}");
@@ -128,7 +128,7 @@ async fn a_credential_and_a_setting_come_from_systemd_and_a_reload_goes_on_with_
     host.machine.ok(&["systemctl", "reload", SERVICE]).await;
     host.logged(&format!("✓ configuration: {CONFIG} is valid"))
         .await;
-    host.logged("configuration read again").await;
+    host.logged("configuration reloaded").await;
     let journal = host.journal(&[]).await;
     assert!(!journal.contains("✗"), "{journal}");
     // What is wrong elsewhere is still found.

@@ -1,4 +1,4 @@
-//! The service's life: starts, crashes, hangs, stops.
+//! The service's lifecycle: starts, crashes, hangs, stops.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use super::super::harness::wait;
 use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET, TOKEN, config_for, installed};
 
 const SEED: [u8; 32] = [7; 32];
-/// Stands for kubelet, after which the unit is ordered by its name.
+/// In place of kubelet, after which the unit is ordered by its name.
 const KUBELET: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n";
 /// What the acceptance allows between READY and kubelet.
 const KUBELET_STARTS_WITHIN: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ async fn a_boot_without_vault_does_not_keep_kubelet_waiting() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn twenty_crashes_in_a_minute_and_it_still_comes_back() {
+async fn the_service_restarts_after_twenty_crashes_in_a_minute() {
     let (host, _) = Host::serving(|plan| plan).await;
     let mut slowest = Duration::ZERO;
     let start = Instant::now();
@@ -133,7 +133,7 @@ async fn a_process_that_hangs_is_ended_by_the_watchdog() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn calls_go_on_while_the_admin_port_is_taken() {
+async fn calls_continue_while_the_admin_port_is_in_use() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
     let port = taken.local_addr().unwrap().port();
     let vault = Vault::shared().await;
@@ -188,7 +188,7 @@ async fn the_directory_and_its_state_outlive_a_stop() {
     any(no_vault, no_nspawn),
     ignore = "needs Vault, root and systemd-container"
 )]
-async fn memory_is_locked_where_all_of_it_may_be_and_else_none_is() {
+async fn memory_is_locked_only_without_a_limit() {
     let (host, _) = Host::serving(|plan| plan).await;
     let process = host.show("MainPID").await;
     let of_process = async |file: &str| {

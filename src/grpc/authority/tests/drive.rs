@@ -19,7 +19,7 @@ pub(super) fn repaired(bytes: &[u8], reads: &[usize]) -> Vec<u8> {
         on.extend(repair.release(usize::MAX));
         let (read, later) = rest.split_at(size);
         let mut read = read.to_vec();
-        let count = repair.remedy(&mut read);
+        let count = repair.rewrite(&mut read);
         on.extend_from_slice(&read[..count]);
         rest = later;
     }

@@ -1,5 +1,5 @@
-//! What the real HTTP/2 server makes of repaired connections: every request arrives as it was
-//! meant, however the client wrote it.
+//! Repaired connections on the real HTTP/2 server: every request arrives as the client meant it,
+//! whatever its encoding.
 
 use std::convert::Infallible;
 

@@ -1,14 +1,14 @@
 //! The services for one connection: each call is counted from its first header until its answer is
-//! taken, pays for what it sends, and does not last for ever.
+//! taken, is charged for what it sends, and has a time limit.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::Service;
@@ -18,10 +18,10 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 
 use super::MAX_MESSAGE;
-use super::call::{Call, Tally};
+use super::call::{Call, ConnectionState};
 use super::deadline;
-use super::status;
-use super::traces::Traces;
+use super::error;
+use super::seed_residue::SeedActivity;
 use crate::telemetry::metrics::CallKind;
 use crate::telemetry::spans::CallSpan;
 
@@ -30,55 +30,56 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
 /// What gRPC puts before a message: a flag and its length.
 const PREFIX: usize = 5;
 /// From the first header until the answer is taken: the longest deadline, and time around it.
-const CALL_LIMIT: Duration = deadline::LONGEST.saturating_add(Duration::from_secs(20));
+const CALL_LIMIT: Duration = deadline::MAX_DEADLINE.saturating_add(Duration::from_secs(20));
 
 /// The services, for one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Counted {
+pub(super) struct CallService {
     routes: Routes,
-    tally: Arc<Tally>,
-    traces: Traces,
+    connection: Arc<ConnectionState>,
+    seeds: SeedActivity,
 }
 
-/// Runs each call of a connection in a task of its own, for so long and no longer.
+/// Runs each call of a connection in a task of its own, up to [`CALL_LIMIT`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CallTasks;
+pub(super) struct CallExecutor;
 
-/// A message, all of it: what is not there yet has no buffers of tonic's.
-struct Message(Bytes);
-
-/// What a client is to fetch.
-pub(super) struct Answer {
+/// The body of an answer.
+pub(super) struct ResponseBody {
     body: tonic::body::Body,
-    /// Held until all of it is on its way.
+    /// Held until the whole body is handed over.
     _call: Option<Arc<Call>>,
 }
 
-impl Counted {
-    pub(super) fn new(routes: Routes, tally: Arc<Tally>, traces: Traces) -> Self {
+impl CallService {
+    pub(super) fn new(
+        routes: Routes,
+        connection: Arc<ConnectionState>,
+        seeds: SeedActivity,
+    ) -> Self {
         Self {
             routes,
-            tally,
-            traces,
+            connection,
+            seeds,
         }
     }
 }
 
-impl Service<Request<Incoming>> for Counted {
-    type Response = Response<Answer>;
+impl Service<Request<Incoming>> for CallService {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let path = request.uri().path();
-        let timer = self.tally.metrics().call(kind_of(path));
-        let carrier = self.traces.note(path);
+        let timer = self.connection.metrics().call(kind_of(path));
+        let seed_call = self.seeds.record(path);
         let span = CallSpan::begin(path, request.headers());
-        let call = Call::begin(&self.tally, span.clone());
+        let call = Call::begin(&self.connection, span.clone());
         let routes = self.routes.clone();
         Box::pin(async move {
             let answer = answer(request, call, routes).await?;
-            drop(carrier);
+            drop(seed_call);
             timer.end(code_of(&answer));
             span.end(answer.headers());
             Ok(answer)
@@ -90,24 +91,25 @@ async fn answer(
     request: Request<Incoming>,
     call: Option<Arc<Call>>,
     mut routes: Routes,
-) -> Result<Response<Answer>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let Some(call) = call else {
-        // Without a look at what may still come.
-        return Ok(refusal(&status::too_much_at_once()));
+        // Whatever the client still sends is not read.
+        return Ok(refusal(&error::out_of_memory()));
     };
     let (mut head, body) = request.into_parts();
     let read = timeout(MESSAGE_LIMIT, read(&head.headers, body, &call)).await;
-    let message = match read.unwrap_or_else(|_| Err(status::message_too_slow())) {
-        Ok(message) => message,
+    // A whole message: tonic allocates no buffers for one that is still on its way.
+    let message = match read.unwrap_or_else(|_| Err(error::message_too_slow())) {
+        Ok(message) => Full::new(message),
         Err(status) => return Ok(refusal(&status)),
     };
     head.extensions.insert(call.clone());
     let answer = routes.call(Request::from_parts(head, message)).await?;
     let _call = Some(call);
-    Ok(answer.map(|body| Answer { body, _call }))
+    Ok(answer.map(|body| ResponseBody { body, _call }))
 }
 
-/// What a path asks for. Any other path is of no service of ours.
+/// What a path asks for. Other paths belong to no service of this plugin.
 fn kind_of(path: &str) -> CallKind {
     let (kms_version, operation) = match path.trim_start_matches('/').split_once('/') {
         Some(("v2.KeyManagementService", method)) => ("v2", method),
@@ -127,37 +129,38 @@ fn kind_of(path: &str) -> CallKind {
     }
 }
 
-/// How it ended: an error stands in the headers, before any message.
-fn code_of(answer: &Response<Answer>) -> &'static str {
-    let error = Status::from_header_map(answer.headers());
-    status::name_of(error.map_or(Code::Ok, |status| status.code()))
+/// The code of an answer: the headers hold an error, before any message.
+fn code_of(answer: &Response<ResponseBody>) -> &'static str {
+    let status = Status::from_header_map(answer.headers());
+    error::name_of(status.map_or(Code::Ok, |status| status.code()))
 }
 
-fn refusal(status: &Status) -> Response<Answer> {
+fn refusal(status: &Status) -> Response<ResponseBody> {
     let answer = status.clone().into_http();
-    answer.map(|body| Answer { body, _call: None })
+    answer.map(|body| ResponseBody { body, _call: None })
 }
 
-/// Of a message that is too long no more than shows it: tonic refuses it.
-async fn read(headers: &HeaderMap, mut body: Incoming, call: &Call) -> Result<Message, Status> {
+/// Reads a message. Stops once it exceeds the limit; tonic then rejects it.
+async fn read(headers: &HeaderMap, mut body: Incoming, call: &Call) -> Result<Bytes, Status> {
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    call.pay(headers.iter().map(size).sum())?;
+    call.charge(headers.iter().map(size).sum())?;
     let mut message = Vec::new();
     while !is_too_long(&message) {
-        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else {
+        let Some(frame) = body.frame().await else {
             break;
         };
         let frame = frame.map_err(|error| Status::from_error(error.into()))?;
         if let Some(data) = frame.data_ref() {
-            call.pay(data.len())?;
-            // Copied: a small part of a buffer keeps all of it.
+            call.charge(data.len())?;
+            // Copied: a small part of a buffer would keep the whole buffer.
             message.extend_from_slice(data);
         }
     }
-    Ok(Message(message.into()))
+    Ok(message.into())
 }
 
-/// By what is there, or by what it announces.
+/// Returns whether the message exceeds the limit, by its length so far or by the one that it
+/// announces.
 fn is_too_long(message: &[u8]) -> bool {
     let announced = match message {
         [_, l0, l1, l2, l3, ..] => u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize,
@@ -166,35 +169,14 @@ fn is_too_long(message: &[u8]) -> bool {
     announced.max(message.len().saturating_sub(PREFIX)) > MAX_MESSAGE
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for CallTasks {
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for CallExecutor {
     fn execute(&self, call: F) {
-        // One that is cut off is reset.
+        // A call that is cut off is reset.
         tokio::spawn(timeout(CALL_LIMIT, call));
     }
 }
 
-impl Body for Message {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let rest = std::mem::take(&mut self.0);
-        Poll::Ready((!rest.is_empty()).then_some(Ok(Frame::data(rest))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
-    }
-}
-
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 

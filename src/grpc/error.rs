@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use crate::keys::{ErrorKind, KeyError};
 
-/// What the caller sees of a failed operation.
+/// The status of a failed operation.
 pub(super) fn of_error(error: &KeyError) -> Status {
     let code = match error.kind {
         ErrorKind::Unavailable => Code::Unavailable,
@@ -18,7 +18,7 @@ pub(super) fn of_error(error: &KeyError) -> Status {
         ErrorKind::Internal => Code::Internal,
     };
     let mut status = Status::new(code, error.to_string());
-    // It stays in this process: for the log.
+    // For the log; it is not sent.
     status.set_source(Arc::new(error.clone()));
     status
 }
@@ -59,17 +59,17 @@ pub(super) fn too_many_waiting() -> Status {
     )
 }
 
-/// There is no memory for it, or its connection has its part of that already.
-pub(super) fn too_much_at_once() -> Status {
+/// The memory for calls, or the connection's part of it, is used up.
+pub(super) fn out_of_memory() -> Status {
     Status::resource_exhausted("too many or too large calls at once for the plugin's memory")
 }
 
-/// The headers came, and no whole message after them.
+/// The headers came, but no whole message.
 pub(super) fn message_too_slow() -> Status {
     Status::deadline_exceeded("the plugin did not get the whole message in time")
 }
 
-/// Nothing came back in time, not even a reason.
+/// Nothing was returned in time, not even a reason.
 pub(super) fn no_answer() -> Status {
     Status::deadline_exceeded("the plugin found no answer within the caller's deadline")
 }

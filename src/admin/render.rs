@@ -1,4 +1,4 @@
-//! A report for people: one line for each thing, what is wrong right below it.
+//! A report as text: one line per subject, its error right below.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,20 +6,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::report::{Key, Peer, Report, Session, Version};
+use crate::system::one_line;
 
 /// As of `now`.
-pub(super) fn text(report: &Report, now: Timestamp) -> String {
+pub(super) fn render(report: &Report, now: Timestamp) -> String {
     let mut out = String::new();
     let up = span(Duration::from_secs(report.uptime_seconds));
     let mut line = |name: &str, text: String| {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{name:<12}{}", text.replace(['\n', '\r'], " "));
+        let _ = writeln!(out, "{name:<12}{}", one_line(&text));
     };
     line("plugin", format!("{}, up {up}", report.version));
     line(
         "ready",
         match &report.reason {
-            None => "yes: kube-apiserver is told ok".to_owned(),
+            None => "yes: Status returns ok".to_owned(),
             Some(reason) => format!("NO: {reason}"),
         },
     );
@@ -36,19 +37,18 @@ pub(super) fn text(report: &Report, now: Timestamp) -> String {
             calls.all, calls.minutes, calls.failed, calls.waiting
         ),
     );
-    match report.peers.is_empty() {
-        true => line("connected", "nobody".to_owned()),
-        false => {
-            let peers: Vec<_> = report.peers.iter().map(of_peer).collect();
-            line("connected", peers.join("; "));
-        }
+    if report.peers.is_empty() {
+        line("connected", "nobody".to_owned());
+    } else {
+        let peers: Vec<_> = report.peers.iter().map(of_peer).collect();
+        line("connected", peers.join("; "));
     }
     let reload = report.last_reload.as_ref();
     line(
         "last reload",
         match reload.map(|reload| (reload.at, &reload.refused)) {
             None => "none since the start".to_owned(),
-            Some((at, None)) => format!("taken over {}", when(at, now)),
+            Some((at, None)) => format!("applied {}", when(at, now)),
             Some((at, Some(reason))) => format!("REFUSED {}: {reason}", when(at, now)),
         },
     );
@@ -125,7 +125,7 @@ fn of_peer(peer: &Peer) -> String {
     format!("{process}uid {uid} gid {gid}: {connections}")
 }
 
-/// How far away.
+/// The distance from now.
 fn when(moment: Timestamp, now: Timestamp) -> String {
     let seconds = moment.as_second() - now.as_second();
     let distance = span(Duration::from_secs(seconds.unsigned_abs()));

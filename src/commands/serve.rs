@@ -1,0 +1,78 @@
+//! `serve`: runs the daemon: configuration, logging, signals, the actors, the exit code.
+
+use std::error::Error;
+
+use super::print_error;
+use crate::config::{Config, Source};
+use crate::grpc::PassedSocket;
+use crate::supervisor::Daemon;
+use crate::system::{self, Exit, SignalStream, notify};
+use crate::telemetry::{Telemetry, events};
+
+/// Runs until a signal or a failure ends it.
+pub fn run(source: Source) -> Exit {
+    let passed = match PassedSocket::take() {
+        Ok(passed) => passed,
+        Err(error) => return print_error(&error, Exit::Config),
+    };
+    match source.load() {
+        Ok(config) => with_runtime(&config, source, passed),
+        Err(errors) => {
+            let problem = format!("the configuration is wrong, nothing was started:\n{errors}");
+            print_error(&problem, Exit::Config)
+        }
+    }
+}
+
+fn with_runtime(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit {
+    // Dropped after the runtime: it writes the last log lines and exports the last spans.
+    let log = match Telemetry::start(config.log) {
+        Ok(log) => log,
+        Err(error) => return print_error(&error, Exit::Internal),
+    };
+    if let Err(error) = system::harden() {
+        return log_fatal(&error, Exit::Internal);
+    }
+    // One thread: a call passes through four tasks, and with more threads they would wake each other
+    // across cores, which takes longer than their work (docs/performance.md). What may block, such
+    // as reading files, has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(supervise(config, source, &log, passed)),
+        Err(error) => log_fatal(&error, Exit::Internal),
+    }
+}
+
+async fn supervise(
+    config: &Config,
+    source: Source,
+    log: &Telemetry,
+    passed: Option<PassedSocket>,
+) -> Exit {
+    let mut signals = match SignalStream::register() {
+        Ok(signals) => signals,
+        Err(error) => return log_fatal(&error, Exit::Internal),
+    };
+    let mut daemon = match Daemon::start(config, source, log.handle(), passed).await {
+        Ok(daemon) => daemon,
+        Err(error) => return log_fatal(&error, error.exit()),
+    };
+    // The socket listens; kubelet, which is ordered after the plugin, waits for nothing else.
+    notify::ready();
+    loop {
+        tokio::select! {
+            exit = daemon.ended() => return exit,
+            signal = signals.next() => daemon.signal(signal),
+        }
+    }
+}
+
+fn log_fatal(error: &dyn Error, exit: Exit) -> Exit {
+    events::FatalError {
+        error: error.to_string(),
+    }
+    .emit();
+    exit
+}
