@@ -67,7 +67,7 @@ async fn node(number: usize, vault: Rc<RefCell<VirtualVault>>) {
         wrong_secret: cluster % WRONG_IN == WRONG_IN - 1,
     };
     let mut machine = Machine::start(None, None, Instant::now(), fastrand::f64());
-    let mut event = Event::Due;
+    let mut event = Event::TimerFired;
     loop {
         let (next, step) = machine.after(event, Instant::now(), fastrand::f64());
         machine = next;
@@ -77,7 +77,7 @@ async fn node(number: usize, vault: Rc<RefCell<VirtualVault>>) {
                 // A machine without a session always waits for a time.
                 let wake = machine.wake().unwrap_or_else(|| Instant::now() + AFTER);
                 sleep_until(wake).await;
-                Event::Due
+                Event::TimerFired
             }
         };
     }
@@ -88,7 +88,7 @@ async fn ask(step: Step, node: usize, role: &Role, vault: &RefCell<VirtualVault>
     sleep(Duration::from_millis(fastrand::u64(1..20))).await;
     let mut vault = vault.borrow_mut();
     match step {
-        Step::Reach => vault.health(),
+        Step::CheckHealth => vault.health(),
         Step::Login => vault.login(node, role),
         Step::Renew => vault.renew(),
     }

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod diagnosis;
 pub mod grpc;
 pub mod keys;
 pub mod session;

@@ -1,17 +1,18 @@
 //! VaultSession: logs in, renews, logs in again; publishes the session in a `watch`.
 //!
-//! No answer and no silence of Vault is a failure of this actor: it waits and tries again.
+//! Neither an error of Vault nor its silence is a failure of this actor: it waits and retries.
 
 mod credentials;
-mod kept;
 mod login;
 mod machine;
-mod plan;
-mod probe;
+mod preflight;
+mod schedule;
+mod secret_id_store;
 mod state;
 mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
@@ -22,12 +23,17 @@ use crate::vault::Client;
 pub use credentials::Credential;
 pub use login::spiffe;
 pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
-pub use machine::{Event, Failure, Machine, Step};
-pub use probe::{Diagnosis, LoginCost, reach};
-pub use state::{LoginOutcome, ReachOutcome, RenewOutcome, State};
+pub use machine::{ActiveToken, Event, Failure, Machine, Step};
+pub use preflight::{LoginCost, check_health};
+pub use state::{HealthOutcome, LoginOutcome, RenewOutcome, State};
 pub use view::{LoginFault, Session, SessionView, Sessions, TokenStatus};
 
-/// The actor. It holds nothing: all is in its state.
+/// How long a login or a renewal may take. Longer than a call's deadline: TokenReview is slow.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a health check may take. A slower Vault cannot serve kube-apiserver within its 3 s.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The actor. All that it holds is in its state.
 #[derive(Debug)]
 pub struct VaultSession;
 
@@ -45,29 +51,29 @@ pub struct Arguments {
 /// The actor's messages.
 #[derive(Debug)]
 pub enum SessionMsg {
-    /// What the machine is told as it is.
+    /// An event for the state machine.
     Happened(Event),
-    /// A look at Vault's health ended.
-    Reached(ReachOutcome),
+    /// A health check ended.
+    HealthChecked(HealthOutcome),
     /// A login ended.
     LoggedIn(LoginOutcome),
     /// A renewal ended.
     Renewed(RenewOutcome),
-    /// A caller was refused with this generation's token: does it live?
+    /// Vault refused a call with the token of this generation: is the token still valid?
     CheckToken {
         /// The generation that was refused.
         generation: u64,
-        /// Where the answer goes.
+        /// Where the status goes.
         reply: RpcReplyPort<TokenStatus>,
     },
-    /// The look at a doubted token ended.
-    Looked {
-        /// The generation that was looked at.
+    /// The check of a refused token ended.
+    TokenChecked {
+        /// The generation that was checked.
         generation: u64,
-        /// What became of it.
-        doubt: TokenStatus,
+        /// The result.
+        status: TokenStatus,
     },
-    /// Is it there? Asked by the Supervisor, which kills an actor that does not answer.
+    /// A heartbeat of the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
     /// Fails on request.
     #[cfg(feature = "faults")]
@@ -92,7 +98,7 @@ impl Actor for VaultSession {
         _myself: ActorRef<SessionMsg>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        state.end().await;
+        state.revoke_current().await;
         Ok(())
     }
 
@@ -104,12 +110,16 @@ impl Actor for VaultSession {
     ) -> Result<(), ActorProcessingErr> {
         state.reap()?;
         match message {
-            SessionMsg::Happened(event) => state.note(&myself, event),
-            SessionMsg::Reached(outcome) => state.reached(&myself, outcome),
+            SessionMsg::Happened(event) => state.handle(&myself, event),
+            SessionMsg::HealthChecked(outcome) => state.health_checked(&myself, outcome),
             SessionMsg::LoggedIn(outcome) => state.logged_in(&myself, outcome),
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
-            SessionMsg::CheckToken { generation, reply } => state.doubt(&myself, generation, reply),
-            SessionMsg::Looked { generation, doubt } => state.looked(&myself, generation, doubt),
+            SessionMsg::CheckToken { generation, reply } => {
+                state.check_token(&myself, generation, reply);
+            }
+            SessionMsg::TokenChecked { generation, status } => {
+                state.token_checked(&myself, generation, status);
+            }
             SessionMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
             SessionMsg::Fail(fault) => return fault.strike().await,

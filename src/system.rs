@@ -4,6 +4,7 @@
 pub mod atomic_file;
 pub mod notify;
 pub mod socket_file;
+pub mod watched_file;
 
 use std::fmt;
 use std::process::ExitCode;

@@ -74,15 +74,15 @@ impl VirtualVault {
     pub(crate) fn health(&mut self) -> Event {
         if self.is_away() {
             self.asked_while_away += 1;
-            return Event::Away;
+            return Event::VaultUnavailable;
         }
-        Event::Reached
+        Event::VaultReady
     }
 
     /// A login by AppRole.
     pub(crate) fn login(&mut self, node: usize, role: &Role) -> Event {
         if self.is_away() {
-            return Event::Failed(Failure::Away);
+            return Event::Failed(Failure::Unreachable);
         }
         let now = Instant::now();
         let since = now.checked_duration_since(self.outage.ends);
@@ -95,7 +95,7 @@ impl VirtualVault {
         }
         if role.wrong_secret {
             self.refuse(role, now);
-            return Event::Failed(Failure::Counted);
+            return Event::Failed(Failure::RejectedAndCounted);
         }
         if let Some(since) = since {
             self.back.entry(node).or_insert(since);
@@ -106,7 +106,7 @@ impl VirtualVault {
     /// A renewal: no quota stands before it here.
     pub(crate) fn renew(&self) -> Event {
         if self.is_away() {
-            return Event::NotRenewed(Failure::Away);
+            return Event::NotRenewed(Failure::Unreachable);
         }
         Event::Renewed(Some(lease()))
     }

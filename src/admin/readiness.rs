@@ -22,8 +22,8 @@ impl Readiness {
         let (keys, sessions) = (args.keys.borrow(), args.sessions.borrow());
         let reason = match status_now(&keys, &sessions, args.limits) {
             Policy::Answer(report) => Some(report.healthz).filter(|healthz| healthz != "ok"),
-            Policy::Fail(error) => Some(error.text),
-            Policy::Wait(error) => Some(error.text),
+            Policy::Fail(error) => Some(error.to_string()),
+            Policy::Wait(error) => Some(error.to_string()),
         };
         let silence = keys.last_success.map(|at| at.elapsed());
         let in_time = silence.is_some_and(|silence| silence < args.limits.tolerance);

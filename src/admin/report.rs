@@ -161,7 +161,7 @@ impl Session {
             until: session.and_then(|it| it.expires).and_then(timestamp),
             next_step: view.next_step.and_then(timestamp),
             logins: view.logins,
-            error: view.fault.as_ref().map(|fault| fault.text.clone()),
+            error: view.fault.as_ref().map(ToString::to_string),
         }
     }
 }

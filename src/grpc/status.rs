@@ -17,7 +17,7 @@ pub(super) fn of_error(error: &KeyError) -> Status {
         ErrorKind::Invalid => Code::InvalidArgument,
         ErrorKind::Internal => Code::Internal,
     };
-    let mut status = Status::new(code, error.text.clone());
+    let mut status = Status::new(code, error.to_string());
     // It stays in this process: for the log.
     status.set_source(Arc::new(error.clone()));
     status

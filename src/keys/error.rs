@@ -1,8 +1,9 @@
 //! Why an Encrypt, a Decrypt or a Status has no answer. Texts say what to do and hold no secret.
 
-use thiserror::Error;
+use std::fmt;
 
 use super::key_id::KeyId;
+use crate::diagnosis::{Diagnosis, write_joined};
 use crate::session::LoginFault;
 use crate::vault::{ApiErrorKind, CallError, KeyInfo, KeyVersion, TransitKey};
 
@@ -26,13 +27,14 @@ pub enum ErrorKind {
 }
 
 /// A failed operation on a key.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{text}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyError {
     /// The kind.
     pub kind: ErrorKind,
-    /// What happened and what to do.
-    pub text: String,
+    /// What happened.
+    pub cause: String,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
     /// The API path of Vault that failed, where there was a call; the text names it too.
     pub path: Option<String>,
     /// What Vault meant, where it spoke.
@@ -40,10 +42,11 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    pub(super) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ErrorKind, cause: impl Into<String>) -> Self {
         Self {
             kind,
-            text: text.into(),
+            cause: cause.into(),
+            remedy: None,
             path: None,
             refusal: None,
         }
@@ -101,10 +104,15 @@ impl KeyError {
             Some(ApiErrorKind::Other) => (ErrorKind::Invalid, String::new()),
             Some(ApiErrorKind::Transient) | None => (Self::passing_kind(error), String::new()),
         };
-        let separator = if remedy.is_empty() { "" } else { "; " };
+        let mut diagnosis = error.diagnosis().about("vault");
+        if !remedy.is_empty() {
+            diagnosis = diagnosis.with_remedy(remedy);
+        }
+        let Diagnosis { cause, remedy } = diagnosis;
         Self {
             kind,
-            text: format!("vault: {error}{separator}{remedy}"),
+            cause,
+            remedy,
             path: Some(error.path().to_owned()),
             refusal,
         }
@@ -115,9 +123,13 @@ impl KeyError {
         let text = format!(
             "what was written until now could not be read any more: put the key that wrote it \
              under transit.decrypt_also ({})",
-            self.text
+            self
         );
-        Self { text, ..self }
+        Self {
+            cause: text,
+            remedy: None,
+            ..self
+        }
     }
 
     /// A canary is not decrypted by the version that made it.
@@ -127,11 +139,12 @@ impl KeyError {
         }
         Self {
             kind: ErrorKind::Precondition,
-            text: format!(
+            remedy: None,
+            cause: format!(
                 "transit key {key} no longer decrypts what it encrypted: it was recreated within \
                  the second of its creation; restore it from its backup, or rotate it so that what \
                  is written from now on has a key_id of its own ({})",
-                self.text
+                self
             ),
             ..self
         }
@@ -141,10 +154,11 @@ impl KeyError {
     pub(super) fn by_none_of_ours(self, key_id: Option<&str>) -> Self {
         match (self.refusal, key_id) {
             (Some(ApiErrorKind::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => Self {
-                text: format!(
+                remedy: None,
+                cause: format!(
                     "{}; its key_id {key_id} names a key that is neither transit.key nor under \
                      transit.decrypt_also",
-                    self.text
+                    self
                 ),
                 ..self
             },
@@ -153,10 +167,11 @@ impl KeyError {
     }
 
     /// The key itself can never serve, as a look at it shows.
-    pub(crate) fn unfit(key: &TransitKey, why: &str) -> Self {
+    pub(crate) fn unfit(key: &TransitKey, cause: &str, remedy: Option<&str>) -> Self {
         Self {
             kind: ErrorKind::Precondition,
-            text: format!("transit key {key} cannot serve: {why}"),
+            cause: format!("transit key {key} cannot serve: {cause}"),
+            remedy: remedy.map(str::to_owned),
             path: None,
             refusal: Some(ApiErrorKind::KeyUnable),
         }
@@ -175,10 +190,11 @@ impl KeyError {
     pub(super) fn or_too_old_to_write(self, version: Option<KeyVersion>) -> Self {
         match (self.refusal, version) {
             (Some(ApiErrorKind::VersionTooOld), Some(version)) => Self {
-                text: format!(
+                remedy: None,
+                cause: format!(
                     "{}: it no longer encrypts with version {version}, which Status announced \
                      last; a newer one is announced once it is proven",
-                    self.text
+                    self
                 ),
                 ..self
             },
@@ -191,11 +207,12 @@ impl KeyError {
         let version = version.get();
         let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
         Self {
-            text: format!(
+            remedy: None,
+            cause: format!(
                 "{}: the ciphertext is of version {version}, below the key's \
                  min_decryption_version{limit}; set that to {version} or lower until nothing in \
                  etcd needs the version any more",
-                self.text
+                self
             ),
             ..self
         }
@@ -209,10 +226,11 @@ impl KeyError {
         }
         Self {
             kind: ErrorKind::Precondition,
-            text: format!(
+            remedy: None,
+            cause: format!(
                 "transit key {key} was imported and encrypts, but decrypting brings no answer: \
                  if it is a public key without its private half, import that too ({})",
-                self.text
+                self
             ),
             ..self
         }
@@ -249,14 +267,25 @@ impl KeyError {
     }
 }
 
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_joined(f, &self.cause, self.remedy.as_deref())
+    }
+}
+
+impl std::error::Error for KeyError {}
+
 impl From<LoginFault> for KeyError {
     fn from(fault: LoginFault) -> Self {
-        let kind = if fault.refused {
+        let kind = if fault.rejected {
             ErrorKind::Denied
         } else {
             ErrorKind::Unavailable
         };
-        Self::new(kind, fault.text)
+        Self {
+            remedy: fault.remedy,
+            ..Self::new(kind, fault.cause)
+        }
     }
 }
 
@@ -326,14 +355,14 @@ mod tests {
         let version = KeyVersion::try_new(2).expect("version");
         let text = refused(ApiErrorKind::VersionTooOld)
             .too_old_to_read(version, Some(5))
-            .text;
+            .to_string();
         assert!(
             text.contains("of version 2,") && text.contains("min_decryption_version of 5;"),
             "{text}"
         );
         let written = refused(ApiErrorKind::VersionTooOld)
             .or_too_old_to_write(Some(version))
-            .text;
+            .to_string();
         assert!(written.contains("encrypts with version v2"), "{written}");
         let other = refused(ApiErrorKind::KeyMissing);
         assert_eq!(other.clone().or_too_old_to_write(Some(version)), other);

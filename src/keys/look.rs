@@ -115,7 +115,7 @@ impl Way<'_> {
     async fn info(self) -> Result<KeyInfo, KeyError> {
         let info = self.read(Instant::now() + LOOK_LIMIT).await?;
         match info.unfit {
-            Some(why) => Err(KeyError::unfit(self.key, why)),
+            Some(unfit) => Err(KeyError::unfit(self.key, unfit.cause, Some(unfit.remedy))),
             None => Ok(info),
         }
     }
@@ -203,6 +203,7 @@ impl Way<'_> {
         Err(KeyError::unfit(
             self.key,
             "a canary came back as something else",
+            None,
         ))
     }
 

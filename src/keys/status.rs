@@ -87,7 +87,7 @@ fn decide(
     let healthz = if silence < limits.tolerance {
         "ok".to_owned()
     } else {
-        reason.text.clone()
+        reason.to_string()
     };
     Policy::Answer(StatusReport {
         key_id: proven.key_id.clone(),

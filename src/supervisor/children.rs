@@ -292,7 +292,7 @@ impl Children {
 
     /// An operator asked: refused credentials are tried at once.
     pub(super) fn try_login_again(&self) {
-        backend::tell(&self.backend.session, SessionMsg::Happened(Event::TryAgain));
+        backend::tell(&self.backend.session, SessionMsg::Happened(Event::RetryNow));
     }
 
     /// Counts a failure and decides what follows. Probes never end the process.

@@ -19,7 +19,7 @@ use crate::admin::{self, report};
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
-use crate::session::SessionView;
+use crate::session::{LoginFault, SessionView};
 use crate::system::notify;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Reloaded;
@@ -323,13 +323,13 @@ async fn trial(
     before: KeyView,
     mut sessions: watch::Receiver<SessionView>,
 ) -> Result<(), String> {
-    let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.refused));
+    let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.rejected));
     tokio::select! {
         tried = keys::verify(&actor, &before, Instant::now() + TRIAL_LIMIT) => {
             tried.map_err(|error| error.to_string())
         }
         Ok(view) = refused => {
-            Err(view.fault.as_ref().map_or_else(String::new, |fault| fault.text.clone()))
+            Err(view.fault.as_ref().map_or_else(String::new, LoginFault::to_string))
         }
         never = ask_for_time() => match never {},
     }

@@ -1,43 +1,58 @@
-//! TLS as every connection to Vault uses it: whom to trust, what to show, and files that are read
-//! again when they change. Knows nothing of HTTP.
+//! TLS of every connection to Vault: the trusted CAs, the client certificate, and files that are
+//! read again when they change. Knows nothing of HTTP.
 
-mod files;
+mod diagnostics;
 mod identity;
+mod reload;
 mod roots;
 mod verifier;
-mod watched;
-mod words;
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use thiserror::Error;
 
-pub(super) use identity::Shown;
-use verifier::Accepted;
-pub(super) use watched::Watch;
-pub use words::ServerCertificate;
-pub(super) use words::cause;
+use crate::diagnosis::{Diagnosis, write_joined};
+use crate::system::watched_file::{self, Content};
+pub use diagnostics::ServerCertificate;
+pub(super) use diagnostics::diagnose;
+pub(super) use identity::ClientCertResolver;
+pub(super) use reload::CertificateReloader;
+use verifier::LastPeerCertificate;
 
-/// Why no client could be built. Names the configuration key.
-#[derive(Debug, Error)]
-#[error("{key}: {cause}")]
+/// Far above every certificate chain and every system's bundle of CAs.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Why no client could be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
-    pub(super) key: &'static str,
-    pub(super) cause: String,
+    /// The configuration key that is wrong.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub cause: String,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
 }
 
 impl BuildError {
-    /// The configuration key that names what is wrong.
-    #[must_use]
-    pub fn key(&self) -> &'static str {
-        self.key
+    pub(super) fn new(key: &'static str, problem: impl Into<Diagnosis>) -> Self {
+        let Diagnosis { cause, remedy } = problem.into();
+        Self { key, cause, remedy }
     }
 }
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = format_args!("{}: {}", self.key, self.cause);
+        write_joined(f, cause, self.remedy.as_deref())
+    }
+}
+
+impl std::error::Error for BuildError {}
 
 /// A certificate and its key, in PEM.
 #[derive(Debug, Clone)]
@@ -46,11 +61,11 @@ pub struct ClientCertificate {
     pub key: &'static str,
     /// The certificate, with its chain.
     pub cert_file: PathBuf,
-    /// Its private key, where that is not in the same file.
+    /// Its private key; `None` if it is in the same file.
     pub key_file: Option<PathBuf>,
 }
 
-/// Whom to trust and what to show, as it was configured.
+/// The trusted CAs and the client certificate, as configured.
 #[derive(Debug, Clone)]
 pub(super) struct TlsSettings {
     pub(super) ca_file: Option<PathBuf>,
@@ -59,53 +74,56 @@ pub(super) struct TlsSettings {
     pub(super) client_certificate: Option<ClientCertificate>,
 }
 
-/// What connections are made with, until a file changes.
+/// The TLS side of new connections, until a file changes.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
     pub(super) config: ClientConfig,
-    pub(super) shown: Arc<Shown>,
-    pub(super) accepted: Accepted,
+    pub(super) client_cert: Arc<ClientCertResolver>,
+    pub(super) peer: LastPeerCertificate,
 }
 
 impl Tls {
     /// A configuration with a session store of its own: a resumed session would carry the
-    /// certificate that was shown when it began.
+    /// certificate that was presented when it began.
     fn new(
         roots: &roots::Roots,
-        shown: Shown,
+        client_cert: ClientCertResolver,
         server_name: Option<&str>,
     ) -> Result<Self, BuildError> {
         let provider = Arc::new(ring::default_provider());
-        let accepted = Accepted::default();
+        let peer = LastPeerCertificate::default();
         let expected = expected(server_name)?;
-        let verifier = verifier::Verifier::new(roots, expected, accepted.clone(), &provider)?;
-        let shown = Arc::new(shown);
+        let verifier = verifier::Verifier::new(roots, expected, peer.clone(), &provider)?;
+        let client_cert = Arc::new(client_cert);
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(|error| BuildError {
-                key: "vault",
-                cause: error.to_string(),
-            })?
-            .dangerous() // rustls's word for a verifier of one's own; ours asks rustls's
+            .map_err(|error| BuildError::new("vault", error.to_string()))?
+            .dangerous() // rustls's word for any custom verifier; ours delegates to rustls's
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(shown.clone());
+            .with_client_cert_resolver(client_cert.clone());
         Ok(Self {
             config,
-            shown,
-            accepted,
+            client_cert,
+            peer,
         })
     }
 }
 
 fn expected(server_name: Option<&str>) -> Result<Option<ServerName<'static>>, BuildError> {
     let parsed = server_name.map(|name| ServerName::try_from(name.to_owned()));
-    parsed.transpose().map_err(|error| BuildError {
-        key: "vault.tls_server_name",
-        cause: format!("{:?}: {error}", server_name.unwrap_or_default()),
+    parsed.transpose().map_err(|error| {
+        let name = server_name.unwrap_or_default();
+        BuildError::new("vault.tls_server_name", format!("{name:?}: {error}"))
     })
 }
 
-/// Process-wide by rustls's design; a second call changes nothing.
+/// Reads a file that `key` names.
+fn read_file(key: &'static str, path: &Path) -> Result<Content, BuildError> {
+    watched_file::read(path, MAX_FILE_BYTES)
+        .map_err(|error| BuildError::new(key, format!("{} {error}", path.display())))
+}
+
+/// Installs rustls's process-wide provider; a second call changes nothing.
 pub fn install_provider() {
     let provider: CryptoProvider = ring::default_provider();
     let _ = provider.install_default();

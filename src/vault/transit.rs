@@ -1,11 +1,11 @@
-//! Transit: what it answers of a key, and a look at it. Encrypt and Decrypt are in `items`.
+//! Transit: what it reports about a key. Encrypt and Decrypt are in `items`.
 
 mod items;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
-use reqwest::Method;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -13,30 +13,31 @@ use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::{KeyVersion, TransitKey};
 use super::secret::{Ciphertext, Token};
+use crate::diagnosis::write_joined;
 pub use items::{Outcomes, ToEncrypt};
 
-/// A ciphertext and the key version that Vault says it used.
+/// A ciphertext and the key version that Vault reports for it.
 #[derive(Debug, Clone)]
 pub struct Encrypted {
     /// Transit's own text.
     pub ciphertext: Ciphertext,
-    /// The version in the answer; the same as in the text.
+    /// The version in the response; the same as in the text.
     pub version: KeyVersion,
 }
 
-/// When a key version came to be: later means newer, whatever its number.
+/// When a key version was created: later means newer, whatever its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize)]
 pub struct VersionStamp {
-    /// UTC seconds since 1970; 0 where the server does not say.
+    /// UTC seconds since 1970; 0 if the server does not report it.
     pub created: i64,
     /// The version's number.
     pub version: KeyVersion,
 }
 
-/// What Transit says of a key.
+/// What Transit reports about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
-    /// The latest version and when it was made.
+    /// The latest version and when it was created.
     pub latest: VersionStamp,
     /// Its type, such as `aes256-gcm96`.
     pub kind: String,
@@ -44,18 +45,27 @@ pub struct KeyInfo {
     pub min_decryption_version: u32,
     /// Versions below it do not encrypt; 0 is no limit.
     pub min_encryption_version: u32,
-    /// How often Vault rotates it by itself; zero is never.
+    /// How often Vault rotates it automatically; zero is never.
     pub auto_rotate_period: Duration,
     /// Whether it can be deleted.
     pub deletion_allowed: bool,
     /// Whether it can be exported.
     pub exportable: bool,
-    /// Whether a backup of it, unencrypted, can be had.
+    /// Whether an unencrypted backup of it can be made.
     pub plaintext_backup_allowed: bool,
-    /// Whether its material was brought from outside, perhaps without its private half.
+    /// Whether its material was imported, perhaps without its private half.
     pub imported: bool,
-    /// Why this key can never serve, where it cannot.
-    pub unfit: Option<&'static str>,
+    /// Why this key can never serve; `None` if it can.
+    pub unfit: Option<Unfit>,
+}
+
+/// Why a key can never serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfit {
+    /// What is wrong with it.
+    pub cause: &'static str,
+    /// What an operator can do about it.
+    pub remedy: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +84,7 @@ struct KeyData {
     kind: String,
     #[serde(default)]
     min_encryption_version: u32,
-    /// Seconds. Whatever else a server may write there is no reason to know nothing of the key.
+    /// Seconds. Any other type is ignored, so that the rest of the key can be read.
     #[serde(default)]
     auto_rotate_period: serde_json::Value,
     #[serde(default)]
@@ -105,7 +115,7 @@ enum VersionData {
 }
 
 impl Client {
-    /// Looks at the key.
+    /// Reads the key.
     ///
     /// # Errors
     /// As [`CallError`].
@@ -116,19 +126,15 @@ impl Client {
         deadline: Instant,
     ) -> Result<KeyInfo, CallError> {
         let path = key.path("keys");
-        let answer = self
-            .send(Request {
-                method: Method::GET,
-                path: &path,
-                query: None,
-                namespace: Some(&key.namespace),
-                token: Some(token),
-                body: None,
-                deadline,
-            })
+        let response = self
+            .send(
+                Request::get(&path, deadline)
+                    .namespace(&key.namespace)
+                    .token(token),
+            )
             .await?;
-        let data: KeyData = answer.parse::<Envelope<_>>()?.data;
-        key_info(&data).ok_or_else(|| answer.foreign("no key version in it"))
+        let data: KeyData = response.parse::<Envelope<_>>()?.data;
+        key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))
     }
 }
 
@@ -157,23 +163,36 @@ fn key_info(data: &KeyData) -> Option<KeyInfo> {
     })
 }
 
-fn unfit(data: &KeyData) -> Option<&'static str> {
-    if data.convergent_encryption {
-        return Some(
-            "it is a convergent key, which is derived and needs a context: make one with \
-             convergent_encryption=false and derived=false",
-        );
+fn unfit(data: &KeyData) -> Option<Unfit> {
+    let lacks_operation =
+        data.supports_encryption == Some(false) || data.supports_decryption == Some(false);
+    let (cause, remedy) = if data.convergent_encryption {
+        (
+            "it is a convergent key, which is derived and needs a context",
+            "create one with convergent_encryption=false and derived=false",
+        )
+    } else if data.derived {
+        (
+            "it is a derived key, which needs a context",
+            "create one with derived=false",
+        )
+    } else if data.soft_deleted {
+        ("it is soft-deleted", "restore it")
+    } else if lacks_operation {
+        (
+            "its type cannot encrypt and decrypt",
+            "create one of type aes256-gcm96",
+        )
+    } else {
+        return None;
+    };
+    Some(Unfit { cause, remedy })
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_joined(f, self.cause, Some(self.remedy))
     }
-    if data.derived {
-        return Some("it is a derived key, which needs a context: make one with derived=false");
-    }
-    if data.soft_deleted {
-        return Some("it is soft-deleted: restore it");
-    }
-    if data.supports_encryption == Some(false) || data.supports_decryption == Some(false) {
-        return Some("its type cannot encrypt and decrypt: make one of type aes256-gcm96");
-    }
-    None
 }
 
 #[cfg(test)]
@@ -201,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_cannot_serve_are_named() {
+    fn keys_that_can_never_serve_are_recognised() {
         let hmac = r#"{"latest_version":1,"supports_encryption":false}"#;
         assert!(info(hmac).unfit.is_some());
         let derived = r#"{"latest_version":1,"derived":true,"keys":{"1":5}}"#;

@@ -90,9 +90,10 @@ fn logged_in() -> SessionView {
 }
 
 fn not_logged_in(refused: Option<bool>) -> SessionView {
-    let fault = refused.map(|refused| LoginFault {
-        text: "no login".to_owned(),
-        refused,
+    let fault = refused.map(|rejected| LoginFault {
+        cause: "no login".to_owned(),
+        remedy: None,
+        rejected,
     });
     SessionView {
         fault,
@@ -139,7 +140,7 @@ fn table() -> Vec<Row> {
 fn expect(row: &str, expected: Expected, key_id: Option<&KeyId>, silent: u64, policy: &Policy) {
     let at = format!("{row}, silent for {silent} s: {policy:?}");
     let tells =
-        |error: &KeyError, text: &str, kind| error.text.contains(text) && error.kind == kind;
+        |error: &KeyError, text: &str, kind| error.to_string().contains(text) && error.kind == kind;
     let right = match (expected, policy) {
         (Expected::Waits(text, kind), Policy::Wait(error)) => tells(error, text, kind),
         (Expected::Closed(text, kind), Policy::Fail(error)) => tells(error, text, kind),

@@ -139,7 +139,7 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_kept_over_restarts() {
     assert_eq!((case.lookups(), case.unwraps(), case.logins()), (1, 1, 3));
 
     let log = daemon.log();
-    let secret_id = kept(&daemon)["newest"]["secret_id"].clone();
+    let secret_id = kept(&daemon)["current"]["secret_id"].clone();
     assert!(!log.contains(&token), "{log}");
     assert!(!log.contains(secret_id.as_str().unwrap()), "{log}");
     assert!(log.contains("unwrapped a secret_id"), "{log}");
@@ -212,12 +212,12 @@ async fn a_newer_wrapping_token_replaces_what_is_kept_while_the_session_lives() 
     let (builder, file) = case.daemon(&case.wrapping_token().await);
     let daemon = builder.spawn().await;
     works(&daemon).await;
-    let first = kept(&daemon)["newest"]["secret_id"].clone();
+    let first = kept(&daemon)["current"]["secret_id"].clone();
     fs::write(&file, case.wrapping_token().await).unwrap();
     daemon.logged("the new secret_id works").await;
     wait::until_true("the one before to be forgotten", LIMIT, async || {
         let kept = kept(&daemon);
-        kept["newest"]["secret_id"] != first && kept["before"].is_null()
+        kept["current"]["secret_id"] != first && kept["previous"].is_null()
     })
     .await;
     let destroy = format!("auth/{}/role/plugin/secret-id/destroy", case.mount);
@@ -259,7 +259,7 @@ async fn a_newer_secret_id_that_vault_refuses_leaves_the_one_before() {
     let (builder, file) = case.daemon(&case.wrapping_token().await);
     let daemon = builder.spawn().await;
     works(&daemon).await;
-    let first = kept(&daemon)["newest"]["secret_id"].clone();
+    let first = kept(&daemon)["current"]["secret_id"].clone();
     let path = format!("auth/{}/role/plugin/secret-id", case.mount);
     let all = async || {
         let answer = case.vault.expect("LIST", &path, None).await;
@@ -282,7 +282,7 @@ async fn a_newer_secret_id_that_vault_refuses_leaves_the_one_before() {
     works(&daemon).await;
     daemon.restart().await;
     works(&daemon).await;
-    assert_eq!(kept(&daemon)["newest"]["secret_id"], first);
+    assert_eq!(kept(&daemon)["current"]["secret_id"], first);
     assert_eq!(case.unwraps(), 2);
 }
 
@@ -339,7 +339,7 @@ async fn a_lost_file_of_the_kept_secret_id_is_an_alarm_too() {
     let daemon = builder.spawn().await;
     works(&daemon).await;
     assert_eq!(daemon.stop().await, 0);
-    fs::write(kept_path(&daemon), "{\"newest\":{\"secret_id\":\"half").unwrap();
+    fs::write(kept_path(&daemon), "{\"current\":{\"secret_id\":\"half").unwrap();
     daemon.restart().await;
     daemon.logged("the kept secret_id cannot be used").await;
     daemon
