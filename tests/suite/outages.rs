@@ -112,8 +112,12 @@ async fn answers_that_are_cut_or_endless_are_told_and_cost_no_memory() {
     let before = daemon.rss_kib();
     let huge = Fault::Huge(50 * 1024 * 1024);
     for (fault, code, told) in [
-        (Fault::Cut, Code::Unavailable, "the answer broke off"),
-        (huge, Code::Internal, "it is longer than 1 MiB"),
+        (
+            Fault::Cut,
+            Code::Unavailable,
+            "connection closed while reading the response",
+        ),
+        (huge, Code::Internal, "its body is larger than 1 MiB"),
     ] {
         proxy.clear();
         proxy.fault("/encrypt/", fault.clone());

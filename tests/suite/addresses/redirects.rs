@@ -62,7 +62,7 @@ async fn redirects_elsewhere_in_circles_and_of_other_kinds_are_refused() {
             to(307, &proxy.address()),
             "is api_addr right on every server?",
         ),
-        (to(307, "/v1/x"), "it redirects to nowhere"),
+        (to(307, "/v1/x"), "redirect without a usable Location"),
         (
             to(301, &proxy.address()),
             "only a 307 of vault's own is followed",

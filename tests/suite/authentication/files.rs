@@ -49,9 +49,12 @@ async fn a_file_that_is_no_credential_is_told_and_its_successor_is_taken() {
     let fixture = vault.fixture().await;
     type Make = fn(&Path);
     let cases: [(&str, Make); 4] = [
-        ("is longer than 64 KiB", |path| {
-            fs::write(path, vec![b'x'; 64 * 1024 + 1]).unwrap();
-        }),
+        (
+            "is larger than 64 KiB, which is too large for a credential",
+            |path| {
+                fs::write(path, vec![b'x'; 64 * 1024 + 1]).unwrap();
+            },
+        ),
         ("is not text", |path| fs::write(path, [0xff, 0xfe]).unwrap()),
         ("cannot be read", |path| fs::create_dir(path).unwrap()),
         ("cannot be opened", |path| symlink("nowhere", path).unwrap()),

@@ -120,7 +120,7 @@ async fn a_token_with_counted_uses_is_refused_and_loses_one_of_them() {
         .logged("refused credentials are not tried again")
         .await;
     for _ in 0..3 {
-        let said = "make one without num_uses";
+        let said = "create one without it";
         refused(&daemon, Code::PermissionDenied, &[said]).await;
     }
     assert_eq!(proxy.count(LOOKUP), 1);
@@ -146,7 +146,7 @@ async fn a_role_whose_tokens_have_counted_uses_is_refused_and_its_tokens_are_end
     );
     let builder = daemon_at(&proxy.address(), &fixture).extra(&auth);
     let daemon = builder.spawn().await;
-    daemon.logged("make one without num_uses").await;
+    daemon.logged("create one without it").await;
     wait::until_true("its end", LIMIT, async || {
         proxy.count("/v1/auth/token/revoke-self") > 0
     })

@@ -92,10 +92,10 @@ async fn an_absent_vault_is_asked_for_its_health_and_not_logged_into() {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     vault.seal().await;
-    daemon.logged("vault is sealed").await;
+    daemon.logged("Vault is sealed").await;
     wait::until_true("the session's end", LIMIT, async || {
         let told = client.encrypt(&[1; 32]).await;
-        told.is_err_and(|error| error.message().contains("vault is sealed"))
+        told.is_err_and(|error| error.message().contains("Vault is sealed"))
     })
     .await;
     proxy.reset_counts();
@@ -167,7 +167,7 @@ async fn a_standby_that_knows_no_leader_is_not_logged_into() {
     let client = KmsClient::connect(daemon.socket());
     let error = client.encrypt(&[1; 32]).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.message().contains("vault has no leader"), "{error}");
+    assert!(error.message().contains("Vault has no leader"), "{error}");
     assert_eq!(proxy.count(&approle.login_path()), 0);
     proxy.clear();
     client.wait_ok(LIMIT).await;

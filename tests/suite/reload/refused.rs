@@ -42,10 +42,10 @@ async fn what_is_wrong_is_named_and_everything_stays_as_it_was() {
     let wrong = file.with_file_name("wrong");
     let missing = file.with_file_name("missing");
     let table = [
-        ("[vault\n".to_owned(), "is no TOML".to_owned()),
+        ("[vault\n".to_owned(), "invalid TOML".to_owned()),
         (
             changed("[log]\nlevle = \"info\""),
-            "log.levle: is no key".to_owned(),
+            "log.levle: unknown key".to_owned(),
         ),
         (
             changed(&format!(
@@ -96,7 +96,7 @@ async fn what_is_wrong_is_named_and_everything_stays_as_it_was() {
         (
             // Its token may not use that key.
             changed(&moved(&fixture, "next", &fixture.key)),
-            "answered 403".to_owned(),
+            "HTTP 403".to_owned(),
         ),
     ];
     let before = client.status().await.unwrap();

@@ -92,7 +92,7 @@ async fn http_where_https_is_spoken_and_the_other_way_round_are_told() {
         .spawn()
         .await;
     daemon
-        .logged("it speaks TLS only: write https:// in vault.address")
+        .logged("the server speaks TLS only; write https:// in vault.address")
         .await;
 }
 
