@@ -96,7 +96,7 @@ async fn what_is_wrong_is_shown_with_its_reason() {
     daemon.write_config(&format!("{good}\n[nonsense]\n"));
     daemon.signal(Signal::HUP);
     wait::until_true("the refusal", LIMIT, async || {
-        daemon.log().contains("configuration refused")
+        daemon.log().contains("configuration rejected")
     })
     .await;
     daemon.write_config(&good);

@@ -1,11 +1,11 @@
-//! kube-apiserver's EncryptionConfiguration against the plugin's own.
+//! kube-apiserver's EncryptionConfiguration, compared with the plugin's configuration.
 
 use super::super::harness::daemon::Builder;
 use super::{Said, proven, valid};
 
 const IDENTITY: &str = "      - identity: {} # reads what was written before\n";
 
-/// The file of README.md with another endpoint and version: its path.
+/// Writes the file of README.md with another endpoint and version. Returns its path.
 pub(super) fn written(builder: &Builder, endpoint: &str, version: &str) -> String {
     let text = format!(
         r#"apiVersion: apiserver.config.k8s.io/v1
@@ -40,9 +40,9 @@ async fn with(from: &str, to: &str) -> Said {
 }
 
 #[tokio::test]
-async fn the_file_of_the_readme_fits_also_as_json() {
+async fn the_file_of_the_readme_is_ok_also_as_json() {
     let said = changed(str::to_owned).await;
-    let line = "provider \"vault\" (v2, timeout 3s) leads here and writes secrets";
+    let line = "provider \"vault\" (v2, timeout 3s) uses this plugin and writes secrets";
     said.ends_with(0).says("✓ encryption config: ").says(line);
     let json = |text: &str| {
         let after = text.split("endpoint: ").nth(1).unwrap();
