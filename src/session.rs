@@ -2,6 +2,7 @@
 //!
 //! Neither an error of Vault nor its silence is a failure of this actor: it waits and retries.
 
+mod active_token;
 mod credentials;
 mod login;
 mod machine;
@@ -20,10 +21,11 @@ use tokio::sync::watch;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::vault::Client;
+pub use active_token::ActiveToken;
 pub use credentials::Credential;
 pub use login::spiffe;
 pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
-pub use machine::{ActiveToken, Event, Failure, Machine, Step};
+pub use machine::{Event, Failure, Machine, Step};
 pub use preflight::{LoginCost, check_health};
 pub use state::{HealthOutcome, LoginOutcome, RenewOutcome, State};
 pub use view::{LoginFault, Session, SessionView, Sessions, TokenStatus};

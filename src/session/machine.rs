@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::active_token::ActiveToken;
 use super::schedule::{self, NextAction};
 use crate::vault::Lease;
 
@@ -36,19 +37,6 @@ enum Phase {
     Scheduled { at: Option<Instant>, step: Step },
     /// This step is in progress.
     InProgress(Step),
-}
-
-/// The lease of the token in use, and since when it is in use.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ActiveToken {
-    /// The lease's length when the token was granted; renewals may bring less.
-    granted: Option<Duration>,
-    /// The lease as last granted or renewed.
-    pub(super) lease: Lease,
-    /// When the token was granted.
-    pub(super) obtained: Instant,
-    /// When it expires unless renewed.
-    pub(super) expires: Option<Instant>,
 }
 
 /// What takes time and can fail.
@@ -374,38 +362,6 @@ impl Phase {
                 at: None,
                 step: Step::CheckHealth,
             },
-        }
-    }
-}
-
-impl ActiveToken {
-    fn new(lease: Lease, now: Instant) -> Self {
-        Self::restored(lease, now, lease.ttl.map(|ttl| now + ttl))
-    }
-
-    /// The token of an earlier actor.
-    pub(super) fn restored(lease: Lease, obtained: Instant, expires: Option<Instant>) -> Self {
-        Self {
-            granted: lease.ttl,
-            lease,
-            obtained,
-            expires,
-        }
-    }
-
-    fn renewed(self, lease: Lease, now: Instant) -> Self {
-        Self {
-            lease,
-            expires: lease.ttl.map(|ttl| now + ttl),
-            ..self
-        }
-    }
-
-    /// The lease with the time that is left of it now.
-    pub(super) fn remaining(&self, now: Instant) -> Lease {
-        Lease {
-            ttl: self.expires.map(|end| end.saturating_duration_since(now)),
-            ..self.lease
         }
     }
 }

@@ -327,8 +327,8 @@ impl State {
             return;
         };
         if self.args.settings.method.owns_token() {
-            let (client, settings) = (&self.args.client, &self.args.settings);
-            revoke(client, settings, &session, FINAL_REVOKE_TIMEOUT).await;
+            let settings = &self.args.settings;
+            revoke(&self.args.client, settings, &session, FINAL_REVOKE_TIMEOUT).await;
         }
     }
 }

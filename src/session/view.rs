@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::SessionMsg;
-use super::machine::{ActiveToken, Event};
+use super::active_token::ActiveToken;
+use super::machine::Event;
 use crate::actor::Current;
 use crate::diagnosis::write_joined;
 use crate::vault::{Lease, Token};

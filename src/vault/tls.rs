@@ -98,7 +98,7 @@ impl Tls {
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| BuildError::new("vault", error.to_string()))?
-            .dangerous() // rustls's word for any custom verifier; ours delegates to rustls's
+            .dangerous() // so rustls names any custom verifier; ours delegates to rustls's own
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(client_cert.clone());
         Ok(Self {

@@ -94,7 +94,8 @@ fn report_endpoints(file: &File, socket: &SocketPath, report: &mut Report) {
     let mut any = false;
     for (_, _, kms) in providers(file) {
         any = true;
-        let (name, endpoint) = (&kms.name, &kms.endpoint);
+        let name = &kms.name;
+        let endpoint = &kms.endpoint;
         let leads = match dialled(endpoint) {
             Ok(path) if endpoint_of(&path) == *endpoint => "is not this plugin's socket".to_owned(),
             Ok(path) => format!("leads to {path}, which is not this plugin's socket"),
@@ -168,7 +169,8 @@ fn of_provider(kms: &Kms, ours: KmsVersion, report: &mut Report) {
 }
 
 fn timeout(kms: &Kms, report: &mut Report) {
-    let (name, text) = (&kms.name, kms.timeout.as_deref());
+    let name = &kms.name;
+    let text = kms.timeout.as_deref();
     let remedy = "write `timeout: 3s`";
     match text.map_or(Some(KUBE_TIMEOUT), file::go_duration) {
         None => {
@@ -230,7 +232,9 @@ fn secrets(found: &[Ours<'_>], report: &mut Report) {
 
 fn summary(resource: &Resource, kms: &Kms) -> String {
     let timeout = kms.timeout.as_deref().unwrap_or("3s");
-    let (name, version, what) = (&kms.name, kms.api_version(), listed(&resource.resources));
+    let name = &kms.name;
+    let version = kms.api_version();
+    let what = listed(&resource.resources);
     format!("provider {name:?} ({version}, timeout {timeout}) uses this plugin and writes {what}")
 }
 

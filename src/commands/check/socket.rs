@@ -75,7 +75,8 @@ fn no_directory(socket: &SocketSettings, dir: &Path, error: &io::Error, report: 
 }
 
 fn of_directory(dir: &Path, data: &Metadata, report: &mut Report) -> String {
-    let (shown, mode) = (dir.display(), data.mode() & 0o7777);
+    let shown = dir.display();
+    let mode = data.mode() & 0o7777;
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
         let text = format!(
             "{shown} has mode {mode:04o}: other users than its owner can replace the socket; remove their write permission"
@@ -90,7 +91,8 @@ fn of_directory(dir: &Path, data: &Metadata, report: &mut Report) -> String {
 
 /// Both restrict access: the mode of the file, and the lists of allowed users and groups.
 fn access(config: &Config, report: &mut Report) -> String {
-    let (socket, peers) = (&config.socket, &config.peers);
+    let socket = &config.socket;
+    let peers = &config.peers;
     let own = socket
         .dress
         .owner

@@ -103,7 +103,9 @@ impl<'a> Request<'a> {
         // Vault Agent and Proxy refuse requests without it (OpenBao `command/agent.go`).
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
         let namespace = self.namespace.map_or("", Namespace::as_str);
-        if let (false, Ok(value)) = (namespace.is_empty(), HeaderValue::from_str(namespace)) {
+        if !namespace.is_empty()
+            && let Ok(value) = HeaderValue::from_str(namespace)
+        {
             headers.insert("x-vault-namespace", value);
         }
         if let Some(Ok(mut value)) = self

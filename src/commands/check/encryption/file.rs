@@ -110,7 +110,8 @@ pub(super) fn go_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
-    let (mut rest, mut whole) = (text, Duration::ZERO);
+    let mut rest = text;
+    let mut whole = Duration::ZERO;
     while !rest.is_empty() {
         let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(unit_at);
@@ -128,7 +129,8 @@ pub(super) fn go_duration(text: &str) -> Option<Duration> {
             _ => return None,
         };
         let time = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        (rest, whole) = (after, whole.checked_add(time)?);
+        rest = after;
+        whole = whole.checked_add(time)?;
     }
     Some(whole).filter(|_| !text.is_empty())
 }
