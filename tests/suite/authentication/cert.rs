@@ -109,7 +109,7 @@ async fn a_certificate_of_another_ca_is_reported_with_the_remedy_and_its_success
         .await;
     let error = refused(&daemon).await;
     let path = stranger.path("node-1.both");
-    let remedy = format!("a role of vault holds the CA of {}", path.display());
+    let remedy = format!("a role of Vault holds the CA of {}", path.display());
     assert!(error.contains(&remedy), "{error}");
     assert!(error.contains("auth.mount is \"cert\""), "{error}");
     std::fs::copy(certificates.path("node-1.both"), &path).unwrap();
