@@ -2,19 +2,14 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
+use super::response::Envelope;
 use super::secret::Token;
-
-#[derive(Deserialize)]
-struct Envelope {
-    data: HashMap<String, Vec<String>>,
-}
 
 impl Client {
     /// The capabilities of this token on each of these paths, in their order, such as `update`;
@@ -34,7 +29,9 @@ impl Client {
             .token(token)
             .json(&json!({ "paths": paths }));
         let response = self.send(request).await?;
-        let mut found = response.parse::<Envelope>()?.data;
+        let mut found = response
+            .parse::<Envelope<HashMap<String, Vec<String>>>>()?
+            .data;
         let granted = paths.iter().map(|path| {
             let mut granted = found.remove(path).unwrap_or_default();
             granted.retain(|capability| capability != "deny");

@@ -27,6 +27,12 @@ pub(super) struct Response {
     body: Vec<u8>,
 }
 
+/// The envelope of a successful response.
+#[derive(Deserialize)]
+pub(super) struct Envelope<T> {
+    pub(super) data: T,
+}
+
 #[derive(Deserialize)]
 struct Errors {
     errors: Vec<String>,
@@ -133,15 +139,11 @@ pub(super) async fn read(
 /// `builtin/logical/transit/path_encrypt.go`).
 fn is_batch(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Envelope {
-        data: Batch,
-    }
-    #[derive(Deserialize)]
     struct Batch {
         #[serde(rename = "batch_results")]
         _results: Vec<IgnoredAny>,
     }
-    serde_json::from_slice::<Envelope>(body).is_ok_and(|Envelope { data: Batch { .. } }| true)
+    serde_json::from_slice::<Envelope<Batch>>(body).is_ok()
 }
 
 async fn next_chunk(

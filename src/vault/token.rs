@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
-use super::response::Response;
+use super::response::{Envelope, Response};
 use super::secret::Token;
 
 /// How long a token is valid, and whether that can be extended.
@@ -56,11 +56,6 @@ struct AuthData {
     renewable: bool,
     #[serde(default)]
     num_uses: u64,
-}
-
-#[derive(Deserialize)]
-struct LookupEnvelope {
-    data: LookupData,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +128,11 @@ impl Client {
         let request = Request::get("auth/token/lookup-self", deadline)
             .namespace(namespace)
             .token(token);
-        let data = self.send(request).await?.parse::<LookupEnvelope>()?.data;
+        let data = self
+            .send(request)
+            .await?
+            .parse::<Envelope<LookupData>>()?
+            .data;
         let expires = data.ttl > 0 || data.expire_time.is_some();
         let lease = Lease {
             ttl: expires.then(|| Duration::from_secs(data.ttl)),

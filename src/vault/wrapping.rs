@@ -8,24 +8,15 @@ use zeroize::Zeroizing;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
+use super::response::Envelope;
 use super::secret::Token;
 
 /// Vault's message for a wrapping token that it does not know (any more); `request_handling.go`.
 const SPENT: &str = "wrapping token is not valid or does not exist";
 
 #[derive(Deserialize)]
-struct LookupEnvelope {
-    data: LookupData,
-}
-
-#[derive(Deserialize)]
 struct LookupData {
     creation_path: String,
-}
-
-#[derive(Deserialize)]
-struct SecretIdEnvelope {
-    data: SecretIdData,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +39,7 @@ impl Client {
             .namespace(namespace)
             .json(&json!({ "token": wrapping.expose_secret() }));
         let response = self.send(request).await?;
-        Ok(response.parse::<LookupEnvelope>()?.data.creation_path)
+        Ok(response.parse::<Envelope<LookupData>>()?.data.creation_path)
     }
 
     /// Unwraps a secret_id, which spends the token.
@@ -66,7 +57,7 @@ impl Client {
             .token(wrapping)
             .json(&json!({}));
         let response = self.send(request).await?;
-        Ok(response.parse::<SecretIdEnvelope>()?.data.secret_id)
+        Ok(response.parse::<Envelope<SecretIdData>>()?.data.secret_id)
     }
 }
 

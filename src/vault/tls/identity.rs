@@ -11,7 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::{BuildError, ClientCertificate, diagnostics, read_file};
+use super::diagnostics;
+use super::settings::{BuildError, ClientCertificate, read_file};
 use crate::diagnosis::Diagnosis;
 use crate::telemetry::events;
 

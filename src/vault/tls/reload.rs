@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::connector::Tls;
 use super::identity::{self, ClientCertResolver, Identity};
 use super::roots::{self, Roots};
-use super::{BuildError, Tls, TlsSettings};
+use super::settings::{BuildError, TlsSettings};
 use crate::system::watched_file::{Fingerprint, fingerprint};
 use crate::telemetry::events;
 

@@ -7,7 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{BuildError, TlsSettings, read_file};
+use super::settings::{BuildError, TlsSettings, read_file};
 use crate::diagnosis::Diagnosis;
 use crate::system::watched_file;
 

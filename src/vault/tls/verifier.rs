@@ -8,8 +8,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
+use super::diagnostics::{self, ServerCertificate};
 use super::roots::Roots;
-use super::{BuildError, ServerCertificate, diagnostics};
+use super::settings::BuildError;
 
 /// The last server certificate that was accepted. A clone shares it.
 #[derive(Debug, Clone, Default)]

@@ -10,12 +10,20 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Encrypted, Envelope};
 use crate::vault::client::{Client, Request};
 use crate::vault::error::CallError;
 use crate::vault::names::{KeyVersion, TransitKey};
-use crate::vault::response::Response;
+use crate::vault::response::{Envelope, Response};
 use crate::vault::secret::{Ciphertext, Plaintext, Token};
+
+/// A ciphertext and the key version that Vault reports for it.
+#[derive(Debug, Clone)]
+pub struct Encrypted {
+    /// Transit's own text.
+    pub ciphertext: Ciphertext,
+    /// The version in the response; the same as in the text.
+    pub version: KeyVersion,
+}
 
 /// The outcome of each item, in their order.
 pub type Outcomes<T> = Vec<Result<T, CallError>>;

@@ -56,7 +56,9 @@ async fn an_unusable_credential_file_is_reported_and_its_successor_is_used() {
                 fs::write(path, vec![b'x'; 64 * 1024 + 1]).unwrap();
             },
         ),
-        ("is not UTF-8 text", |path| fs::write(path, [0xff, 0xfe]).unwrap()),
+        ("is not UTF-8 text", |path| {
+            fs::write(path, [0xff, 0xfe]).unwrap()
+        }),
         ("cannot be read", |path| fs::create_dir(path).unwrap()),
         ("cannot be opened", |path| symlink("nowhere", path).unwrap()),
     ];
