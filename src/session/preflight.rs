@@ -2,8 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::login;
-use super::{AppRole, Method, SecretId, Settings, Wrapped};
+use super::login::{self, AppRole, Method, SecretId, Settings, Wrapped};
 use crate::diagnosis::Diagnosis;
 use crate::vault::{Client, Grant};
 

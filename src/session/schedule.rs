@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::vault::Lease;
 
+/// How long a login or a renewal may take. Longer than a call's deadline: TokenReview is slow.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a health check may take. A slower Vault cannot serve kube-apiserver within its 3 s.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The part of the lease after which it is renewed: early enough to log in before it expires where
 /// the renewal fails.
 const RENEW_AT: f64 = 0.70;

@@ -1,6 +1,7 @@
 //! The actor's state: carries out the steps of the machine, and publishes their results.
 
 mod lockout_guard;
+mod pending_checks;
 mod token_check;
 mod wrapping_token_watch;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::debug;
@@ -15,20 +17,31 @@ use tracing::debug;
 use super::credentials;
 use super::login::{self, LoginError, Settings};
 use super::machine::{Event, Failure, Machine, Step};
-use super::view::{LoginFault, Session};
-use super::{Arguments, HEALTH_TIMEOUT, LOGIN_TIMEOUT, SessionMsg, schedule};
+use super::message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg};
+use super::schedule::{self, HEALTH_TIMEOUT, LOGIN_TIMEOUT};
+use super::view::{LoginFault, Session, SessionView};
 use crate::actor::reap;
-use crate::system::watched_file::Fingerprint;
 use crate::telemetry::FailureStreak;
 use crate::telemetry::events;
-use crate::vault::{CallError, Client, Grant, Lease, Token};
-use token_check::PendingChecks;
+use crate::vault::{CallError, Client, Token};
+use pending_checks::PendingChecks;
 
 /// A renewal's deadline leaves time for a login, but is at least this.
 const MIN_RENEWAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long the end of the process waits for its token to be revoked.
 const FINAL_REVOKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the actor needs; the same at every restart.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// The server.
+    pub client: Arc<Client>,
+    /// How to log in.
+    pub settings: Arc<Settings>,
+    /// Where the session is published.
+    pub view: Arc<watch::Sender<SessionView>>,
+}
 
 /// The actor's state.
 #[derive(Debug)]
@@ -42,26 +55,6 @@ pub struct State {
     /// Failed logins and health checks in a row.
     failed: FailureStreak,
     tasks: JoinSet<()>,
-}
-
-/// The outcome of a health check.
-#[derive(Debug)]
-pub struct HealthOutcome(Result<(), LoginError>);
-
-/// The outcome of a login.
-#[derive(Debug)]
-pub struct LoginOutcome {
-    granted: Result<Grant, LoginError>,
-    /// The state of the credential files when the login began.
-    credentials: Fingerprint,
-}
-
-/// The outcome of a renewal.
-#[derive(Debug)]
-pub struct RenewOutcome {
-    /// The generation whose token was renewed.
-    generation: u64,
-    renewed: Result<Option<Lease>, CallError>,
 }
 
 impl State {
@@ -186,7 +179,8 @@ impl State {
             }
             Err(error) => {
                 self.publish_fault(&error);
-                let failure = error.failure(&self.args.settings.method);
+                let locks_out = self.args.settings.method.locks_out();
+                let failure = error.failure(locks_out);
                 self.handle(myself, Event::Failed(failure));
                 if failure == Failure::RejectedAndCounted {
                     self.suspend_logins(myself, outcome.credentials);

@@ -8,9 +8,9 @@ use ractor::concurrency::oneshot;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::SessionMsg;
 use super::active_token::ActiveToken;
 use super::machine::Event;
+use super::message::{SessionMsg, TokenStatus};
 use crate::actor::Current;
 use crate::diagnosis::write_joined;
 use crate::vault::{Lease, Token};
@@ -54,17 +54,6 @@ pub struct SessionView {
     pub next_step: Option<Instant>,
     /// How many logins of this process succeeded.
     pub logins: u64,
-}
-
-/// Whether a token that Vault refused is still valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenStatus {
-    /// It is valid: the refusal concerned the path.
-    Valid,
-    /// It is invalid or was replaced: wait for the next session.
-    Invalid,
-    /// It could not be checked in time.
-    Unknown,
 }
 
 /// The readers' handle.

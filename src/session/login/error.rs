@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Method;
+use super::spiffe::FetchError;
 use crate::diagnosis::Diagnosis;
 use crate::session::machine::Failure;
-use crate::session::spiffe::FetchError;
 use crate::telemetry::metrics::LoginFailure;
 use crate::vault::{ApiErrorKind, CallError};
 
@@ -65,9 +64,9 @@ impl LoginError {
     }
 
     /// The token is limited to so many uses, which a daemon would exhaust.
-    pub(super) fn use_limited(num_uses: u64, method: &Method) -> Self {
+    pub(super) fn use_limited(num_uses: u64, owns_token: bool) -> Self {
         let cause = format!("the token has a use limit (num_uses={num_uses})");
-        let class = if method.owns_token() {
+        let class = if owns_token {
             LoginErrorClass::UnusableCredential
         } else {
             LoginErrorClass::UseLimitedToken
@@ -115,16 +114,14 @@ impl LoginError {
         self.diagnosis.remedy.as_deref()
     }
 
-    /// What it is to the state machine.
-    pub(in crate::session) fn failure(&self, method: &Method) -> Failure {
+    /// What it is to the state machine. `locks_out`: whether Vault counts rejections by the method.
+    pub(in crate::session) fn failure(&self, locks_out: bool) -> Failure {
         match self.class {
             LoginErrorClass::VaultUnavailable => Failure::Unreachable,
             LoginErrorClass::Transient(retry_after) => Failure::Transient(retry_after),
             LoginErrorClass::Spiffe { is_transient: true } => Failure::Transient(None),
             LoginErrorClass::UseLimitedToken => Failure::RejectedAndCounted,
-            class if class.is_rejected_credential() && method.locks_out() => {
-                Failure::RejectedAndCounted
-            }
+            class if class.is_rejected_credential() && locks_out => Failure::RejectedAndCounted,
             _ => Failure::Rejected,
         }
     }

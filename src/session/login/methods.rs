@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::error::LoginError;
-use super::{AppRole, Cert, Jwt, JwtSource, Userpass};
+use super::settings::{AppRole, Cert, Jwt, JwtSource, Userpass};
 use crate::diagnosis::Diagnosis;
 use crate::session::credentials::Credential;
 use crate::vault::{ApiErrorKind, Client, Grant, Lease, Namespace, Token};
@@ -187,6 +187,6 @@ impl JwtSource {
     }
 }
 
-pub(super) async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
+async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
     credential.read().await.map_err(LoginError::credential)
 }

@@ -9,17 +9,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::AppRole;
-use super::error::{LoginError, LoginErrorClass};
-use super::methods::{Attempt, read};
+use super::error::LoginError;
 use crate::diagnosis::Diagnosis;
 use crate::session::credentials::Credential;
-use crate::session::secret_id_store::{self, SecretIdRecord, StoredSecretIds};
+use crate::session::secret_id_store::{self, StoredSecretIds};
 use crate::telemetry::events;
-use crate::vault::{CallError, Client, Grant, MountPath, Namespace, Token};
+use crate::vault::{CallError, Client, MountPath, Namespace, Token};
 
-/// A response that comes later is lost, and the secret_id with it: longer than a login.
-const UNWRAP_TIMEOUT: Duration = Duration::from_secs(30);
 /// When a wrapping token is tried again that could not be looked up, while a stored secret_id
 /// works.
 pub(in crate::session) const DEFER_FOR: Duration = Duration::from_secs(60);
@@ -27,10 +23,10 @@ pub(in crate::session) const DEFER_FOR: Duration = Duration::from_secs(60);
 /// A secret_id that is delivered wrapped in one file and stored in another one.
 #[derive(Debug, Clone)]
 pub struct Wrapped {
-    file: Credential,
-    role: String,
-    creation_path: String,
-    store: PathBuf,
+    pub(super) file: Credential,
+    pub(super) role: String,
+    pub(super) creation_path: String,
+    pub(super) store: PathBuf,
     /// The wrapping token that is not to be tried again while a stored secret_id works.
     deferred: Arc<Mutex<Option<DeferredToken>>>,
 }
@@ -136,8 +132,8 @@ impl Wrapped {
         ))
     }
 
-    async fn token(&self) -> Result<Token, LoginError> {
-        let text = read(&self.file).await?;
+    pub(super) async fn token(&self) -> Result<Token, LoginError> {
+        let text = self.file.read().await.map_err(LoginError::credential)?;
         Token::try_new(&text).map_err(|error| {
             let origin = self.file.origin();
             let cause = format!("{origin}: the wrapping token {error}");
@@ -146,7 +142,7 @@ impl Wrapped {
     }
 
     /// The stored secret_ids of this role. A damaged file counts as none.
-    async fn load(&self) -> Result<Option<StoredSecretIds>, LoginError> {
+    pub(super) async fn load(&self) -> Result<Option<StoredSecretIds>, LoginError> {
         match secret_id_store::load(self.store.clone()).await {
             Ok(stored) => Ok(stored.filter(|stored| self.is_ours(stored))),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
@@ -166,7 +162,7 @@ impl Wrapped {
     }
 
     /// Replaces the stored secret_ids. If it fails, the next start repeats the same work.
-    async fn replace(&self, stored: StoredSecretIds) {
+    pub(super) async fn replace(&self, stored: StoredSecretIds) {
         let written = match secret_id_store::reserve(self.store.clone()).await {
             Ok(reserved) => secret_id_store::save(reserved, stored).await,
             Err(error) => Err(error),
@@ -180,14 +176,14 @@ impl Wrapped {
         }
     }
 
-    fn is_deferred(&self, token: &Token) -> bool {
+    pub(super) fn is_deferred(&self, token: &Token) -> bool {
         let deferred = self.deferred();
         deferred
             .as_ref()
             .is_some_and(|deferred| deferred.holds_back(token))
     }
 
-    fn defer(&self, token: Token, error: &LoginError) {
+    pub(super) fn defer(&self, token: Token, error: &LoginError) {
         let needs_another = error.class().is_rejected_credential();
         let until = (!needs_another).then(|| Instant::now() + DEFER_FOR);
         *self.deferred() = Some(DeferredToken { token, until });
@@ -197,7 +193,7 @@ impl Wrapped {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store_unusable(&self, what: &str, error: &io::Error) -> LoginError {
+    pub(super) fn store_unusable(&self, what: &str, error: &io::Error) -> LoginError {
         let cause = format!("state.dir: {} {what}: {error}", self.store.display());
         LoginError::credential(Diagnosis::new(cause).with_remedy(
             "let the plugin's user read and write the directory; nothing is unwrapped until the \
@@ -206,7 +202,7 @@ impl Wrapped {
     }
 
     /// Vault does not unwrap the token. If it was valid once, that is an alarm.
-    fn unusable(&self, error: &CallError) -> LoginError {
+    pub(super) fn unusable(&self, error: &CallError) -> LoginError {
         let origin = self.file.origin();
         if !error.is_spent_wrapping() {
             let advice =
@@ -223,7 +219,7 @@ impl Wrapped {
     }
 
     /// The token wraps something else than the secret_id of this role.
-    fn foreign(&self, found: &str) -> LoginError {
+    pub(super) fn foreign(&self, found: &str) -> LoginError {
         let cause = format!(
             "the wrapping token in {} was made by {found:?} and not by {:?}, so it was not unwrapped",
             self.file.origin(),
@@ -233,147 +229,5 @@ impl Wrapped {
             "find out who put it there; correct auth.mount and auth.role, or put the right one \
              into the file",
         ))
-    }
-
-    /// What an operator does about a rejected secret_id.
-    fn advice(&self, approle: &AppRole) -> String {
-        format!(
-            "check auth.mount {:?} and the role_id in {}, and put a new wrapping token into {} \
-             (a secret_id ends with its TTL and its uses)",
-            approle.mount.as_str(),
-            approle.role_id.origin(),
-            self.file.origin()
-        )
-    }
-}
-
-impl Attempt<'_> {
-    /// Logs in with the current secret_id, or with the previous one if the current one is rejected.
-    pub(super) async fn by_wrapped(
-        &self,
-        approle: &AppRole,
-        wrapped: &Wrapped,
-    ) -> Result<Grant, LoginError> {
-        let StoredSecretIds { current, previous } = self.secret_ids(wrapped).await?;
-        let advice = wrapped.advice(approle);
-        let login = async |record: &SecretIdRecord| {
-            self.with_secret_id(approle, Some(&record.secret_id), &advice)
-                .await
-        };
-        match (login(&current).await, previous) {
-            (Ok(grant), Some(_)) => {
-                events::SecretIdWorks {}.emit();
-                wrapped
-                    .replace(StoredSecretIds {
-                        current,
-                        previous: None,
-                    })
-                    .await;
-                Ok(grant)
-            }
-            (Err(error), Some(mut previous)) if error.class().is_rejected_credential() => {
-                let grant = login(&previous).await?;
-                events::SecretIdRefused {
-                    error: error.to_string(),
-                }
-                .emit();
-                // The new token is recorded as used, or it would be tried again.
-                previous.wrapping_token.clone_from(&current.wrapping_token);
-                wrapped
-                    .replace(StoredSecretIds {
-                        current: previous,
-                        previous: None,
-                    })
-                    .await;
-                Ok(grant)
-            }
-            (outcome, _) => outcome,
-        }
-    }
-
-    /// The secret_ids to log in with: the stored ones, after a new wrapping token was unwrapped.
-    async fn secret_ids(&self, wrapped: &Wrapped) -> Result<StoredSecretIds, LoginError> {
-        let Some(stored) = wrapped.load().await? else {
-            let token = wrapped.token().await?;
-            return self.unwrap_logged(wrapped, &token, None).await;
-        };
-        // Once its secret_id is stored, the token may be deleted.
-        let Ok(token) = wrapped.token().await else {
-            return Ok(stored);
-        };
-        let is_known = stored.current.wrapping_token == token.expose_secret();
-        if is_known || wrapped.is_deferred(&token) {
-            return Ok(stored);
-        }
-        // Of two stored secret_ids the previous one is the one that has worked.
-        let working = stored.previous.as_ref().unwrap_or(&stored.current).clone();
-        match self.unwrap_logged(wrapped, &token, Some(working)).await {
-            Ok(newer) => Ok(newer),
-            Err(error) => {
-                events::StoredSecretIdUsed {
-                    error: error.to_string(),
-                }
-                .emit();
-                wrapped.defer(token, &error);
-                Ok(stored)
-            }
-        }
-    }
-
-    /// Unwraps; a token that cannot be trusted is logged as an alarm, whatever follows.
-    async fn unwrap_logged(
-        &self,
-        wrapped: &Wrapped,
-        token: &Token,
-        previous: Option<SecretIdRecord>,
-    ) -> Result<StoredSecretIds, LoginError> {
-        let unwrapped = self.unwrap(wrapped, token, previous).await;
-        if let Err(error) = &unwrapped
-            && error.class() == LoginErrorClass::UntrustedWrapping
-        {
-            events::WrappingNotTrusted {
-                role: wrapped.role.to_owned(),
-                error: error.to_string(),
-            }
-            .emit();
-        }
-        unwrapped
-    }
-
-    async fn unwrap(
-        &self,
-        wrapped: &Wrapped,
-        token: &Token,
-        previous: Option<SecretIdRecord>,
-    ) -> Result<StoredSecretIds, LoginError> {
-        let reserved = secret_id_store::reserve(wrapped.store.clone())
-            .await
-            .map_err(|error| wrapped.store_unusable("cannot be written", &error))?;
-        let found = self
-            .client
-            .wrapped_path(self.namespace, token, self.deadline)
-            .await
-            .map_err(|error| wrapped.unusable(&error))?;
-        if found.trim_matches('/') != wrapped.creation_path {
-            return Err(wrapped.foreign(&found));
-        }
-        let secret_id = self
-            .client
-            .unwrap_secret_id(self.namespace, token, Instant::now() + UNWRAP_TIMEOUT)
-            .await
-            .map_err(|error| wrapped.unusable(&error))?;
-        let current = SecretIdRecord {
-            secret_id: secret_id.as_str().to_owned(),
-            wrapping_token: token.expose_secret().to_owned(),
-            creation_path: wrapped.creation_path.clone(),
-        };
-        let file = wrapped.store.display().to_string();
-        events::SecretIdUnwrapped { file: file.clone() }.emit();
-        let stored = StoredSecretIds { current, previous };
-        if let Err(error) = secret_id_store::save(reserved, stored.clone()).await {
-            let error = error.to_string();
-            events::SecretIdNotStored { file, error }.emit();
-        }
-        Ok(stored)
     }
 }

@@ -6,9 +6,9 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::State;
-use crate::session::SessionMsg;
 use crate::session::credentials;
 use crate::session::machine::Event;
+use crate::session::message::SessionMsg;
 use crate::system::watched_file::Fingerprint;
 use crate::telemetry::events;
 

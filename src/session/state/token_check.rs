@@ -5,20 +5,10 @@ use tokio::time::Instant;
 
 use super::State;
 use crate::session::machine::Event;
-use crate::session::view::TokenStatus;
-use crate::session::{LOGIN_TIMEOUT, SessionMsg};
+use crate::session::message::{SessionMsg, TokenStatus};
+use crate::session::schedule::LOGIN_TIMEOUT;
 use crate::telemetry::events;
 use crate::vault::{ApiErrorKind, CallError, Lease};
-
-/// The callers that wait for a check.
-#[derive(Debug, Default)]
-pub(super) struct PendingChecks {
-    /// Those of the check in progress.
-    current: Vec<RpcReplyPort<TokenStatus>>,
-    /// Those of the next check: they were refused after the current one began, which may have been
-    /// too early for them.
-    next: Vec<RpcReplyPort<TokenStatus>>,
-}
 
 impl State {
     /// Replies at once if the token was replaced, else after a check; one check serves all callers.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use ractor::ActorRef;
 
 use super::State;
-use crate::session::SessionMsg;
 use crate::session::credentials;
 use crate::session::login::{DEFER_FOR, PendingToken};
 use crate::session::machine::Event;
+use crate::session::message::SessionMsg;
 
 /// How often the machine is reminded while a new token waits.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(1);
