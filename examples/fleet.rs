@@ -1,11 +1,11 @@
-//! Ten thousand plugins whose one Vault goes away for ten minutes and comes back: how long until
-//! each is logged in again, and does the fleet hurt Vault or itself on the way?
+//! Simulates ten thousand plugins during a Vault outage of ten minutes: how long until each is logged
+//! in again, and whether the fleet overloads Vault or locks its roles out.
 //!
-//! The nodes run the daemon's own state machine; Vault is made up (`fleet/vault.rs`) and admits so
-//! many logins a second; the clock is paused, so that an hour takes seconds.
+//! The nodes run the daemon's own state machine; Vault is simulated (`fleet/vault.rs`) with a rate
+//! limit on logins; the clock is paused, so that an hour takes seconds.
 //!
 //! `cargo run --release --example fleet`
-#![expect(clippy::print_stdout, reason = "what it finds is its purpose")]
+#![expect(clippy::print_stdout, reason = "printing the result is its purpose")]
 
 #[path = "fleet/vault.rs"]
 mod vault;
@@ -23,30 +23,30 @@ use vault_kms_plugin::session::{Event, Machine, Step};
 /// Control-plane nodes; three make a cluster and share a role.
 const NODES: usize = 10_000;
 const CLUSTER: usize = 3;
-/// One cluster in so many has a wrong secret_id.
+/// One of so many clusters has a wrong secret_id.
 const WRONG_IN: usize = 100;
-/// The fleet was started over this time, some time ago.
+/// The fleet starts over this time.
 const STARTED_OVER: Duration = Duration::from_secs(120);
-/// When Vault goes away, and for how long: longer than its tokens live.
-const AWAY_AT: Duration = Duration::from_secs(20 * 60);
-const AWAY_FOR: Duration = Duration::from_secs(10 * 60);
-/// How long the simulation goes on after that.
+/// When the outage begins, and how long it lasts: longer than the lifetime of tokens.
+const OUTAGE_AT: Duration = Duration::from_secs(20 * 60);
+const OUTAGE_LENGTH: Duration = Duration::from_secs(10 * 60);
+/// How long the simulation continues after that.
 const AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// Twice what Vault's limit makes the shortest, and the longest wait of the back-off twice over: a
-/// node that is unlucky in its last draw.
+/// Twice the shortest time that Vault's rate limit allows, and twice the longest backoff for a node
+/// whose last delay is long by chance.
 const BOUND: Duration = Duration::from_secs(2 * (NODES as u64 / LOGINS_PER_SECOND as u64) + 20);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     tokio::time::pause();
     let outage = Outage {
-        begins: Instant::now() + AWAY_AT,
-        ends: Instant::now() + AWAY_AT + AWAY_FOR,
+        begins: Instant::now() + OUTAGE_AT,
+        ends: Instant::now() + OUTAGE_AT + OUTAGE_LENGTH,
     };
     println!(
-        "{NODES} nodes, {LOGINS_PER_SECOND} logins a second admitted; Vault goes away for {} min",
-        AWAY_FOR.as_secs() / 60
+        "{NODES} nodes, {LOGINS_PER_SECOND} logins a second admitted; an outage of {} min",
+        OUTAGE_LENGTH.as_secs() / 60
     );
     let vault = Rc::new(RefCell::new(VirtualVault::new(outage)));
     let nodes = LocalSet::new();
@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
     report(&vault)
 }
 
-/// One plugin: does what its machine orders, for ever.
+/// One plugin: carries out the steps of its machine, without end.
 async fn node(number: usize, vault: Rc<RefCell<VirtualVault>>) {
     sleep(STARTED_OVER.mul_f64(fastrand::f64())).await;
     let cluster = number / CLUSTER;
@@ -67,34 +67,34 @@ async fn node(number: usize, vault: Rc<RefCell<VirtualVault>>) {
         wrong_secret: cluster % WRONG_IN == WRONG_IN - 1,
     };
     let mut machine = Machine::start(None, None, Instant::now(), fastrand::f64());
-    let mut event = Event::Due;
+    let mut event = Event::TimerFired;
     loop {
         let (next, step) = machine.after(event, Instant::now(), fastrand::f64());
         machine = next;
         event = match step {
-            Some(step) => ask(step, number, &role, &vault).await,
+            Some(step) => perform(step, number, &role, &vault).await,
             None => {
-                // A machine without a session always waits for a time.
+                // A machine without a session always has a wake-up.
                 let wake = machine.wake().unwrap_or_else(|| Instant::now() + AFTER);
                 sleep_until(wake).await;
-                Event::Due
+                Event::TimerFired
             }
         };
     }
 }
 
-async fn ask(step: Step, node: usize, role: &Role, vault: &RefCell<VirtualVault>) -> Event {
-    // There and back.
+async fn perform(step: Step, node: usize, role: &Role, vault: &RefCell<VirtualVault>) -> Event {
+    // The network.
     sleep(Duration::from_millis(fastrand::u64(1..20))).await;
     let mut vault = vault.borrow_mut();
     match step {
-        Step::Reach => vault.health(),
+        Step::CheckHealth => vault.health(),
         Step::Login => vault.login(node, role),
         Step::Renew => vault.renew(),
     }
 }
 
-/// Prints what came of it; a failure where the bound was passed or a role locked out.
+/// Prints the result. A failure if the bound was exceeded or a role was locked out.
 fn report(vault: &VirtualVault) -> ExitCode {
     let mut back = vault.back_after();
     back.sort_unstable();
@@ -115,23 +115,23 @@ fn report(vault: &VirtualVault) -> ExitCode {
         BOUND.as_secs()
     );
     println!(
-        "logins tried in the busiest second: {}, answered 429: {}, most by one node: {}",
+        "login attempts in the busiest second: {}, answered 429: {}, most by one node: {}",
         vault.busiest_second(),
         vault.throttled(),
-        vault.most_tries()
+        vault.most_attempts()
     );
     println!(
-        "health asked a second during the outage: {:.0} ({:.2} a node)",
-        vault.asked_while_away() as f64 / AWAY_FOR.as_secs_f64(),
-        vault.asked_while_away() as f64 / AWAY_FOR.as_secs_f64() / NODES as f64
+        "health checks a second during the outage: {:.0} ({:.2} a node)",
+        vault.checks_in_outage() as f64 / OUTAGE_LENGTH.as_secs_f64(),
+        vault.checks_in_outage() as f64 / OUTAGE_LENGTH.as_secs_f64() / NODES as f64
     );
     println!(
-        "roles with a wrong secret_id: refused {} times, locked out: {}",
-        vault.refused(),
+        "roles with a wrong secret_id: rejected {} times, locked out: {}",
+        vault.rejected(),
         vault.locked_out()
     );
     if back.len() < right || at(1.0) > BOUND || vault.locked_out() > 0 {
-        println!("FAILED: a node was starved, or a role locked out");
+        println!("FAILED: a node was starved, or a role was locked out");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

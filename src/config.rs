@@ -1,9 +1,10 @@
-//! The configuration: a file, the environment, and Vault's own variables, checked as a whole.
+//! The configuration: a file, the environment, and Vault's own variables, validated as a whole.
 //!
-//! Each scalar key can come from `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which wins over the file;
-//! Vault's variables are defaults below it.
+//! Each scalar key can be set by `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which takes precedence over the
+//! file; Vault's variables are defaults.
 
 mod environment;
+mod error;
 mod fingerprint;
 mod raw;
 mod reader;
@@ -15,20 +16,20 @@ use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
 use crate::{admin, telemetry};
 use crate::{keys, session, vault};
 pub use environment::Environment;
+pub use error::{ConfigError, ConfigErrors};
 pub use fingerprint::Fingerprint;
-pub use reader::{ConfigError, ConfigErrors};
 
-/// Where the file is looked for when none is named.
+/// The file that is read if none is named.
 pub const DEFAULT_FILE: &str = "/etc/vault-kms-plugin/config.toml";
 
-/// A configuration that was checked. What depends on the world (files, Vault) was not.
+/// A validated configuration. What depends on files or on Vault is not validated.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The socket.
     pub socket: SocketSettings,
     /// Who may connect to it.
     pub peers: AllowedPeers,
-    /// What Status says of the version.
+    /// The KMS version that Status reports.
     pub kms_version: KmsVersion,
     /// How many calls may wait.
     pub max_waiting: usize,
@@ -42,23 +43,23 @@ pub struct Config {
     pub admin: admin::Address,
     /// What is logged, and how.
     pub log: telemetry::Settings,
-    /// What an operator should know though it is allowed.
+    /// Valid settings that an operator should know about.
     pub warnings: Vec<String>,
-    /// Tells whether a table is another one than at the last read.
+    /// Shows which tables have changed since the last read.
     pub fingerprint: Fingerprint,
 }
 
-/// Where the configuration comes from; read again at each reload.
+/// The sources of the configuration; read again at each reload.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The file that was named, which then has to exist.
+    /// The named file, which must exist.
     pub file: Option<PathBuf>,
     /// The environment.
     pub environment: Environment,
 }
 
 impl Source {
-    /// This file, or the default one where it exists, and the process's environment.
+    /// This file, or the default one if it exists, and the process's environment.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         Self {
@@ -67,17 +68,17 @@ impl Source {
         }
     }
 
-    /// The file that is read, if one is.
+    /// The file that is read; `None` if there is none.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         let default = || Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists());
         self.file.as_deref().or_else(default)
     }
 
-    /// Reads and checks everything.
+    /// Reads and validates everything.
     ///
     /// # Errors
-    /// With all that is wrong, each with its key.
+    /// With every error and its key.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
         let mut table = match self.path() {
             Some(path) => read(path)?,
@@ -96,22 +97,24 @@ impl Source {
 }
 
 fn read(path: &Path) -> Result<toml::Table, ConfigErrors> {
-    let refuse = |problem: String| {
-        ConfigErrors::from(vec![ConfigError::new(path.display().to_string(), problem)])
+    let error = |cause: String| {
+        ConfigErrors::from(vec![ConfigError::new(path.display().to_string(), cause)])
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| error(format!("cannot be read: {cause}")))?;
     text.parse::<toml::Table>()
-        .map_err(|error| refuse(format!("is no TOML: {}", words_of(&error))))
+        .map_err(|cause| error(format!("invalid TOML: {}", describe(&cause))))
 }
 
-/// Where and what, without the line itself, which the parser would show: it may hold a secret.
-fn words_of(error: &toml::de::Error) -> String {
-    let shown = error.to_string();
-    let place = shown.lines().next().unwrap_or_default();
-    match error.message() {
-        what if place.contains(what) => place.to_owned(),
-        what => format!("{place}: {what}"),
+/// The position and the error, without the line, which the parser would quote: it may hold a secret.
+fn describe(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let position = text.lines().next().unwrap_or_default();
+    let message = error.message();
+    if position.contains(message) {
+        position.to_owned()
+    } else {
+        format!("{position}: {message}")
     }
 }
 
@@ -120,21 +123,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_no_toml_is_not_shown() {
+    fn a_line_of_invalid_toml_is_not_quoted() {
         for text in [
             "[auth]\nsecret_id = \"s3cret\n",
             "[auth]\nsecret_id = s3cret\n",
         ] {
-            let error = text.parse::<toml::Table>().expect_err("no TOML");
-            let words = words_of(&error);
+            let error = text.parse::<toml::Table>().expect_err("invalid TOML");
+            let text = describe(&error);
             assert!(
-                words.starts_with("TOML parse error at line 2, column "),
-                "{words}"
+                text.starts_with("TOML parse error at line 2, column "),
+                "{text}"
             );
-            assert!(
-                !words.contains("s3cret") && !words.contains('\n'),
-                "{words}"
-            );
+            assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod batch;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod diagnosis;
 pub mod grpc;
 pub mod keys;
 pub mod session;

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod notify;
 mod one_line;
 pub mod socket_file;
+pub mod watched_file;
 
 use std::fmt;
 use std::process::ExitCode;

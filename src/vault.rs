@@ -1,27 +1,29 @@
-//! The HTTP API of Vault and OpenBao, as far as this plugin needs it.
+//! The part of the HTTP API of Vault and OpenBao that this plugin needs.
 //!
-//! Knows nothing of Kubernetes, of actors or of when to call what: one call in, one typed answer out.
+//! Knows nothing of Kubernetes, of actors or of when to call what: one call in, one typed result out.
 
-mod answer;
 mod capabilities;
 mod client;
 mod error;
 mod error_kind;
 mod names;
+mod response;
 mod secret;
+mod sys;
 mod tls;
 mod token;
 mod transit;
 mod wrapping;
 
-pub use answer::root_cause;
 pub use client::{
-    Address, BuildError, Client, ClientCertificate, Hop, InvalidProxy, Proxies, Proxy, Settings,
+    Address, BuildError, Client, ClientCertificate, InvalidProxy, Proxies, Proxy, Settings,
 };
 pub use error::CallError;
 pub use error_kind::ApiErrorKind;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
+pub use response::root_cause;
 pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
+pub use sys::{Health, Server};
 pub use tls::{ServerCertificate, install_provider};
-pub use token::{Grant, Health, Lease, Server, TokenInfo};
-pub use transit::{Encrypted, KeyInfo, Outcomes, ToEncrypt, VersionStamp};
+pub use token::{Grant, Lease, TokenInfo};
+pub use transit::{Encrypted, KeyInfo, Outcomes, ToEncrypt, Unfit, VersionStamp};

@@ -150,7 +150,7 @@ impl Session {
             until: session.and_then(|it| it.expires).and_then(wall_time),
             next_step: view.next_step.and_then(wall_time),
             logins: view.logins,
-            error: view.fault.as_ref().map(|fault| fault.text.clone()),
+            error: view.fault.as_ref().map(ToString::to_string),
         }
     }
 }

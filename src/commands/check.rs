@@ -1,11 +1,13 @@
-//! `check`: whether a configuration works, a step at a time: first what can be told of it without
-//! Vault, then the way to Vault, the login, the policy, the key, a round trip.
+//! `check`: whether a configuration works, step by step: first what can be checked without Vault,
+//! then the connection to Vault, the login, the policy, the key, a round trip.
 //!
-//! It listens nowhere, asks nothing of the KMS socket, uses nothing up, and prints no secret. Its
-//! texts are those that the daemon would log.
+//! It binds nothing, does not connect to the KMS socket, uses nothing up, and prints no secret. Its
+//! errors are those that the daemon would log.
 
+mod capabilities;
+mod dial_target;
 mod encryption;
-mod grants;
+mod format;
 mod key;
 mod login;
 mod offline;
@@ -13,22 +15,26 @@ mod reach;
 mod report;
 mod socket;
 mod warnings;
-mod words;
 
 use std::io;
+use std::time::Duration;
 
 use crate::cli;
 use crate::config::{Config, Source};
 use crate::system;
 use crate::vault::Client;
-use offline::offline;
 pub use report::{Outcome, Report, Step, Style};
 
-/// Does what the command line asks for. The runtime is in here, because what `main.rs` awaits is
-/// compiled into the program a second time.
+/// How long kube-apiserver waits for a call by default.
+const KUBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a request to Vault about a token or a policy may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Runs the checks of the command line. The runtime is created here, because what `main.rs` awaits
+/// is compiled into the program a second time.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system refuses.
 pub fn run(options: &cli::Check, source: &Source) -> io::Result<Report> {
     system::harden()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -38,31 +44,33 @@ pub fn run(options: &cli::Check, source: &Source) -> io::Result<Report> {
 
 async fn steps(options: &cli::Check, source: &Source) -> Report {
     let mut report = Report::default();
-    let checked = offline(source, &mut report).await;
-    if let (Some((config, client)), false) = (&checked, options.offline) {
+    let checked = offline::check(source, &mut report).await;
+    if let Some((config, client)) = &checked
+        && !options.offline
+    {
         offline::files(config, &mut report);
         if let Some(client) = client {
             vault(config, client, options.login, &mut report).await;
         }
-        socket::look(config, &mut report);
+        socket::check(config, &mut report);
     }
     if let Some(file) = &options.encryption_config {
         let config = checked.as_ref().map(|(config, _)| &**config);
-        encryption::look(file, config, &mut report);
+        encryption::check(file, config, &mut report);
     }
     report
 }
 
-/// All that needs Vault, as far as it can be had.
+/// The steps that need Vault, up to the first that makes the next ones impossible.
 async fn vault(config: &Config, client: &Client, login: bool, report: &mut Report) {
-    if !reach::reach(&config.vault, report).await {
+    if !reach::check(&config.vault, report).await {
         return;
     }
     let Some(grant) = login::log_in(client, &config.auth, login, report).await else {
         return;
     };
-    login::look_at_token(client, &config.auth, &grant, report).await;
-    grants::look(client, &config.keys, &grant.token, report).await;
-    key::prove(client, &config.keys.key, &grant.token, report).await;
+    login::describe_token(client, &config.auth, &grant, report).await;
+    capabilities::check(client, &config.keys, &grant.token, report).await;
+    key::check(client, &config.keys.key, &grant.token, report).await;
     login::log_out(client, &config.auth, &grant.token, report).await;
 }

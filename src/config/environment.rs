@@ -1,20 +1,21 @@
-//! The environment's part of the configuration: our variables above the file, Vault's below it.
+//! The environment's part of the configuration: our variables take precedence over the file,
+//! Vault's are defaults.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use toml::{Table, Value};
 
-use super::raw::SCALARS;
-use super::reader::ConfigError;
+use super::error::ConfigError;
+use super::raw::scalars;
 
 const PREFIX: &str = "VAULT_KMS_PLUGIN_";
-/// The command line's own variable; no key of the file.
+/// The variable of the command line; not a key of the file.
 const CONFIG_FILE: &str = "VAULT_KMS_PLUGIN_CONFIG";
 /// Where the SPIFFE agent listens, for every program on the host (the Workload API's specification).
 const SPIFFE_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
-/// Vault's variables that are defaults for keys of `[vault]`. Each has a `BAO_` twin, which wins.
-/// An agent's address wins over the server's (`api/client.go`).
+/// Vault's variables that are defaults for keys of `[vault]`. Each also exists with `BAO_`, which
+/// takes precedence. An agent's address takes precedence over the server's (`api/client.go`).
 const VAULT_DEFAULTS: &[(&str, &str)] = &[
     ("AGENT_ADDR", "address"),
     ("ADDR", "address"),
@@ -26,7 +27,7 @@ const VAULT_DEFAULTS: &[(&str, &str)] = &[
     ("CLIENT_KEY", "client_key_file"),
 ];
 
-/// What every program reads to find a proxy, and what tells that a client of ours chose their value.
+/// The common variables for proxies, and the one that shows that a CGI client chose their value.
 const PROXIES: [&str; 7] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -41,7 +42,7 @@ const PROXIES: [&str; 7] = [
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
-/// The names alone: a value may be a token.
+/// Shows the names alone: a value may be a token.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -55,7 +56,7 @@ impl FromIterator<(String, String)> for Environment {
 }
 
 impl Environment {
-    /// The process's own, as far as it concerns us.
+    /// The relevant variables of the process.
     #[must_use]
     pub fn of_process() -> Self {
         let ours = |name: &str| {
@@ -70,8 +71,8 @@ impl Environment {
             .collect()
     }
 
-    /// One of Vault's variables by its name without `VAULT_`. A set `BAO_` twin wins, even when it
-    /// is empty (`api/env.go`).
+    /// One of Vault's variables by its name without `VAULT_`. The variable with `BAO_` takes
+    /// precedence if it is set, even to an empty value (`api/env.go`).
     #[must_use]
     pub fn vault(&self, name: &str) -> Option<&str> {
         let bao = self.0.get(&format!("BAO_{name}"));
@@ -79,12 +80,12 @@ impl Environment {
         (!value.is_empty()).then_some(value)
     }
 
-    /// Where the SPIFFE agent listens.
+    /// The socket of the SPIFFE agent.
     pub(super) fn spiffe_socket(&self) -> Option<&str> {
         self.get(SPIFFE_SOCKET)
     }
 
-    /// A variable by its whole name; an empty one counts as unset.
+    /// A variable by its full name; an empty one counts as unset.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
@@ -100,11 +101,8 @@ impl Environment {
                 continue;
             }
             match find_key(name) {
-                Some((place, key)) => set(table, place, key, value),
-                None => errors.push(ConfigError::new(
-                    variable,
-                    "names no key of the configuration",
-                )),
+                Some((name, key)) => set(table, name, key, value),
+                None => errors.push(ConfigError::new(variable, "unknown key")),
             }
         }
         for (variable, key) in VAULT_DEFAULTS {
@@ -117,16 +115,13 @@ impl Environment {
     }
 }
 
-/// Kubernetes sets such variables for a Service named `vault-kms-plugin`, whether one wants or not.
+/// Kubernetes sets such variables for every Service that is named `vault-kms-plugin`.
 fn is_service_link(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
 fn find_key(name: &str) -> Option<(&'static str, &'static str)> {
-    let places = SCALARS
-        .iter()
-        .flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)));
-    places.into_iter().find(|(table, key)| {
+    scalars().find(|(table, key)| {
         let joined = if table.is_empty() {
             (*key).to_owned()
         } else {
@@ -136,21 +131,21 @@ fn find_key(name: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-fn is_set(table: &Table, place: &str, key: &str) -> bool {
-    let inner = table.get(place).and_then(Value::as_table);
+fn is_set(table: &Table, name: &str, key: &str) -> bool {
+    let inner = table.get(name).and_then(Value::as_table);
     inner.is_some_and(|inner| inner.contains_key(key))
 }
 
-fn set(table: &mut Table, place: &str, key: &str, value: &str) {
+fn set(table: &mut Table, name: &str, key: &str, value: &str) {
     let value = Value::String(value.to_owned());
-    if place.is_empty() {
+    if name.is_empty() {
         table.insert(key.to_owned(), value);
         return;
     }
     let inner = table
-        .entry(place)
+        .entry(name)
         .or_insert_with(|| Value::Table(Table::new()));
-    // Where the file has no table here, its own error is shown.
+    // If the file has another value in the table's place, parsing it reports the error.
     if let Value::Table(inner) = inner {
         inner.insert(key.to_owned(), value);
     }
@@ -175,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn our_variables_win_over_the_file_and_vaults_do_not() {
+    fn our_variables_take_precedence_over_the_file_and_vaults_do_not() {
         let file = "[vault]\naddress = \"https://file\"";
         let ours = ("VAULT_KMS_PLUGIN_VAULT_ADDRESS", "https://ours");
         let vaults = ("VAULT_ADDR", "https://vaults");
@@ -196,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn baos_twin_wins_even_when_empty() {
+    fn a_bao_variable_takes_precedence_even_if_empty() {
         let both = environment(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "b")]);
         assert_eq!(both.vault("ADDR"), Some("b"));
         let empty = environment(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "")]);
@@ -204,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_names_no_key_is_an_error_but_a_service_link_is_not() {
+    fn a_variable_with_an_unknown_key_is_an_error_unless_it_is_a_service_link() {
         let (_, errors) = overlaid("", &[("VAULT_KMS_PLUGIN_SOKET_PATH", "/x")]);
         assert_eq!(errors.len(), 1);
         let links = [
@@ -216,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn values_do_not_print() {
+    fn debug_output_shows_no_value() {
         let secret = environment(&[("VAULT_TOKEN", "hvs.secret")]);
         assert!(!format!("{secret:?}").contains("hvs.secret"));
     }

@@ -5,12 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use toml::{Table, Value};
 
-/// A hash of each table. It tells that something changed and not what, so it shows no secret.
+/// A hash of each table. It shows that a table has changed but not how, so it holds no secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint(BTreeMap<String, u64>);
 
 impl Fingerprint {
-    /// Of the file with the environment laid over it.
+    /// The fingerprint of the file with the environment applied.
     pub(super) fn of(table: &Table) -> Self {
         let hash = |(name, value): (&String, &Value)| {
             let mut hasher = DefaultHasher::new();
@@ -20,7 +20,7 @@ impl Fingerprint {
         Self(table.iter().map(hash).collect())
     }
 
-    /// Whether a table is another one in `other`.
+    /// Whether a table differs in `other`.
     #[must_use]
     pub fn differs(&self, other: &Self, table: &str) -> bool {
         self.0.get(table) != other.0.get(table)
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_that_is_written_in_another_order_is_the_same() {
+    fn the_order_of_keys_does_not_matter() {
         let of = |text: &str| Fingerprint::of(&text.parse().expect("TOML"));
         let one = of("[vault]\naddress = \"a\"\nnamespace = \"b\"\n[log]\nlevel = \"info\"");
         let two = of("[log]\nlevel = \"warn\"\n[vault]\nnamespace = \"b\"\naddress = \"a\"");

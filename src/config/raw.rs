@@ -1,16 +1,16 @@
-//! The file as it is written: every key that there is, unchecked. A leaf stays a bare value, so
-//! that one of the wrong type is reported together with all other errors.
+//! The file as it is written: every key, unchecked. A value stays a bare TOML value, so that one of
+//! the wrong type is reported together with all other errors.
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::reader::ConfigError;
+use super::error::ConfigError;
 
 /// A value that may be missing.
-pub(super) type Leaf = Option<Value>;
+pub(super) type RawValue = Option<Value>;
 
-/// The scalar keys by table: those that the environment can set. The first table is the top level.
-pub(super) const SCALARS: &[(&str, &[&str])] = &[
+/// The scalar keys by table, except those of `[auth]`. The empty name is the top level.
+const TABLES: &[(&str, &[&str])] = &[
     ("", &["kms_version"]),
     ("socket", &["path", "mode", "owner", "group"]),
     (
@@ -30,30 +30,6 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
         "transit",
         &["mount", "key", "max_in_flight", "accept_replaced"],
     ),
-    (
-        "auth",
-        &[
-            "method",
-            "namespace",
-            "mount",
-            "role",
-            "jwt_file",
-            "spiffe_socket",
-            "spiffe_audience",
-            "spiffe_id",
-            "spiffe_trust_domain",
-            "token_file",
-            "role_id",
-            "role_id_file",
-            "secret_id",
-            "secret_id_file",
-            "wrapped_secret_id_file",
-            "username",
-            "password_file",
-            "cert_file",
-            "key_file",
-        ],
-    ),
     ("admin", &["listen"]),
     ("log", &["level", "format"]),
     ("health", &["tolerance", "fail_after"]),
@@ -61,10 +37,66 @@ pub(super) const SCALARS: &[(&str, &[&str])] = &[
     ("state", &["dir"]),
 ];
 
-#[derive(Debug, Default, Deserialize)]
+/// The auth methods.
+pub(super) const METHODS: [&str; 6] = ["token", "kubernetes", "jwt", "approle", "userpass", "cert"];
+
+/// Declares `[auth]`: each key with the methods that have it; none stands for all methods.
+macro_rules! auth_keys {
+    ($($key:ident: $methods:expr,)*) => {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct Auth {
+            $(pub(super) $key: RawValue,)*
+        }
+
+        /// The keys of `[auth]`, each with the methods that have it; none stands for all methods.
+        pub(super) const AUTH_KEYS: &[(&str, &[&str])] = &[$((stringify!($key), &$methods),)*];
+
+        impl Auth {
+            /// The keys that are set.
+            pub(super) fn keys_set(&self) -> Vec<&'static str> {
+                let all = [$((stringify!($key), self.$key.is_some()),)*];
+                all.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
+            }
+        }
+    };
+}
+
+auth_keys! {
+    method: [],
+    namespace: [],
+    mount: ["kubernetes", "jwt", "approle", "userpass", "cert"],
+    role: ["kubernetes", "jwt", "approle", "cert"],
+    jwt_file: ["kubernetes", "jwt"],
+    spiffe_socket: ["jwt"],
+    spiffe_audience: ["jwt"],
+    spiffe_id: ["jwt"],
+    spiffe_trust_domain: ["jwt"],
+    token_file: ["token"],
+    role_id: ["approle"],
+    role_id_file: ["approle"],
+    secret_id: ["approle"],
+    secret_id_file: ["approle"],
+    wrapped_secret_id_file: ["approle"],
+    username: ["userpass"],
+    password_file: ["userpass"],
+    cert_file: ["cert"],
+    key_file: ["cert"],
+}
+
+/// The scalar keys, which the environment can set: the table and the key.
+pub(super) fn scalars() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let tables = TABLES
+        .iter()
+        .flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)));
+    tables.chain(AUTH_KEYS.iter().map(|(key, _)| ("auth", *key)))
+}
+
+/// The whole file. Without `Debug`: it may hold a secret_id.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Raw {
-    pub(super) kms_version: Leaf,
+    pub(super) kms_version: RawValue,
     pub(super) socket: Socket,
     pub(super) vault: Vault,
     pub(super) transit: Transit,
@@ -79,134 +111,83 @@ pub(super) struct Raw {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Socket {
-    pub(super) path: Leaf,
-    pub(super) mode: Leaf,
-    pub(super) owner: Leaf,
-    pub(super) group: Leaf,
-    pub(super) allow_uids: Leaf,
-    pub(super) allow_gids: Leaf,
+    pub(super) path: RawValue,
+    pub(super) mode: RawValue,
+    pub(super) owner: RawValue,
+    pub(super) group: RawValue,
+    pub(super) allow_uids: RawValue,
+    pub(super) allow_gids: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Vault {
-    pub(super) address: Leaf,
-    pub(super) namespace: Leaf,
-    pub(super) ca_file: Leaf,
-    pub(super) ca_dir: Leaf,
-    pub(super) tls_server_name: Leaf,
-    pub(super) client_cert_file: Leaf,
-    pub(super) client_key_file: Leaf,
-    pub(super) allow_plaintext: Leaf,
+    pub(super) address: RawValue,
+    pub(super) namespace: RawValue,
+    pub(super) ca_file: RawValue,
+    pub(super) ca_dir: RawValue,
+    pub(super) tls_server_name: RawValue,
+    pub(super) client_cert_file: RawValue,
+    pub(super) client_key_file: RawValue,
+    pub(super) allow_plaintext: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Transit {
-    pub(super) mount: Leaf,
-    pub(super) key: Leaf,
-    pub(super) max_in_flight: Leaf,
-    pub(super) accept_replaced: Leaf,
+    pub(super) mount: RawValue,
+    pub(super) key: RawValue,
+    pub(super) max_in_flight: RawValue,
+    pub(super) accept_replaced: RawValue,
     pub(super) decrypt_also: Vec<DecryptAlso>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct DecryptAlso {
-    pub(super) namespace: Leaf,
-    pub(super) mount: Leaf,
-    pub(super) key: Leaf,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Auth {
-    pub(super) method: Leaf,
-    pub(super) namespace: Leaf,
-    pub(super) mount: Leaf,
-    pub(super) role: Leaf,
-    pub(super) jwt_file: Leaf,
-    pub(super) spiffe_socket: Leaf,
-    pub(super) spiffe_audience: Leaf,
-    pub(super) spiffe_id: Leaf,
-    pub(super) spiffe_trust_domain: Leaf,
-    pub(super) token_file: Leaf,
-    pub(super) role_id: Leaf,
-    pub(super) role_id_file: Leaf,
-    pub(super) secret_id: Leaf,
-    pub(super) secret_id_file: Leaf,
-    pub(super) wrapped_secret_id_file: Leaf,
-    pub(super) username: Leaf,
-    pub(super) password_file: Leaf,
-    pub(super) cert_file: Leaf,
-    pub(super) key_file: Leaf,
-}
-
-impl Auth {
-    /// The keys that only some methods have.
-    pub(super) fn of_methods(&self) -> [(&'static str, &Leaf); 17] {
-        [
-            ("mount", &self.mount),
-            ("role", &self.role),
-            ("jwt_file", &self.jwt_file),
-            ("spiffe_socket", &self.spiffe_socket),
-            ("spiffe_audience", &self.spiffe_audience),
-            ("spiffe_id", &self.spiffe_id),
-            ("spiffe_trust_domain", &self.spiffe_trust_domain),
-            ("token_file", &self.token_file),
-            ("role_id", &self.role_id),
-            ("role_id_file", &self.role_id_file),
-            ("secret_id", &self.secret_id),
-            ("secret_id_file", &self.secret_id_file),
-            ("wrapped_secret_id_file", &self.wrapped_secret_id_file),
-            ("username", &self.username),
-            ("password_file", &self.password_file),
-            ("cert_file", &self.cert_file),
-            ("key_file", &self.key_file),
-        ]
-    }
+    pub(super) namespace: RawValue,
+    pub(super) mount: RawValue,
+    pub(super) key: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Admin {
-    pub(super) listen: Leaf,
+    pub(super) listen: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Log {
-    pub(super) level: Leaf,
-    pub(super) format: Leaf,
+    pub(super) level: RawValue,
+    pub(super) format: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Health {
-    pub(super) tolerance: Leaf,
-    pub(super) fail_after: Leaf,
+    pub(super) tolerance: RawValue,
+    pub(super) fail_after: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Limits {
-    pub(super) max_waiting: Leaf,
+    pub(super) max_waiting: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StateDir {
-    pub(super) dir: Leaf,
+    pub(super) dir: RawValue,
 }
 
-/// Takes the table apart; every unknown key is an error.
+/// Deserializes the table; every unknown key is an error.
 pub(super) fn parse(table: Table, errors: &mut Vec<ConfigError>) -> Raw {
     let unknown = |path: serde_ignored::Path<'_>| {
-        // A leaf takes any value, so a path below one cannot come; array items show as numbers.
-        errors.push(ConfigError::new(
-            path.to_string(),
-            "is no key of this configuration",
-        ));
+        // A raw value accepts everything below it, so the path is that of a key; the items of an
+        // array appear as numbers.
+        errors.push(ConfigError::new(path.to_string(), "unknown key"));
     };
     match serde_ignored::deserialize(table, unknown) {
         Ok(raw) => raw,
@@ -224,19 +205,26 @@ mod tests {
     #[test]
     fn every_scalar_is_a_key() {
         let mut table = Table::new();
-        for (name, keys) in SCALARS {
-            let values = keys
-                .iter()
-                .map(|key| ((*key).to_owned(), Value::Boolean(true)));
-            match *name {
-                "" => table.extend(values),
-                name => {
-                    table.insert(name.to_owned(), Value::Table(values.collect()));
-                }
+        for (name, key) in scalars() {
+            let value = Value::Boolean(true);
+            if name.is_empty() {
+                table.insert(key.to_owned(), value);
+                continue;
             }
+            let inner = table
+                .entry(name)
+                .or_insert_with(|| Value::Table(Table::new()));
+            let inner = inner.as_table_mut().expect("a table");
+            inner.insert(key.to_owned(), value);
         }
         let mut errors = Vec::new();
         parse(table, &mut errors);
         assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    #[test]
+    fn every_method_of_a_key_exists() {
+        let mut methods = AUTH_KEYS.iter().flat_map(|(_, methods)| methods.iter());
+        assert!(methods.all(|method| METHODS.contains(method)));
     }
 }

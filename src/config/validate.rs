@@ -1,4 +1,4 @@
-//! Makes a checked configuration of a raw one. Each default stands here with its reason.
+//! Turns a raw configuration into a valid one. Each default has its reason beside it.
 
 mod auth;
 mod certificate;
@@ -12,28 +12,31 @@ use std::time::Duration;
 use toml::Value;
 use tracing::level_filters::LevelFilter;
 
-use super::raw::{self, Leaf, Raw};
-use super::reader::{ConfigError, ConfigErrors, Reader};
+use super::error::{ConfigError, ConfigErrors};
+use super::raw::{self, Raw, RawValue};
+use super::reader::Reader;
 use super::{Config, Environment};
 use crate::admin;
+use crate::diagnosis::Diagnosis;
 use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits, KeyId};
 use crate::telemetry::{self, Format};
 
-/// Loopback: kubelet's probes and a node's agent reach it, the network does not.
-const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
-/// All kube-apiservers share one Vault: a red readyz on all at once takes the API away.
-const TOLERANCE: Duration = Duration::from_secs(600);
-/// The key is looked at every 33 s at the latest: below this a healthy idle plugin would look ill.
-const TOLERANCE_LEAST: Duration = Duration::from_secs(60);
-/// After an hour an operator has to decide; writes stop.
-const FAIL_AFTER: Duration = Duration::from_secs(3600);
-/// More than a control plane ever asks at once; each costs a few kilobytes.
-const MAX_WAITING: u32 = 1024;
-/// Of each operation: while one batch is at Vault another one can be on its way.
-const MAX_IN_FLIGHT: u32 = 2;
-/// More would split what could leave together, and ask Vault more for the same.
-const MAX_IN_FLIGHT_MOST: u32 = 8;
+/// Loopback: probes of kubelet and agents of the node reach it, the network does not.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
+/// All kube-apiservers share one Vault: if all are unready at once, the API is gone.
+const DEFAULT_TOLERANCE: Duration = Duration::from_secs(600);
+/// The key is read at least every 33 s: below this a healthy idle plugin would be reported
+/// unhealthy.
+const MIN_TOLERANCE: Duration = Duration::from_secs(60);
+/// After an hour an operator must decide; writes stop.
+const DEFAULT_FAIL_AFTER: Duration = Duration::from_secs(3600);
+/// More calls than a control plane ever sends at once; each costs a few kilobytes.
+const DEFAULT_MAX_WAITING: u32 = 1024;
+/// Per operation: while Vault works on one batch, another one can be on its way.
+const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
+/// More would split batches, and send Vault more requests for the same items.
+const MAX_IN_FLIGHT_LIMIT: u32 = 8;
 
 pub(super) fn config(
     mut raw: Raw,
@@ -52,7 +55,9 @@ pub(super) fn config(
         environment,
         &mut warnings,
     );
-    if let (Some(vault), true) = (&vault, certificate::is_cert(raw.auth.method.as_ref())) {
+    if let Some(vault) = &vault
+        && certificate::is_cert(raw.auth.method.as_ref())
+    {
         certificate::needs_tls(&mut reader, &vault.addresses);
     }
     let key = vault::transit_key(
@@ -64,14 +69,14 @@ pub(super) fn config(
     );
     let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
     let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
-    let around = auth::Around {
+    let context = auth::Context {
         environment,
         certificate: certificate.as_ref(),
         state_file: state_file.as_deref(),
     };
-    let auth = auth::auth(&mut reader, raw.auth, namespace, around, &mut warnings);
-    // Elsewhere empty is missing; here it is an answer.
-    let turned_off = raw.admin.listen == Some(Value::String(String::new()));
+    let auth = auth::auth(&mut reader, raw.auth, namespace, context, &mut warnings);
+    // Elsewhere empty means missing; here it means off.
+    let is_off = raw.admin.listen == Some(Value::String(String::new()));
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<admin::Address>()
     });
@@ -103,9 +108,10 @@ pub(super) fn config(
             max_in_flight,
             state_file,
         },
-        admin: match turned_off {
-            true => admin::Address::Off,
-            false => admin.unwrap_or(admin::Address::Tcp(ADMIN)),
+        admin: if is_off {
+            admin::Address::Off
+        } else {
+            admin.unwrap_or(admin::Address::Tcp(DEFAULT_ADMIN))
         },
         log,
         warnings,
@@ -113,28 +119,32 @@ pub(super) fn config(
     })
 }
 
-fn kms_version(reader: &mut Reader, leaf: Leaf) -> KmsVersion {
-    let read = reader.parsed("kms_version", leaf, |text| match text {
+fn kms_version(reader: &mut Reader, value: RawValue) -> KmsVersion {
+    let read = reader.parsed("kms_version", value, |text| match text {
         "v2" => Ok(KmsVersion::V2),
         "v2beta1" => Ok(KmsVersion::V2Beta1),
-        _ => Err(format!(
-            "{text:?} is neither v2 nor v2beta1 (for Kubernetes 1.27 and 1.28)"
-        )),
+        _ => Err(
+            Diagnosis::new(format!("{text:?} is neither v2 nor v2beta1"))
+                .with_remedy("use v2beta1 for Kubernetes 1.27 and 1.28, else v2"),
+        ),
     });
     read.unwrap_or(KmsVersion::V2)
 }
 
 fn log(reader: &mut Reader, raw: raw::Log) -> telemetry::Settings {
     let level = reader.parsed("log.level", raw.level, |text| {
-        text.parse::<LevelFilter>()
-            .map_err(|_| format!("{text:?} is none of error, warn, info, debug, trace"))
+        text.parse::<LevelFilter>().map_err(|_| {
+            Diagnosis::new(format!("{text:?} is not a level"))
+                .with_remedy("use error, warn, info, debug or trace")
+        })
     });
     let format = reader.parsed("log.format", raw.format, |text| match text {
         "auto" => Ok(Format::Auto),
         "journald" => Ok(Format::Journald),
         "json" => Ok(Format::Json),
         "text" => Ok(Format::Text),
-        _ => Err(format!("{text:?} is none of auto, journald, json, text")),
+        _ => Err(Diagnosis::new(format!("{text:?} is not a format"))
+            .with_remedy("use auto, journald, json or text")),
     });
     telemetry::Settings {
         level: level.unwrap_or(LevelFilter::INFO),
@@ -146,39 +156,34 @@ fn health(reader: &mut Reader, raw: raw::Health) -> HealthLimits {
     let tolerance = reader.duration("health.tolerance", raw.tolerance);
     let fail_after = reader.duration("health.fail_after", raw.fail_after);
     let limits = HealthLimits {
-        tolerance: tolerance.unwrap_or(TOLERANCE),
-        fail_after: fail_after.unwrap_or(FAIL_AFTER),
+        tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
+        fail_after: fail_after.unwrap_or(DEFAULT_FAIL_AFTER),
     };
-    if limits.tolerance < TOLERANCE_LEAST {
-        reader.refuse(
-            "health.tolerance",
-            "is shorter than 1m: the key is looked at every 30s",
-        );
+    if limits.tolerance < MIN_TOLERANCE {
+        let cause = "must be at least 1m: the key is read every 30s";
+        reader.error("health.tolerance", cause);
     }
     if limits.tolerance > limits.fail_after {
-        reader.refuse(
-            "health.fail_after",
-            "comes before health.tolerance: make it the longer one",
-        );
+        reader.error("health.fail_after", "must be at least health.tolerance");
     }
     limits
 }
 
-fn max_waiting(reader: &mut Reader, leaf: Leaf) -> usize {
+fn max_waiting(reader: &mut Reader, value: RawValue) -> usize {
     let key = "limits.max_waiting";
-    let number = reader.number(key, leaf).unwrap_or(MAX_WAITING);
+    let number = reader.number(key, value).unwrap_or(DEFAULT_MAX_WAITING);
     if number == 0 {
-        reader.refuse(key, "has to be at least 1");
+        reader.error(key, "must be at least 1");
     }
     number as usize
 }
 
 /// A key_id as an error text gives it.
-fn accept_replaced(reader: &mut Reader, leaf: Leaf) -> Option<String> {
+fn accept_replaced(reader: &mut Reader, value: RawValue) -> Option<String> {
     let key = "transit.accept_replaced";
-    let key_id = reader.text(key, leaf)?;
+    let key_id = reader.text(key, value)?;
     if !KeyId::is_ours(&key_id) {
-        reader.refuse(
+        reader.error(
             key,
             "must be a key_id as the error about the replaced key gives it: transit1:…",
         );
@@ -187,11 +192,12 @@ fn accept_replaced(reader: &mut Reader, leaf: Leaf) -> Option<String> {
     Some(key_id)
 }
 
-fn max_in_flight(reader: &mut Reader, leaf: Leaf) -> usize {
+fn max_in_flight(reader: &mut Reader, value: RawValue) -> usize {
     let key = "transit.max_in_flight";
-    let number = reader.number(key, leaf).unwrap_or(MAX_IN_FLIGHT);
-    if !(1..=MAX_IN_FLIGHT_MOST).contains(&number) {
-        reader.refuse(key, format!("has to be 1 to {MAX_IN_FLIGHT_MOST}"));
+    let number = reader.number(key, value).unwrap_or(DEFAULT_MAX_IN_FLIGHT);
+    if !(1..=MAX_IN_FLIGHT_LIMIT).contains(&number) {
+        let cause = format!("must be between 1 and {MAX_IN_FLIGHT_LIMIT}");
+        reader.error(key, cause);
     }
     number as usize
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::key_id::KeyId;
 use crate::batch;
+use crate::diagnosis::write_joined;
 use crate::session::LoginFault;
 use crate::vault::{ApiErrorKind, CallError, KeyVersion, TransitKey};
 
@@ -45,11 +46,7 @@ pub struct KeyError {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.cause)?;
-        match &self.remedy {
-            Some(remedy) => write!(f, "; {remedy}"),
-            None => Ok(()),
-        }
+        write_joined(f, &self.cause, self.remedy.as_deref())
     }
 }
 
@@ -98,11 +95,12 @@ impl KeyError {
             Some(api) => of_api_error(key, api),
             None => (transient_kind(error), None),
         };
+        let diagnosis = error.diagnosis().about("vault");
         Self {
-            remedy,
+            remedy: remedy.or(diagnosis.remedy),
             path: Some(error.path().to_owned()),
             api_error: error.api_error(),
-            ..Self::new(kind, format!("vault: {error}"))
+            ..Self::new(kind, diagnosis.cause)
         }
     }
 
@@ -166,12 +164,13 @@ impl KeyError {
     }
 
     /// The key itself can never serve, as reading it shows.
-    pub(crate) fn unfit(key: &TransitKey, why: &str) -> Self {
+    pub(crate) fn unfit(key: &TransitKey, cause: &str, remedy: Option<&str>) -> Self {
         Self {
+            remedy: remedy.map(str::to_owned),
             api_error: Some(ApiErrorKind::KeyUnable),
             ..Self::new(
                 ErrorKind::Precondition,
-                format!("transit key {key} cannot serve: {why}"),
+                format!("transit key {key} cannot serve: {cause}"),
             )
         }
     }
@@ -334,12 +333,15 @@ fn transient_kind(error: &CallError) -> ErrorKind {
 
 impl From<LoginFault> for KeyError {
     fn from(fault: LoginFault) -> Self {
-        let kind = if fault.refused {
+        let kind = if fault.rejected {
             ErrorKind::Denied
         } else {
             ErrorKind::Unavailable
         };
-        Self::new(kind, fault.text)
+        Self {
+            remedy: fault.remedy,
+            ..Self::new(kind, fault.cause)
+        }
     }
 }
 

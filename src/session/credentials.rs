@@ -1,24 +1,24 @@
-//! Credentials: from the configuration, or from files that are read at each use, trimmed, bounded,
-//! and named when something is wrong.
+//! Credentials: from the configuration, or from files. A file is read at each use, trimmed and
+//! bounded; its errors name the configuration key and the file.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::fs::{self, File};
-use tokio::io::AsyncReadExt;
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
+use crate::diagnosis::Diagnosis;
+use crate::system::watched_file::{self, Content, Fingerprint, ReadError};
 use crate::telemetry::events;
 
-/// Far above every credential, below anything that would hurt.
+/// Far above every credential, and small enough to be read at each use.
 const MAX_BYTES: u64 = 64 * 1024;
-/// How often a file is looked at while nothing but a change of it can help.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often a file is checked while only a change of it can help.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One credential, and the configuration key that it stands under.
+/// One credential, and the configuration key that names it.
 #[derive(Debug, Clone)]
 pub struct Credential {
     key: &'static str,
@@ -31,12 +31,8 @@ enum Source {
     File(PathBuf),
 }
 
-/// What changes when one of several files is written or replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(Vec<Option<(u64, u64, i64, i64)>>);
-
 impl Credential {
-    /// A credential that stands in the configuration itself.
+    /// A credential that the configuration itself holds.
     #[must_use]
     pub fn value(key: &'static str, secret: &str) -> Self {
         let source = Source::Value(Arc::new(SecretString::from(secret)));
@@ -58,7 +54,7 @@ impl Credential {
         }
     }
 
-    /// The file that it is in, if it is in one.
+    /// The file that holds it, if a file does.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.source {
@@ -67,68 +63,78 @@ impl Credential {
         }
     }
 
-    /// What is wrong with it now.
-    pub async fn problem(&self) -> Option<String> {
+    /// Why it cannot be read now; `None` if it can.
+    pub async fn problem(&self) -> Option<Diagnosis> {
         self.read().await.err()
     }
 
     /// The credential as it is now.
     ///
     /// # Errors
-    /// With the key, the file, what is wrong and what to do.
-    pub(super) async fn read(&self) -> Result<Zeroizing<String>, String> {
+    /// With the key and the file.
+    pub(super) async fn read(&self) -> Result<Zeroizing<String>, Diagnosis> {
         match &self.source {
             Source::Value(secret) => Ok(Zeroizing::new(secret.expose_secret().to_owned())),
-            Source::File(path) => read(self.key, path).await,
+            Source::File(path) => {
+                let content = read_file(path.clone()).await;
+                self.parse(path, content)
+            }
+        }
+    }
+
+    fn parse(
+        &self,
+        path: &Path,
+        content: Result<Content, ReadError>,
+    ) -> Result<Zeroizing<String>, Diagnosis> {
+        const WRITE_IT: &str = "put the secret there";
+        let error = |cause: String| {
+            let file = path.display();
+            Diagnosis::new(format!("{}: {file} {cause}", self.key))
+        };
+        let content = content.map_err(|cause| match cause {
+            ReadError::Open(_) => error(cause.to_string()).with_remedy(WRITE_IT),
+            ReadError::Read(_) => error(cause.to_string()),
+            ReadError::TooLarge(_) => {
+                error(format!("{cause}, which is too large for a credential"))
+            }
+        })?;
+        if content.is_world_readable {
+            events::CredentialReadable {
+                key: self.key,
+                file: path.display().to_string(),
+            }
+            .emit();
+        }
+        let text = std::str::from_utf8(&content.bytes)
+            .map_err(|_| error("is not UTF-8 text".to_owned()))?;
+        match text.trim() {
+            "" => Err(error("is empty".to_owned()).with_remedy(WRITE_IT)),
+            secret => Ok(Zeroizing::new(secret.to_owned())),
         }
     }
 }
 
-async fn read(key: &'static str, path: &Path) -> Result<Zeroizing<String>, String> {
-    let refuse = |cause: &str| format!("{key}: {} {cause}", path.display());
-    let mut bytes = Zeroizing::new(Vec::new());
-    let file = File::open(path)
-        .await
-        .map_err(|error| refuse(&format!("cannot be opened: {error}; put the secret there")))?;
-    warn_if_open_to_all(key, path, &file).await;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .await
-        .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(refuse("is longer than 64 KiB: that is no secret"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| refuse("is not text"))?;
-    match text.trim() {
-        "" => Err(refuse("is empty; put the secret there")),
-        secret => Ok(Zeroizing::new(secret.to_owned())),
-    }
+async fn read_file(path: PathBuf) -> Result<Content, ReadError> {
+    let read = spawn_blocking(move || watched_file::read(&path, MAX_BYTES)).await;
+    read.unwrap_or_else(|error| Err(ReadError::Read(error.into())))
 }
 
-async fn warn_if_open_to_all(key: &'static str, path: &Path, file: &File) {
-    const READ_BY_OTHERS: u32 = 0o004;
-    let mode = file.metadata().await.map(|data| data.permissions().mode());
-    if mode.is_ok_and(|mode| mode & READ_BY_OTHERS != 0) {
-        let file = path.display().to_string();
-        events::CredentialReadable { key, file }.emit();
-    }
-}
-
-/// Returns once the files among these are others than `before`; never, where none is a file.
+/// Returns once the files of these credentials differ from `before`; never if none is in a file.
 pub(super) async fn changed(credentials: &[Credential], before: Fingerprint) {
     while fingerprint(credentials).await == before {
-        tokio::time::sleep(WATCH_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What the files among these are now.
+/// The state of the files of these credentials.
 pub(super) async fn fingerprint(credentials: &[Credential]) -> Fingerprint {
-    let mut all = Vec::new();
-    for credential in credentials {
-        if let Source::File(path) = &credential.source {
-            let data = fs::metadata(path).await.ok();
-            all.push(data.map(|d| (d.ino(), d.len(), d.mtime(), d.mtime_nsec())));
-        }
-    }
-    Fingerprint(all)
+    let paths: Vec<_> = credentials
+        .iter()
+        .filter_map(|credential| credential.path().map(Path::to_owned))
+        .collect();
+    // It fails only while the process ends.
+    spawn_blocking(move || watched_file::fingerprint(&paths))
+        .await
+        .unwrap_or_default()
 }

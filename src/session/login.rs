@@ -1,201 +1,43 @@
-//! The ways to log in, and whether Vault can be logged into at all.
+//! The ways to log in, and whether Vault can serve logins at all.
 
 mod error;
 mod methods;
+mod settings;
 pub mod spiffe;
 mod wrapped;
+mod wrapped_login;
 
 use tokio::time::Instant;
 
-use super::credentials::Credential;
-use crate::session::spiffe::Workload;
-use crate::vault::{CallError, Client, Grant, Health, MountPath, Namespace};
+use crate::diagnosis::Diagnosis;
+use crate::vault::{CallError, Client, Grant, Health};
 pub(super) use error::LoginError;
 use methods::Attempt;
+pub use settings::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass};
 pub use wrapped::Wrapped;
-pub(super) use wrapped::{ASIDE, News};
+pub(super) use wrapped::{DEFER_FOR, PendingToken};
 
-/// How to log in, and in which namespace.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The namespace of the auth mount.
-    pub namespace: Namespace,
-    /// The method.
-    pub method: Method,
-}
-
-/// A method to log in by.
-#[derive(Debug, Clone)]
-pub enum Method {
-    /// A token that somebody else got.
-    Token(Credential),
-    /// A service account's token, reviewed by kube-apiserver for Vault.
-    Kubernetes(Jwt),
-    /// A JWT that Vault checks by itself.
-    Jwt(Jwt),
-    /// A role_id, and a secret_id where the role asks for one.
-    AppRole(AppRole),
-    /// A user and a password.
-    Userpass(Userpass),
-    /// The client certificate of the connection itself.
-    Cert(Cert),
-}
-
-/// What a login with a JWT needs.
-#[derive(Debug, Clone)]
-pub struct Jwt {
-    /// Where the auth method is mounted.
-    pub mount: MountPath,
-    /// The role; the mount's own default where there is none.
-    pub role: Option<String>,
-    /// Where the JWT comes from.
-    pub source: JwtSource,
-}
-
-/// Where a JWT comes from.
-#[derive(Debug, Clone)]
-pub enum JwtSource {
-    /// Somebody keeps it fresh.
-    File(Credential),
-    /// The SPIFFE agent issues one for each login.
-    Spiffe(Workload),
-}
-
-/// What a login with an AppRole needs.
-#[derive(Debug, Clone)]
-pub struct AppRole {
-    /// Where the auth method is mounted.
-    pub mount: MountPath,
-    /// Names the role.
-    pub role_id: Credential,
-    /// Proves it.
-    pub secret_id: SecretId,
-}
-
-/// Where the secret_id of an AppRole comes from.
-#[derive(Debug, Clone)]
-pub enum SecretId {
-    /// The role has `bind_secret_id=false`.
-    None,
-    /// As it is.
-    Plain(Credential),
-    /// Wrapped.
-    Wrapped(Wrapped),
-}
-
-/// What a login with a password needs.
-#[derive(Debug, Clone)]
-pub struct Userpass {
-    /// Where the auth method is mounted.
-    pub mount: MountPath,
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: Credential,
-}
-
-/// What a login with the client certificate needs beside it.
-#[derive(Debug, Clone)]
-pub struct Cert {
-    /// Where the auth method is mounted.
-    pub mount: MountPath,
-    /// The role; every one that fits where there is none.
-    pub role: Option<String>,
-    /// The certificate's file, which the connections show: named in errors, and watched.
-    pub certificate: Credential,
-}
-
-impl Settings {
-    /// The files and values that a login would read now. A certificate is read with the connection,
-    /// and a wrapping token may be spent long since: both are left out.
-    #[must_use]
-    pub fn credentials(&self) -> Vec<Credential> {
-        if matches!(self.method, Method::Cert(_)) || self.method.wrapped().is_some() {
-            return Vec::new();
-        }
-        self.method.credentials()
-    }
-}
-
-impl Method {
-    /// What the configuration calls it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Token(_) => "token",
-            Self::Kubernetes(_) => "kubernetes",
-            Self::Jwt(_) => "jwt",
-            Self::AppRole(_) => "approle",
-            Self::Userpass(_) => "userpass",
-            Self::Cert(_) => "cert",
-        }
-    }
-
-    /// Whether Vault locks a role or user out, for every node that shares it, after a few refusals
-    /// (5 in 15 minutes; OpenBao `configutil/userlockout.go`).
-    pub(super) fn locks_out(&self) -> bool {
-        match self {
-            Self::AppRole(_) | Self::Userpass(_) => true,
-            Self::Token(_) | Self::Kubernetes(_) | Self::Jwt(_) | Self::Cert(_) => false,
-        }
-    }
-
-    /// Whether the token is one that we got for ourselves, and nobody else's.
-    pub(super) fn owns_its_token(&self) -> bool {
-        !matches!(self, Self::Token(_))
-    }
-
-    /// A secret_id that comes wrapped.
-    pub(super) fn wrapped(&self) -> Option<&Wrapped> {
-        match self {
-            Self::AppRole(AppRole {
-                secret_id: SecretId::Wrapped(wrapped),
-                ..
-            }) => Some(wrapped),
-            _ => None,
-        }
-    }
-
-    /// All credentials that it uses.
-    pub(super) fn credentials(&self) -> Vec<Credential> {
-        match self {
-            Self::Token(token) => vec![token.clone()],
-            Self::Kubernetes(jwt) | Self::Jwt(jwt) => match &jwt.source {
-                JwtSource::File(file) => vec![file.clone()],
-                JwtSource::Spiffe(_) => Vec::new(),
-            },
-            Self::AppRole(approle) => {
-                let secret_id = match &approle.secret_id {
-                    SecretId::None => None,
-                    SecretId::Plain(secret_id) => Some(secret_id),
-                    SecretId::Wrapped(wrapped) => Some(wrapped.file()),
-                };
-                let all = secret_id.into_iter().chain([&approle.role_id]);
-                all.cloned().collect()
-            }
-            Self::Userpass(userpass) => vec![userpass.password.clone()],
-            Self::Cert(cert) => vec![cert.certificate.clone()],
-        }
-    }
-}
-
-/// Whether Vault can be logged into. A path that something denies proves nothing, so it counts as
-/// ready: the login will tell.
-pub(super) async fn reach(client: &Client, deadline: Instant) -> Result<(), LoginError> {
-    let away = |text: &str| LoginError::Away(text.to_owned());
+/// Whether Vault can serve logins. Where something denies the health paths nothing is known, so
+/// Vault counts as ready: the login will show.
+pub(super) async fn check_health(client: &Client, deadline: Instant) -> Result<(), LoginError> {
+    let unavailable = |cause: &str, remedy: &str| {
+        LoginError::unavailable(Diagnosis::new(cause).with_remedy(remedy))
+    };
     match client.health(deadline).await {
-        Ok(Health::Sealed) => Err(away("vault is sealed: unseal it")),
-        Ok(Health::Secondary) => Err(away(
-            "vault is a disaster-recovery secondary: point vault.address at the primary",
+        Ok(Health::Sealed) => Err(unavailable("Vault is sealed", "unseal it")),
+        Ok(Health::Secondary) => Err(unavailable(
+            "Vault is a disaster-recovery secondary",
+            "point vault.address at the primary",
         )),
         Ok(Health::Standby) => match client.has_leader(deadline).await {
-            Ok(false) => Err(away(
-                "vault has no leader: its nodes are electing one, or lost their quorum",
+            Ok(false) => Err(unavailable(
+                "Vault has no leader: its nodes are electing one or have lost their quorum",
+                "wait for the election, or restore the quorum",
             )),
             Ok(true) | Err(_) => Ok(()),
         },
         Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => {
-            Err(away(&format!("vault: {error}")))
+            Err(LoginError::unavailable(error.diagnosis().about("vault")))
         }
         Ok(Health::Ready) | Err(_) => Ok(()),
     }
@@ -216,21 +58,28 @@ pub(super) async fn login(
         Method::Token(token) => attempt.by_token(token).await?,
         Method::Kubernetes(jwt) => attempt.by_kubernetes(jwt).await?,
         Method::Jwt(jwt) => attempt.by_jwt(jwt).await?,
-        Method::AppRole(approle) => attempt.by_approle(approle).await?,
+        Method::AppRole(approle) => match &approle.secret_id {
+            SecretId::None => attempt.by_approle(approle, None).await?,
+            SecretId::Plain(secret_id) => attempt.by_approle(approle, Some(secret_id)).await?,
+            SecretId::Wrapped(wrapped) => attempt.by_wrapped(approle, wrapped).await?,
+        },
         Method::Userpass(userpass) => attempt.by_userpass(userpass).await?,
         Method::Cert(cert) => attempt.by_cert(cert).await?,
     };
     if grant.lease.num_uses > 0 {
-        if settings.method.owns_its_token() {
-            // Nobody else would end it, and the next try brings another one.
+        if settings.method.owns_token() {
+            // Nothing else would revoke it, and the next attempt brings another one.
             let _ = client
                 .revoke_self(&settings.namespace, &grant.token, deadline)
                 .await;
         }
-        return Err(LoginError::Counted(grant.lease.num_uses));
+        return Err(LoginError::use_limited(
+            grant.lease.num_uses,
+            settings.method.owns_token(),
+        ));
     }
     if grant.lease.ttl.is_some_and(|ttl| ttl.is_zero()) {
-        return Err(LoginError::Ended);
+        return Err(LoginError::expiring());
     }
     Ok(grant)
 }

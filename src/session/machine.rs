@@ -1,312 +1,327 @@
-//! The session's state machine: what is to be done after what happened, as one pure function.
+//! The session's state machine: one pure function from an event to the next step.
 //!
-//! It holds no token and does no I/O. The actor carries out the steps it orders and tells it how
-//! they ended; `examples/fleet.rs` runs ten thousand of it against a server that is made up.
+//! It holds no token and does no I/O. The actor carries out the steps that it returns and reports
+//! their outcomes as events; `examples/fleet.rs` runs ten thousand machines against a simulated
+//! Vault.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::plan::{self, Next};
+use super::active_token::ActiveToken;
+use super::schedule::{self, NextAction};
 use crate::vault::Lease;
 
-/// Calls that wait make Vault's health be asked for before its time, but not more often than this.
-const ASK_SPACING: Duration = Duration::from_millis(250);
+/// Waiting calls bring the next health check forward, but not closer to the last one than this.
+const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What the session is doing, and what it has.
+/// What the session is doing, and the token that it has.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
     phase: Phase,
-    held: Option<Held>,
-    /// Steps that failed since the last that brought or prolonged a token.
+    active: Option<ActiveToken>,
+    /// Steps that failed since a token was last granted or renewed.
     failures: u32,
-    /// Whether Vault could not be logged into when it was asked last.
-    away: bool,
-    /// Whether credentials that Vault refused are left alone until something changes.
-    quiet: bool,
-    /// When its health was asked for last.
-    asked: Option<Instant>,
-    /// Logins in a row that followed a denial.
-    denied: u32,
+    /// Whether the last health check found that Vault cannot serve logins.
+    vault_unavailable: bool,
+    /// Whether logins are suspended because Vault counts rejected credentials.
+    suspended: bool,
+    last_health_check: Option<Instant>,
+    /// Consecutive logins that followed a denial.
+    denials: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// Nothing is under way; `then` begins at that time, or never by itself.
-    Waiting { until: Option<Instant>, then: Step },
-    /// This step is under way.
-    Under(Step),
-}
-
-/// The token that is in use.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Held {
-    /// The lease's length when it was granted; renewals shrink from there.
-    granted: Option<Duration>,
-    ends: Option<Instant>,
-    since: Instant,
+    /// No step is in progress; `step` begins at that time, or never by itself.
+    Scheduled { at: Option<Instant>, step: Step },
+    /// This step is in progress.
+    InProgress(Step),
 }
 
 /// What takes time and can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Ask whether Vault can be logged into. Every login begins with it.
-    Reach,
+    /// Ask whether Vault can serve logins. Every login begins with it.
+    CheckHealth,
     /// Log in.
     Login,
-    /// Prolong the token.
+    /// Renew the token.
     Renew,
 }
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
-    /// The moment has come that [`Machine::wake`] told.
-    Due,
-    /// Vault can be logged into.
-    Reached,
-    /// It cannot: unreachable, sealed, without a leader.
-    Away,
-    /// A login brought a token.
+    /// The time that [`Machine::wake`] returned has come.
+    TimerFired,
+    /// Vault can serve logins.
+    VaultReady,
+    /// It cannot: it is unreachable, sealed, or without a leader.
+    VaultUnavailable,
+    /// A login succeeded.
     Granted(Lease),
     /// A login failed.
     Failed(Failure),
-    /// A renewal ended well; `None` is Vault's 204, which prolonged nothing.
+    /// A renewal succeeded; `None` is Vault's 204, which renewed nothing.
     Renewed(Option<Lease>),
-    /// A renewal failed; the token may live on.
+    /// A renewal failed; the token may still be valid.
     NotRenewed(Failure),
-    /// Vault no longer knows the token.
-    Died,
-    /// It lives, but is denied what it is for: a role or a file may by now give one that is not.
-    Denied,
-    /// A credential came that does not live long: a login should not wait for the session's end.
-    News,
-    /// An operator or a changed file asks to try again what was refused.
-    TryAgain,
+    /// Vault rejected the token as invalid or expired.
+    TokenInvalid,
+    /// The token is valid but is denied what it is needed for: by now a role or a file may bring a
+    /// token that is not.
+    PermissionDenied,
+    /// A wrapping token was delivered. It expires soon, so the login should not wait for the end of
+    /// the session.
+    NewWrappingToken,
+    /// An operator or a changed file asks to retry what was rejected.
+    RetryNow,
     /// A call waits for a session.
-    Wanted,
+    SessionRequested,
 }
 
 /// How a step failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// Vault could not be reached.
-    Away,
-    /// It may be repeated; Vault may have said when.
+    Unreachable,
+    /// It can be retried; Vault may have said when.
     Transient(Option<Duration>),
-    /// Refused. For a login by a method without lockout that may be Vault's own trouble.
-    Refused,
-    /// Refused where Vault counts, or where each try spends something.
-    Counted,
+    /// Rejected. For a login by a method without lockout Vault itself may be the cause.
+    Rejected,
+    /// Rejected where Vault counts rejections, or where each login attempt costs something.
+    RejectedAndCounted,
 }
 
 impl Machine {
-    /// What goes on with a session that an actor before this one had, or begins without one.
-    /// `suspended_until`: so long refused credentials are left alone.
+    /// Continues with the session of an earlier actor, or begins without one.
+    /// `suspended_until`: until when that actor had suspended logins.
     #[must_use]
     pub fn start(
-        session: Option<Lease>,
+        session: Option<ActiveToken>,
         suspended_until: Option<Instant>,
         now: Instant,
         random: f64,
     ) -> Self {
-        let mut machine = Self {
-            phase: Phase::at(now),
-            held: session.map(|lease| Held::new(lease, now)),
-            failures: 0,
-            away: false,
-            quiet: suspended_until.is_some_and(|until| until > now),
-            asked: None,
-            denied: 0,
+        let suspended = suspended_until.is_some_and(|until| until > now);
+        let phase = match session {
+            _ if suspended => Phase::Scheduled {
+                at: suspended_until,
+                step: Step::CheckHealth,
+            },
+            Some(active) => {
+                let next = schedule::after_login(active.remaining(now), random);
+                Phase::planned(next, now)
+            }
+            None => Phase::login_at(now),
         };
-        if machine.quiet {
-            machine.phase = Phase::Waiting {
-                until: suspended_until,
-                then: Step::Reach,
-            };
-        } else if let Some(lease) = session {
-            machine.phase = Phase::planned(plan::after_login(lease, random), now);
+        Self {
+            phase,
+            active: session,
+            failures: 0,
+            vault_unavailable: false,
+            suspended,
+            last_health_check: None,
+            denials: 0,
         }
-        machine
     }
 
-    /// What follows from an event, and the step that begins now. `random` is between 0 and 1.
+    /// The machine after an event, and the step that begins now. `random` is between 0 and 1.
     #[must_use]
     pub fn after(mut self, event: Event, now: Instant, random: f64) -> (Self, Option<Step>) {
         self.phase = self.respond(event, now, random);
-        self.retire(now);
-        let Phase::Waiting { until, then } = self.phase else {
+        self.drop_expired(now);
+        let Phase::Scheduled { at, step } = self.phase else {
             return (self, None);
         };
-        if until.is_none_or(|until| until > now) {
+        if at.is_none_or(|at| at > now) {
             return (self, None);
         }
-        self.phase = Phase::Under(then);
-        self.quiet = false;
-        if then == Step::Reach {
-            self.asked = Some(now);
+        self.phase = Phase::InProgress(step);
+        self.suspended = false;
+        if step == Step::CheckHealth {
+            self.last_health_check = Some(now);
         }
-        (self, Some(then))
+        (self, Some(step))
     }
 
-    /// When [`Event::Due`] is to be told, if nothing else happens before.
+    /// When [`Event::TimerFired`] is due, unless another event comes first.
     #[must_use]
     pub fn wake(&self) -> Option<Instant> {
         let planned = match self.phase {
-            Phase::Waiting { until, .. } => until,
-            Phase::Under(_) => None,
+            Phase::Scheduled { at, .. } => at,
+            Phase::InProgress(_) => None,
         };
-        let end = self.held.and_then(|held| held.ends);
-        planned.into_iter().chain(end).min()
+        let expiry = self.active.and_then(|active| active.expires);
+        planned.into_iter().chain(expiry).min()
     }
 
     /// Whether there is a token to work with.
     #[must_use]
     pub fn has_session(&self) -> bool {
-        self.held.is_some()
+        self.active.is_some()
     }
 
-    /// Until when refused credentials are left alone.
+    /// The lease of the token in use.
+    #[must_use]
+    pub fn active_token(&self) -> Option<ActiveToken> {
+        self.active
+    }
+
+    /// Until when logins are suspended.
     #[must_use]
     pub fn suspended_until(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Waiting { until, .. } if self.quiet => until,
+            Phase::Scheduled { at, .. } if self.suspended => at,
             _ => None,
         }
     }
 
     fn respond(&mut self, event: Event, now: Instant, random: f64) -> Phase {
-        let ended = event.ends();
-        // Such as a renewal of a token that was found dead meanwhile.
-        if ended.is_some_and(|step| self.phase != Phase::Under(step)) {
+        // A late outcome, such as of the renewal of a token that was found invalid meanwhile.
+        if event
+            .ends()
+            .is_some_and(|step| self.phase != Phase::InProgress(step))
+        {
             return self.phase;
         }
         match event {
-            Event::Due => self.phase,
-            Event::Wanted => self.hurried(),
-            Event::Reached => {
-                let wait = plan::return_in(random, self.away);
-                self.away = false;
-                Phase::wait(wait, Step::Login, now)
+            Event::TimerFired => self.phase,
+            Event::SessionRequested => self.expedited(),
+            Event::VaultReady => {
+                let wait = schedule::login_delay(random, self.vault_unavailable);
+                self.vault_unavailable = false;
+                Phase::after(wait, Step::Login, now)
             }
-            Event::Away => self.failed(Failure::Away, now, random),
+            Event::VaultUnavailable => self.failed(Failure::Unreachable, now, random),
             Event::Granted(lease) => {
-                self.held = Some(Held::new(lease, now));
-                (self.failures, self.away, self.quiet) = (0, false, false);
-                Phase::planned(plan::after_login(lease, random), now)
+                self.active = Some(ActiveToken::new(lease, now));
+                self.failures = 0;
+                self.vault_unavailable = false;
+                self.suspended = false;
+                Phase::planned(schedule::after_login(lease, random), now)
             }
             Event::Renewed(lease) => self.renewed(lease, now, random),
             Event::Failed(failure) => self.failed(failure, now, random),
-            // A token that cannot be prolonged may still be followed by another.
-            Event::NotRenewed(Failure::Refused | Failure::Counted) => self.at_once(now),
-            Event::NotRenewed(passing) => self.failed(passing, now, random),
-            Event::Died => {
-                self.held = None;
-                if self.quiet {
-                    return self.phase;
-                }
-                self.at_once(now)
+            // A token that cannot be renewed can still be replaced.
+            Event::NotRenewed(Failure::Rejected | Failure::RejectedAndCounted) => {
+                self.login_now(now)
             }
-            Event::Denied => self.denied(now),
-            Event::News if self.is_content() => self.waiting_no_more(now),
-            Event::News => self.phase,
-            Event::TryAgain => {
-                let stuck = self.quiet || self.failures > 0 || self.held.is_none();
-                self.quiet = false;
-                if stuck {
-                    return self.waiting_no_more(now);
+            Event::NotRenewed(failure) => self.failed(failure, now, random),
+            Event::TokenInvalid => {
+                self.active = None;
+                if self.suspended {
+                    self.phase
+                } else {
+                    self.login_now(now)
                 }
-                self.phase
+            }
+            Event::PermissionDenied => self.permission_denied(now),
+            Event::NewWrappingToken if self.is_idle_and_healthy() => self.run_now(now),
+            Event::NewWrappingToken => self.phase,
+            Event::RetryNow => {
+                let is_stuck = self.suspended || self.failures > 0 || self.active.is_none();
+                self.suspended = false;
+                if is_stuck {
+                    self.run_now(now)
+                } else {
+                    self.phase
+                }
             }
         }
     }
 
     fn renewed(&mut self, lease: Option<Lease>, now: Instant, random: f64) -> Phase {
-        let (Some(held), Some(lease)) = (self.held, lease) else {
-            return self.at_once(now);
+        let (Some(active), Some(lease)) = (self.active, lease) else {
+            return self.login_now(now);
         };
         self.failures = 0;
-        self.held = Some(Held {
-            ends: Held::new(lease, now).ends,
-            ..held
-        });
-        Phase::planned(plan::after_renewal(held.granted, lease, random), now)
+        self.active = Some(active.renewed(lease, now));
+        let next = schedule::after_renewal(active.granted, lease, random);
+        Phase::planned(next, now)
     }
 
     fn failed(&mut self, failure: Failure, now: Instant, random: f64) -> Phase {
         self.failures = self.failures.saturating_add(1);
-        self.away = failure == Failure::Away;
+        self.vault_unavailable = failure == Failure::Unreachable;
         let wait = match failure {
-            Failure::Away => plan::health_in(random),
-            Failure::Transient(retry_after) => plan::retry_in(self.failures, retry_after, random),
-            Failure::Refused => plan::retry_in(self.failures, None, random),
-            Failure::Counted => {
-                self.quiet = true;
-                plan::refused_in(random)
+            Failure::Unreachable => schedule::health_delay(random),
+            Failure::Transient(retry_after) => {
+                schedule::retry_delay(self.failures, retry_after, random)
+            }
+            Failure::Rejected => schedule::retry_delay(self.failures, None, random),
+            Failure::RejectedAndCounted => {
+                self.suspended = true;
+                schedule::lockout_pause(random)
             }
         };
-        Phase::wait(wait, Step::Reach, now)
+        Phase::after(wait, Step::CheckHealth, now)
     }
 
-    /// Tries another token, but less and less often: each login may spend a use of its credentials.
-    fn denied(&mut self, now: Instant) -> Phase {
-        let Some(held) = self.held.filter(|_| self.is_content()) else {
+    /// Logs in for another token, at growing intervals: each login may cost a use of its
+    /// credentials.
+    fn permission_denied(&mut self, now: Instant) -> Phase {
+        let Some(active) = self.active.filter(|_| self.is_idle_and_healthy()) else {
             return self.phase;
         };
-        let age = now.duration_since(held.since);
-        if age < plan::denied_in(self.denied) {
+        let age = now.duration_since(active.obtained);
+        if age < schedule::denial_interval(self.denials) {
             return self.phase;
         }
-        self.denied = plan::denials(self.denied, age);
-        self.waiting_no_more(now)
+        self.denials = schedule::consecutive_denials(self.denials, age);
+        self.run_now(now)
     }
 
-    /// Whether it has a session, and nothing to do for it now.
-    fn is_content(&self) -> bool {
-        let waits = matches!(self.phase, Phase::Waiting { .. });
-        waits && self.held.is_some() && self.failures == 0 && !self.quiet
+    /// Whether there is a session, and no step is in progress or overdue for it.
+    fn is_idle_and_healthy(&self) -> bool {
+        let is_idle = matches!(self.phase, Phase::Scheduled { .. });
+        is_idle && self.active.is_some() && self.failures == 0 && !self.suspended
     }
 
-    /// Drops a token that ended, and what was planned for it.
-    fn retire(&mut self, now: Instant) {
-        let ended = |held: Held| held.ends.is_some_and(|end| end <= now);
-        if !self.held.is_some_and(ended) {
+    /// Drops a token that has expired, and its planned renewal.
+    fn drop_expired(&mut self, now: Instant) {
+        let expires = self.active.and_then(|active| active.expires);
+        if expires.is_none_or(|at| at > now) {
             return;
         }
-        self.held = None;
-        if let Phase::Waiting { then, .. } = self.phase
-            && then == Step::Renew
+        self.active = None;
+        if let Phase::Scheduled { step, .. } = self.phase
+            && step == Step::Renew
         {
-            self.phase = Phase::at(now);
+            self.phase = Phase::login_at(now);
         }
     }
 
-    /// Logs in again.
-    fn at_once(&self, now: Instant) -> Phase {
+    /// Begins a login, unless one is in progress.
+    fn login_now(&self, now: Instant) -> Phase {
         match self.phase {
-            // A login that is under way will tell.
-            Phase::Under(Step::Reach | Step::Login) => self.phase,
-            _ => Phase::at(now),
+            Phase::InProgress(Step::CheckHealth | Step::Login) => self.phase,
+            _ => Phase::login_at(now),
         }
     }
 
-    fn waiting_no_more(&self, now: Instant) -> Phase {
+    /// Begins a login, unless any step is in progress.
+    fn run_now(&self, now: Instant) -> Phase {
         match self.phase {
-            Phase::Waiting { .. } => Phase::at(now),
-            Phase::Under(_) => self.phase,
+            Phase::Scheduled { .. } => Phase::login_at(now),
+            Phase::InProgress(_) => self.phase,
         }
     }
 
-    /// Asks an absent Vault before its time.
-    fn hurried(&self) -> Phase {
-        let Phase::Waiting { until, then } = self.phase else {
+    /// Brings the next health check of an unavailable Vault forward.
+    fn expedited(&self) -> Phase {
+        let Phase::Scheduled { at, step } = self.phase else {
             return self.phase;
         };
-        let asks = self.away && then == Step::Reach && self.held.is_none();
-        let soon = self.asked.filter(|_| asks).map(|at| at + ASK_SPACING);
-        Phase::Waiting {
-            until: until.into_iter().chain(soon).min(),
-            then,
+        let applies = self.vault_unavailable && step == Step::CheckHealth && self.active.is_none();
+        let soonest = self
+            .last_health_check
+            .filter(|_| applies)
+            .map(|last| last + MIN_HEALTH_INTERVAL);
+        Phase::Scheduled {
+            at: at.into_iter().chain(soonest).min(),
+            step,
         }
     }
 }
@@ -315,10 +330,13 @@ impl Event {
     /// The step whose outcome it is.
     fn ends(self) -> Option<Step> {
         match self {
-            Self::Due | Self::Wanted | Self::Denied | Self::News | Self::TryAgain | Self::Died => {
-                None
-            }
-            Self::Reached | Self::Away => Some(Step::Reach),
+            Self::TimerFired
+            | Self::SessionRequested
+            | Self::PermissionDenied
+            | Self::NewWrappingToken
+            | Self::RetryNow
+            | Self::TokenInvalid => None,
+            Self::VaultReady | Self::VaultUnavailable => Some(Step::CheckHealth),
             Self::Granted(_) | Self::Failed(_) => Some(Step::Login),
             Self::Renewed(_) | Self::NotRenewed(_) => Some(Step::Renew),
         }
@@ -326,34 +344,24 @@ impl Event {
 }
 
 impl Phase {
-    /// Begins a login at this time.
-    fn at(time: Instant) -> Self {
-        Self::wait(Duration::ZERO, Step::Reach, time)
+    /// A login that begins at this time.
+    fn login_at(time: Instant) -> Self {
+        Self::after(Duration::ZERO, Step::CheckHealth, time)
     }
 
-    fn wait(wait: Duration, then: Step, now: Instant) -> Self {
-        let until = Some(now + wait);
-        Self::Waiting { until, then }
+    fn after(wait: Duration, step: Step, now: Instant) -> Self {
+        let at = Some(now + wait);
+        Self::Scheduled { at, step }
     }
 
-    fn planned(next: Next, now: Instant) -> Self {
+    fn planned(next: NextAction, now: Instant) -> Self {
         match next {
-            Next::Renew(wait) => Self::wait(wait, Step::Renew, now),
-            Next::Login(wait) => Self::wait(wait, Step::Reach, now),
-            Next::Rest => Self::Waiting {
-                until: None,
-                then: Step::Reach,
+            NextAction::Renew(wait) => Self::after(wait, Step::Renew, now),
+            NextAction::Login(wait) => Self::after(wait, Step::CheckHealth, now),
+            NextAction::None => Self::Scheduled {
+                at: None,
+                step: Step::CheckHealth,
             },
-        }
-    }
-}
-
-impl Held {
-    fn new(lease: Lease, now: Instant) -> Self {
-        Self {
-            granted: lease.ttl,
-            ends: lease.ttl.map(|ttl| now + ttl),
-            since: now,
         }
     }
 }

@@ -1,91 +1,83 @@
-//! The actor's state: carries out what the machine orders, and publishes what comes of it.
+//! The actor's state: carries out the steps of the machine, and publishes their results.
 
-mod doubts;
-mod news;
-mod quiet;
+mod lockout_guard;
+mod pending_checks;
+mod token_check;
+mod wrapping_token_watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::credentials::{self, Fingerprint};
+use super::credentials;
 use super::login::{self, LoginError, Settings};
 use super::machine::{Event, Failure, Machine, Step};
-use super::view::{LoginFault, Session};
-use super::{Arguments, SessionMsg, plan};
+use super::message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg};
+use super::schedule::{self, HEALTH_TIMEOUT, LOGIN_TIMEOUT};
+use super::view::{LoginFault, Session, SessionView};
 use crate::actor::reap;
 use crate::telemetry::FailureStreak;
 use crate::telemetry::events;
-use crate::vault::{CallError, Client, Grant, Lease};
-use doubts::Doubts;
+use crate::vault::{CallError, Client, Token};
+use pending_checks::PendingChecks;
 
-/// How long a login or a renewal may take. Longer than a call's deadline: TokenReview is slow.
-const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// A renewal's deadline leaves time for a login, but is at least this.
+const MIN_RENEWAL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long Vault may take to tell its health. One that is slower cannot serve kube-apiserver's 3 s.
-const REACH_LIMIT: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for its token to be revoked.
+const FINAL_REVOKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A renewal gives up while there is time for a login, but not before this.
-const RENEW_LEAST: Duration = Duration::from_millis(500);
+/// What the actor needs; the same at every restart.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// The server.
+    pub client: Arc<Client>,
+    /// How to log in.
+    pub settings: Arc<Settings>,
+    /// Where the session is published.
+    pub view: Arc<watch::Sender<SessionView>>,
+}
 
-/// How long the end of the process waits for its token's.
-const REVOKE_LIMIT: Duration = Duration::from_secs(1);
-
-/// What the actor keeps.
+/// The actor's state.
 #[derive(Debug)]
 pub struct State {
     args: Arguments,
     machine: Machine,
     timer: Option<AbortHandle>,
-    /// Waits for a change of credentials that Vault refused.
+    /// Waits for a change of credentials that Vault rejected.
     watcher: Option<AbortHandle>,
-    doubts: Doubts,
-    /// Logins that failed, and looks at Vault's health.
+    checks: PendingChecks,
+    /// Failed logins and health checks in a row.
     failed: FailureStreak,
     tasks: JoinSet<()>,
 }
 
-/// How a look at Vault's health ended.
-#[derive(Debug)]
-pub struct ReachOutcome(Result<(), LoginError>);
-
-/// How a login ended.
-#[derive(Debug)]
-pub struct LoginOutcome {
-    granted: Result<Grant, LoginError>,
-    /// What the credentials were when it began.
-    credentials: Fingerprint,
-}
-
-/// How a renewal ended.
-#[derive(Debug)]
-pub struct RenewOutcome(Result<Option<Lease>, CallError>);
-
 impl State {
-    /// The state of an actor that starts, and its first step.
+    /// The state of an actor that starts. Begins the first step.
     pub(super) fn new(args: Arguments, myself: &ActorRef<SessionMsg>) -> Self {
-        // After a restart the session that was published lives on.
-        let now = Instant::now();
         let view = args.view.borrow().clone();
-        let session = view.current.map(|session| session.remaining(now));
+        // A published session survives a restart of the actor.
+        let session = view.current.map(|session| session.active_token());
+        let now = Instant::now();
         let mut state = Self {
             machine: Machine::start(session, view.suspended_until, now, fastrand::f64()),
             args,
             timer: None,
             watcher: None,
-            doubts: Doubts::default(),
+            checks: PendingChecks::default(),
             failed: FailureStreak::default(),
             tasks: JoinSet::new(),
         };
         if state.machine.suspended_until().is_some() {
             state.watch(myself, None);
         }
-        state.watch_for_news(myself);
-        state.note(myself, Event::Due);
+        state.watch_wrapping_token(myself);
+        state.handle(myself, Event::TimerFired);
         state
     }
 
@@ -97,15 +89,23 @@ impl State {
         self.args.view.borrow().current.clone()
     }
 
-    /// Tells the machine what happened, and does what it says.
-    pub(super) fn note(&mut self, myself: &ActorRef<SessionMsg>, event: Event) {
+    /// Gives the machine an event, publishes the lease that it holds then, and begins the step that
+    /// it orders.
+    pub(super) fn handle(&mut self, myself: &ActorRef<SessionMsg>, event: Event) {
+        let step = self.advance(event);
+        self.publish_lease();
+        self.begin(myself, step);
+    }
+
+    fn advance(&mut self, event: Event) -> Option<Step> {
         let (machine, step) = self.machine.after(event, Instant::now(), fastrand::f64());
         self.machine = machine;
-        if !machine.has_session() && self.current().is_some() {
-            self.args.view.send_modify(|view| view.current = None);
-        }
+        step
+    }
+
+    fn begin(&mut self, myself: &ActorRef<SessionMsg>, step: Option<Step>) {
         match step {
-            Some(Step::Reach) => self.start_reach(myself),
+            Some(Step::CheckHealth) => self.start_health_check(myself),
             Some(Step::Login) => self.start_login(myself),
             Some(Step::Renew) => self.start_renewal(myself),
             None => {}
@@ -118,49 +118,51 @@ impl State {
             timer.abort();
         }
         let due = self.machine.wake();
-        // Readers of the view need not be woken for that.
+        // Nobody waits for this field, so nobody is woken.
         self.args.view.send_if_modified(|view| {
             view.next_step = due;
             false
         });
         if let Some(due) = due {
             let wait = due.saturating_duration_since(Instant::now());
-            let timer = myself.send_after(wait, || SessionMsg::Happened(Event::Due));
+            let timer = myself.send_after(wait, || SessionMsg::Happened(Event::TimerFired));
             self.timer = Some(timer.abort_handle());
         }
     }
 
-    fn start_reach(&mut self, myself: &ActorRef<SessionMsg>) {
-        self.watch_no_more();
-        let (myself, client) = (myself.clone(), self.args.client.clone());
+    fn start_health_check(&mut self, myself: &ActorRef<SessionMsg>) {
+        self.stop_watching();
+        let myself = myself.clone();
+        let client = self.args.client.clone();
         self.tasks.spawn(async move {
-            let reached = login::reach(&client, Instant::now() + REACH_LIMIT).await;
-            // The actor may have stopped meanwhile; then nobody wants the outcome.
-            let _ = myself.cast(SessionMsg::Reached(ReachOutcome(reached)));
+            let outcome = login::check_health(&client, Instant::now() + HEALTH_TIMEOUT).await;
+            // Fails only if the actor has stopped.
+            let _ = myself.cast(SessionMsg::HealthChecked(HealthOutcome(outcome)));
         });
     }
 
-    pub(super) fn reached(
+    pub(super) fn health_checked(
         &mut self,
         myself: &ActorRef<SessionMsg>,
-        ReachOutcome(outcome): ReachOutcome,
+        HealthOutcome(outcome): HealthOutcome,
     ) {
         let event = match outcome {
-            Ok(()) => Event::Reached,
+            Ok(()) => Event::VaultReady,
             Err(error) => {
                 self.publish_fault(&error);
-                Event::Away
+                Event::VaultUnavailable
             }
         };
-        self.note(myself, event);
+        self.handle(myself, event);
     }
 
     fn start_login(&mut self, myself: &ActorRef<SessionMsg>) {
-        let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
+        let client = self.args.client.clone();
+        let settings = self.args.settings.clone();
         let myself = myself.clone();
         self.tasks.spawn(async move {
             let credentials = credentials::fingerprint(&settings.method.credentials()).await;
-            let granted = login::login(&client, &settings, Instant::now() + STEP_LIMIT).await;
+            let granted = login::login(&client, &settings, Instant::now() + LOGIN_TIMEOUT).await;
             let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome {
                 granted,
                 credentials,
@@ -169,20 +171,21 @@ impl State {
     }
 
     pub(super) fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
-        let event = match outcome.granted {
+        match outcome.granted {
             Ok(grant) => {
-                let lease = grant.lease;
-                self.publish_grant(grant);
-                Event::Granted(lease)
+                let step = self.advance(Event::Granted(grant.lease));
+                self.publish_session(grant.token);
+                self.begin(myself, step);
             }
             Err(error) => {
                 self.publish_fault(&error);
-                Event::Failed(error.failure(&self.args.settings.method))
+                let locks_out = self.args.settings.method.locks_out();
+                let failure = error.failure(locks_out);
+                self.handle(myself, Event::Failed(failure));
+                if failure == Failure::RejectedAndCounted {
+                    self.suspend_logins(myself, outcome.credentials);
+                }
             }
-        };
-        self.note(myself, event);
-        if event == Event::Failed(Failure::Counted) {
-            self.leave_alone(myself, outcome.credentials);
         }
     }
 
@@ -190,55 +193,62 @@ impl State {
         let Some(session) = self.current() else {
             return;
         };
-        let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
-        let (myself, now) = (myself.clone(), Instant::now());
-        let left = session.remaining(now).ttl.unwrap_or(STEP_LIMIT);
-        let deadline = now + (left / 2).clamp(RENEW_LEAST, STEP_LIMIT);
+        let client = self.args.client.clone();
+        let settings = self.args.settings.clone();
+        let myself = myself.clone();
+        let now = Instant::now();
+        let remaining = session.active_token().remaining(now);
+        let timeout = remaining.ttl.map_or(LOGIN_TIMEOUT, |ttl| ttl / 2);
+        let deadline = now + timeout.clamp(MIN_RENEWAL_TIMEOUT, LOGIN_TIMEOUT);
         self.tasks.spawn(async move {
-            let outcome = client
+            let renewed = client
                 .renew_self(&settings.namespace, &session.token, deadline)
                 .await;
-            let _ = myself.cast(SessionMsg::Renewed(RenewOutcome(outcome)));
+            let _ = myself.cast(SessionMsg::Renewed(RenewOutcome {
+                generation: session.generation,
+                renewed,
+            }));
         });
     }
 
-    pub(super) fn renewed(
-        &mut self,
-        myself: &ActorRef<SessionMsg>,
-        RenewOutcome(outcome): RenewOutcome,
-    ) {
-        let event = match outcome {
-            Ok(renewed) => {
-                if let Some(lease) = renewed {
-                    self.publish_lease(lease);
-                }
-                Event::Renewed(renewed)
-            }
+    pub(super) fn renewed(&mut self, myself: &ActorRef<SessionMsg>, outcome: RenewOutcome) {
+        // A token that was replaced since may have a renewal of its own in progress, for which this
+        // outcome must not be taken.
+        if self
+            .current()
+            .is_some_and(|it| it.generation != outcome.generation)
+        {
+            return;
+        }
+        let event = match outcome.renewed {
+            Ok(renewed) => Event::Renewed(renewed),
             Err(error) => {
                 events::RenewalFailed {
                     error: error.to_string(),
                 }
                 .emit();
                 Event::NotRenewed(match &error {
-                    CallError::Unreachable { .. } => Failure::Away,
+                    CallError::Unreachable { .. } => Failure::Unreachable,
                     error if error.is_transient() => Failure::Transient(error.retry_after()),
-                    _ => Failure::Refused,
+                    _ => Failure::Rejected,
                 })
             }
         };
-        self.note(myself, event);
+        self.handle(myself, event);
     }
 
-    /// Publishes why there is no login, once.
+    /// Publishes why a login is not possible; logs it if the reason is a new one.
     fn publish_fault(&mut self, error: &LoginError) {
         self.failed.failed(Instant::now());
-        self.args.client.metrics().login_failed(error.class());
+        let metric = error.class().metric();
+        self.args.client.metrics().login_failed(metric);
         let fault = LoginFault {
-            text: error.to_string(),
-            refused: error.is_refusal(),
+            cause: error.cause().to_owned(),
+            remedy: error.remedy().map(str::to_owned),
+            rejected: error.class().needs_operator(),
         };
-        let known = self.args.view.borrow().fault.as_ref() == Some(&fault);
-        if !known {
+        let is_known = self.args.view.borrow().fault.as_ref() == Some(&fault);
+        if !is_known {
             events::LoginFailed {
                 error: error.to_string(),
             }
@@ -247,26 +257,23 @@ impl State {
         }
     }
 
-    fn publish_grant(&mut self, grant: Grant) {
-        let now = Instant::now();
+    /// Publishes the session of a login that the machine has accepted.
+    fn publish_session(&mut self, token: Token) {
+        let Some(active) = self.machine.active_token() else {
+            return;
+        };
         let generation = self.args.view.borrow().logins + 1;
         self.revoke_later(self.current());
-        let ended = self.failed.end(now);
+        let streak = self.failed.end(active.obtained);
         events::LoggedIn {
             generation,
-            ttl_seconds: grant.lease.ttl.map(|ttl| ttl.as_secs()),
-            renewable: grant.lease.renewable,
-            failed: ended.map(|it| it.failed),
-            lasted: ended.map(|it| it.lasted()),
+            ttl_seconds: active.lease.ttl.map(|ttl| ttl.as_secs()),
+            renewable: active.lease.renewable,
+            failed: streak.map(|it| it.failed),
+            lasted: streak.map(|it| it.lasted()),
         }
         .emit();
-        let session = Arc::new(Session {
-            token: Arc::new(grant.token),
-            generation,
-            obtained: now,
-            expires: grant.lease.ttl.map(|ttl| now + ttl),
-            lease: grant.lease,
-        });
+        let session = Arc::new(Session::new(token, generation, active));
         self.args.view.send_modify(|view| {
             view.current = Some(session);
             view.fault = None;
@@ -275,52 +282,58 @@ impl State {
         });
     }
 
-    fn publish_lease(&self, lease: Lease) {
-        let Some(session) = self.current() else {
-            return;
-        };
-        let renewed = Arc::new(Session {
-            expires: lease.ttl.map(|ttl| Instant::now() + ttl),
-            lease,
-            ..(*session).clone()
+    /// Publishes the lease that the machine holds, if it differs from the published one.
+    fn publish_lease(&self) {
+        let active = self.machine.active_token();
+        self.args.view.send_if_modified(|view| {
+            let Some(session) = &view.current else {
+                return false;
+            };
+            view.current = match active {
+                Some(it) if (it.lease, it.expires) == (session.lease, session.expires) => {
+                    return false;
+                }
+                Some(it) => Some(Arc::new(session.with_lease(it))),
+                None => None,
+            };
+            true
         });
-        self.args
-            .view
-            .send_modify(|view| view.current = Some(renewed));
     }
 
-    /// Ends a token of ours that has a successor by now.
+    /// Revokes a token of our own once the calls that use it have ended.
     fn revoke_later(&mut self, replaced: Option<Arc<Session>>) {
-        let Some(session) = replaced.filter(|_| self.args.settings.method.owns_its_token()) else {
+        let Some(session) = replaced.filter(|_| self.args.settings.method.owns_token()) else {
             return;
         };
-        let (client, settings) = (self.args.client.clone(), self.args.settings.clone());
-        let wait = plan::revoke_in(session.remaining(Instant::now()));
+        let client = self.args.client.clone();
+        let settings = self.args.settings.clone();
+        let remaining = session.active_token().remaining(Instant::now());
+        let wait = schedule::revoke_delay(remaining);
         self.tasks.spawn(async move {
             tokio::time::sleep(wait).await;
-            revoke(&client, &settings, &session, STEP_LIMIT).await;
+            revoke(&client, &settings, &session, LOGIN_TIMEOUT).await;
         });
     }
 
-    /// Ends the token with the process, if it is ours.
-    pub(super) async fn end(&mut self) {
+    /// Revokes the current token at the end of the process, if it is our own.
+    pub(super) async fn revoke_current(&mut self) {
         let Some(session) = self.current() else {
             return;
         };
-        if self.args.settings.method.owns_its_token() {
-            let (client, settings) = (&self.args.client, &self.args.settings);
-            revoke(client, settings, &session, REVOKE_LIMIT).await;
+        if self.args.settings.method.owns_token() {
+            let settings = &self.args.settings;
+            revoke(&self.args.client, settings, &session, FINAL_REVOKE_TIMEOUT).await;
         }
     }
 }
 
-async fn revoke(client: &Client, settings: &Settings, session: &Session, limit: Duration) {
-    let deadline = Instant::now() + limit;
+async fn revoke(client: &Client, settings: &Settings, session: &Session, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
     let revoked = client
         .revoke_self(&settings.namespace, &session.token, deadline)
         .await;
     if let Err(error) = revoked {
-        // It ends by itself when its lease does.
+        // It ends with its lease.
         debug!(%error, "a token that is no longer needed was not revoked");
     }
 }

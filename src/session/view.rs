@@ -1,13 +1,18 @@
-//! Who is logged in: the snapshot that the session actor publishes and everybody else reads.
+//! The snapshot of the session that its actor publishes, and the handle through which others read
+//! it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ractor::concurrency::oneshot;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Event, SessionMsg};
+use super::active_token::ActiveToken;
+use super::machine::Event;
+use super::message::{SessionMsg, TokenStatus};
 use crate::actor::Current;
+use crate::diagnosis::write_joined;
 use crate::vault::{Lease, Token};
 
 /// A token that Vault accepted. A clone shares the token itself.
@@ -15,23 +20,25 @@ use crate::vault::{Lease, Token};
 pub struct Session {
     /// The token.
     pub token: Arc<Token>,
-    /// Counts logins of this process; a renewal keeps it.
+    /// The number of this login among those of the process; a renewal keeps it.
     pub generation: u64,
     /// When it was granted.
     pub obtained: Instant,
     /// The lease as last granted or renewed.
     pub lease: Lease,
-    /// When it ends, unless renewed.
+    /// When it expires unless renewed.
     pub expires: Option<Instant>,
 }
 
-/// Why there is no session, or why the next one cannot be had.
+/// Why there is no session, or why the next login failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginFault {
-    /// What happened and what to do.
-    pub text: String,
-    /// Whether Vault refused the credentials; else it could not be asked.
-    pub refused: bool,
+    /// What happened.
+    pub cause: String,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
+    /// Whether the credentials were rejected or cannot be used; else a retry may succeed.
+    pub rejected: bool,
 }
 
 /// The snapshot. The Supervisor owns its sender, so that a session outlives the actor.
@@ -39,28 +46,17 @@ pub struct LoginFault {
 pub struct SessionView {
     /// The session to use now.
     pub current: Option<Arc<Session>>,
-    /// The last failure to log in, until a login succeeds.
+    /// The last failed login, until a login succeeds.
     pub fault: Option<LoginFault>,
-    /// Until when refused credentials are left alone; outlives the actor, as a lockout would.
+    /// Until when logins are suspended; outlives the actor, as Vault's lockout does.
     pub suspended_until: Option<Instant>,
-    /// When the token is renewed, or the next login tried.
+    /// When the token is renewed, or the next login begins.
     pub next_step: Option<Instant>,
     /// How many logins of this process succeeded.
     pub logins: u64,
 }
 
-/// What became of a token that Vault refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenStatus {
-    /// It is alive: the refusal meant the path.
-    Valid,
-    /// It is dead or was replaced: wait for the next session.
-    Invalid,
-    /// Nobody could tell in time.
-    Unknown,
-}
-
-/// The readers' end.
+/// The readers' handle.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     view: watch::Receiver<SessionView>,
@@ -68,17 +64,40 @@ pub struct Sessions {
 }
 
 impl Session {
-    /// The lease with what is left of it now.
-    pub(super) fn remaining(&self, now: Instant) -> Lease {
-        Lease {
-            ttl: self.expires.map(|end| end.saturating_duration_since(now)),
-            ..self.lease
+    /// The session of a login.
+    pub(super) fn new(token: Token, generation: u64, active: ActiveToken) -> Self {
+        Self {
+            token: Arc::new(token),
+            generation,
+            obtained: active.obtained,
+            lease: active.lease,
+            expires: active.expires,
         }
+    }
+
+    /// The same session with the lease that the machine holds now.
+    pub(super) fn with_lease(&self, active: ActiveToken) -> Self {
+        Self {
+            lease: active.lease,
+            expires: active.expires,
+            ..self.clone()
+        }
+    }
+
+    /// What a machine needs to continue with this session.
+    pub(super) fn active_token(&self) -> ActiveToken {
+        ActiveToken::restored(self.lease, self.obtained, self.expires)
+    }
+}
+
+impl fmt::Display for LoginFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_joined(f, &self.cause, self.remedy.as_deref())
     }
 }
 
 impl Sessions {
-    /// Reads what `view` publishes and asks what `actor` holds.
+    /// Reads what `view` publishes and sends messages to `actor`.
     #[must_use]
     pub fn new(view: watch::Receiver<SessionView>, actor: Current<SessionMsg>) -> Self {
         Self { view, actor }
@@ -90,13 +109,13 @@ impl Sessions {
         self.view.borrow().clone()
     }
 
-    /// The session, waiting for the next login if need be.
+    /// Returns the session, after the next login if there is none now.
     ///
     /// # Errors
-    /// At the deadline, with the reason why there is none.
+    /// At the deadline, with the reason why there is no session.
     pub async fn wait(&self, deadline: Instant) -> Result<Arc<Session>, LoginFault> {
         if self.view.borrow().current.is_none() {
-            self.tell(Event::Wanted);
+            self.send(Event::SessionRequested);
         }
         timeout_at(deadline, self.wait_long())
             .await
@@ -111,36 +130,36 @@ impl Sessions {
                 return session;
             }
             if view.changed().await.is_err() {
-                // The daemon is going down; whoever waits here goes with it.
+                // The daemon is stopping, and this task with it.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Asks the session actor whether a refused token lives.
+    /// Checks whether a refused token is still valid.
     pub async fn check_token(&self, generation: u64, deadline: Instant) -> TokenStatus {
         let Some(actor) = self.actor.borrow().clone() else {
             return TokenStatus::Unknown;
         };
-        let (reply, verdict) = oneshot();
-        let asked = actor.cast(SessionMsg::CheckToken {
+        let (reply, status) = oneshot();
+        let sent = actor.cast(SessionMsg::CheckToken {
             generation,
             reply: reply.into(),
         });
-        match (asked, timeout_at(deadline, verdict).await) {
-            (Ok(()), Ok(Ok(doubt))) => doubt,
+        match (sent, timeout_at(deadline, status).await) {
+            (Ok(()), Ok(Ok(status))) => status,
             _ => TokenStatus::Unknown,
         }
     }
 
-    /// Lets the actor know that its token is alive but denied what it is for.
+    /// Reports that the token is valid but denied what it is needed for.
     pub fn report_denied(&self) {
-        self.tell(Event::Denied);
+        self.send(Event::PermissionDenied);
     }
 
-    fn tell(&self, event: Event) {
+    fn send(&self, event: Event) {
         if let Some(actor) = self.actor.borrow().as_ref() {
-            // One that is just dying is started again, and goes on.
+            // An actor that is stopping is restarted and continues without this event.
             let _ = actor.cast(SessionMsg::Happened(event));
         }
     }
@@ -148,13 +167,14 @@ impl Sessions {
     /// Why there is no session.
     pub(crate) fn fault(&self) -> LoginFault {
         self.view.borrow().fault.clone().unwrap_or(LoginFault {
-            text: "not logged in to Vault yet".to_owned(),
-            refused: false,
+            cause: "not logged in to Vault yet".to_owned(),
+            remedy: None,
+            rejected: false,
         })
     }
 }
 
-/// For whoever sends requests with the session.
+/// For the senders of requests.
 impl Sessions {
     /// The session to use now, if there is one.
     #[must_use]
@@ -169,6 +189,6 @@ impl Sessions {
 
     /// Lets the actor know that a call waits for a session.
     pub(crate) fn request(&self) {
-        self.tell(Event::Wanted);
+        self.send(Event::SessionRequested);
     }
 }

@@ -262,7 +262,7 @@ impl Children {
 
     /// Retries rejected credentials at once, because an operator asked for it.
     pub(super) fn retry_login(&self) {
-        backend::send(&self.backend.session, SessionMsg::Happened(Event::TryAgain));
+        backend::send(&self.backend.session, SessionMsg::Happened(Event::RetryNow));
     }
 
     /// Records a failure and decides what follows. The admin server never ends the process.

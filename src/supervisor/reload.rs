@@ -19,7 +19,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
-use crate::session::SessionView;
+use crate::session::{LoginFault, SessionView};
 use crate::system::notify;
 use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
@@ -330,13 +330,13 @@ async fn validate_candidate(
     accepted: Option<String>,
     mut sessions: watch::Receiver<SessionView>,
 ) -> Result<(), String> {
-    let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.refused));
+    let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.rejected));
     tokio::select! {
         validated = keys::verify(&actor, &before, accepted.as_deref(), Instant::now() + VALIDATION_LIMIT) => {
             validated.map_err(|error| error.to_string())
         }
         Ok(view) = refused => {
-            Err(view.fault.as_ref().map_or_else(String::new, |fault| fault.text.clone()))
+            Err(view.fault.as_ref().map_or_else(String::new, LoginFault::to_string))
         }
         never = extend_reload() => match never {},
     }

@@ -71,7 +71,7 @@ fn of_session(sessions: &SessionView) -> String {
         Some(Some(end)) => format!("session until {}", minute_of(end)),
     };
     match &sessions.fault {
-        Some(fault) => format!("{state}: {}", fault.text),
+        Some(fault) => format!("{state}: {fault}"),
         None => state,
     }
 }
@@ -93,8 +93,9 @@ mod tests {
     fn a_plugin_without_vault_shows_the_reason() {
         let sessions = SessionView {
             fault: Some(LoginFault {
-                text: "vault cannot be reached".to_owned(),
-                refused: false,
+                cause: "vault cannot be reached".to_owned(),
+                remedy: None,
+                rejected: false,
             }),
             ..SessionView::default()
         };

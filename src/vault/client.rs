@@ -1,13 +1,13 @@
-//! Connections to Vault: one HTTP client per address, a request in, a bounded answer out.
+//! Connections to Vault: one HTTP client per address, a request in, a bounded response out.
 //!
-//! Which node is asked, and in which order, stands here; when a second time, in `ask.rs`.
+//! The order of the endpoints is decided here; when a request is sent a second time, in
+//! `hedging.rs`.
 
 mod address;
-mod ask;
-mod build;
-mod hop;
-mod mark;
-mod node;
+mod endpoint;
+mod endpoint_config;
+mod endpoint_health;
+mod hedging;
 mod proxy;
 mod redirect;
 mod request;
@@ -21,28 +21,30 @@ use tokio::time::{Instant, timeout};
 
 pub use super::tls::{BuildError, ClientCertificate};
 pub use address::Address;
-pub use build::Settings;
-pub use hop::Hop;
-use node::Node;
+use endpoint::Endpoint;
+pub use endpoint_config::Settings;
+use endpoint_config::{EndpointConfig, tls_settings};
 pub use proxy::{InvalidProxy, Proxies, Proxy};
 pub(super) use request::Request;
 
-use super::answer::Answer;
 use super::error::CallError;
-use super::tls::{ServerCertificate, Watch};
+use super::response::Response;
+use super::tls::{self, CertificateReloader, ServerCertificate};
+use crate::diagnosis::Diagnosis;
 use crate::telemetry::metrics::Metrics;
 
-/// How long a look at the certificate files may hold a request up; files on a share can hang.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// How long a check of the certificate files may delay a request; files on a network share can
+/// hang.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One Vault or OpenBao, reachable at one address or at several.
 #[derive(Debug)]
 pub struct Client {
-    nodes: Arc<Vec<Node>>,
-    /// The node to ask first: the one that answered last.
+    endpoints: Arc<Vec<Endpoint>>,
+    /// The index of the endpoint to try first: the one that answered last.
     preferred: AtomicUsize,
-    /// The certificate files, where TLS is spoken.
-    watch: Option<Arc<Mutex<Watch>>>,
+    /// The certificate files; `None` if no endpoint speaks TLS.
+    certificates: Option<Arc<Mutex<CertificateReloader>>>,
     metrics: Metrics,
 }
 
@@ -50,123 +52,149 @@ impl Client {
     /// Prepares the connections; opens none. Requests are counted in `metrics`.
     ///
     /// # Errors
-    /// When a certificate file cannot be read or used.
+    /// If a certificate file cannot be read or used.
     pub fn new(settings: &Settings, metrics: Metrics) -> Result<Self, BuildError> {
-        let (nodes, watch) = build::nodes(settings)?;
+        tls::install_provider();
+        let mut certificates = None;
+        let mut tls = None;
+        // Without TLS the system's CAs need not be loaded.
+        if settings.addresses.iter().any(Address::is_tls) {
+            let (reloader, current) = CertificateReloader::new(tls_settings(settings))?;
+            certificates = Some(Arc::new(Mutex::new(reloader)));
+            tls = Some(current);
+        }
+        let endpoints = settings
+            .addresses
+            .iter()
+            .map(|address| {
+                let config = EndpointConfig::new(address, settings)?;
+                let tls = tls.clone().filter(|_| config.speaks_tls);
+                Endpoint::new(config, tls)
+            })
+            .collect::<Result<_, _>>()?;
         Ok(Self {
-            nodes: Arc::new(nodes),
+            endpoints: Arc::new(endpoints),
             preferred: AtomicUsize::new(0),
-            watch: watch.map(|watch| Arc::new(Mutex::new(watch))),
+            certificates,
             metrics,
         })
     }
 
-    /// Where its requests are counted.
+    /// The metrics that count its requests.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The address that is asked first, for an operator.
+    /// The address that is tried first, for an operator.
     #[must_use]
     pub fn address(&self) -> String {
-        let preferred = self.nodes.get(self.preferred.load(Ordering::Relaxed));
-        preferred.map_or_else(String::new, |node| node.label().to_owned())
+        self.preferred()
+            .map_or_else(String::new, |endpoint| endpoint.label().to_owned())
     }
 
-    /// The certificate that the server of the first address was last accepted with.
+    /// The certificate with which the preferred endpoint was last accepted.
     #[must_use]
     pub fn server_certificate(&self) -> Option<ServerCertificate> {
-        self.nodes.first()?.pool().server_certificate()
+        self.preferred()?.transport().server_certificate()
     }
 
-    /// Until when the certificates are valid that connections to the preferred node are made with:
-    /// `server` and `client`, where there are such, in UTC seconds.
+    /// Until when the certificates of connections to the preferred endpoint are valid, in UTC
+    /// seconds: `server` and `client`, as far as there are any.
     #[must_use]
     pub fn certificate_ends(&self) -> Vec<(&'static str, i64)> {
-        let node = self.nodes.get(self.preferred.load(Ordering::Relaxed));
-        let ends = node.map(|node| node.pool().certificate_ends());
-        let known = |(of, end): (_, Option<i64>)| Some((of, end?));
-        ends.into_iter().flatten().filter_map(known).collect()
+        let transport = self.preferred().map(Endpoint::transport);
+        let ends = transport.map(|transport| transport.certificate_ends());
+        ends.into_iter()
+            .flatten()
+            .filter_map(|(of, end)| Some((of, end?)))
+            .collect()
     }
 
-    /// Sends a request to the preferred node, and to the next ones while none can be reached.
-    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
-        self.look_at_certificates(&request).await;
-        self.find_a_node_for(&request).await;
+    fn preferred(&self) -> Option<&Endpoint> {
+        self.endpoints.get(self.preferred.load(Ordering::Relaxed))
+    }
+
+    /// Sends a request to the preferred endpoint, and to the next ones while none is reachable.
+    pub(super) async fn send(&self, request: Request<'_>) -> Result<Response, CallError> {
+        self.reload_certificates(&request).await;
+        self.find_responsive_endpoint(&request).await;
         let first = self.preferred.load(Ordering::Relaxed);
-        let order = self.order(first);
-        let mut left = order.iter().copied().peekable();
+        let mut remaining = self.order(first).into_iter().peekable();
         loop {
-            let Some(index) = left.next() else {
-                return Err(nothing_to_ask(&request));
+            let Some(index) = remaining.next() else {
+                return Err(no_endpoint(&request));
             };
-            let (answered, outcome) = self.ask(index, left.peek().copied(), &request).await;
+            let next = remaining.peek().copied();
+            let (answered, outcome) = self.send_hedged(index, next, &request).await;
             if outcome.is_ok() {
                 self.prefer(first, answered);
             }
-            if left.peek().is_none() || !matches!(outcome, Err(CallError::Unreachable { .. })) {
+            if next.is_none() || !matches!(outcome, Err(CallError::Unreachable { .. })) {
                 return outcome;
             }
         }
     }
 
-    /// What cannot be repeated would wait for a node that hangs until its deadline. So where there is
-    /// another node, one that answers is found first.
-    async fn find_a_node_for(&self, request: &Request<'_>) {
-        if self.nodes.len() > 1 && !request.can_be_repeated() {
-            // Boxed, because it comes back here; whatever it answers, it marks the nodes.
+    /// A request that cannot be repeated would wait for an unresponsive endpoint until its
+    /// deadline. With several endpoints, one that responds is found first.
+    async fn find_responsive_endpoint(&self, request: &Request<'_>) {
+        if self.endpoints.len() > 1 && !request.can_be_repeated() {
+            // Boxed because it is recursive; whatever the result, it updates the health of the
+            // endpoints.
             let _ = Box::pin(self.health(request.deadline)).await;
         }
     }
 
-    /// All nodes: the preferred one and those that work first, then those that failed, the longest
-    /// ago first.
+    /// All endpoints by priority, which begins with the preferred one and other healthy ones.
     fn order(&self, first: usize) -> Vec<usize> {
-        let count = self.nodes.len();
+        let count = self.endpoints.len();
         let mut order: Vec<_> = (0..count).map(|step| (first + step) % count).collect();
         let now = Instant::now();
-        order.sort_by_key(|index| self.nodes[*index].mark().rank(now));
+        order.sort_by_key(|index| self.endpoints[*index].health().priority(now));
         order
     }
 
-    /// Asks another node first from now on, unless another call has changed that meanwhile.
+    /// Prefers another endpoint from now on, unless another call has changed that meanwhile.
     fn prefer(&self, before: usize, now: usize) {
         let order = Ordering::Relaxed;
         let _ = self.preferred.compare_exchange(before, now, order, order);
     }
 
-    /// Has changed certificate files used from here on. A login looks always: with the method
-    /// `cert` the certificate is the credential.
-    async fn look_at_certificates(&self, request: &Request<'_>) {
-        let Some(watch) = &self.watch else { return };
-        let limit = LOOK_LIMIT.min(request.time_left());
-        let nodes = self.nodes.clone();
-        let look = async {
-            let mut watch = match request.is_login() {
-                true => watch.clone().lock_owned().await,
-                false => match watch.clone().try_lock_owned() {
-                    Ok(watch) if watch.is_due() => watch,
+    /// Uses changed certificate files for new connections. A login always checks them: with the
+    /// method `cert` the certificate is the credential.
+    async fn reload_certificates(&self, request: &Request<'_>) {
+        let Some(certificates) = &self.certificates else {
+            return;
+        };
+        let reload = async {
+            let mut reloader = if request.is_login() {
+                certificates.clone().lock_owned().await
+            } else {
+                match certificates.clone().try_lock_owned() {
+                    Ok(reloader) if reloader.is_due() => reloader,
                     _ => return,
-                },
+                }
             };
-            // Not in here: a file may lie on a share that hangs. It goes on when this gives up.
-            let looking = tokio::task::spawn_blocking(move || {
-                if let Some(tls) = watch.look() {
-                    nodes.iter().for_each(|node| node.renew(&tls));
+            let endpoints = self.endpoints.clone();
+            // On a thread of its own, because a network share can hang; it continues after the
+            // timeout.
+            let work = tokio::task::spawn_blocking(move || {
+                if let Some(tls) = reloader.reload_if_changed() {
+                    endpoints.iter().for_each(|endpoint| endpoint.renew(&tls));
                 }
             });
-            let _ = looking.await;
+            let _ = work.await;
         };
-        let _ = timeout(limit, look).await;
+        let _ = timeout(RELOAD_TIMEOUT.min(request.time_left()), reload).await;
     }
 }
 
-/// Settings hold one address at least.
-fn nothing_to_ask(request: &Request<'_>) -> CallError {
+/// Does not happen: settings hold at least one address.
+fn no_endpoint(request: &Request<'_>) -> CallError {
     CallError::Unreachable {
         path: request.path.to_owned(),
         address: "vault".to_owned(),
-        cause: "vault.address is empty".to_owned(),
+        cause: Diagnosis::new("vault.address is empty"),
     }
 }

@@ -1,64 +1,60 @@
 //! How a call to Vault can fail. Texts name the path and hold no secret.
 
+use std::fmt;
 use std::time::Duration;
 
-use thiserror::Error;
-
 use super::error_kind::ApiErrorKind;
+use crate::diagnosis::Diagnosis;
 
-/// A call to Vault that brought no answer one could use.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
+/// A call to Vault without a usable response.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
     /// No connection, or it broke.
-    #[error("{path}: {address} cannot be reached: {cause}")]
     Unreachable {
         /// The API path that was called.
         path: String,
         /// The address that was tried last.
         address: String,
-        /// The network's or TLS's own words.
-        cause: String,
+        /// The message of the network or of TLS.
+        cause: Diagnosis,
     },
-    /// The deadline came first.
-    #[error("{path}: no answer in time from {address}")]
+    /// The deadline came before a response.
     TimedOut {
         /// The API path that was called.
         path: String,
-        /// The address that was asked.
+        /// The address that was called.
         address: String,
     },
     /// Vault answered with an error in its own JSON.
-    #[error("{path}: answered {status}: {message}")]
     Api {
         /// The API path that was called.
         path: String,
         /// The HTTP status.
         status: u16,
-        /// Vault's words on one line; empty when it gave none.
+        /// Vault's message on one line; empty if it gave none.
         message: String,
-        /// What they mean.
+        /// What the message means.
         kind: ApiErrorKind,
         /// How long Vault asks to wait.
         retry_after: Option<Duration>,
     },
-    /// Something answered, but not as Vault does: a proxy, or a broken body.
-    #[error("{path}: the answer of {address} (status {status}) is not Vault's: {cause}")]
+    /// A response that is not Vault's, such as a proxy's, or a broken body.
     UnexpectedResponse {
         /// The API path that was called.
         path: String,
-        /// The address that was asked.
+        /// The address that was called.
         address: String,
         /// The HTTP status.
         status: u16,
-        /// What is wrong with the answer.
-        cause: String,
+        /// What is wrong with the response.
+        cause: Diagnosis,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
 }
 
 impl CallError {
-    /// What Vault meant, where it was Vault that spoke.
+    /// What Vault's error means; `None` if the error is not Vault's.
     #[must_use]
     pub fn api_error(&self) -> Option<ApiErrorKind> {
         match self {
@@ -84,7 +80,7 @@ impl CallError {
         self.api_error().is_none_or(ApiErrorKind::is_transient)
     }
 
-    /// How long Vault, or a load balancer before it, asked to wait in its `Retry-After`.
+    /// The `Retry-After` of Vault, or of a load balancer in front of it.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -94,4 +90,47 @@ impl CallError {
             _ => None,
         }
     }
+
+    /// The cause with its path, and the remedy where there is one.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        match self {
+            Self::Unreachable {
+                path,
+                address,
+                cause,
+            } => cause
+                .clone()
+                .about(format_args!("{path}: {address} cannot be reached")),
+            Self::TimedOut { path, address } => {
+                Diagnosis::new(format!("{path}: no answer in time from {address}"))
+            }
+            Self::Api {
+                path,
+                status,
+                message,
+                ..
+            } => {
+                let separator = if message.is_empty() { "" } else { ": " };
+                Diagnosis::new(format!("{path}: HTTP {status}{separator}{message}"))
+            }
+            Self::UnexpectedResponse {
+                path,
+                address,
+                status,
+                cause,
+                ..
+            } => cause.clone().about(format_args!(
+                "{path}: unexpected response from {address} (HTTP {status})"
+            )),
+        }
+    }
 }
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnosis().fmt(f)
+    }
+}
+
+impl std::error::Error for CallError {}

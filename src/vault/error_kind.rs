@@ -1,13 +1,13 @@
-//! What a refusal of Vault means. Vault has few codes, so its words decide; they are matched with
+//! What an error of Vault means. Vault has few codes, so its message decides; it is matched with
 //! `contains`, because the same text comes bare or inside `1 error occurred:\n\t* …`.
 //! Texts: OpenBao `internal/vault/request_handling.go`, `sdk/helper/keysutil/policy.go`.
 
 /// The meaning of an error that Vault answered in its own JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiErrorKind {
-    /// The token is not known (any more): 403 without a policy's word.
+    /// The token is not known (any more): 403 without the text of a policy denial.
     TokenRefused,
-    /// A policy denies the path: the token itself is alive.
+    /// A policy denies the path: the token itself is valid.
     PolicyDenied,
     /// No Transit key of that name.
     KeyMissing,
@@ -17,13 +17,13 @@ pub enum ApiErrorKind {
     VersionTooNew,
     /// The key's `min_encryption_version` or `min_decryption_version` passed this key version.
     VersionTooOld,
-    /// The ciphertext was not made by this key, or is no ciphertext.
+    /// The ciphertext was not made by this key, or is not a ciphertext.
     BadCiphertext,
-    /// The key cannot do that at all: its type, a missing private half, a soft delete.
+    /// The key cannot do that at all: because of its type, a missing private half, a soft delete.
     KeyUnable,
-    /// A rate limit quota is used up; it passes.
+    /// A rate limit quota is exhausted for now.
     Throttled,
-    /// A passing state of the server: sealed, standby, failing.
+    /// A transient state of the server: sealed, standby, failing.
     Transient,
     /// Anything else.
     Other,
@@ -60,7 +60,7 @@ impl ApiErrorKind {
         matches!(self, Self::Transient | Self::Throttled)
     }
 
-    /// Reads a status code and Vault's own error text.
+    /// Classifies a status code and Vault's own error text.
     #[must_use]
     pub fn read(status: u16, message: &str) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vaults_words_have_one_meaning_each() {
+    fn each_message_of_vault_has_one_meaning() {
         use ApiErrorKind::*;
         let wrapped = "1 error occurred:\n\t* permission denied\n\n";
         let invalid = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";

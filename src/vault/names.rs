@@ -1,10 +1,12 @@
-//! The names by which a Transit key is found: namespace, mount, key and version.
+//! The names that identify a Transit key: namespace, mount, key and version.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// Why a text cannot be a name.
+use crate::diagnosis::Diagnosis;
+
+/// Why a text is not a valid name.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error("{what} {text:?}: {cause}")]
 pub struct InvalidName {
@@ -17,7 +19,7 @@ pub struct InvalidName {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Namespace(String);
 
-/// The path under which an engine is mounted, without slashes at its ends; may hold some inside.
+/// The path at which an engine is mounted, without slashes at its ends; may contain some inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPath(String);
 
@@ -31,7 +33,7 @@ pub struct KeyName(String);
 )]
 pub struct KeyVersion(u32);
 
-/// One Transit key, wherever it stands.
+/// One Transit key, with its mount and namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransitKey {
     /// The namespace that holds the mount.
@@ -42,12 +44,18 @@ pub struct TransitKey {
     pub name: KeyName,
 }
 
+impl From<InvalidName> for Diagnosis {
+    fn from(error: InvalidName) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl Namespace {
-    /// Takes a namespace as users write it: slashes at the ends are dropped, and `root` is the
+    /// Parses a namespace as users write it: slashes at the ends are dropped, and `root` is the
     /// root namespace (OpenBao's `namespace_store.go`).
     ///
     /// # Errors
-    /// When a part of the path is empty or holds a character that no path may hold.
+    /// If a segment of the path is empty or contains an invalid character.
     pub fn try_new(text: &str) -> Result<Self, InvalidName> {
         match text.trim_matches('/') {
             "" | "root" => Ok(Self::default()),
@@ -63,10 +71,10 @@ impl Namespace {
 }
 
 impl MountPath {
-    /// Takes a mount path as users write it; slashes at the ends are dropped.
+    /// Parses a mount path as users write it; slashes at the ends are dropped.
     ///
     /// # Errors
-    /// When it is empty, or a part of it is empty or holds a character that no path may hold.
+    /// If it is empty, or a segment of it is empty or contains an invalid character.
     pub fn try_new(text: &str) -> Result<Self, InvalidName> {
         checked_path("mount", text.trim_matches('/')).map(Self)
     }
@@ -79,10 +87,10 @@ impl MountPath {
 }
 
 impl KeyName {
-    /// Takes the name of a Transit key.
+    /// Parses the name of a Transit key.
     ///
     /// # Errors
-    /// When Vault could not route it: letters, digits, `_`, and inside the name `-` and `.` too
+    /// If Vault could not route it: letters, digits, `_`, and inside the name also `-` and `.`
     /// (`GenericNameRegex` of `sdk/framework/path.go`).
     pub fn try_new(text: &str) -> Result<Self, InvalidName> {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -95,7 +103,7 @@ impl KeyName {
         Err(InvalidName {
             what: "key name",
             text: text.to_owned(),
-            cause: "has to be letters, digits and _, with - and . only inside",
+            cause: "must consist of letters, digits and _, with - and . only inside",
         })
     }
 
@@ -107,7 +115,7 @@ impl KeyName {
 }
 
 impl KeyVersion {
-    /// Takes a version number; there is no version 0.
+    /// Parses a version number; there is no version 0.
     #[must_use]
     pub fn try_new(number: u32) -> Option<Self> {
         (number > 0).then_some(Self(number))
@@ -143,16 +151,18 @@ impl fmt::Display for KeyVersion {
 }
 
 fn checked_path(what: &'static str, path: &str) -> Result<String, InvalidName> {
-    let refuse = |cause| InvalidName {
+    let invalid = |cause| InvalidName {
         what,
         text: path.to_owned(),
         cause,
     };
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(refuse("has an empty part or a dot part"));
+        return Err(invalid("contains an empty, \".\" or \"..\" path segment"));
     }
     if path.contains(|c: char| !c.is_ascii_graphic() || "?#%\\:".contains(c)) {
-        return Err(refuse("holds a character that no path may hold"));
+        return Err(invalid(
+            "contains a character that is not allowed in a path",
+        ));
     }
     Ok(path.to_owned())
 }
@@ -169,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn root_is_no_namespace() {
+    fn root_is_the_empty_namespace() {
         assert_eq!(Namespace::try_new("root"), Ok(Namespace::default()));
         assert_eq!(Namespace::try_new("/"), Ok(Namespace::default()));
     }
 
     #[test]
-    fn what_vault_cannot_route_is_refused() {
+    fn names_that_vault_cannot_route_are_rejected() {
         for name in ["", "-a", "a-", "a/b", "a b", ".a", "é"] {
             assert!(KeyName::try_new(name).is_err(), "{name:?}");
         }
@@ -188,11 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_what_was_given() {
+    fn the_error_quotes_the_text() {
         let error = MountPath::try_new("a b").expect_err("invalid");
         assert_eq!(
             error.to_string(),
-            "mount \"a b\": holds a character that no path may hold"
+            "mount \"a b\": contains a character that is not allowed in a path"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Values that must not leak (tokens, plaintexts) or must not be taken for another (ciphertexts).
+//! Values that must not leak (tokens, plaintexts) or must not be mistaken for others (ciphertexts).
 
 use std::fmt;
 
@@ -11,34 +11,34 @@ use super::names::KeyVersion;
 /// A Vault token, or another secret text that is sent to Vault. Wiped when dropped.
 pub struct Token(SecretString);
 
-/// Why a text cannot be a token.
+/// Why a text is not a valid token.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum InvalidToken {
-    /// Nothing is left after trimming.
+    /// It is empty after trimming.
     #[error("is empty")]
     Empty,
-    /// A character that no header can carry.
-    #[error("holds a character that is not printable ASCII")]
+    /// It contains a character that no header can carry.
+    #[error("contains a character that is not printable ASCII")]
     Unprintable,
 }
 
-/// What kube-apiserver wants wrapped, or got unwrapped. Wiped when dropped.
+/// A value of kube-apiserver, before Encrypt or after Decrypt. Wiped when dropped.
 pub struct Plaintext(Zeroizing<Vec<u8>>);
 
-/// Transit's own `vault:v<version>:<base64>`.
+/// A ciphertext of Transit: `vault:v<version>:<base64>`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ciphertext(String);
 
-/// Why bytes cannot be a Transit ciphertext.
+/// Why bytes are not a Transit ciphertext.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("ciphertext is not of Transit's form vault:v<version>:<base64>")]
+#[error("ciphertext does not have Transit's form vault:v<version>:<base64>")]
 pub struct InvalidCiphertext;
 
 impl Token {
-    /// Takes a token, without the white space around it (files end in a newline).
+    /// Parses a token, without surrounding white space (files end in a newline).
     ///
     /// # Errors
-    /// When it is empty or cannot stand in a header.
+    /// If it is empty or cannot be sent in a header.
     pub fn try_new(text: &str) -> Result<Self, InvalidToken> {
         let trimmed = text.trim();
         if trimmed.is_empty() {
@@ -58,19 +58,19 @@ impl Token {
 }
 
 impl Plaintext {
-    /// Takes the bytes over; they are wiped with this value.
+    /// Takes ownership of the bytes, which are wiped with this value.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The secret itself: for a request to Vault or the answer to kube-apiserver.
+    /// The secret itself: for a request to Vault or the response to kube-apiserver.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8] {
         &self.0
     }
 
-    /// Hands the bytes on to an answer, which the allocator wipes when it is sent.
+    /// Hands the bytes to a response; the allocator wipes them once it is sent.
     #[must_use]
     pub fn into_exposed_bytes(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
@@ -78,10 +78,10 @@ impl Plaintext {
 }
 
 impl Ciphertext {
-    /// Takes what a client sent or Vault answered.
+    /// Parses what a client sent or Vault returned.
     ///
     /// # Errors
-    /// When it is not of Transit's form; what the base64 holds is for Vault to judge.
+    /// If it does not have Transit's form; the content of the base64 is for Vault to judge.
     pub fn try_new(bytes: Vec<u8>) -> Result<Self, InvalidCiphertext> {
         let text = String::from_utf8(bytes).map_err(|_| InvalidCiphertext)?;
         let rest = text.strip_prefix("vault:v").ok_or(InvalidCiphertext)?;
@@ -94,13 +94,13 @@ impl Ciphertext {
         Ok(Self(text))
     }
 
-    /// The text as Transit takes it.
+    /// The text as Transit expects it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The key version that made it; version 0 is read as 1 (`keysutil/policy.go`).
+    /// The key version that encrypted it; version 0 is read as 1 (`keysutil/policy.go`).
     #[must_use]
     pub fn version(&self) -> KeyVersion {
         let number = self.0["vault:v".len()..]
@@ -111,7 +111,7 @@ impl Ciphertext {
         KeyVersion::try_new(number).unwrap_or_else(first_version)
     }
 
-    /// The bytes as they go to kube-apiserver.
+    /// The bytes as they are sent to kube-apiserver.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_bytes()
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_print() {
+    fn debug_output_shows_no_secret() {
         let token = Token::try_new("hvs.abc").expect("valid");
         let plaintext = Plaintext::new(b"abc".to_vec());
         assert!(!format!("{token:?}{plaintext:?}").contains("abc"));
     }
 
     #[test]
-    fn only_transits_own_form_is_a_ciphertext() {
+    fn only_transits_form_is_a_ciphertext() {
         let made = |text: &str| Ciphertext::try_new(text.as_bytes().to_vec());
         assert_eq!(made("vault:v12:YQ==").expect("valid").version().get(), 12);
         assert_eq!(made("vault:v0:YQ==").expect("valid").version().get(), 1);

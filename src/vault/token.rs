@@ -1,30 +1,29 @@
-//! Tokens: logins, what a token is worth, renewal; and whether the server can be logged into.
+//! Tokens: login, lookup, renewal and revocation.
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::answer::Answer;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
+use super::response::{Envelope, Response};
 use super::secret::Token;
 
-/// How long a token lives on, and whether that can be prolonged.
+/// How long a token is valid, and whether that can be extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// What is left; `None` for a token that does not expire.
+    /// The time that is left; `None` for a token that does not expire.
     pub ttl: Option<Duration>,
-    /// Whether renew-self can be asked.
+    /// Whether the token can be renewed.
     pub renewable: bool,
-    /// How many requests the token is good for; 0 is no limit.
+    /// How many requests the token is valid for; 0 is no limit.
     pub num_uses: u64,
 }
 
-/// What a login brought.
+/// The result of a login.
 #[derive(Debug)]
 pub struct Grant {
     /// The token.
@@ -33,56 +32,15 @@ pub struct Grant {
     pub lease: Lease,
 }
 
-/// What Vault says of a token.
+/// What Vault reports about a token.
 #[derive(Debug, Clone)]
 pub struct TokenInfo {
     /// Its lease.
     pub lease: Lease,
-    /// Its policies, also those of its identity.
+    /// Its policies, with those of its identity.
     pub policies: Vec<String>,
-    /// `service` or `batch`; empty where the server does not say.
+    /// `service` or `batch`; empty if the server does not report it.
     pub kind: String,
-}
-
-/// What a server says of itself.
-#[derive(Debug, Clone)]
-pub struct Server {
-    /// Whether it can serve.
-    pub health: Health,
-    /// Its version; empty where it does not say.
-    pub version: String,
-}
-
-/// Whether the server can serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// Unsealed and active.
-    Ready,
-    /// Unsealed, and forwards to the active node if there is one.
-    Standby,
-    /// Sealed, or never initialised.
-    Sealed,
-    /// A disaster-recovery secondary, which serves nobody.
-    Secondary,
-}
-
-#[derive(Deserialize)]
-struct HealthData {
-    initialized: bool,
-    sealed: bool,
-    #[serde(default)]
-    standby: bool,
-    #[serde(default)]
-    replication_dr_mode: String,
-    #[serde(default)]
-    version: String,
-}
-
-#[derive(Deserialize)]
-struct LeaderData {
-    ha_enabled: bool,
-    #[serde(default)]
-    leader_address: String,
 }
 
 #[derive(Deserialize)]
@@ -98,11 +56,6 @@ struct AuthData {
     renewable: bool,
     #[serde(default)]
     num_uses: u64,
-}
-
-#[derive(Deserialize)]
-struct LookupEnvelope {
-    data: LookupData,
 }
 
 #[derive(Deserialize)]
@@ -122,56 +75,10 @@ struct LookupData {
 }
 
 impl Client {
-    /// Asks whether the server can be logged into. The answer's body decides, not its code: a
-    /// standby answers 429, a sealed server 503 (OpenBao `http/sys_health.go`).
+    /// Logs in at `auth/<mount>/login` with the body of the method.
     ///
     /// # Errors
-    /// As [`CallError`]; also where something between denies the path.
-    pub async fn health(&self, deadline: Instant) -> Result<Health, CallError> {
-        self.server(deadline).await.map(|server| server.health)
-    }
-
-    /// The same with the server's version.
-    ///
-    /// # Errors
-    /// As [`Client::health`].
-    pub async fn server(&self, deadline: Instant) -> Result<Server, CallError> {
-        // With these every state answers 200, so that its body is read. A namespace is refused here.
-        let path = "sys/health";
-        let query = "standbycode=200&sealedcode=200&uninitcode=200&drsecondarycode=200&performancestandbycode=200";
-        let mut request = request(Method::GET, path, None, None, None, deadline);
-        request.query = Some(query);
-        let data: HealthData = self.send(request).await?.parse()?;
-        let health = match &data {
-            HealthData { sealed: true, .. }
-            | HealthData {
-                initialized: false, ..
-            } => Health::Sealed,
-            HealthData {
-                replication_dr_mode: mode,
-                ..
-            } if mode == "secondary" => Health::Secondary,
-            HealthData { standby: true, .. } => Health::Standby,
-            HealthData { .. } => Health::Ready,
-        };
-        let version = data.version;
-        Ok(Server { health, version })
-    }
-
-    /// Whether a standby knows the active node.
-    ///
-    /// # Errors
-    /// As [`CallError`].
-    pub async fn has_leader(&self, deadline: Instant) -> Result<bool, CallError> {
-        let request = request(Method::GET, "sys/leader", None, None, None, deadline);
-        let data: LeaderData = self.send(request).await?.parse()?;
-        Ok(!data.ha_enabled || !data.leader_address.is_empty())
-    }
-
-    /// Logs in at `auth/<mount>/login` with a body of the method's own.
-    ///
-    /// # Errors
-    /// As [`CallError`]; a login that wants a second factor is one too.
+    /// As [`CallError`]; also if the login requires a second factor.
     pub async fn login(
         &self,
         namespace: &Namespace,
@@ -179,29 +86,22 @@ impl Client {
         body: &Value,
         deadline: Instant,
     ) -> Result<Grant, CallError> {
-        let body = Some(body.to_string().into_bytes());
-        let answer = self
-            .send(request(
-                Method::POST,
-                path,
-                Some(namespace),
-                None,
-                body,
-                deadline,
-            ))
-            .await?;
-        let envelope: AuthEnvelope = answer.parse()?;
-        // With MFA the login succeeds and brings an empty token (OpenBao `request_handling.go`).
+        let request = Request::post(path, deadline)
+            .namespace(namespace)
+            .json(body);
+        let response = self.send(request).await?;
+        let envelope: AuthEnvelope = response.parse()?;
+        // With MFA the login succeeds with an empty token (OpenBao `request_handling.go`).
         let auth = envelope.auth.filter(|auth| !auth.client_token.is_empty());
-        let auth =
-            auth.ok_or_else(|| answer.foreign("no token in it: does the role ask for MFA?"))?;
+        let auth = auth
+            .ok_or_else(|| response.unexpected("it holds no token: does the role require MFA?"))?;
         let token = Token::try_new(&auth.client_token)
-            .map_err(|error| answer.foreign(&format!("its token {error}")))?;
+            .map_err(|error| response.unexpected(format!("its token {error}")))?;
         let lease = auth.lease();
         Ok(Grant { token, lease })
     }
 
-    /// What the token is worth. A GET, because the default policy grants only that.
+    /// The lease of the token. A GET, because the default policy grants only that.
     ///
     /// # Errors
     /// As [`CallError`].
@@ -215,7 +115,7 @@ impl Client {
         Ok(info.lease)
     }
 
-    /// The same, with all that is told of the token.
+    /// All that Vault reports about the token.
     ///
     /// # Errors
     /// As [`CallError`].
@@ -225,18 +125,14 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<TokenInfo, CallError> {
-        let path = "auth/token/lookup-self";
-        let answer = self
-            .send(request(
-                Method::GET,
-                path,
-                Some(namespace),
-                Some(token),
-                None,
-                deadline,
-            ))
-            .await?;
-        let data: LookupData = answer.parse::<LookupEnvelope>()?.data;
+        let request = Request::get("auth/token/lookup-self", deadline)
+            .namespace(namespace)
+            .token(token);
+        let data = self
+            .send(request)
+            .await?
+            .parse::<Envelope<LookupData>>()?
+            .data;
         let expires = data.ttl > 0 || data.expire_time.is_some();
         let lease = Lease {
             ttl: expires.then(|| Duration::from_secs(data.ttl)),
@@ -251,7 +147,7 @@ impl Client {
         })
     }
 
-    /// Ends the token.
+    /// Revokes the token.
     ///
     /// # Errors
     /// As [`CallError`].
@@ -266,8 +162,8 @@ impl Client {
         Ok(())
     }
 
-    /// Prolongs the token, without an increment: one could shorten it. `None` when Vault answers
-    /// 204, which means that it was not prolonged.
+    /// Renews the token, without an increment, which could shorten it. Returns `None` if Vault
+    /// answers 204, which means that it renewed nothing.
     ///
     /// # Errors
     /// As [`CallError`].
@@ -278,34 +174,27 @@ impl Client {
         deadline: Instant,
     ) -> Result<Option<Lease>, CallError> {
         let path = "auth/token/renew-self";
-        let answer = self.post_self(path, namespace, token, deadline).await?;
-        if answer.is_empty() {
+        let response = self.post_self(path, namespace, token, deadline).await?;
+        if response.is_empty() {
             return Ok(None);
         }
-        Ok(answer
-            .parse::<AuthEnvelope>()?
-            .auth
-            .map(|auth| auth.lease()))
+        let envelope: AuthEnvelope = response.parse()?;
+        Ok(envelope.auth.map(|auth| auth.lease()))
     }
 
-    /// What a token asks for itself, with an empty body.
+    /// A POST of a token for itself, with an empty body.
     async fn post_self(
         &self,
         path: &str,
         namespace: &Namespace,
         token: &Token,
         deadline: Instant,
-    ) -> Result<Answer, CallError> {
-        let body = Some(json!({}).to_string().into_bytes());
-        self.send(request(
-            Method::POST,
-            path,
-            Some(namespace),
-            Some(token),
-            body,
-            deadline,
-        ))
-        .await
+    ) -> Result<Response, CallError> {
+        let request = Request::post(path, deadline)
+            .namespace(namespace)
+            .token(token)
+            .json(&json!({}));
+        self.send(request).await
     }
 }
 
@@ -316,24 +205,5 @@ impl AuthData {
             renewable: self.renewable,
             num_uses: self.num_uses,
         }
-    }
-}
-
-pub(super) fn request<'a>(
-    method: Method,
-    path: &'a str,
-    namespace: Option<&'a Namespace>,
-    token: Option<&'a Token>,
-    body: Option<Vec<u8>>,
-    deadline: Instant,
-) -> Request<'a> {
-    Request {
-        method,
-        path,
-        query: None,
-        namespace,
-        token,
-        body,
-        deadline,
     }
 }

@@ -1,33 +1,22 @@
-//! Response wrapping: what a wrapping token was made for, and what it wraps. A token unwraps once.
+//! Response wrapping: which response a wrapping token holds, and the unwrapping, which works once.
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::client::Client;
+use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
+use super::response::Envelope;
 use super::secret::Token;
-use super::token::request;
 
-/// Vault's words for a wrapping token that it does not know (any more); `request_handling.go`.
+/// Vault's message for a wrapping token that it does not know (any more); `request_handling.go`.
 const SPENT: &str = "wrapping token is not valid or does not exist";
-
-#[derive(Deserialize)]
-struct LookupEnvelope {
-    data: LookupData,
-}
 
 #[derive(Deserialize)]
 struct LookupData {
     creation_path: String,
-}
-
-#[derive(Deserialize)]
-struct SecretIdEnvelope {
-    data: SecretIdData,
 }
 
 #[derive(Deserialize)]
@@ -36,7 +25,7 @@ struct SecretIdData {
 }
 
 impl Client {
-    /// The API path whose answer this token wraps. Spends nothing, and needs no other token.
+    /// The API path whose response this token wraps. Does not spend the token, and needs no other.
     ///
     /// # Errors
     /// As [`CallError`]; see [`CallError::is_spent_wrapping`].
@@ -46,45 +35,35 @@ impl Client {
         wrapping: &Token,
         deadline: Instant,
     ) -> Result<String, CallError> {
-        let body = json!({ "token": wrapping.expose_secret() });
-        let request = request(
-            Method::POST,
-            "sys/wrapping/lookup",
-            Some(namespace),
-            None,
-            Some(body.to_string().into_bytes()),
-            deadline,
-        );
-        let answer = self.send(request).await?;
-        Ok(answer.parse::<LookupEnvelope>()?.data.creation_path)
+        let request = Request::post("sys/wrapping/lookup", deadline)
+            .namespace(namespace)
+            .json(&json!({ "token": wrapping.expose_secret() }));
+        let response = self.send(request).await?;
+        Ok(response.parse::<Envelope<LookupData>>()?.data.creation_path)
     }
 
-    /// Unwraps a secret_id; the token is spent by it.
+    /// Unwraps a secret_id, which spends the token.
     ///
     /// # Errors
-    /// As [`CallError`]. One that is no refusal may have spent the token as well.
+    /// As [`CallError`]. An error that is not Vault's may also have spent the token.
     pub async fn unwrap_secret_id(
         &self,
         namespace: &Namespace,
         wrapping: &Token,
         deadline: Instant,
     ) -> Result<Zeroizing<String>, CallError> {
-        let request = request(
-            Method::POST,
-            "sys/wrapping/unwrap",
-            Some(namespace),
-            Some(wrapping),
-            Some(json!({}).to_string().into_bytes()),
-            deadline,
-        );
-        let answer = self.send(request).await?;
-        Ok(answer.parse::<SecretIdEnvelope>()?.data.secret_id)
+        let request = Request::post("sys/wrapping/unwrap", deadline)
+            .namespace(namespace)
+            .token(wrapping)
+            .json(&json!({}));
+        let response = self.send(request).await?;
+        Ok(response.parse::<Envelope<SecretIdData>>()?.data.secret_id)
     }
 }
 
 impl CallError {
-    /// Whether Vault says that a wrapping token was unwrapped before, or has expired: it does not
-    /// tell which.
+    /// Whether Vault reports that a wrapping token was unwrapped before or has expired: it does not
+    /// report which.
     #[must_use]
     pub fn is_spent_wrapping(&self) -> bool {
         matches!(self, Self::Api { message, .. } if message.contains(SPENT))

@@ -1,4 +1,4 @@
-//! Where Vault is: several addresses, sockets, and what is on the way.
+//! The addresses of Vault: several of them, sockets, and what is in between.
 
 mod names;
 mod proxies;
@@ -24,7 +24,7 @@ async fn daemon_with(addresses: &[&str], fixture: &Fixture) -> Daemon {
         .await
 }
 
-/// How long an Encrypt takes that has to succeed.
+/// How long an Encrypt takes, which must succeed.
 async fn encrypt_time(client: &KmsClient) -> Duration {
     let start = Instant::now();
     client.encrypt(&SEED).await.unwrap();
@@ -33,7 +33,7 @@ async fn encrypt_time(client: &KmsClient) -> Duration {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn dead_addresses_cost_one_second_once() {
+async fn unreachable_addresses_cost_one_second_once() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let hole = BlackHole::open().await;
@@ -52,7 +52,7 @@ async fn dead_addresses_cost_one_second_once() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_dead_address_is_not_tried_again_when_another_one_fails() {
+async fn an_unreachable_address_is_not_retried_when_another_one_fails() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let hole = BlackHole::open().await;
@@ -69,7 +69,7 @@ async fn a_dead_address_is_not_tried_again_when_another_one_fails() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn one_address_that_swallows_connections_is_told_within_the_callers_time() {
+async fn a_single_address_that_drops_connections_is_reported_within_the_callers_deadline() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let hole = BlackHole::open().await;
@@ -82,7 +82,7 @@ async fn one_address_that_swallows_connections_is_told_within_the_callers_time()
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_node_that_cannot_serve_is_left_for_the_next_one_which_is_kept() {
+async fn an_endpoint_that_cannot_serve_is_replaced_by_the_next_one() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let sick = [
@@ -109,7 +109,7 @@ async fn a_node_that_cannot_serve_is_left_for_the_next_one_which_is_kept() {
         eprintln!("to the next node: {took:?}");
         assert!(took < Duration::from_secs(1), "{took:?}");
         assert_eq!(proxy.requests().len(), 1);
-        // What works is kept, also when the first one is well again.
+        // The working endpoint stays preferred, even when the first one works again.
         proxy.clear();
         encrypt_time(&client).await;
         assert_eq!(proxy.requests().len(), 1);
@@ -128,7 +128,7 @@ async fn a_unix_socket_of_vault_is_an_address() {
     let vault = Vault::start_persistent_with(&listener).await;
     let fixture = vault.fixture().await;
     let address = format!("unix://{}", path.display());
-    // A proxy is no way to a socket.
+    // No proxy is used for a socket.
     let daemon = daemon_for(&address, &fixture)
         .env("http_proxy", "http://127.0.0.1:9")
         .spawn()
@@ -142,7 +142,7 @@ async fn a_unix_socket_of_vault_is_an_address() {
 }
 
 #[tokio::test]
-async fn plain_http_off_the_host_needs_a_word_and_warns() {
+async fn plain_http_over_a_network_must_be_allowed_and_causes_a_warning() {
     let builder = || {
         Daemon::builder()
             .vault("http://192.0.2.1:8200")

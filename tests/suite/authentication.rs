@@ -23,8 +23,8 @@ use super::{LIMIT, daemon_for};
 
 const SEED: [u8; 32] = [9; 32];
 
-/// Waits until a call is refused with this code and all of these words. On a slow machine a call's
-/// own deadline may come before the reason does.
+/// Waits until a call is refused with this code and all of these texts. On a slow machine the
+/// deadline of a call may come before the reason is known.
 async fn refused(daemon: &Daemon, code: Code, texts: &[&str]) {
     let client = KmsClient::connect(daemon.socket());
     let what = format!("a refusal with {code:?} that says {texts:?}");
@@ -39,7 +39,7 @@ async fn refused(daemon: &Daemon, code: Code, texts: &[&str]) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_token_is_renewed_until_it_cannot_be_and_then_read_again() {
+async fn a_token_is_renewed_while_possible_and_then_replaced_from_the_file() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let request = json!({ "policies": [fixture.policy], "ttl": "4s", "explicit_max_ttl": "12s", "renewable": true });
@@ -51,7 +51,7 @@ async fn a_token_is_renewed_until_it_cannot_be_and_then_read_again() {
         .await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
-    // As an agent does: the next token is in the file well before the first one ends.
+    // As an agent does: the next token is in the file well before the first one expires.
     let next = vault
         .create_token(json!({ "policies": [fixture.policy], "ttl": "1h" }))
         .await;
@@ -73,7 +73,7 @@ async fn a_token_is_renewed_until_it_cannot_be_and_then_read_again() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_revoked_token_is_noticed_and_the_file_read_again() {
+async fn a_revoked_token_is_noticed_and_the_file_is_read_again() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
@@ -84,13 +84,13 @@ async fn a_revoked_token_is_noticed_and_the_file_read_again() {
         .await;
     daemon.write_token(&next);
     vault.revoke(&fixture.token).await;
-    // The very call that meets the dead token succeeds.
+    // Even the call that finds the token revoked succeeds.
     client.encrypt(&SEED).await.unwrap();
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_wrong_token_is_told_and_a_right_one_helps_without_a_restart() {
+async fn a_wrong_token_is_reported_and_a_right_one_works_without_a_restart() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_for(&vault.address(), &fixture)
@@ -111,7 +111,7 @@ async fn a_wrong_token_is_told_and_a_right_one_helps_without_a_restart() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_missing_or_empty_token_file_is_named() {
+async fn a_missing_or_empty_token_file_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
@@ -153,7 +153,7 @@ async fn a_denied_policy_is_a_verdict_that_names_the_capability() {
         client.status().await.unwrap_err().code(),
         Code::PermissionDenied
     );
-    // The remedy helps without a restart: the same token, another policy.
+    // The remedy works without a restart: the same token, another policy.
     daemon.write_token(&fixture.token);
     vault.revoke(&token).await;
     client.wait_ok(LIMIT).await;

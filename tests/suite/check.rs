@@ -91,7 +91,7 @@ fn path_of(builder: &Builder, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_valid_file_is_one_line_and_nobody_is_spoken_to() {
+async fn a_valid_file_is_one_line_and_nothing_is_connected_to() {
     let vault = TcpListener::bind("127.0.0.1:0").unwrap();
     vault.set_nonblocking(true).unwrap();
     let address = format!("http://{}", vault.local_addr().unwrap());
@@ -101,7 +101,7 @@ async fn a_valid_file_is_one_line_and_nobody_is_spoken_to() {
         path_of(&builder, "config.toml")
     );
     assert_eq!(checked(builder).await, (0, vec![expected]));
-    assert!(vault.accept().is_err(), "somebody connected");
+    assert!(vault.accept().is_err(), "something connected");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_running_daemon_does_not_notice() {
 }
 
 #[tokio::test]
-async fn a_certificate_file_that_cannot_be_used_is_told() {
+async fn an_unusable_certificate_file_is_reported() {
     let builder = valid().vault("https://127.0.0.1:9");
     let file = builder.write_file("ca.pem", "no certificate");
     let builder = builder.extra(&format!("[vault]\nca_file = {file:?}"));
@@ -130,11 +130,11 @@ async fn a_certificate_file_that_cannot_be_used_is_told() {
 }
 
 #[tokio::test]
-async fn a_file_at_the_sockets_place_is_told() {
+async fn another_file_in_the_sockets_place_is_reported() {
     let builder = valid();
     std::fs::write(builder.socket(), "something else").unwrap();
     let expected = format!(
-        "✗ socket: socket.path: {} exists and is no socket",
+        "✗ socket: socket.path: {} exists and is not a socket",
         builder.socket().display()
     );
     let (code, lines) = checked(builder).await;
@@ -143,7 +143,7 @@ async fn a_file_at_the_sockets_place_is_told() {
 }
 
 #[tokio::test]
-async fn warnings_are_told_and_are_no_failure() {
+async fn warnings_are_reported_and_are_not_a_failure() {
     let certificates = Certificates::new();
     certificates.client("kms");
     let both = certificates.path("kms.both");
@@ -163,11 +163,11 @@ async fn warnings_are_told_and_are_no_failure() {
             .to_owned(),
         format!(
             "! credentials: auth.token_file: {token} cannot be opened: No such file or directory \
-             (os error 2); put the secret there"
+             (os error 2)"
         ),
+        "    put the secret there".to_owned(),
         format!(
-            "! files: vault.client_key_file: {both}: every local user can read this private \
-             key: take the right to read it from others"
+            "! files: vault.client_key_file: {both}: private key file is world-readable: chmod o-r"
         ),
     ];
     assert_eq!(code, 0, "{lines:?}");
@@ -175,7 +175,7 @@ async fn warnings_are_told_and_are_no_failure() {
 }
 
 #[tokio::test]
-async fn the_environment_counts_as_it_does_for_the_daemon() {
+async fn the_environment_is_read_as_by_the_daemon() {
     let builder = valid()
         .extra("[log]\nlevel = \"loud\"")
         .env("VAULT_KMS_PLUGIN_LOG_LEVEL", "info");
@@ -183,9 +183,8 @@ async fn the_environment_counts_as_it_does_for_the_daemon() {
     let builder = valid().env("VAULT_KMS_PLUGIN_LOG_LEVEL", "loud");
     let (code, lines) = checked(builder).await;
     assert_eq!(code, 78);
-    let expected =
-        "✗ configuration: log.level: \"loud\" is none of error, warn, info, debug, trace";
-    let remedy = "    correct that in the configuration file, or in the environment";
+    let expected = "✗ configuration: log.level: \"loud\" is not a level";
+    let remedy = "    use error, warn, info, debug or trace";
     assert_eq!(lines, [expected, remedy]);
 }
 
@@ -209,7 +208,7 @@ async fn no_secret_of_a_configuration_is_shown() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_is_told() {
+async fn a_missing_file_is_reported() {
     let arguments = ["check", "--config", "/nonexistent/config.toml", "--offline"];
     let check = Daemon::builder().arguments(&arguments).spawn_raw();
     assert_eq!(check.wait_exit(LIMIT).await, 78);

@@ -1,5 +1,6 @@
-//! A wrong configuration ends the daemon with 78 before anything is opened, and every error is
-//! shown at once; `check` shows the same. One file a case, under `configuration/`: the TOML, and what has to be said.
+//! An invalid configuration ends the daemon with 78 before anything is opened, and all errors are
+//! shown at once; `check` shows the same. Under `configuration/` there is one file per case: the
+//! TOML with the expected errors.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use super::check::checked;
 use super::harness::daemon::Daemon;
 
 #[tokio::test]
-async fn every_error_is_shown_at_once_with_its_key() {
+async fn all_errors_are_shown_at_once_with_their_keys() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/configuration");
     let mut seen = 0;
     for entry in fs::read_dir(cases).unwrap() {
@@ -18,42 +19,69 @@ async fn every_error_is_shown_at_once_with_its_key() {
             .extension()
             .is_some_and(|extension| extension == "toml")
         {
-            refused(&path).await;
+            rejected(&path).await;
             seen += 1;
         }
     }
     assert!(seen >= 5, "only {seen} cases");
 }
 
-/// Lines that begin with `#!` are the errors expected, and all of them.
-async fn refused(case: &Path) {
+/// The errors of a case: the lines that begin with `#!` are causes, and a line that begins with `#>`
+/// is the remedy of the cause before it.
+fn expected_errors(toml: &str) -> Vec<(&str, Option<&str>)> {
+    let mut errors = Vec::new();
+    for line in toml.lines() {
+        if let Some(cause) = line.strip_prefix("#! ") {
+            errors.push((cause, None));
+        } else if let Some(remedy) = line.strip_prefix("#> ") {
+            errors.last_mut().expect("a cause").1 = Some(remedy);
+        }
+    }
+    errors
+}
+
+async fn rejected(case: &Path) {
     let toml = fs::read_to_string(case).unwrap();
     let daemon = Daemon::builder().config(&toml).spawn_raw();
     let code = daemon.wait_exit(LIMIT).await;
     let log = daemon.log();
     assert_eq!(code, 78, "{}: {log}", case.display());
-    let said: Vec<&str> = log.lines().skip(1).collect();
-    let expected: Vec<&str> = toml.lines().filter_map(|l| l.strip_prefix("#! ")).collect();
-    for error in &expected {
+    let logged: Vec<&str> = log.lines().skip(1).collect();
+    let expected = expected_errors(&toml);
+    for (cause, remedy) in &expected {
+        let error = match remedy {
+            Some(remedy) => format!("{cause}; {remedy}"),
+            None => (*cause).to_owned(),
+        };
         assert!(
-            said.contains(error),
-            "{}: no {error:?} in {said:#?}",
+            logged.contains(&error.as_str()),
+            "{}: no {error:?} in {logged:#?}",
             case.display()
         );
     }
-    assert_eq!(said.len(), expected.len(), "{}: {said:#?}", case.display());
+    assert_eq!(
+        logged.len(),
+        expected.len(),
+        "{}: {logged:#?}",
+        case.display()
+    );
     assert!(!daemon.socket().exists(), "a socket was opened");
     let (code, lines) = checked(Daemon::builder().config(&toml)).await;
-    let remedy = "    correct that in the configuration file, or in the environment".to_owned();
-    let as_steps = said
-        .iter()
-        .flat_map(|error| [format!("✗ configuration: {error}"), remedy.clone()]);
     assert_eq!(code, 78, "{}: {lines:?}", case.display());
-    assert_eq!(lines, as_steps.collect::<Vec<_>>(), "{}", case.display());
+    // `check` shows them in the order of the log.
+    let position = |cause: &str| logged.iter().position(|line| line.starts_with(cause));
+    let mut in_order = expected;
+    in_order.sort_by_key(|(cause, _)| position(cause));
+    let steps = in_order.into_iter().flat_map(|(cause, remedy)| {
+        let remedy =
+            remedy.unwrap_or("correct that in the configuration file, or in the environment");
+        [format!("✗ configuration: {cause}"), format!("    {remedy}")]
+    });
+    assert_eq!(lines, steps.collect::<Vec<_>>(), "{}", case.display());
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_is_named() {
+async fn a_missing_file_is_named() {
     let missing = "/nonexistent/config.toml";
     let builder = Daemon::builder().arguments(&["serve", "--config", missing]);
     let daemon = builder.spawn_raw();
@@ -62,10 +90,10 @@ async fn a_file_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_toml_is_shown_with_line_and_column() {
+async fn invalid_toml_is_reported_with_line_and_column() {
     let daemon = Daemon::builder().config("[vault]\naddress =\n").spawn_raw();
     assert_eq!(daemon.wait_exit(LIMIT).await, 78);
-    let expected = "config.toml: is no TOML: TOML parse error at line 2, column 10";
+    let expected = "config.toml: invalid TOML: TOML parse error at line 2, column 10";
     assert!(daemon.log().contains(expected), "{}", daemon.log());
 }
 
@@ -78,7 +106,7 @@ async fn wrong_usage_ends_with_64() {
 }
 
 #[tokio::test]
-async fn skipping_tls_verification_is_refused() {
+async fn skipping_tls_verification_is_rejected() {
     let builder = Daemon::builder()
         .vault("http://127.0.0.1:9")
         .transit("transit", "kms")
@@ -108,6 +136,6 @@ async fn the_environment_alone_can_configure_the_daemon() {
         .spawn()
         .await;
     daemon
-        .logged("a token in the environment is for trying out")
+        .logged("a token in the environment is meant for testing only")
         .await;
 }

@@ -1,4 +1,4 @@
-//! Bad weather: Vault away, sealed, restarted, without the key or the mount.
+//! Outages: Vault unreachable, sealed, restarted, without the key or the mount.
 
 mod clock;
 mod lengths;
@@ -18,7 +18,7 @@ const SEED: [u8; 32] = [5; 32];
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn vault_down_at_start_is_told_and_its_return_is_noticed_within_five_seconds() {
+async fn an_unreachable_vault_at_start_is_reported_and_its_return_is_noticed_within_five_seconds() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     vault.kill();
@@ -74,7 +74,7 @@ async fn a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_blink_of_vault_is_not_seen_by_callers() {
+async fn a_short_outage_does_not_reach_callers() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let blinks = [
         Fault::Refuse,
@@ -106,20 +106,24 @@ async fn a_blink_of_vault_is_not_seen_by_callers() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn answers_that_are_cut_or_endless_are_told_and_cost_no_memory() {
+async fn truncated_and_oversized_responses_are_reported_and_cost_no_memory() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(1));
     let before = daemon.rss_kib();
     let huge = Fault::Huge(50 * 1024 * 1024);
-    for (fault, code, told) in [
-        (Fault::Cut, Code::Unavailable, "the answer broke off"),
-        (huge, Code::Internal, "it is longer than 1 MiB"),
+    for (fault, code, cause) in [
+        (
+            Fault::Cut,
+            Code::Unavailable,
+            "connection closed while reading the response",
+        ),
+        (huge, Code::Internal, "its body is larger than 1 MiB"),
     ] {
         proxy.clear();
         proxy.fault("/encrypt/", fault.clone());
         let error = client.encrypt(&SEED).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
-        assert!(error.message().contains(told), "{fault:?}: {error}");
+        assert!(error.message().contains(cause), "{fault:?}: {error}");
     }
     let grown = daemon.rss_kib().saturating_sub(before);
     eprintln!("50 MiB answered several times: {grown} KiB more");
@@ -130,7 +134,7 @@ async fn answers_that_are_cut_or_endless_are_told_and_cost_no_memory() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_hanging_vault_is_told_before_the_caller_gives_up() {
+async fn an_unresponsive_vault_is_reported_before_the_callers_deadline() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(1));
     proxy.fault("", Fault::Hang);
@@ -151,10 +155,10 @@ async fn a_hanging_vault_is_told_before_the_caller_gives_up() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_missing_key_and_a_wrong_mount_are_told_with_the_remedy() {
+async fn a_missing_key_and_a_wrong_mount_are_reported_with_the_remedy() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
-    // A token that may read everything shows what an ordinary policy hides behind a 403.
+    // A token that may read everything, because an ordinary policy causes a 403 instead.
     let wrong = [
         (
             "nowhere",
@@ -183,10 +187,10 @@ async fn a_missing_key_and_a_wrong_mount_are_told_with_the_remedy() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn one_stray_refusal_changes_nothing() {
+async fn a_single_refusal_does_not_change_status() {
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let vault = Vault::shared().await;
-    // Makes the daemon look, and the look meets a refusal once.
+    // Causes a refresh of the key, which is refused once.
     proxy.fault_times(
         "/keys/",
         Fault::error(403, "1 error occurred:\n\t* permission denied\n\n"),
@@ -196,7 +200,7 @@ async fn one_stray_refusal_changes_nothing() {
     client.encrypt_v1(&SEED).await.unwrap();
     daemon.logged("transit key refresh failed").await;
     assert_eq!(client.status().await.unwrap().healthz, "ok");
-    wait::until("the next look to succeed", LIMIT, async || {
+    wait::until("the next refresh to succeed", LIMIT, async || {
         let key_id = client.status().await.unwrap().key_id;
         key_id.contains(":v2:").then_some(())
     })
@@ -205,7 +209,7 @@ async fn one_stray_refusal_changes_nothing() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_next_address_is_tried_when_one_does_not_answer() {
+async fn the_next_address_is_used_if_one_does_not_answer() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let both = format!(
@@ -223,7 +227,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_address_that_hangs_fails_no_call() {
+async fn an_unresponsive_address_fails_no_call() {
     let vault = Vault::shared().await;
     let (fixture, address) = (vault.fixture().await, vault.address());
     let proxy = Proxy::start(vault.socket_address());
@@ -237,7 +241,7 @@ async fn an_address_that_hangs_fails_no_call() {
     let client = client.with_timeout(Duration::from_secs(1));
     client.encrypt(&SEED).await.unwrap();
     proxy.fault("", Fault::Hang);
-    // The next node is asked beside it while there is time, and at once from then on.
+    // The request is hedged to the next endpoint in time, which is preferred from then on.
     client.encrypt(&SEED).await.unwrap();
     proxy.reset_counts();
     client.encrypt(&SEED).await.unwrap();

@@ -1,4 +1,4 @@
-//! No secret in the log, at any level, whatever happens.
+//! No secret is logged, at any level.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ const SEED: [u8; 32] = *b"a plaintext nobody may ever see!";
 
 fn forms(secret: &[u8]) -> [String; 3] {
     let hex = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    // What is not text cannot be in a log of text, but its Debug form can.
+    // Bytes that are not text can be logged in their Debug form.
     let raw = String::from_utf8_lossy(secret).into_owned();
     [
         raw,
@@ -49,7 +49,7 @@ async fn nothing_secret_is_logged_at_trace() {
         client.decrypt_v1(&cipher).await.unwrap();
         client.decrypt(b"garbage", &key_id).await.unwrap_err();
         client.encrypt(&[7; 1024 * 1024]).await.unwrap_err();
-        // A server that gives the secret back in its errors and in JSON of the wrong shape.
+        // A server that returns the secret in JSON of the wrong shape.
         let echo = format!(
             "{{\"data\":{{\"plaintext\":{:?},\"ciphertext\":\"vault:v1:{}\"}}}}",
             STANDARD.encode(SEED),

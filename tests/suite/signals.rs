@@ -93,9 +93,7 @@ async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
     daemon
         .logged("configuration rejected, keeping the running one")
         .await;
-    daemon
-        .logged("log.levle: is no key of this configuration")
-        .await;
+    daemon.logged("log.levle: unknown key").await;
     std::fs::remove_file(daemon.config_path()).unwrap();
     daemon.signal(Signal::HUP);
     daemon.logged("cannot be read").await;

@@ -1,4 +1,4 @@
-//! TLS to a real Vault: which roots are trusted, which name is expected, a client certificate.
+//! TLS to a real Vault: the trusted CAs, the expected name, the client certificate.
 
 mod errors;
 mod reload;
@@ -12,8 +12,8 @@ use super::harness::kms::KmsClient;
 use super::harness::vault::{Fixture, Vault};
 use super::{LIMIT, daemon_for};
 
-/// A Vault that speaks TLS under the name `vault.example`, as the CA says; `more` goes into its
-/// listener. Returns its address.
+/// A Vault with a certificate for `vault.example` of this CA; `more` goes into its listener. Returns
+/// its address.
 pub(super) async fn vault_with_tls(
     certificates: &Certificates,
     more: &str,
@@ -75,7 +75,7 @@ pub(super) async fn refused(builder: Builder, reason: &str) {
     assert!(error.message().contains(reason), "{error}");
 }
 
-/// A listener that lets nobody in without a certificate of this CA.
+/// A listener that requires a client certificate of this CA.
 fn demanding(certificates: &Certificates) -> String {
     format!(
         " tls_require_and_verify_client_cert = true\n tls_client_ca_file = \"{}\"",
@@ -83,7 +83,7 @@ fn demanding(certificates: &Certificates) -> String {
     )
 }
 
-/// The keys of `[vault]` for this certificate; with none for its key, both are in one file.
+/// The keys of `[vault]` for this certificate; without `key` both are in one file.
 fn showing(certificates: &Certificates, cert: &str, key: Option<&str>) -> String {
     let key = key.map(|key| {
         let path = certificates.path(key);
@@ -98,7 +98,7 @@ fn showing(certificates: &Certificates, cert: &str, key: Option<&str>) -> String
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_client_certificate_is_shown_where_vault_asks_for_one() {
+async fn a_client_certificate_is_presented_if_vault_asks_for_one() {
     let certificates = Certificates::new();
     certificates.client("node-1");
     let (_vault, fixture, address) = vault_with_tls(&certificates, &demanding(&certificates)).await;
@@ -142,7 +142,7 @@ async fn tls_1_3_and_1_2_are_spoken_and_nothing_older() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_directory_of_certificates_is_trusted_beside_the_file() {
+async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let other = Certificates::new();
@@ -155,7 +155,7 @@ async fn a_directory_of_certificates_is_trusted_beside_the_file() {
     let alone = format!("[vault]\n{NAMED}\n{ca_dir}");
     let daemon = daemon_for(&address, &fixture).extra(&alone).spawn().await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
-    // Vault's own variable, and the file of another CA beside it.
+    // Vault's own variable, together with the file of another CA.
     let builder = trusting(daemon_for(&address, &fixture), &other, NAMED);
     let daemon = builder
         .env("VAULT_CAPATH", dir.path().to_str().unwrap())
@@ -186,7 +186,7 @@ async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
         (
             file("ca_file", "missing.pem"),
             "vault.ca_file",
-            "cannot read",
+            "cannot be opened",
         ),
         (
             file("ca_file", "empty.pem"),
@@ -196,7 +196,7 @@ async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
         (
             file("ca_file", "huge.pem"),
             "vault.ca_file",
-            "longer than 1 MiB",
+            "larger than 1024 KiB",
         ),
         (
             format!("ca_dir = \"{}\"", dir.path().display()),

@@ -1,6 +1,6 @@
-//! kube-apiserver's EncryptionConfiguration: whether it leads to our socket, and what it would do
-//! there. The rules are those by which kube-apiserver refuses a file (apiserver's
-//! `validation_encryption.go`), and those of a working setup.
+//! kube-apiserver's EncryptionConfiguration: whether it uses our socket, and for what. The rules are
+//! those by which kube-apiserver refuses a file (apiserver's `validation_encryption.go`), and those
+//! of a working setup.
 
 mod file;
 
@@ -8,19 +8,18 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Report;
-use super::key::KUBE_TIMEOUT;
-use super::words::listed;
+use super::format::listed;
+use super::{KUBE_TIMEOUT, Report};
 use crate::config::Config;
 use crate::grpc::{KmsVersion, SocketPath};
 use file::{File, Kms, Provider, Resource};
 
 const NAME: &str = "encryption config";
-/// A timeout below it fails calls that a busy Vault would answer.
+/// A shorter timeout fails calls that a busy Vault would answer.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Looks at the file; without a configuration of our own only at what it says by itself.
-pub(super) fn look(path: &Path, config: Option<&Config>, report: &mut Report) {
+/// Checks the file; without a configuration of our own only the file by itself.
+pub(super) fn check(path: &Path, config: Option<&Config>, report: &mut Report) {
     let shown = path.display();
     let file = match File::read(path) {
         Ok(file) => file,
@@ -34,29 +33,29 @@ pub(super) fn look(path: &Path, config: Option<&Config>, report: &mut Report) {
     let Some(config) = config else { return };
     let found = ours(&file, &config.socket.path);
     if found.is_empty() {
-        return elsewhere(&file, &config.socket.path, report);
+        return report_endpoints(&file, &config.socket.path, report);
     }
-    for (resource, place, kms) in &found {
+    for (resource, position, kms) in &found {
         of_provider(kms, config.kms_version, report);
-        order(resource, *place, report);
+        order(resource, *position, report);
     }
     secrets(&found, report);
     if report.steps().len() == before {
-        let words: Vec<_> = found
+        let texts: Vec<_> = found
             .iter()
             .map(|(resource, _, kms)| summary(resource, kms))
             .collect();
-        report.ok(NAME, format!("{shown}: {}", words.join("; ")));
+        report.ok(NAME, format!("{shown}: {}", texts.join("; ")));
     }
 }
 
-/// A provider, the resources that it stands under, and its place among theirs.
+/// A provider, its resources, and its position among their providers.
 type Ours<'a> = (&'a Resource, usize, &'a Kms);
 
 fn providers(file: &File) -> impl Iterator<Item = Ours<'_>> {
     file.resources.iter().flat_map(|resource| {
         let numbered = resource.providers.iter().enumerate();
-        numbered.filter_map(move |(place, one)| Some((resource, place, one.kms.as_ref()?)))
+        numbered.filter_map(move |(position, one)| Some((resource, position, one.kms.as_ref()?)))
     })
 }
 
@@ -66,20 +65,20 @@ fn ours<'a>(file: &'a File, socket: &SocketPath) -> Vec<Ours<'a>> {
         .collect()
 }
 
-/// What kube-apiserver connects to: the path of the URL alone, whatever stands before it.
+/// What kube-apiserver connects to: the path of the URL alone, whatever precedes it.
 fn dialled(endpoint: &str) -> Result<SocketPath, &'static str> {
     let rest = endpoint
         .strip_prefix("unix:")
         .ok_or("it does not begin with unix://")?;
     let path = match rest.strip_prefix("//") {
-        // What stands between these slashes and the next is taken for a host, and dropped.
+        // What follows up to the next slash is taken for a host, and ignored.
         Some(after) => &after[after.find('/').unwrap_or(after.len())..],
         None => rest,
     };
     match path.strip_prefix("/@") {
         Some(name) => Ok(SocketPath::Abstract(name.to_owned())),
         None if path.starts_with('/') => Ok(SocketPath::File(path.into())),
-        None => Err("there is no path in it: mind the three slashes"),
+        None => Err("it has no path: unix:/// needs three slashes"),
     }
 }
 
@@ -90,16 +89,17 @@ fn endpoint_of(socket: &SocketPath) -> String {
     }
 }
 
-fn elsewhere(file: &File, socket: &SocketPath, report: &mut Report) {
+fn report_endpoints(file: &File, socket: &SocketPath, report: &mut Report) {
     let wanted = endpoint_of(socket);
     let mut any = false;
     for (_, _, kms) in providers(file) {
         any = true;
-        let (name, endpoint) = (&kms.name, &kms.endpoint);
+        let name = &kms.name;
+        let endpoint = &kms.endpoint;
         let leads = match dialled(endpoint) {
             Ok(path) if endpoint_of(&path) == *endpoint => "is not this plugin's socket".to_owned(),
             Ok(path) => format!("leads to {path}, which is not this plugin's socket"),
-            Err(problem) => format!("leads nowhere: {problem}"),
+            Err(problem) => format!("is invalid: {problem}"),
         };
         let text = format!("the endpoint {endpoint} of provider {name:?} {leads}");
         let remedy = format!("set `endpoint: {wanted}` there, or correct socket.path");
@@ -111,7 +111,7 @@ fn elsewhere(file: &File, socket: &SocketPath, report: &mut Report) {
     }
 }
 
-/// kube-apiserver wants each name of v2 once in the file, and without a colon.
+/// kube-apiserver requires each name of v2 to be unique in the file, and without a colon.
 fn names(file: &File, report: &mut Report) {
     let mut seen = HashSet::new();
     for (_, _, kms) in providers(file) {
@@ -120,22 +120,18 @@ fn names(file: &File, report: &mut Report) {
             report.error(
                 NAME,
                 "a kms provider has no name",
-                "give it one and keep it: it stands in each object",
+                "give it one and keep it: each object in etcd holds it",
             );
         } else if kms.api_version() == "v2" && name.contains(':') {
-            let remedy = "take the colon out of the name";
+            let remedy = "remove the colon from the name";
             report.error(
                 NAME,
-                format!("the name {name:?} holds a colon, which KMS v2 forbids"),
+                format!("the name {name:?} contains a colon, which KMS v2 forbids"),
                 remedy,
             );
         } else if kms.api_version() == "v2" && !seen.insert(name) {
             let remedy = "put those resources under one provider, or give each a name and a plugin of its own";
-            report.error(
-                NAME,
-                format!("the name {name:?} stands there twice"),
-                remedy,
-            );
+            report.error(NAME, format!("the name {name:?} is used twice"), remedy);
         }
     }
 }
@@ -145,40 +141,41 @@ fn of_provider(kms: &Kms, ours: KmsVersion, report: &mut Report) {
     match (kms.api_version.as_deref(), kms.api_version()) {
         (None, _) => {
             let text = format!(
-                "provider {name:?} has no apiVersion, which means v1: Kubernetes 1.29 and later refuse that"
+                "provider {name:?} has no apiVersion, which means v1: Kubernetes 1.29 and later reject that"
             );
             report.error(NAME, text, "add `apiVersion: v2` to it");
         }
         (_, "v1") => {
             let beside = match ours {
                 KmsVersion::V2 => "",
-                KmsVersion::V2Beta1 => "; kms_version has no part in it",
+                KmsVersion::V2Beta1 => "; kms_version does not affect it",
             };
             let text = format!(
-                "provider {name:?} is of v1: Kubernetes 1.29 and later want --feature-gates=KMSv1=true for it{beside}"
+                "provider {name:?} is v1: Kubernetes 1.29 and later require --feature-gates=KMSv1=true for it{beside}"
             );
             report.warning(NAME, text);
         }
         (_, "v2") => {}
         (_, other) => {
-            let text = format!("provider {name:?} has apiVersion {other:?}, which is none");
+            let text = format!("provider {name:?} has the unknown apiVersion {other:?}");
             report.error(NAME, text, "write `apiVersion: v2`");
         }
     }
     if kms.cachesize.is_some() && kms.api_version() == "v2" {
         let text = format!("provider {name:?} has a cachesize, which KMS v2 forbids");
-        report.error(NAME, text, "take cachesize out");
+        report.error(NAME, text, "remove cachesize");
     }
     timeout(kms, report);
 }
 
 fn timeout(kms: &Kms, report: &mut Report) {
-    let (name, text) = (&kms.name, kms.timeout.as_deref());
+    let name = &kms.name;
+    let text = kms.timeout.as_deref();
     let remedy = "write `timeout: 3s`";
     match text.map_or(Some(KUBE_TIMEOUT), file::go_duration) {
         None => {
             let text = format!(
-                "the timeout {:?} of provider {name:?} is none",
+                "the timeout {:?} of provider {name:?} is not a duration",
                 text.unwrap_or_default()
             );
             report.error(NAME, text, remedy);
@@ -200,20 +197,20 @@ fn timeout(kms: &Kms, report: &mut Report) {
 }
 
 /// The first provider writes, the others only read.
-fn order(resource: &Resource, place: usize, report: &mut Report) {
-    if place == 0 {
+fn order(resource: &Resource, position: usize, report: &mut Report) {
+    if position == 0 {
         return;
     }
     let what = listed(&resource.resources);
     match resource.providers.first().map_or("", Provider::kind) {
         "identity" => {
             let text =
-                format!("identity stands before the kms provider: {what} are written unencrypted");
+                format!("identity precedes the kms provider: {what} are written unencrypted");
             report.error(NAME, text, "put the kms provider first, and identity last");
         }
         other => {
             let text = format!(
-                "{other} stands before the kms provider and writes {what}; this plugin only reads what it wrote before"
+                "{other} precedes the kms provider and writes {what}; this plugin only reads what it wrote before"
             );
             report.warning(NAME, text);
         }
@@ -235,8 +232,10 @@ fn secrets(found: &[Ours<'_>], report: &mut Report) {
 
 fn summary(resource: &Resource, kms: &Kms) -> String {
     let timeout = kms.timeout.as_deref().unwrap_or("3s");
-    let (name, version, what) = (&kms.name, kms.api_version(), listed(&resource.resources));
-    format!("provider {name:?} ({version}, timeout {timeout}) leads here and writes {what}")
+    let name = &kms.name;
+    let version = kms.api_version();
+    let what = listed(&resource.resources);
+    format!("provider {name:?} ({version}, timeout {timeout}) uses this plugin and writes {what}")
 }
 
 #[cfg(test)]
@@ -244,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_leads_where_kube_apiserver_takes_it() {
+    fn an_endpoint_is_parsed_as_kube_apiserver_parses_it() {
         let file = |path: &str| Ok(SocketPath::File(path.into()));
         assert_eq!(dialled("unix:///run/k.sock"), file("/run/k.sock"));
         assert_eq!(dialled("unix:/run/k.sock"), file("/run/k.sock"));

@@ -1,69 +1,64 @@
-//! The key: what it is, and that it gives back what it wrapped.
+//! The key: its properties, and a round trip through it.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Report;
-use super::words::about;
+use super::format::rounded;
+use super::{KUBE_TIMEOUT, Report};
+use crate::diagnosis::Diagnosis;
 use crate::keys::{KeyError, Plaintext};
 use crate::vault::{CallError, Client, Encrypted, KeyInfo, ToEncrypt, Token, TransitKey};
 
-/// What kube-apiserver waits by default.
-pub(super) const KUBE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A round trip that leaves less than half of that is told of.
+/// A round trip that takes longer is a warning: it leaves less than half of kube-apiserver's time.
 const SLOW: Duration = Duration::from_millis(1500);
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long the key may take to be read, and the round trip.
+const KEY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Looks at the key, and makes a round trip where that can work. Not otherwise: where `create` is
-/// granted, an Encrypt would make a key that is not there.
-pub(super) async fn prove(client: &Client, key: &TransitKey, token: &Token, report: &mut Report) {
-    let info = match client.read_key(key, token, Instant::now() + LIMIT).await {
+/// Reads the key, and makes a round trip if that can work. Not otherwise: where `create` is
+/// granted, an Encrypt would create a missing key.
+pub(super) async fn check(client: &Client, key: &TransitKey, token: &Token, report: &mut Report) {
+    let deadline = Instant::now() + KEY_TIMEOUT;
+    let info = match client.read_key(key, token, deadline).await {
         Ok(info) => info,
-        Err(error) => return refuse("key", key, &error, report),
+        Err(error) => return report_failure("key", key, &error, report),
     };
-    if let Some(why) = info.unfit {
-        let text = KeyError::unfit(key, why).to_string();
-        let (cause, remedy) = text.rsplit_once(": ").unwrap_or((&text, ""));
-        return report.unavailable(
-            "key",
-            cause,
-            &format!("{remedy}, and name it in transit.key"),
-        );
+    if let Some(unfit) = info.unfit {
+        let text = format!("transit key {key} cannot serve: {}", unfit.cause);
+        let remedy = format!("{}, and name it in transit.key", unfit.remedy);
+        return report.unavailable("key", text, &remedy);
     }
-    tell(key, &info, report);
+    describe(key, &info, report);
     let began = Instant::now();
     match round_trip(client, key, &info, token).await {
-        Ok(true) => time(began.elapsed(), report),
-        Ok(false) => {
-            let remedy = "look at vault: this must never happen";
-            report.unavailable("round trip", "it brought something else back", remedy);
-        }
-        Err(error) => refuse("round trip", key, &error, report),
+        Ok(true) => report_time(began.elapsed(), report),
+        Ok(false) => report.unavailable(
+            "round trip",
+            "the decrypted value differs from what was encrypted",
+            "do not use this key; check what is between here and Vault",
+        ),
+        Err(error) => report_failure("round trip", key, &error, report),
     }
 }
 
-/// In the daemon's words.
-fn refuse(name: &'static str, key: &TransitKey, error: &CallError, report: &mut Report) {
-    let cause = format!("vault: {error}");
-    let text = KeyError::of_call(key, error).to_string();
-    let remedy = text.strip_prefix(&cause).unwrap_or_default();
-    let remedy = match remedy.trim_start_matches("; ") {
-        "" => "try again once vault answers; its log may say more",
-        told => told,
-    };
-    // Vault has no words for a key that is not there.
-    report.unavailable(name, cause.trim_end_matches(": "), remedy);
+/// Reports a failed call as the daemon would.
+fn report_failure(name: &'static str, key: &TransitKey, error: &CallError, report: &mut Report) {
+    let KeyError { cause, remedy, .. } = KeyError::of_call(key, error);
+    report.unavailable(
+        name,
+        Diagnosis { cause, remedy },
+        "try again once Vault answers; its log may say more",
+    );
 }
 
-fn tell(key: &TransitKey, info: &KeyInfo, report: &mut Report) {
+fn describe(key: &TransitKey, info: &KeyInfo, report: &mut Report) {
     const NAME: &str = "key";
-    let rotated = match info.auto_rotate_period {
-        Duration::ZERO => "no rotation by itself".to_owned(),
-        period => format!("a rotation every {}", about(period)),
+    let rotation = match info.auto_rotate_period {
+        Duration::ZERO => "no automatic rotation".to_owned(),
+        period => format!("a rotation every {}", rounded(period)),
     };
     let text = format!(
-        "{key}: {}, latest version {}, decrypts from version {}, encrypts from version {}, {rotated}",
+        "{key}: {}, latest version {}, decrypts from version {}, encrypts from version {}, {rotation}",
         info.kind,
         info.latest.version.get(),
         info.min_decryption_version.max(1),
@@ -77,30 +72,30 @@ fn tell(key: &TransitKey, info: &KeyInfo, report: &mut Report) {
         ),
         (
             info.exportable,
-            "can be exported: whoever may do that can read etcd without vault",
+            "can be exported: whoever may do that can read etcd without Vault",
         ),
         (
             info.plaintext_backup_allowed,
-            "can be backed up unencrypted: whoever may do that can read etcd without vault",
+            "can be backed up unencrypted: whoever may do that can read etcd without Vault",
         ),
     ];
-    for (_, risk) in risks.iter().filter(|(is_so, _)| *is_so) {
+    for (_, risk) in risks.iter().filter(|(applies, _)| *applies) {
         report.warning(NAME, format!("{key} {risk}"));
     }
 }
 
-/// Whether 32 random bytes came back as they were.
+/// Whether 32 random bytes are the same after Encrypt and Decrypt.
 async fn round_trip(
     client: &Client,
     key: &TransitKey,
     info: &KeyInfo,
     token: &Token,
 ) -> Result<bool, CallError> {
-    let mut seed = vec![0; 32];
-    // Without randomness zeros do: they are nobody's secret.
-    let _ = getrandom::fill(&mut seed);
-    let plaintext = Plaintext::new(seed.clone());
-    let deadline = Instant::now() + LIMIT;
+    let mut bytes = vec![0; 32];
+    // Without randomness zeros will do: they are not a secret.
+    let _ = getrandom::fill(&mut bytes);
+    let plaintext = Plaintext::new(bytes.clone());
+    let deadline = Instant::now() + KEY_TIMEOUT;
     let item = ToEncrypt {
         plaintext: &plaintext,
         version: Some(info.latest.version),
@@ -114,17 +109,18 @@ async fn round_trip(
     let Some(decrypted) = decrypted.pop() else {
         return Ok(false);
     };
-    Ok(decrypted?.expose_secret() == seed)
+    Ok(decrypted?.expose_secret() == bytes)
 }
 
-fn time(took: Duration, report: &mut Report) {
+fn report_time(took: Duration, report: &mut Report) {
     let text = format!(
         "32 bytes were encrypted and decrypted in {} ms; kube-apiserver waits {} s for each",
         took.as_millis(),
         KUBE_TIMEOUT.as_secs()
     );
-    match took > SLOW {
-        true => report.warning("round trip", text),
-        false => report.ok("round trip", text),
+    if took > SLOW {
+        report.warning("round trip", text);
+    } else {
+        report.ok("round trip", text);
     }
 }

@@ -1,20 +1,13 @@
-//! The login, and what the token is worth. Nothing is used up that was not allowed to be.
-
-use std::time::Duration;
+//! The login, and the properties of the token. Uses nothing up unless that was allowed.
 
 use tokio::time::Instant;
 
-use super::Report;
-use super::words::about;
-use crate::session::{Diagnosis, LoginCost, Settings};
+use super::format::rounded;
+use super::{REQUEST_TIMEOUT, Report};
+use crate::session::{LOGIN_TIMEOUT, LoginCost, Settings};
 use crate::vault::{ApiErrorKind, Client, Grant, Lease, Token};
 
-/// As in the daemon.
-const LOGIN_LIMIT: Duration = Duration::from_secs(10);
-/// For a question about the token, and its end.
-const LIMIT: Duration = Duration::from_secs(3);
-
-/// Logs in, where that spends nothing or `allowed` says that it may.
+/// Logs in, if that uses nothing up or `allowed` permits it.
 pub(super) async fn log_in(
     client: &Client,
     settings: &Settings,
@@ -22,24 +15,27 @@ pub(super) async fn log_in(
     report: &mut Report,
 ) -> Option<Grant> {
     const NAME: &str = "login";
-    let deadline = || Instant::now() + LOGIN_LIMIT;
-    let waits_for = match settings.spends() {
+    let deadline = || Instant::now() + LOGIN_TIMEOUT;
+    let cost = match settings.login_cost() {
         LoginCost::Nothing => None,
-        LoginCost::PerhapsAUse => Some("a login may use up the secret_id".to_owned()),
+        LoginCost::PerhapsAUse => Some("consume a use of the secret_id"),
         LoginCost::Wrapping(wrapped) => {
-            match settings.look_at(wrapped, client, deadline()).await {
+            let found = settings.inspect_wrapping_token(wrapped, client, deadline());
+            match found.await {
                 Ok(text) => report.ok("secret_id", text),
-                Err(trouble) => {
-                    report.diagnosis("secret_id", &trouble, "put a new wrapping token there");
+                Err(error) => {
+                    report.unavailable("secret_id", error, "put a new wrapping token there");
                     return None;
                 }
             }
-            Some("a login may unwrap the secret_id, or use it up".to_owned())
+            Some("unwrap the secret_id, or consume a use of it")
         }
     };
-    if let (Some(reason), false) = (waits_for, allowed) {
+    if let Some(cost) = cost
+        && !allowed
+    {
         let text =
-            format!("{reason}, so it was not tried, and nothing after it: --login does that");
+            format!("skipped, with all later steps: a login may {cost}; run with --login to do it");
         report.warning(NAME, text);
         return None;
     }
@@ -48,97 +44,97 @@ pub(super) async fn log_in(
             report.ok(NAME, format!("by {}", settings.method.name()));
             Some(grant)
         }
-        Err(trouble) => {
-            report.diagnosis(
-                NAME,
-                &trouble,
-                "try again once vault answers; its log may say more",
-            );
+        Err(error) => {
+            let remedy = "try again once Vault answers; its log may say more";
+            report.unavailable(NAME, error, remedy);
             None
         }
     }
 }
 
-/// What the token is worth.
-pub(super) async fn look_at_token(
+/// Reports the lease and the policies of the token.
+pub(super) async fn describe_token(
     client: &Client,
     settings: &Settings,
     grant: &Grant,
     report: &mut Report,
 ) {
     const NAME: &str = "token";
-    let (namespace, deadline) = (&settings.namespace, Instant::now() + LIMIT);
-    let info = match client
-        .describe_self(namespace, &grant.token, deadline)
-        .await
-    {
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let info = client
+        .describe_self(&settings.namespace, &grant.token, deadline)
+        .await;
+    let info = match info {
         Ok(info) => info,
         Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => {
             report.warning(
                 NAME,
-                "it has no default policy: it can be neither looked at nor renewed, and is replaced by new logins",
+                "cannot be looked up or renewed (no \"default\" policy): new logins replace it",
             );
             return;
         }
         Err(error) => {
-            report.unavailable(
-                NAME,
-                format!("vault: {error}"),
-                "put a valid token in its place",
-            );
+            let error = error.diagnosis().about("vault");
+            report.unavailable(NAME, error, "put a valid token in its place");
             return;
         }
     };
-    let policies = info.policies.join(", ");
     if info.policies.iter().any(|policy| policy == "root") {
         report.warning(
             NAME,
-            "it is a root token, which may do everything: make one with the policy of deploy/policy.hcl",
+            "it is a root token, which may do everything: create one with the policy of deploy/policy.hcl",
         );
-    } else if !settings.owns_its_token() && !info.lease.renewable {
-        let life = life(info.lease);
-        let text = format!(
-            "it cannot be renewed and {life}: somebody has to put the next one there before"
-        );
-        report.warning(NAME, text);
+    } else if !settings.owns_token() && !info.lease.renewable {
+        report.warning(NAME, not_renewable(info.lease));
     } else {
         let kind = if info.kind == "batch" {
             "batch token, "
         } else {
             ""
         };
-        report.ok(
-            NAME,
-            format!("{kind}{}, policies {policies}", life(info.lease)),
-        );
+        let policies = info.policies.join(", ");
+        let lifetime = lifetime(info.lease);
+        report.ok(NAME, format!("{kind}{lifetime}, policies {policies}"));
     }
 }
 
-fn life(lease: Lease) -> String {
+fn not_renewable(lease: Lease) -> String {
+    match lease.ttl {
+        Some(ttl) => format!(
+            "not renewable, expires in {}: a new token must be written to the file before then",
+            rounded(ttl)
+        ),
+        None => "not renewable, never expires".to_owned(),
+    }
+}
+
+fn lifetime(lease: Lease) -> String {
     let renewable = if lease.renewable { ", renewable" } else { "" };
     match lease.ttl {
-        Some(ttl) => format!("lives for {} more{renewable}", about(ttl)),
-        None => "lives for ever".to_owned(),
+        Some(ttl) => format!("expires in {}{renewable}", rounded(ttl)),
+        None => "never expires".to_owned(),
     }
 }
 
-/// Ends a token that was got for this check alone.
+/// Revokes a token that comes from the login of this check.
 pub(super) async fn log_out(
     client: &Client,
     settings: &Settings,
     token: &Token,
     report: &mut Report,
 ) {
-    if !settings.owns_its_token() {
+    if !settings.owns_token() {
         return;
     }
-    let ended = client.revoke_self(&settings.namespace, token, Instant::now() + LIMIT);
-    if let Err(error) = ended.await {
-        let trouble = Diagnosis::split(&error.to_string(), "; ");
-        let text = format!(
-            "it could not be revoked, and ends by itself: {}",
-            trouble.cause
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let revoked = client
+        .revoke_self(&settings.namespace, token, deadline)
+        .await;
+    if let Err(error) = revoked {
+        let error = error.diagnosis();
+        report.warning(
+            "token",
+            error.about("it was not revoked, and expires later"),
         );
-        report.warning("token", text);
     }
 }

@@ -1,4 +1,4 @@
-//! What can be told without Vault: the configuration, and the files that it names.
+//! What can be checked without Vault: the configuration, and the files that it names.
 
 use std::io;
 use std::path::Path;
@@ -8,22 +8,22 @@ use tracing::instrument::WithSubscriber;
 use super::Report;
 use super::warnings::Warnings;
 use crate::config::{Config, Source};
+use crate::diagnosis::Diagnosis;
 use crate::grpc::BoundSocket;
-use crate::session::Diagnosis;
+use crate::system::socket_file::SocketError;
 use crate::telemetry::metrics::Metrics;
-use crate::vault::Client;
+use crate::vault::{BuildError, Client};
 
 /// Where systemd puts the credentials of services.
 const CREDENTIALS: &str = "/run/credentials";
 
-/// Checks what `source` holds, as far as that goes without Vault. Gives what further steps need,
-/// unless it is wrong.
-pub(super) async fn offline(
+/// Checks the configuration of `source`. Returns what further steps need; `None` if it is invalid.
+pub(super) async fn check(
     source: &Source,
     report: &mut Report,
 ) -> Option<(Box<Config>, Option<Client>)> {
     let warnings = Warnings::default();
-    let checked = look(source, report)
+    let checked = check_all(source, report)
         .with_subscriber(warnings.subscriber())
         .await;
     for warning in warnings.take() {
@@ -32,12 +32,17 @@ pub(super) async fn offline(
     checked
 }
 
-async fn look(source: &Source, report: &mut Report) -> Option<(Box<Config>, Option<Client>)> {
+async fn check_all(source: &Source, report: &mut Report) -> Option<(Box<Config>, Option<Client>)> {
     let config = configuration(source, report)?;
     let client = certificates(&config, report);
     if let Err(error) = BoundSocket::refuse_other_files(&config.socket.path) {
-        let trouble = Diagnosis::split(&error.to_string(), ": ");
-        report.error("socket", trouble.cause, &trouble.remedy);
+        let cause = match &error.0 {
+            SocketError::NotASocket(path) => {
+                format!("socket.path: {} exists and is not a socket", path.display())
+            }
+            _ => error.to_string(),
+        };
+        report.error("socket", cause, "move it away or choose another path");
     }
     credentials(&config, report).await;
     Some((Box::new(config), client))
@@ -47,7 +52,7 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
     const NAME: &str = "configuration";
     let origin = match source.path() {
         Some(path) => path.display().to_string(),
-        None => "what the environment says".to_owned(),
+        None => "the environment".to_owned(),
     };
     let config = match source.load() {
         Ok(config) => config,
@@ -60,14 +65,18 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
                 None => "name a file with --config, or correct the environment",
             };
             for error in errors.iter() {
-                report.error(NAME, error.to_string(), remedy);
+                let diagnosis = Diagnosis {
+                    cause: format!("{}: {}", error.key, error.cause),
+                    remedy: error.remedy.clone(),
+                };
+                report.error(NAME, diagnosis, remedy);
             }
             return None;
         }
     };
     report.ok(NAME, format!("{origin} is valid"));
     for warning in &config.warnings {
-        report.warning(NAME, warning);
+        report.warning(NAME, warning.clone());
     }
     Some(config)
 }
@@ -75,32 +84,38 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
 fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
     const NAME: &str = "certificates";
     let vault = &config.vault;
-    let shown = vault.client_certificate.as_ref();
+    let certificate = vault.client_certificate.as_ref();
     let files = [
         vault.ca_file.as_deref(),
         vault.ca_dir.as_deref(),
-        shown.map(|it| it.cert_file.as_path()),
-        shown.and_then(|it| it.key_file.as_deref()),
+        certificate.map(|it| it.cert_file.as_path()),
+        certificate.and_then(|it| it.key_file.as_deref()),
     ];
     let mut hidden = files.into_iter().flatten().filter(|file| is_hidden(file));
     if let Some(file) = hidden.next() {
-        report.warning(NAME, not_shown(file));
+        report.warning(NAME, hidden_text(file));
         return None;
     }
-    let client = Client::new(vault, Metrics::default());
-    client
-        .map_err(|error| {
-            let remedy = format!("correct that file, or name another one in {}", error.key());
-            report.error(NAME, error.to_string(), &remedy);
-        })
+    Client::new(vault, Metrics::default())
+        .map_err(|error| report_build_error(error, report))
         .ok()
 }
 
-/// The daemon starts without them, and waits for them.
+/// Reports a certificate that cannot be used.
+pub(super) fn report_build_error(error: BuildError, report: &mut Report) {
+    let remedy = format!("correct that file, or name another one in {}", error.key);
+    let diagnosis = Diagnosis {
+        cause: format!("{}: {}", error.key, error.cause),
+        remedy: error.remedy,
+    };
+    report.error("certificates", diagnosis, &remedy);
+}
+
+/// Warnings only: the daemon starts without credentials, and waits for them.
 async fn credentials(config: &Config, report: &mut Report) {
     for credential in config.auth.credentials() {
         let problem = match credential.path() {
-            Some(path) if is_hidden(path) => Some(not_shown(path)),
+            Some(path) if is_hidden(path) => Some(Diagnosis::new(hidden_text(path))),
             _ => credential.problem().await,
         };
         if let Some(problem) = problem {
@@ -109,10 +124,10 @@ async fn credentials(config: &Config, report: &mut Report) {
     }
 }
 
-/// Says that nothing was found wrong with the files, where that is so.
+/// Reports that the files are fine, unless a step before has reported a problem.
 pub(super) fn files(config: &Config, report: &mut Report) {
     const NAMES: [&str; 3] = ["files", "credentials", "certificates"];
-    if NAMES.iter().any(|name| report.complains_of(name)) {
+    if NAMES.iter().any(|name| report.has_problem(name)) {
         return;
     }
     let credentials = config.auth.credentials();
@@ -128,14 +143,14 @@ pub(super) fn files(config: &Config, report: &mut Report) {
     report.ok("files", text);
 }
 
-/// Whether this is a credential of a service that is kept from this process. systemd (252) keeps
-/// those of a service from the commands of its own reload.
+/// Whether this is a service's credential that this process cannot see: systemd (252) hides the
+/// credentials of a service from the commands of its own reload.
 fn is_hidden(path: &Path) -> bool {
-    let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    path.starts_with(CREDENTIALS) && std::fs::metadata(path).is_err_and(denied)
+    let is_denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    path.starts_with(CREDENTIALS) && std::fs::metadata(path).is_err_and(is_denied)
 }
 
-fn not_shown(path: &Path) -> String {
+fn hidden_text(path: &Path) -> String {
     let path = path.display();
-    format!("{path} cannot be looked at from here: systemd shows it to the service itself alone")
+    format!("{path} cannot be checked from here: systemd shows it only to the service itself")
 }

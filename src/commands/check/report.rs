@@ -1,4 +1,4 @@
-//! What was found out, and how it is told: a line for each step, or JSON.
+//! The findings, and how they are written: a line for each step, or JSON.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::session::Diagnosis;
+use crate::diagnosis::Diagnosis;
 use crate::system::{Exit, one_line};
 
-/// What was found out, in the order of finding out.
+/// The findings, in the order of the steps.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     steps: Vec<Step>,
@@ -18,41 +18,41 @@ pub struct Report {
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
-    /// How that went.
+    /// The result.
     pub outcome: Outcome,
-    /// What there is to say.
+    /// The finding.
     pub text: String,
-    /// What to do about it.
+    /// What an operator can do about it.
     pub remedy: Option<String>,
 }
 
-/// How a step went.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// As it should.
+    /// It works.
     Ok,
     /// The daemon would run, but an operator should know.
     Warning,
-    /// This side is wrong: the daemon would not run, or not work.
+    /// The host or the configuration is wrong: the daemon would not run, or not work.
     Error,
-    /// Vault is away or refuses: the daemon would run, and wait.
+    /// Vault is unreachable or refuses: the daemon would run, and wait.
     Unavailable,
 }
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
-    /// With colours, for a terminal.
+    /// With colours.
     pub colour: bool,
     /// As JSON.
     pub json: bool,
 }
 
 impl Style {
-    /// For this process's output: colours for a terminal, unless `NO_COLOR` says otherwise.
+    /// For the output of this process: with colours on a terminal, unless `NO_COLOR` is set.
     #[must_use]
     pub fn of(json: bool) -> Self {
         let is_plain = |name: &str, when: &dyn Fn(&OsStr) -> bool| {
@@ -66,42 +66,34 @@ impl Style {
 }
 
 impl Report {
-    /// Adds a step that went well.
-    pub fn ok(&mut self, name: &'static str, text: impl Into<String>) {
-        self.add(name, Outcome::Ok, text.into(), "");
+    /// Adds a step that works.
+    pub fn ok(&mut self, name: &'static str, text: impl Into<Diagnosis>) {
+        self.add(name, Outcome::Ok, text.into());
     }
 
     /// Adds what an operator should know.
-    pub fn warning(&mut self, name: &'static str, text: impl Into<String>) {
-        self.add(name, Outcome::Warning, text.into(), "");
+    pub fn warning(&mut self, name: &'static str, problem: impl Into<Diagnosis>) {
+        self.add(name, Outcome::Warning, problem.into());
     }
 
-    /// Adds what is wrong on this side, and what to do.
-    pub fn error(&mut self, name: &'static str, text: impl Into<String>, remedy: &str) {
-        self.add(name, Outcome::Error, text.into(), remedy);
+    /// Adds what is wrong on the host or in the configuration. `remedy` is used if the problem has
+    /// none of its own.
+    pub fn error(&mut self, name: &'static str, problem: impl Into<Diagnosis>, remedy: &str) {
+        self.add(name, Outcome::Error, or_remedy(problem, remedy));
     }
 
-    /// Adds what Vault refuses, or what cannot be had of it, and what to do.
-    pub fn unavailable(&mut self, name: &'static str, text: impl Into<String>, remedy: &str) {
-        self.add(name, Outcome::Unavailable, text.into(), remedy);
+    /// Adds what Vault refuses, or why it is unreachable. `remedy` is used if the problem has none
+    /// of its own.
+    pub fn unavailable(&mut self, name: &'static str, problem: impl Into<Diagnosis>, remedy: &str) {
+        self.add(name, Outcome::Unavailable, or_remedy(problem, remedy));
     }
 
-    /// The same, told by the session; `remedy` where it does not say what to do.
-    pub fn diagnosis(&mut self, name: &'static str, trouble: &Diagnosis, remedy: &str) {
-        let remedy = match trouble.remedy.as_str() {
-            "" => remedy,
-            told => told,
-        };
-        self.unavailable(name, &*trouble.cause, remedy);
-    }
-
-    fn add(&mut self, name: &'static str, outcome: Outcome, text: String, remedy: &str) {
-        let remedy = Some(remedy).filter(|remedy| !remedy.is_empty());
+    fn add(&mut self, name: &'static str, outcome: Outcome, finding: Diagnosis) {
         self.steps.push(Step {
             name,
             outcome,
-            text: one_line(&text),
-            remedy: remedy.map(one_line),
+            text: one_line(&finding.cause),
+            remedy: finding.remedy.as_deref().map(one_line),
         });
     }
 
@@ -111,14 +103,14 @@ impl Report {
         &self.steps
     }
 
-    /// Whether a step of this name went other than well.
+    /// Whether a step of this name has another outcome than `Ok`.
     #[must_use]
-    pub(super) fn complains_of(&self, name: &str) -> bool {
+    pub(super) fn has_problem(&self, name: &str) -> bool {
         let mut steps = self.steps.iter();
         steps.any(|step| step.name == name && step.outcome != Outcome::Ok)
     }
 
-    /// The process's exit code for it. Warnings are a failure only where that is asked for.
+    /// The exit code of the process. Warnings are a failure only if `strict`.
     #[must_use]
     pub fn exit(&self, strict: bool) -> Exit {
         let any = |outcome| self.steps.iter().any(|step| step.outcome == outcome);
@@ -133,10 +125,10 @@ impl Report {
         }
     }
 
-    /// Writes it.
+    /// Writes the report.
     ///
     /// # Errors
-    /// What writing gives.
+    /// If writing fails.
     pub fn write(&self, mut to: impl Write, style: Style) -> io::Result<()> {
         if style.json {
             serde_json::to_writer_pretty(&mut to, self)?;
@@ -144,11 +136,11 @@ impl Report {
             return to.flush();
         }
         for step in &self.steps {
-            match (style.colour, step.outcome.paint()) {
-                (true, (mark, colour)) => {
-                    writeln!(to, "\x1b[{colour}m{mark}\x1b[0m {step}")?;
-                }
-                (false, (mark, _)) => writeln!(to, "{mark} {step}")?,
+            let (symbol, colour) = step.outcome.symbol();
+            if style.colour {
+                writeln!(to, "\x1b[{colour}m{symbol}\x1b[0m {step}")?;
+            } else {
+                writeln!(to, "{symbol} {step}")?;
             }
         }
         to.flush()
@@ -156,8 +148,8 @@ impl Report {
 }
 
 impl Outcome {
-    /// Its mark, and the colour of that as terminals number them.
-    fn paint(self) -> (char, u8) {
+    /// Its symbol, and the number of the symbol's colour on a terminal.
+    fn symbol(self) -> (char, u8) {
         match self {
             Self::Ok => ('✓', 32),
             Self::Warning => ('!', 33),
@@ -167,13 +159,22 @@ impl Outcome {
 }
 
 impl fmt::Display for Step {
-    /// Without its mark; what to do stands under it.
+    /// Without the symbol; the remedy is on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.text)?;
         match &self.remedy {
             Some(remedy) => write!(f, "\n    {remedy}"),
             None => Ok(()),
         }
+    }
+}
+
+/// The problem with this remedy, unless it has one of its own.
+fn or_remedy(problem: impl Into<Diagnosis>, remedy: &str) -> Diagnosis {
+    let problem = problem.into();
+    match problem.remedy {
+        Some(_) => problem,
+        None => problem.with_remedy(remedy),
     }
 }
 
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_is_one_line_with_its_mark_and_what_to_do_under_it() {
+    fn each_step_is_one_line_with_its_symbol_and_its_remedy_below() {
         let mut report = Report::default();
         report.ok("configuration", "a.toml is valid");
         report.warning("configuration", "two\nlines");
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_here_counts_more_than_what_vault_refuses() {
+    fn an_error_of_the_host_takes_precedence_over_one_of_vault() {
         let mut report = Report::default();
         report.warning("files", "careful");
         assert_eq!(report.exit(false), Exit::Ok);

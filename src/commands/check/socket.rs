@@ -1,4 +1,4 @@
-//! The socket's directory, its mode, and who may connect. Nobody is connected to: a daemon may run.
+//! The socket's directory, its mode, and who may connect. Does not connect: a daemon may be running.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -12,38 +12,38 @@ use crate::config::Config;
 use crate::grpc::{SocketPath, SocketSettings};
 
 const NAME: &str = "socket";
-/// Who may write here could put a socket of his own in the plugin's place.
+/// Whoever may write to the directory could replace the plugin's socket.
 const OTHERS_WRITE: u32 = 0o022;
-/// Where only the owner of a file may replace it, as in /tmp.
+/// Only the owner of a file may replace it, as in /tmp.
 const STICKY: u32 = 0o1000;
-/// Who is let in beside the owner.
+/// Group members may connect.
 const GROUP_WRITES: u32 = 0o020;
 
-/// Looks at all of it.
-pub(super) fn look(config: &Config, report: &mut Report) {
-    // Told already: something else is at its place.
-    if report.complains_of(NAME) {
+/// Checks all of it.
+pub(super) fn check(config: &Config, report: &mut Report) {
+    // Reported already: another file is in the socket's place.
+    if report.has_problem(NAME) {
         return;
     }
     let socket = &config.socket;
     let dir = match &socket.path {
-        SocketPath::Abstract(_) => "it has no file, so the lists are its only door".to_owned(),
+        SocketPath::Abstract(_) => "it has no file, so only the lists restrict access".to_owned(),
         SocketPath::File(path) => {
             let dir = path.parent().unwrap_or(Path::new("/"));
-            match look_at_directory(dir) {
+            match check_directory(dir) {
                 Ok(data) => of_directory(dir, &data, report),
                 Err(error) => return no_directory(socket, dir, &error, report),
             }
         }
     };
-    let doors = doors(config, report);
-    if !report.complains_of(NAME) {
-        report.ok(NAME, format!("{}: {doors}; {dir}", socket.path));
+    let access = access(config, report);
+    if !report.has_problem(NAME) {
+        report.ok(NAME, format!("{}: {access}; {dir}", socket.path));
     }
 }
 
-/// A directory in which a file can be made.
-fn look_at_directory(dir: &Path) -> io::Result<Metadata> {
+/// Whether a file can be created in the directory.
+fn check_directory(dir: &Path) -> io::Result<Metadata> {
     let data = fs::metadata(dir)?;
     if !data.is_dir() {
         return Err(ErrorKind::NotADirectory.into());
@@ -57,7 +57,7 @@ fn no_directory(socket: &SocketSettings, dir: &Path, error: &io::Error, report: 
     let shown = dir.display();
     if error.kind() == ErrorKind::NotFound && dir.parent() == Some(Path::new("/run")) {
         let text = format!(
-            "{shown} is not there yet: RuntimeDirectory= of the unit, or the pod, makes it"
+            "{shown} does not exist yet: RuntimeDirectory= of the unit, or the pod, creates it"
         );
         return report.warning(NAME, text);
     }
@@ -75,10 +75,11 @@ fn no_directory(socket: &SocketSettings, dir: &Path, error: &io::Error, report: 
 }
 
 fn of_directory(dir: &Path, data: &Metadata, report: &mut Report) -> String {
-    let (shown, mode) = (dir.display(), data.mode() & 0o7777);
+    let shown = dir.display();
+    let mode = data.mode() & 0o7777;
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
         let text = format!(
-            "{shown} has mode {mode:04o}: others than its owner can put a socket of their own there; take that right from them"
+            "{shown} has mode {mode:04o}: other users than its owner can replace the socket; remove their write permission"
         );
         report.warning(NAME, text);
     }
@@ -88,21 +89,20 @@ fn of_directory(dir: &Path, data: &Metadata, report: &mut Report) -> String {
     )
 }
 
-/// The mode is one door, the lists are another: who is to come in has to pass both.
-fn doors(config: &Config, report: &mut Report) -> String {
-    let (socket, peers) = (&config.socket, &config.peers);
+/// Both restrict access: the mode of the file, and the lists of allowed users and groups.
+fn access(config: &Config, report: &mut Report) -> String {
+    let socket = &config.socket;
+    let peers = &config.peers;
     let own = socket
         .permissions
         .owner
         .unwrap_or_else(|| rustix::process::geteuid().as_raw());
-    let strangers = peers.uids.iter().any(|uid| *uid != 0 && *uid != own);
+    let others = peers.uids.iter().any(|uid| *uid != 0 && *uid != own);
     let has_file = matches!(socket.path, SocketPath::File(_));
-    if has_file
-        && socket.permissions.mode & GROUP_WRITES == 0
-        && (strangers || !peers.gids.is_empty())
+    if has_file && socket.permissions.mode & GROUP_WRITES == 0 && (others || !peers.gids.is_empty())
     {
         let text = format!(
-            "socket.mode {:04o} lets in its owner and root alone, whatever socket.allow_uids and socket.allow_gids say: 0660 with socket.group lets others in",
+            "socket.mode {:04o} admits only its owner and root, whatever socket.allow_uids and socket.allow_gids allow: 0660 with socket.group admits others",
             socket.permissions.mode
         );
         report.warning(NAME, text);

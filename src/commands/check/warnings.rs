@@ -1,4 +1,4 @@
-//! Collects what the daemon's own parts would warn of in the log.
+//! Collects the warnings that the daemon would log.
 
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer, Registry};
 #[derive(Debug, Default, Clone)]
 pub(super) struct Warnings(Arc<Mutex<Vec<String>>>);
 
-/// One event on one line: what it says, then its fields.
+/// One event on one line: its fields, then its message.
 #[derive(Debug, Default)]
 struct Line {
     message: String,
@@ -20,12 +20,12 @@ struct Line {
 }
 
 impl Warnings {
-    /// What hands them over.
+    /// The subscriber that collects them.
     pub(super) fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         Registry::default().with(self.clone())
     }
 
-    /// All that came.
+    /// All warnings since the last call.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -33,7 +33,7 @@ impl Warnings {
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // Of our own crate alone: what libraries say is no finding.
+        // Of this crate alone: events of libraries are not findings.
         if *event.metadata().level() > Level::WARN
             || !event
                 .metadata()
@@ -52,16 +52,16 @@ impl<S: Subscriber> Layer<S> for Warnings {
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        self.put(field.name(), &text);
+        self.add(field.name(), &text);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value);
+        self.add(field.name(), value);
     }
 }
 
 impl Line {
-    fn put(&mut self, name: &str, value: &str) {
+    fn add(&mut self, name: &str, value: &str) {
         if name == "message" {
             value.clone_into(&mut self.message);
         } else {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_is_told_with_its_fields_and_information_is_not() {
+    fn warnings_are_collected_with_their_fields_and_information_is_not() {
         let warnings = Warnings::default();
         tracing::subscriber::with_default(warnings.subscriber(), || {
             tracing::info!("nothing");

@@ -8,62 +8,33 @@ use std::path::Path;
 use toml::Value;
 
 use crate::config::Environment;
-use crate::config::raw::{self, Leaf};
+use crate::config::raw::{self, AUTH_KEYS, METHODS, RawValue};
 use crate::config::reader::{Reader, absolute};
 use crate::session::{Cert, Credential, Jwt, JwtSource, Method, Settings, Userpass};
 use crate::vault::{ClientCertificate, MountPath, Namespace, Token};
 
-/// The methods, and the keys that belong to each.
-const METHODS: [(&str, &[&str]); 6] = [
-    ("token", &["token_file"]),
-    ("kubernetes", &["mount", "role", "jwt_file"]),
-    (
-        "jwt",
-        &[
-            "mount",
-            "role",
-            "jwt_file",
-            "spiffe_socket",
-            "spiffe_audience",
-            "spiffe_id",
-            "spiffe_trust_domain",
-        ],
-    ),
-    (
-        "approle",
-        &[
-            "mount",
-            "role",
-            "role_id",
-            "role_id_file",
-            "secret_id",
-            "secret_id_file",
-            "wrapped_secret_id_file",
-        ],
-    ),
-    ("userpass", &["mount", "username", "password_file"]),
-    ("cert", &["mount", "role", "cert_file", "key_file"]),
-];
+/// The remedy for keys that exclude each other.
+const ONLY_ONE: &str = "set only one of them";
 
-/// What a method needs that stands elsewhere.
+/// What a method needs from elsewhere in the configuration.
 #[derive(Clone, Copy)]
-pub(super) struct Around<'a> {
+pub(super) struct Context<'a> {
     pub(super) environment: &'a Environment,
     pub(super) certificate: Option<&'a ClientCertificate>,
     pub(super) state_file: Option<&'a Path>,
 }
 
-/// How to log in; in `namespace`, unless another one is named.
+/// How to log in; in `namespace` unless `[auth]` names another one.
 pub(super) fn auth(
     reader: &mut Reader,
     mut raw: raw::Auth,
     namespace: Namespace,
-    around: Around<'_>,
+    context: Context<'_>,
     warnings: &mut Vec<String>,
 ) -> Option<Settings> {
     let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
     Some(Settings {
-        method: method(reader, raw, around, warnings)?,
+        method: method(reader, raw, context, warnings)?,
         namespace: own.unwrap_or(namespace),
     })
 }
@@ -71,67 +42,71 @@ pub(super) fn auth(
 fn method(
     reader: &mut Reader,
     mut raw: raw::Auth,
-    around: Around<'_>,
+    context: Context<'_>,
     warnings: &mut Vec<String>,
 ) -> Option<Method> {
-    let token = around.environment.vault("TOKEN");
+    let token = context.environment.vault("TOKEN");
     let name = match (reader.text("auth.method", raw.method.take()), token) {
         (Some(name), _) => name,
         (None, Some(_)) => "token".to_owned(),
         (None, None) => {
-            let problem = format!("is missing: {}; or set VAULT_TOKEN to try it out", names());
-            reader.refuse("auth.method", problem);
+            let remedy = format!("use {}; or set VAULT_TOKEN for a test", methods());
+            reader.missing("auth.method", &remedy);
             return None;
         }
     };
-    let Some((_, own)) = METHODS.iter().find(|(method, _)| *method == name) else {
-        let problem = format!("{name:?} is not supported: {}", names());
-        reader.refuse("auth.method", problem);
+    if !METHODS.contains(&name.as_str()) {
+        let remedy = format!("use {}", methods());
+        reader.error_with("auth.method", format!("{name:?} is not supported"), &remedy);
         return None;
-    };
-    refuse_foreign(reader, &raw, own);
+    }
+    reject_keys_of_other_methods(reader, &raw, &name);
     match name.as_str() {
         "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
         "kubernetes" => {
-            let role = required_text(reader, "auth.role", raw.role.take(), "the role in vault");
-            let jwt = jwt(reader, &name, raw, role, around.environment)?;
+            let role = required_text(
+                reader,
+                "auth.role",
+                raw.role.take(),
+                "set it to the role in Vault",
+            );
+            let jwt = jwt(reader, &name, raw, role, context.environment)?;
             jwt.role.is_some().then_some(Method::Kubernetes(jwt))
         }
         "jwt" => {
             let role = reader.text("auth.role", raw.role.take());
-            jwt(reader, &name, raw, role, around.environment).map(Method::Jwt)
+            jwt(reader, &name, raw, role, context.environment).map(Method::Jwt)
         }
-        "cert" => cert(reader, raw, around.certificate).map(Method::Cert),
+        "cert" => cert(reader, raw, context.certificate).map(Method::Cert),
         "approle" => {
-            approle::approle(reader, raw, around.state_file, warnings).map(Method::AppRole)
+            approle::approle(reader, raw, context.state_file, warnings).map(Method::AppRole)
         }
         _ => userpass(reader, raw).map(Method::Userpass),
     }
 }
 
 /// `token, kubernetes or …`
-fn names() -> String {
-    let names: Vec<_> = METHODS.iter().map(|(name, _)| *name).collect();
-    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+fn methods() -> String {
+    let [others @ .., last] = METHODS;
     format!("{} or {last}", others.join(", "))
 }
 
-/// Refuses every key that is set and belongs to other methods only.
-fn refuse_foreign(reader: &mut Reader, raw: &raw::Auth, own: &[&str]) {
-    for (key, leaf) in raw.of_methods() {
-        if leaf.is_none() || own.contains(&key) {
+/// Rejects every key that is set but valid with other methods only.
+fn reject_keys_of_other_methods(reader: &mut Reader, raw: &raw::Auth, method: &str) {
+    let keys_set = raw.keys_set();
+    for (key, methods) in AUTH_KEYS {
+        if !keys_set.contains(key) || methods.is_empty() || methods.contains(&method) {
             continue;
         }
-        let owners = METHODS.iter().filter(|(_, keys)| keys.contains(&key));
-        let owners: Vec<_> = owners.map(|(name, _)| format!("{name:?}")).collect();
-        let problem = format!("belongs to auth.method {}: remove it", owners.join(" or "));
-        reader.refuse(&format!("auth.{key}"), problem);
+        let methods: Vec<_> = methods.iter().map(|name| format!("{name:?}")).collect();
+        let cause = format!("only valid with auth.method = {}", methods.join(" or "));
+        reader.error_with(&format!("auth.{key}"), cause, "remove it");
     }
 }
 
 fn token_source(
     reader: &mut Reader,
-    file: Leaf,
+    file: RawValue,
     token: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Option<Credential> {
@@ -141,19 +116,20 @@ fn token_source(
     match token.map(Token::try_new) {
         Some(Ok(token)) => {
             warnings.push(
-                "VAULT_TOKEN: a token in the environment is for trying out: use auth.token_file"
+                "VAULT_TOKEN: a token in the environment is meant for testing only: use \
+                 auth.token_file"
                     .to_owned(),
             );
             Some(Credential::value("VAULT_TOKEN", token.expose_secret()))
         }
         Some(Err(error)) => {
-            reader.refuse("VAULT_TOKEN", error);
+            reader.error("VAULT_TOKEN", error.to_string());
             None
         }
         None => {
-            reader.refuse(
+            reader.missing(
                 "auth.token_file",
-                "is missing: the file that holds the token; or set VAULT_TOKEN to try it out",
+                "name the file with the token; or set VAULT_TOKEN for a test",
             );
             None
         }
@@ -168,16 +144,15 @@ fn jwt(
     environment: &Environment,
 ) -> Option<Jwt> {
     let mount = mount(reader, raw.mount.take(), method);
-    let source = if method == "jwt" && spiffe::is_wanted(&raw) {
+    let source = if method == "jwt" && spiffe::is_configured(&raw) {
         spiffe::workload(reader, raw, environment).map(JwtSource::Spiffe)
     } else {
-        let why = match method {
-            "kubernetes" => "the file with the service account's token",
-            _ => {
-                "the file with the JWT; or set auth.spiffe_audience, for a JWT of the SPIFFE agent"
-            }
+        let remedy = if method == "kubernetes" {
+            "name the file with the service account's token"
+        } else {
+            "name the file with the JWT; or set auth.spiffe_audience for a JWT of the SPIFFE agent"
         };
-        let file = required_file(reader, "auth.jwt_file", raw.jwt_file, why);
+        let file = required_file(reader, "auth.jwt_file", raw.jwt_file, remedy);
         file.map(JwtSource::File)
     };
     Some(Jwt {
@@ -189,10 +164,10 @@ fn jwt(
 
 fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
     let mount = mount(reader, raw.mount, "userpass");
-    let why = "the user in vault";
-    let username = reader.required("auth.username", raw.username, why, path_part);
-    let why = "the file with the user's password";
-    let password = required_file(reader, "auth.password_file", raw.password_file, why);
+    let remedy = "set it to the user in Vault";
+    let username = reader.required("auth.username", raw.username, remedy, path_part);
+    let remedy = "name the file with the user's password";
+    let password = required_file(reader, "auth.password_file", raw.password_file, remedy);
     Some(Userpass {
         mount: mount?,
         username: username?,
@@ -200,7 +175,7 @@ fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
     })
 }
 
-/// The certificate was read with `[vault]`: it is a matter of the connections.
+/// The certificate was read with `[vault]`, because the connections present it.
 fn cert(
     reader: &mut Reader,
     raw: raw::Auth,
@@ -218,44 +193,47 @@ fn cert(
 
 /// A name that becomes part of a path.
 fn path_part(text: &str) -> Result<String, String> {
-    match text.contains(['/', '?', '#', '%']) {
-        true => Err(format!("{text:?} holds a character that no path may hold")),
-        false => Ok(text.to_owned()),
+    if text.contains(['/', '?', '#', '%']) {
+        return Err(format!(
+            "{text:?} contains a character that is not allowed in a path"
+        ));
     }
+    Ok(text.to_owned())
 }
 
-/// The mount, by default where `vault auth enable METHOD` puts it.
-fn mount(reader: &mut Reader, leaf: Leaf, method: &str) -> Option<MountPath> {
-    let leaf = leaf.or_else(|| Some(Value::String(method.to_owned())));
-    let why = "where is the auth method mounted?";
-    reader.required("auth.mount", leaf, why, MountPath::try_new)
+/// The mount; by default the one of `vault auth enable METHOD`.
+fn mount(reader: &mut Reader, value: RawValue, method: &str) -> Option<MountPath> {
+    let value = value.or_else(|| Some(Value::String(method.to_owned())));
+    let remedy = "set it to the mount of the auth method";
+    reader.required("auth.mount", value, remedy, MountPath::try_new)
 }
 
-fn required_text(reader: &mut Reader, key: &str, leaf: Leaf, why: &str) -> Option<String> {
-    reader.required(key, leaf, why, |text| Ok::<_, String>(text.to_owned()))
+fn required_text(reader: &mut Reader, key: &str, value: RawValue, remedy: &str) -> Option<String> {
+    reader.required(key, value, remedy, |text| Ok::<_, String>(text.to_owned()))
 }
 
 fn required_file(
     reader: &mut Reader,
     key: &'static str,
-    leaf: Leaf,
-    why: &str,
+    value: RawValue,
+    remedy: &str,
 ) -> Option<Credential> {
-    let path = reader.required(key, leaf, why, absolute);
+    let path = reader.required(key, value, remedy, absolute);
     path.map(|path| Credential::file(key, path))
 }
 
-/// A credential from the one key or the other, not from both.
+/// A credential from one of two keys, but not from both.
 fn one_of(
     reader: &mut Reader,
-    value: (&'static str, Leaf),
-    file: (&'static str, Leaf),
+    value: (&'static str, RawValue),
+    file: (&'static str, RawValue),
 ) -> Option<Credential> {
     let text = reader.text(value.0, value.1);
     let path = reader.path(file.0, file.1);
     match (text, path) {
         (Some(_), Some(_)) => {
-            reader.refuse(value.0, format!("stands beside {}: remove one", file.0));
+            let cause = format!("conflicts with {}", file.0);
+            reader.error_with(value.0, cause, ONLY_ONE);
             None
         }
         (Some(text), None) => Some(Credential::value(value.0, text.trim())),

@@ -1,11 +1,11 @@
-//! The client certificate, of which there is one for all connections to Vault: with the method
-//! `cert` it is the credential.
+//! The client certificate, the same for all connections to Vault: with the method `cert` it is the
+//! credential.
 
 use std::path::PathBuf;
 
 use toml::Value;
 
-use crate::config::raw::{self, Leaf};
+use crate::config::raw::{self, RawValue};
 use crate::config::reader::Reader;
 use crate::vault::{Address, ClientCertificate};
 
@@ -24,8 +24,8 @@ const OF_AUTH: Pair = Pair {
     key: "auth.key_file",
 };
 
-/// The certificate of `[auth]` with the method `cert`, else that of `[vault]`. Takes the keys out of
-/// both tables.
+/// The certificate of `[auth]` with the method `cert`, else that of `[vault]`. Takes the values out
+/// of both tables.
 pub(super) fn certificate(
     reader: &mut Reader,
     vault: &mut raw::Vault,
@@ -43,9 +43,10 @@ pub(super) fn certificate(
     let own = OF_AUTH.read(reader, auth.cert_file.take(), auth.key_file.take());
     match (own, plain) {
         (Some(own), Some(plain)) if !agree(&own, &plain) => {
-            reader.refuse(
+            reader.error_with(
                 OF_AUTH.cert,
-                "is another certificate than vault.client_cert_file: a connection shows only one, remove either",
+                "differs from vault.client_cert_file",
+                "remove one of them: a connection presents only one certificate",
             );
             None
         }
@@ -55,9 +56,9 @@ pub(super) fn certificate(
         }),
         (None, plain) => {
             if plain.is_none() && reader.errors.len() == before {
-                reader.refuse(
+                reader.missing(
                     OF_AUTH.cert,
-                    "is missing: the file with the certificate to log in with, and its key or auth.key_file",
+                    "name the file with the certificate to log in with; its key may be in auth.key_file",
                 );
             }
             plain
@@ -65,7 +66,7 @@ pub(super) fn certificate(
     }
 }
 
-/// Whether both name the same files, as far as they name them.
+/// Whether both name the same files, as far as both name one.
 fn agree(own: &ClientCertificate, plain: &ClientCertificate) -> bool {
     let same_key = match (&own.key_file, &plain.key_file) {
         (Some(own), Some(plain)) => own == plain,
@@ -74,14 +75,13 @@ fn agree(own: &ClientCertificate, plain: &ClientCertificate) -> bool {
     own.cert_file == plain.cert_file && same_key
 }
 
-/// Without TLS nothing can be shown.
+/// Without TLS no certificate can be presented.
 pub(super) fn needs_tls(reader: &mut Reader, addresses: &[Address]) {
     for address in addresses.iter().filter(|address| !address.is_tls()) {
-        reader.refuse(
+        reader.error_with(
             "vault.address",
-            format!(
-                "{address} speaks no TLS, and auth.method \"cert\" shows a certificate: use https"
-            ),
+            format!("{address} does not use TLS, which auth.method \"cert\" requires"),
+            "use https",
         );
     }
 }
@@ -91,7 +91,12 @@ pub(super) fn is_cert(method: Option<&Value>) -> bool {
 }
 
 impl Pair {
-    fn read(&self, reader: &mut Reader, cert: Leaf, key: Leaf) -> Option<ClientCertificate> {
+    fn read(
+        &self,
+        reader: &mut Reader,
+        cert: RawValue,
+        key: RawValue,
+    ) -> Option<ClientCertificate> {
         let before = reader.errors.len();
         let cert_file = reader.path(self.cert, cert);
         let key_file: Option<PathBuf> = reader.path(self.key, key);
@@ -102,7 +107,8 @@ impl Pair {
                 key_file,
             }),
             (None, Some(_)) if reader.errors.len() == before => {
-                reader.refuse(self.cert, "is missing: a key needs its certificate");
+                let remedy = format!("name the certificate of the key in {}", self.key);
+                reader.missing(self.cert, &remedy);
                 None
             }
             (None, _) => None,

@@ -1,10 +1,10 @@
-//! Proxies, from the environment alone: Vault's own variable, else those that every program reads.
+//! Proxies, from the environment alone: Vault's own variable, else the common ones.
 
 use crate::config::Environment;
 use crate::config::reader::Reader;
 use crate::vault::{Proxies, Proxy};
 
-/// As Vault's client reads them (`api/client.go`): its own variable stands for all schemes.
+/// As Vault's client reads them (`api/client.go`): its own variable applies to all schemes.
 pub(super) fn proxies(reader: &mut Reader, environment: &Environment) -> Proxies {
     for name in ["PROXY_ADDR", "HTTP_PROXY"] {
         if let Some(text) = environment.vault(name) {
@@ -18,9 +18,10 @@ pub(super) fn proxies(reader: &mut Reader, environment: &Environment) -> Proxies
     }
     // A CGI program's HTTP_PROXY is a header that its client sent (httpoxy).
     let is_cgi = environment.get("REQUEST_METHOD").is_some();
-    let http = match is_cgi {
-        true => &["http_proxy"][..],
-        false => &["HTTP_PROXY", "http_proxy"],
+    let http: &[_] = if is_cgi {
+        &["http_proxy"]
+    } else {
+        &["HTTP_PROXY", "http_proxy"]
     };
     Proxies {
         https: first(reader, environment, &["HTTPS_PROXY", "https_proxy"]),
@@ -45,7 +46,7 @@ fn read(reader: &mut Reader, name: &str, text: &str) -> Option<Proxy> {
     match Proxy::try_new(text) {
         Ok(proxy) => Some(proxy),
         Err(error) => {
-            reader.refuse(name, error);
+            reader.error(name, error);
             None
         }
     }

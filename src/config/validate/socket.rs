@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use nix::unistd::{Group, User, geteuid};
 
-use crate::config::raw::{self, Leaf};
+use crate::config::raw::{self, RawValue};
 use crate::config::reader::Reader;
+use crate::diagnosis::Diagnosis;
 use crate::grpc::{AllowedPeers, SocketPath, SocketSettings};
 use crate::system::socket_file::SocketPermissions;
 
 /// The directory that systemd makes for a service of this name.
-const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
-/// Only the plugin's own user, and root, may connect.
-const SOCKET_MODE: u32 = 0o600;
-/// `sockaddr_un` has 108 bytes, one of them the end.
-const SOCKET_PATH_MOST: usize = 107;
-/// `nobody`: what unmapped users of other namespaces look like, so it proves nothing.
+const DEFAULT_SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
+/// Only the plugin's user, and root, may connect.
+const DEFAULT_SOCKET_MODE: u32 = 0o600;
+/// `sockaddr_un` has 108 bytes, with the terminating zero.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+/// `nobody`: unmapped users of other user namespaces appear as it, so it identifies nobody.
 const NOBODY: u32 = 65534;
 
 pub(super) fn socket(
@@ -38,9 +39,9 @@ pub(super) fn socket(
     let uids = allow_list(reader, "socket.allow_uids", raw.allow_uids);
     let gids = allow_list(reader, "socket.allow_gids", raw.allow_gids);
     let settings = SocketSettings {
-        path: path.unwrap_or_else(|| SocketPath::File(SOCKET.into())),
+        path: path.unwrap_or_else(|| SocketPath::File(DEFAULT_SOCKET.into())),
         permissions: SocketPermissions {
-            mode: mode.unwrap_or(SOCKET_MODE),
+            mode: mode.unwrap_or(DEFAULT_SOCKET_MODE),
             owner,
             group,
         },
@@ -54,26 +55,28 @@ pub(super) fn socket(
 }
 
 fn socket_path(text: &str) -> Result<SocketPath, String> {
-    if text.len() > SOCKET_PATH_MOST {
+    if text.len() > MAX_SOCKET_PATH_BYTES {
         return Err(format!(
-            "is longer than the {SOCKET_PATH_MOST} bytes that a socket's name can have"
+            "is longer than {MAX_SOCKET_PATH_BYTES} bytes, the limit for a socket's path"
         ));
     }
     match text.strip_prefix('@') {
-        Some("") => Err("is no name: an abstract socket is @name".to_owned()),
+        Some("") => Err("must be @name for an abstract socket".to_owned()),
         Some(name) => Ok(SocketPath::Abstract(name.to_owned())),
         None if text.starts_with('/') && !text.ends_with('/') => Ok(SocketPath::File(text.into())),
-        None => Err(format!("{text:?} is neither an absolute path nor @name")),
+        None => Err(format!("must be an absolute path or @name, not {text:?}")),
     }
 }
 
-fn socket_mode(text: &str) -> Result<u32, String> {
+fn socket_mode(text: &str) -> Result<u32, Diagnosis> {
+    const REMEDY: &str = "use \"0600\" or \"0660\"";
     match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode & 0o002 != 0 => Err(format!(
-            "{text} lets every local process decrypt: use 0600 or 0660"
-        )),
+        Ok(mode) if mode & 0o002 != 0 => {
+            let cause = format!("{text} lets every local process decrypt");
+            Err(Diagnosis::new(cause).with_remedy(REMEDY))
+        }
         Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err(format!("{text:?} is no mode such as \"0600\"")),
+        _ => Err(Diagnosis::new(format!("{text:?} is not a mode")).with_remedy(REMEDY)),
     }
 }
 
@@ -86,28 +89,26 @@ fn id_of(
     }
     match look_up(name) {
         Ok(Some(id)) => Ok(id),
-        Ok(None) => Err(format!("there is no {name:?} on this machine")),
+        Ok(None) => Err(format!("{name:?} does not exist on this machine")),
         Err(error) => Err(format!("{name:?} cannot be looked up: {error}")),
     }
 }
 
-fn allow_list(reader: &mut Reader, key: &str, leaf: Leaf) -> Option<Vec<u32>> {
-    let ids = reader.numbers(key, leaf)?;
+fn allow_list(reader: &mut Reader, key: &str, value: RawValue) -> Option<Vec<u32>> {
+    let ids = reader.numbers(key, value)?;
     if ids.contains(&NOBODY) {
-        reader.refuse(
-            key,
-            format!(
-                "{NOBODY} is nobody in particular: it stands for every user that has no name here"
-            ),
+        let cause = format!(
+            "{NOBODY} (nobody) cannot be allowed: unmapped users of other user namespaces appear as it"
         );
+        reader.error(key, cause);
     }
     Some(ids)
 }
 
-/// Named after the socket, so that two plugins can share a directory.
+/// The state file. It is named after the socket, so that two plugins can share a directory.
 pub(super) fn state_file(
     reader: &mut Reader,
-    dir: Leaf,
+    dir: RawValue,
     socket: Option<&SocketSettings>,
 ) -> Option<PathBuf> {
     let dir = reader.path("state.dir", dir);
@@ -121,9 +122,9 @@ pub(super) fn state_file(
             Some(dir.join(format!("{}.state.json", name.replace('/', "_"))))
         }
         (SocketPath::Abstract(_), None) => {
-            reader.refuse(
+            reader.missing(
                 "state.dir",
-                "is missing: an abstract socket has no directory to keep the state file in",
+                "name a directory for the state file: an abstract socket has none",
             );
             None
         }

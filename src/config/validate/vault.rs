@@ -3,13 +3,13 @@
 use toml::Value;
 
 use crate::config::Environment;
-use crate::config::raw::{self, Leaf};
+use crate::config::raw::{self, RawValue};
 use crate::config::reader::Reader;
 use crate::keys::KeyId;
 use crate::vault::{self, Address, ClientCertificate, KeyName, MountPath, Namespace, TransitKey};
 
-/// What `vault secrets enable transit` gives.
-const TRANSIT_MOUNT: &str = "transit";
+/// Where `vault secrets enable transit` mounts the engine.
+const DEFAULT_TRANSIT_MOUNT: &str = "transit";
 
 pub(super) fn vault(
     reader: &mut Reader,
@@ -22,13 +22,14 @@ pub(super) fn vault(
         .vault("SKIP_VERIFY")
         .is_some_and(|value| !matches!(value, "0" | "false" | "f" | "F" | "FALSE" | "False"))
     {
-        reader.refuse(
+        reader.error_with(
             "VAULT_SKIP_VERIFY",
-            "TLS is always verified: unset it, and name the server's CA in vault.ca_file",
+            "TLS is always verified",
+            "unset it, and name the server's CA in vault.ca_file",
         );
     }
     let addresses = addresses(reader, raw.address);
-    let allow_plaintext = reader.flag("vault.allow_plaintext", raw.allow_plaintext);
+    let allow_plaintext = reader.bool("vault.allow_plaintext", raw.allow_plaintext);
     for address in addresses
         .iter()
         .flatten()
@@ -37,10 +38,8 @@ pub(super) fn vault(
         if allow_plaintext == Some(true) {
             warnings.push(format!("vault.address: {address} sends the token and every seed unencrypted over the network"));
         } else {
-            reader.refuse(
-                "vault.address",
-                format!("{address} would send the token and every seed unencrypted: use https"),
-            );
+            let cause = format!("{address} would send the token and every seed unencrypted");
+            reader.error_with("vault.address", cause, "use https");
         }
     }
     let namespace = reader.parsed("vault.namespace", raw.namespace, Namespace::try_new);
@@ -59,21 +58,21 @@ pub(super) fn vault(
     (settings, namespace.unwrap_or_default())
 }
 
-fn addresses(reader: &mut Reader, leaf: Leaf) -> Option<Vec<Address>> {
+fn addresses(reader: &mut Reader, value: RawValue) -> Option<Vec<Address>> {
     let key = "vault.address";
-    let why = "where is vault? https://host:8200, or set VAULT_ADDR";
-    let Some(Value::Array(items)) = leaf else {
+    let remedy = "set it to Vault's address, such as https://host:8200, or set VAULT_ADDR";
+    let Some(Value::Array(items)) = value else {
         return reader
-            .required(key, leaf, why, Address::try_new)
+            .required(key, value, remedy, Address::try_new)
             .map(|address| vec![address]);
     };
     if items.is_empty() {
-        reader.refuse(key, format!("is missing: {why}"));
+        reader.missing(key, remedy);
         return None;
     }
     let read: Vec<_> = items
         .into_iter()
-        .map(|item| reader.required(key, Some(item), why, Address::try_new))
+        .map(|item| reader.required(key, Some(item), remedy, Address::try_new))
         .collect();
     read.into_iter().collect()
 }
@@ -81,23 +80,23 @@ fn addresses(reader: &mut Reader, leaf: Leaf) -> Option<Vec<Address>> {
 pub(super) fn transit_key(
     reader: &mut Reader,
     table: &str,
-    mount: Leaf,
-    name: Leaf,
+    mount: RawValue,
+    name: RawValue,
     namespace: Option<Namespace>,
 ) -> Option<TransitKey> {
     let mount_key = format!("{table}.mount");
-    let mount = mount.or_else(|| Some(Value::String(TRANSIT_MOUNT.to_owned())));
+    let mount = mount.or_else(|| Some(Value::String(DEFAULT_TRANSIT_MOUNT.to_owned())));
     let mount = reader.required(
         &mount_key,
         mount,
-        "where is the transit engine mounted?",
+        "set it to the mount of the Transit engine",
         MountPath::try_new,
     );
     let key = format!("{table}.key");
     let name = reader.required(
         &key,
         name,
-        "which transit key? vault write -f transit/keys/NAME makes one",
+        "name the Transit key; vault write -f transit/keys/NAME creates one",
         KeyName::try_new,
     );
     let found = TransitKey {
@@ -106,7 +105,8 @@ pub(super) fn transit_key(
         name: name?,
     };
     if !KeyId::fits(&found) {
-        reader.refuse(&key, "with its mount and namespace it makes a key_id of over 1,024 bytes, which kube-apiserver refuses");
+        let cause = "makes a key_id of more than 1,024 bytes with its mount and namespace, which kube-apiserver refuses";
+        reader.error(&key, cause);
         return None;
     }
     Some(found)
@@ -122,10 +122,10 @@ pub(super) fn decrypt_also(
         let table = format!("transit.decrypt_also.{index}");
         let own = match entry.namespace {
             None => Some(namespace.clone()),
-            leaf => reader.required(
+            value => reader.required(
                 &format!("{table}.namespace"),
-                leaf,
-                "name it or leave the key out",
+                value,
+                "name it, or leave the key out",
                 Namespace::try_new,
             ),
         };

@@ -41,7 +41,11 @@ async fn read_key(operations: &Operations) -> Result<KeyInfo, KeyError> {
     let deadline = Instant::now() + CALL_TIMEOUT;
     let info = operations.read_key(&operations.key, deadline).await?;
     match info.unfit {
-        Some(why) => Err(KeyError::unfit(&operations.key, why)),
+        Some(unfit) => Err(KeyError::unfit(
+            &operations.key,
+            unfit.cause,
+            Some(unfit.remedy),
+        )),
         None => Ok(info),
     }
 }
@@ -90,6 +94,7 @@ async fn decrypt(
     Err(KeyError::unfit(
         key,
         "the canary decrypted to a different plaintext",
+        None,
     ))
 }
 

@@ -90,9 +90,10 @@ fn logged_in() -> SessionView {
 }
 
 fn not_logged_in(refused: Option<bool>) -> SessionView {
-    let fault = refused.map(|refused| LoginFault {
-        text: "no login".to_owned(),
-        refused,
+    let fault = refused.map(|rejected| LoginFault {
+        cause: "no login".to_owned(),
+        remedy: None,
+        rejected,
     });
     SessionView {
         fault,

@@ -1,100 +1,175 @@
-//! Why there is no new session.
+//! Why a login failed: one class that decides everything, and the cause and remedy for an operator.
 
-use thiserror::Error;
+use std::fmt;
+use std::time::Duration;
 
-use super::Method;
+use super::spiffe::FetchError;
+use crate::diagnosis::Diagnosis;
 use crate::session::machine::Failure;
-use crate::session::spiffe::FetchError;
 use crate::telemetry::metrics::LoginFailure;
 use crate::vault::{ApiErrorKind, CallError};
 
-/// Why there is no new session.
-#[derive(Debug, Error)]
-pub(in crate::session) enum LoginError {
-    /// Vault cannot be logged into now; only its health is asked for until it can.
-    #[error("{0}")]
-    Away(String),
-    /// Our own side: a credential file.
-    #[error("{0}")]
-    Credential(String),
+/// Why a login failed.
+#[derive(Debug)]
+pub(in crate::session) struct LoginError {
+    class: LoginErrorClass,
+    diagnosis: Diagnosis,
+}
+
+/// What a failed login means for all that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum LoginErrorClass {
+    /// Vault cannot serve logins now; only its health is checked until it can.
+    VaultUnavailable,
+    /// Vault or a proxy says: later.
+    Transient(Option<Duration>),
+    /// A file of our own, or the token in it, cannot be used.
+    UnusableCredential,
+    /// A token with a use limit, of which each check costs a use.
+    UseLimitedToken,
     /// The SPIFFE agent gave no JWT.
-    #[error(transparent)]
-    Spiffe(#[from] FetchError),
-    /// Vault answered the login with an error.
-    #[error("login by {method} failed: {cause}{remedy}")]
-    Failed {
-        method: &'static str,
-        cause: CallError,
-        remedy: String,
+    Spiffe {
+        /// Whether it may give one later with nothing changed.
+        is_transient: bool,
     },
-    /// The token lives for less than a second more.
-    #[error("the token is about to end: put a fresh one in its place")]
-    Ended,
-    /// A wrapping token that was used already, or was made for something else.
-    #[error("{0}")]
-    Wrapping(String),
-    /// Vault granted a token that a daemon cannot live on.
-    #[error("the token is good for {0} requests only: make one without num_uses")]
-    Counted(u64),
+    /// A wrapping token that is spent, or that wraps something else.
+    UntrustedWrapping,
+    /// Vault denied the path: no auth method is mounted there, or the role is locked out. Further
+    /// attempts make neither of them worse.
+    Denied,
+    /// Vault rejected the credentials, and may have counted that.
+    RejectedCredentials,
 }
 
 impl LoginError {
-    /// What it is to the state machine.
-    pub(in crate::session) fn failure(&self, method: &Method) -> Failure {
-        match self {
-            Self::Away(_) => Failure::Away,
-            Self::Failed {
-                cause: CallError::Unreachable { .. },
-                ..
-            } => Failure::Away,
-            Self::Failed { cause, .. } if cause.is_transient() => {
-                Failure::Transient(cause.retry_after())
-            }
-            Self::Spiffe(error) if error.is_transient() => Failure::Transient(None),
-            // Each look at such a token costs one of its uses.
-            Self::Counted(_) if !method.owns_its_token() => Failure::Counted,
-            error if error.is_refused_credential() && method.locks_out() => Failure::Counted,
-            _ => Failure::Refused,
-        }
+    /// Vault cannot serve logins now.
+    pub(super) fn unavailable(diagnosis: Diagnosis) -> Self {
+        Self::new(LoginErrorClass::VaultUnavailable, diagnosis)
     }
 
-    /// Its class, for the metrics.
-    pub(in crate::session) fn class(&self) -> LoginFailure {
+    /// A credential of our own cannot be used.
+    pub(super) fn credential(diagnosis: Diagnosis) -> Self {
+        Self::new(LoginErrorClass::UnusableCredential, diagnosis)
+    }
+
+    /// A wrapping token that was used already, or was made for something else.
+    pub(super) fn untrusted_wrapping(diagnosis: Diagnosis) -> Self {
+        Self::new(LoginErrorClass::UntrustedWrapping, diagnosis)
+    }
+
+    /// The token expires within a second.
+    pub(super) fn expiring() -> Self {
+        let cause = Diagnosis::new("the token expires in less than a second");
+        Self::credential(cause.with_remedy("put a fresh one in its place"))
+    }
+
+    /// The token is limited to so many uses, which a daemon would exhaust.
+    pub(super) fn use_limited(num_uses: u64, owns_token: bool) -> Self {
+        let cause = format!("the token has a use limit (num_uses={num_uses})");
+        let class = if owns_token {
+            LoginErrorClass::UnusableCredential
+        } else {
+            LoginErrorClass::UseLimitedToken
+        };
+        let diagnosis = Diagnosis::new(cause).with_remedy("create one without it");
+        Self::new(class, diagnosis)
+    }
+
+    /// Vault answered the login with an error. The advice is given only where an operator can
+    /// follow it.
+    pub(super) fn failed(method: &'static str, error: &CallError, advice: &str) -> Self {
+        let class = match error {
+            CallError::Unreachable { .. } => LoginErrorClass::VaultUnavailable,
+            error if error.is_transient() => LoginErrorClass::Transient(error.retry_after()),
+            // Vault answers wrong credentials with 400.
+            error if error.api_error() == Some(ApiErrorKind::TokenRefused) => {
+                LoginErrorClass::Denied
+            }
+            _ => LoginErrorClass::RejectedCredentials,
+        };
+        let mut diagnosis = error
+            .diagnosis()
+            .about(format_args!("login by {method} failed"));
+        if !error.is_transient() {
+            diagnosis = diagnosis.with_remedy(advice);
+        }
+        Self::new(class, diagnosis)
+    }
+
+    fn new(class: LoginErrorClass, diagnosis: Diagnosis) -> Self {
+        Self { class, diagnosis }
+    }
+
+    pub(in crate::session) fn class(&self) -> LoginErrorClass {
+        self.class
+    }
+
+    /// What happened.
+    pub(in crate::session) fn cause(&self) -> &str {
+        &self.diagnosis.cause
+    }
+
+    /// What an operator can do about it.
+    pub(in crate::session) fn remedy(&self) -> Option<&str> {
+        self.diagnosis.remedy.as_deref()
+    }
+
+    /// What it is to the state machine. `locks_out`: whether Vault counts rejections by the method.
+    pub(in crate::session) fn failure(&self, locks_out: bool) -> Failure {
+        match self.class {
+            LoginErrorClass::VaultUnavailable => Failure::Unreachable,
+            LoginErrorClass::Transient(retry_after) => Failure::Transient(retry_after),
+            LoginErrorClass::Spiffe { is_transient: true } => Failure::Transient(None),
+            LoginErrorClass::UseLimitedToken => Failure::RejectedAndCounted,
+            class if class.is_rejected_credential() && locks_out => Failure::RejectedAndCounted,
+            _ => Failure::Rejected,
+        }
+    }
+}
+
+impl LoginErrorClass {
+    /// The class of the metric.
+    pub(in crate::session) fn metric(self) -> LoginFailure {
         match self {
-            Self::Away(_) => LoginFailure::Unreachable,
-            Self::Credential(_) | Self::Wrapping(_) | Self::Ended | Self::Counted(_) => {
+            Self::VaultUnavailable => LoginFailure::Unreachable,
+            Self::Transient(_) => LoginFailure::Transient,
+            Self::UnusableCredential | Self::UseLimitedToken | Self::UntrustedWrapping => {
                 LoginFailure::Credential
             }
-            Self::Spiffe(_) => LoginFailure::Spiffe,
-            Self::Failed { cause, .. } => match cause {
-                CallError::Unreachable { .. } => LoginFailure::Unreachable,
-                cause if cause.is_transient() => LoginFailure::Transient,
-                _ => LoginFailure::Refused,
-            },
+            Self::Spiffe { .. } => LoginFailure::Spiffe,
+            Self::Denied | Self::RejectedCredentials => LoginFailure::Refused,
         }
     }
 
     /// Whether an operator has to act.
-    pub(in crate::session) fn is_refusal(&self) -> bool {
-        match self {
-            Self::Away(_) => false,
-            Self::Credential(_) | Self::Wrapping(_) | Self::Ended | Self::Counted(_) => true,
-            Self::Spiffe(error) => !error.is_transient(),
-            Self::Failed { cause, .. } => !cause.is_transient(),
-        }
+    pub(in crate::session) fn needs_operator(self) -> bool {
+        !matches!(
+            self,
+            Self::VaultUnavailable | Self::Transient(_) | Self::Spiffe { is_transient: true }
+        )
     }
 
-    /// Whether Vault saw credentials and refused them, and may have counted it; or whether only
-    /// other ones can help.
-    pub(in crate::session) fn is_refused_credential(&self) -> bool {
-        match self {
-            // Vault answers wrong credentials with 400. It says 403 where nothing is mounted, and
-            // to a role that is locked out: to try again makes neither of them worse.
-            Self::Failed { cause, .. } => {
-                !cause.is_transient() && cause.api_error() != Some(ApiErrorKind::TokenRefused)
-            }
-            Self::Wrapping(_) => true,
-            _ => false,
-        }
+    /// Whether only other credentials can help: Vault rejected these, and may have counted that.
+    pub(in crate::session) fn is_rejected_credential(self) -> bool {
+        matches!(self, Self::RejectedCredentials | Self::UntrustedWrapping)
+    }
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnosis.fmt(f)
+    }
+}
+
+impl From<LoginError> for Diagnosis {
+    fn from(error: LoginError) -> Self {
+        error.diagnosis
+    }
+}
+
+impl From<FetchError> for LoginError {
+    fn from(error: FetchError) -> Self {
+        let is_transient = error.is_transient();
+        Self::new(LoginErrorClass::Spiffe { is_transient }, error.diagnosis())
     }
 }

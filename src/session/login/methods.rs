@@ -1,15 +1,16 @@
-//! One function per method; what they have in common is the [`Grant`].
+//! One function per auth method; each returns a [`Grant`].
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::super::credentials::Credential;
 use super::error::LoginError;
-use super::{AppRole, Cert, Jwt, JwtSource, SecretId, Userpass};
-use crate::vault::{ApiErrorKind, CallError, Client, Grant, Lease, Namespace, Token};
+use super::settings::{AppRole, Cert, Jwt, JwtSource, Userpass};
+use crate::diagnosis::Diagnosis;
+use crate::session::credentials::Credential;
+use crate::vault::{ApiErrorKind, Client, Grant, Lease, Namespace, Token};
 
-/// One login: where, and until when.
+/// One login attempt.
 pub(super) struct Attempt<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a Namespace,
@@ -20,15 +21,16 @@ impl Attempt<'_> {
     pub(super) async fn by_token(&self, credential: &Credential) -> Result<Grant, LoginError> {
         let text = read(credential).await?;
         let origin = credential.origin();
-        let token = Token::try_new(&text)
-            .map_err(|error| LoginError::Credential(format!("{origin}: the token {error}")))?;
+        let token = Token::try_new(&text).map_err(|error| {
+            LoginError::credential(Diagnosis::new(format!("{origin}: the token {error}")))
+        })?;
         let lease = self
             .client
             .lookup_self(self.namespace, &token, self.deadline)
             .await;
         match lease {
             Ok(lease) => Ok(Grant { token, lease }),
-            // Alive, but without the default policy: nobody can say for how long.
+            // Valid, but without the default policy, so its lease cannot be read.
             Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => Ok(Grant {
                 token,
                 lease: Lease {
@@ -37,18 +39,18 @@ impl Attempt<'_> {
                     num_uses: 0,
                 },
             }),
-            Err(cause) => {
+            Err(error) => {
                 let advice = format!("put a valid token into {origin}");
-                Err(failed("token", cause, &advice))
+                Err(LoginError::failed("token", &error, &advice))
             }
         }
     }
 
-    /// A service account's token, which Vault lets kube-apiserver review.
+    /// A service account's token, which Vault has kube-apiserver review.
     pub(super) async fn by_kubernetes(&self, jwt: &Jwt) -> Result<Grant, LoginError> {
         let advice = format!(
             "check that auth.mount is {:?}, that role {:?} binds this service account, \
-             that {} is fresh, and that vault reaches kube-apiserver",
+             that {} is fresh, and that Vault reaches kube-apiserver",
             jwt.mount.as_str(),
             jwt.role.as_deref().unwrap_or_default(),
             jwt.source.origin()
@@ -89,23 +91,25 @@ impl Attempt<'_> {
         self.post(method, &path, &body, advice).await
     }
 
-    pub(super) async fn by_approle(&self, approle: &AppRole) -> Result<Grant, LoginError> {
+    /// A role_id, with a secret_id unless the role has `bind_secret_id=false`.
+    pub(super) async fn by_approle(
+        &self,
+        approle: &AppRole,
+        secret_id: Option<&Credential>,
+    ) -> Result<Grant, LoginError> {
         let mut origins = approle.role_id.origin();
-        let secret_id = match &approle.secret_id {
-            SecretId::None => None,
-            SecretId::Plain(secret_id) => {
-                origins = format!("{origins} and {}", secret_id.origin());
-                Some(read(secret_id).await?)
-            }
-            SecretId::Wrapped(wrapped) => return self.by_wrapped(approle, wrapped).await,
-        };
+        let mut secret = None;
+        if let Some(secret_id) = secret_id {
+            origins = format!("{origins} and {}", secret_id.origin());
+            secret = Some(read(secret_id).await?);
+        }
         let advice = format!(
-            "check auth.mount {:?}, and put a role_id and secret_id that vault knows into {origins} \
+            "check auth.mount {:?}, and put a role_id and secret_id that Vault knows into {origins} \
              (a secret_id ends with its TTL and its uses)",
             approle.mount.as_str()
         );
-        let secret_id = secret_id.as_ref().map(|secret_id| secret_id.as_str());
-        self.with_secret_id(approle, secret_id, &advice).await
+        let secret = secret.as_ref().map(|secret| secret.as_str());
+        self.with_secret_id(approle, secret, &advice).await
     }
 
     pub(super) async fn with_secret_id(
@@ -124,7 +128,8 @@ impl Attempt<'_> {
 
     pub(super) async fn by_userpass(&self, userpass: &Userpass) -> Result<Grant, LoginError> {
         let body = json!({ "password": read(&userpass.password).await?.as_str() });
-        let (mount, user) = (userpass.mount.as_str(), userpass.username.as_str());
+        let mount = userpass.mount.as_str();
+        let user = userpass.username.as_str();
         let advice = format!(
             "check auth.mount {mount:?} and auth.username {user:?}, and put the password into {}",
             userpass.password.origin()
@@ -133,16 +138,18 @@ impl Attempt<'_> {
         self.post("userpass", &path, &body, &advice).await
     }
 
-    /// The connection showed the certificate already; a role narrows what it is compared with.
+    /// The connection has presented the certificate already; a role restricts which of Vault's
+    /// certificates it is compared with.
     pub(super) async fn by_cert(&self, cert: &Cert) -> Result<Grant, LoginError> {
         let mut body = json!({});
         if let Some(role) = &cert.role {
             body["name"] = json!(role);
         }
-        let (mount, file) = (cert.mount.as_str(), cert.certificate.origin());
+        let mount = cert.mount.as_str();
+        let file = cert.certificate.origin();
         let role = match &cert.role {
-            Some(role) => format!("role {role:?} of vault"),
-            None => "a role of vault".to_owned(),
+            Some(role) => format!("role {role:?} of Vault"),
+            None => "a role of Vault".to_owned(),
         };
         let advice = format!(
             "check that auth.mount is {mount:?}, that {role} holds the CA of {file} and allows \
@@ -159,8 +166,10 @@ impl Attempt<'_> {
         body: &Value,
         advice: &str,
     ) -> Result<Grant, LoginError> {
-        let answer = self.client.login(self.namespace, path, body, self.deadline);
-        answer.await.map_err(|cause| failed(method, cause, advice))
+        self.client
+            .login(self.namespace, path, body, self.deadline)
+            .await
+            .map_err(|error| LoginError::failed(method, &error, advice))
     }
 }
 
@@ -178,19 +187,6 @@ impl JwtSource {
     }
 }
 
-pub(super) async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
-    credential.read().await.map_err(LoginError::Credential)
-}
-
-/// With advice only where an operator can follow it.
-pub(super) fn failed(method: &'static str, cause: CallError, advice: &str) -> LoginError {
-    let remedy = match cause.is_transient() {
-        true => String::new(),
-        false => format!("; {advice}"),
-    };
-    LoginError::Failed {
-        method,
-        cause,
-        remedy,
-    }
+async fn read(credential: &Credential) -> Result<Zeroizing<String>, LoginError> {
+    credential.read().await.map_err(LoginError::credential)
 }

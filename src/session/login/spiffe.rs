@@ -1,6 +1,6 @@
 //! The SPIFFE Workload API over its unix socket: a fresh JWT-SVID for each login.
 //!
-//! Knows nothing of Vault. The socket needs no credential: the agent looks at who calls.
+//! Knows nothing of Vault. The socket needs no credential: the agent identifies the calling process.
 
 mod connection;
 mod error;
@@ -19,11 +19,11 @@ pub use error::FetchError;
 pub use id::{InvalidId, SpiffeId, TrustDomain};
 use proto::{Jwtsvid, JwtsvidRequest};
 
-/// Agents answer from memory within milliseconds; the rest of a login's time is Vault's.
-const FETCH_LIMIT: Duration = Duration::from_secs(5);
-/// Far above every list of JWTs; an answer beyond it is refused.
-const MAX_ANSWER: usize = 1024 * 1024;
-/// Each call has to say that it is meant for the Workload API: keeps forged requests out.
+/// Agents answer from memory within milliseconds; the rest of a login's time is for Vault.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Far above every list of JWTs; a larger response is refused.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+/// The header that every call to the Workload API needs, against request forgery.
 const HEADER: &str = "workload.spiffe.io";
 
 /// Where JWT-SVIDs come from, and which one is wanted.
@@ -31,27 +31,27 @@ const HEADER: &str = "workload.spiffe.io";
 pub struct Workload {
     /// The socket of the agent.
     pub socket: PathBuf,
-    /// The audience that the JWT is for.
+    /// The audience of the JWT.
     pub audience: String,
-    /// The identity, where the process has several; the agent's default without it.
+    /// The identity, if the process has several; `None` for the agent's default.
     pub id: Option<SpiffeId>,
-    /// The trust domain that the identity has to be of.
+    /// The trust domain that the identity must have.
     pub trust_domain: Option<TrustDomain>,
 }
 
 impl Workload {
-    /// A JWT-SVID that was issued just now.
+    /// Fetches a JWT-SVID that is issued for this call.
     ///
     /// # Errors
     /// As [`FetchError`].
     pub async fn fetch(&self, deadline: Instant) -> Result<Zeroizing<String>, FetchError> {
-        let deadline = deadline.min(Instant::now() + FETCH_LIMIT);
-        let offered = timeout_at(deadline, self.ask(deadline)).await;
+        let deadline = deadline.min(Instant::now() + FETCH_TIMEOUT);
+        let offered = timeout_at(deadline, self.request(deadline)).await;
         let offered = offered.map_err(|_| FetchError::TimedOut(self.socket.clone()))??;
         self.choose(offered)
     }
 
-    async fn ask(&self, deadline: Instant) -> Result<Vec<Jwtsvid>, FetchError> {
+    async fn request(&self, deadline: Instant) -> Result<Vec<Jwtsvid>, FetchError> {
         let connection = connection::open(&self.socket).await.map_err(|cause| {
             let socket = self.socket.clone();
             FetchError::Unreachable { socket, cause }
@@ -66,18 +66,20 @@ impl Workload {
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let headers = request.metadata_mut();
         headers.insert(HEADER, MetadataValue::from_static("true"));
-        let mut client = connection.client().max_decoding_message_size(MAX_ANSWER);
-        let answer = client.fetch_jwtsvid(request).await;
-        let answer = answer.map_err(|status| FetchError::refused(&self.socket, &status))?;
-        Ok(answer.into_inner().svids)
+        let mut client = connection
+            .client()
+            .max_decoding_message_size(MAX_RESPONSE_BYTES);
+        let response = client.fetch_jwtsvid(request).await;
+        let response = response.map_err(|status| FetchError::refused(&self.socket, &status))?;
+        Ok(response.into_inner().svids)
     }
 
-    /// The first one that is as wanted; the agent may offer several, the default one first.
+    /// The first one that matches; the agent may offer several, the default one first.
     fn choose(&self, offered: Vec<Jwtsvid>) -> Result<Zeroizing<String>, FetchError> {
         let mut others = Vec::new();
         for Jwtsvid { spiffe_id, svid } in offered {
             let svid = Zeroizing::new(svid);
-            if !svid.is_empty() && self.wants(&spiffe_id) {
+            if !svid.is_empty() && self.matches(&spiffe_id) {
                 return Ok(svid);
             }
             others.push(spiffe_id);
@@ -88,7 +90,7 @@ impl Workload {
         })
     }
 
-    fn wants(&self, id: &str) -> bool {
+    fn matches(&self, id: &str) -> bool {
         let Ok(id) = SpiffeId::try_new(id) else {
             return false;
         };
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agents_default_is_taken_unless_another_one_is_wanted() {
+    fn the_agents_default_is_used_unless_another_identity_is_wanted() {
         let table = [
             (None, None, "1"),
             (Some("spiffe://a.example/two"), None, "2"),
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_is_told_with_what_is() {
+    fn the_error_names_the_wanted_and_the_offered_identities() {
         let error = chosen(&workload(None, Some("c.example"))).expect_err("not offered");
         let text = error.to_string();
         assert!(

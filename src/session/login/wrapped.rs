@@ -1,5 +1,6 @@
-//! AppRole with a response-wrapped secret_id: looked at first, unwrapped once, kept before it is
-//! used, and replaced by a newer one only when that one works.
+//! AppRole with a response-wrapped secret_id: the wrapping token is looked up first and unwrapped
+//! once; the secret_id is stored before it is used, and a newer one replaces it only once that has
+//! logged in.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -8,48 +9,45 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::credentials::Credential;
-use super::super::kept::{self, Kept, Unwrapped};
-use super::AppRole;
 use super::error::LoginError;
-use super::methods::{Attempt, failed, read};
+use crate::diagnosis::Diagnosis;
+use crate::session::credentials::Credential;
+use crate::session::secret_id_store::{self, StoredSecretIds};
 use crate::telemetry::events;
-use crate::vault::{CallError, Client, Grant, MountPath, Namespace, Token};
+use crate::vault::{CallError, Client, MountPath, Namespace, Token};
 
-/// An answer that comes later than this is lost, and the secret_id with it: longer than a login.
-const UNWRAP_LIMIT: Duration = Duration::from_secs(30);
-/// When a wrapping token that could not be looked at is looked at again, while a kept secret_id
-/// serves.
-pub(in crate::session) const ASIDE: Duration = Duration::from_secs(60);
+/// When a wrapping token is tried again that could not be looked up, while a stored secret_id
+/// works.
+pub(in crate::session) const DEFER_FOR: Duration = Duration::from_secs(60);
 
-/// A secret_id that comes wrapped in a file and is kept in another one.
+/// A secret_id that is delivered wrapped in one file and stored in another one.
 #[derive(Debug, Clone)]
 pub struct Wrapped {
-    file: Credential,
-    role: String,
-    creation_path: String,
-    kept: PathBuf,
-    /// The wrapping token that is not to be tried again while a kept secret_id serves.
-    aside: Arc<Mutex<Option<Aside>>>,
+    pub(super) file: Credential,
+    pub(super) role: String,
+    pub(super) creation_path: String,
+    pub(super) store: PathBuf,
+    /// The wrapping token that is not to be tried again while a stored secret_id works.
+    deferred: Arc<Mutex<Option<DeferredToken>>>,
 }
 
 #[derive(Debug)]
-struct Aside {
+struct DeferredToken {
     token: Token,
-    /// Unset where only another token can help.
+    /// `None` if only another token can help.
     until: Option<Instant>,
 }
 
-/// Whether a wrapping token came that nobody has tried.
+/// Whether the file holds a wrapping token that was not tried yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum News {
+pub(in crate::session) enum PendingToken {
     None,
-    Now,
-    /// Not now; ask again in a while.
-    Later,
+    Ready,
+    /// Not now; ask again after [`DEFER_FOR`].
+    Deferred,
 }
 
-impl Aside {
+impl DeferredToken {
     fn holds_back(&self, token: &Token) -> bool {
         self.token.expose_secret() == token.expose_secret()
             && self.until.is_none_or(|until| Instant::now() < until)
@@ -57,15 +55,15 @@ impl Aside {
 }
 
 impl Wrapped {
-    /// The secret_id of this role, wrapped in `file`, and kept in `kept` once unwrapped.
+    /// The secret_id of this role, wrapped in `file`, and stored in `store` once unwrapped.
     #[must_use]
-    pub fn new(file: Credential, mount: &MountPath, role: String, kept: PathBuf) -> Self {
+    pub fn new(file: Credential, mount: &MountPath, role: String, store: PathBuf) -> Self {
         Self {
             creation_path: format!("auth/{}/role/{role}/secret-id", mount.as_str()),
             file,
             role,
-            kept,
-            aside: Arc::default(),
+            store,
+            deferred: Arc::default(),
         }
     }
 
@@ -74,289 +72,162 @@ impl Wrapped {
         &self.file
     }
 
-    /// Whether a wrapping token stands in the file that nobody has tried, beside a secret_id that
-    /// serves meanwhile. It does not live long, so a login should not wait for the session's end.
-    pub(in crate::session) async fn news(&self) -> News {
+    /// Whether the file holds a wrapping token that was not tried yet while a stored secret_id
+    /// works. It expires soon, so a login should not wait for the end of the session.
+    pub(in crate::session) async fn pending_token(&self) -> PendingToken {
         let Ok(token) = self.token().await else {
-            return News::None;
+            return PendingToken::None;
         };
-        let kept = kept::load(self.kept.clone()).await.ok().flatten();
-        // Without one the first login is under way, perhaps with the token that stood there before.
-        let Some(kept) = kept.filter(|kept| self.is_ours(kept)) else {
-            return News::Later;
+        let stored = secret_id_store::load(self.store.clone()).await;
+        // Without a stored one the first login is in progress, perhaps with an earlier token.
+        let stored = stored.ok().flatten().filter(|stored| self.is_ours(stored));
+        let Some(stored) = stored else {
+            return PendingToken::Deferred;
         };
-        if kept.newest.wrapping_token == token.expose_secret() {
-            return News::None;
+        if stored.current.wrapping_token == token.expose_secret() {
+            return PendingToken::None;
         }
-        match self.aside().as_ref() {
-            Some(aside) if aside.holds_back(&token) && aside.until.is_some() => News::Later,
-            Some(aside) if aside.holds_back(&token) => News::None,
-            _ => News::Now,
+        match self.deferred().as_ref() {
+            Some(deferred) if deferred.holds_back(&token) => match deferred.until {
+                Some(_) => PendingToken::Deferred,
+                None => PendingToken::None,
+            },
+            _ => PendingToken::Ready,
         }
     }
 
-    /// What there is to say of what is here, without unwrapping anything.
-    pub(in crate::session) async fn look(
+    /// Describes the wrapping token or the stored secret_id without unwrapping anything.
+    pub(in crate::session) async fn inspect(
         &self,
         client: &Client,
         namespace: &Namespace,
         deadline: Instant,
     ) -> Result<String, LoginError> {
-        let (kept, token) = (self.load().await?, self.token().await);
-        let origin = self.file.origin();
-        let token = match (&kept, token) {
-            (Some(_), Err(_)) => return Ok(self.is_kept()),
-            (Some(kept), Ok(token)) if kept.newest.wrapping_token == token.expose_secret() => {
-                return Ok(self.is_kept());
+        let stored = self.load().await?;
+        let token = self.token().await;
+        if let Some(stored) = &stored {
+            let is_known = token
+                .as_ref()
+                .is_ok_and(|token| stored.current.wrapping_token == token.expose_secret());
+            if is_known || token.is_err() {
+                return Ok(format!(
+                    "a secret_id of role {:?} was unwrapped before and is stored in {}",
+                    self.role,
+                    self.store.display()
+                ));
             }
-            (_, token) => token?,
-        };
-        let found = client.wrapped_path(namespace, &token, deadline).await;
-        let found = found.map_err(|cause| self.unusable(cause))?;
-        match found.trim_matches('/') == self.creation_path {
-            true => Ok(format!(
-                "the wrapping token in {origin} holds a secret_id of role {:?}; it was looked up and \
-                 not unwrapped",
-                self.role
-            )),
-            false => Err(self.foreign(&found)),
         }
-    }
-
-    fn is_kept(&self) -> String {
-        let place = self.kept.display();
-        format!(
-            "a secret_id of role {:?} was unwrapped before and is kept in {place}",
+        let found = client
+            .wrapped_path(namespace, &token?, deadline)
+            .await
+            .map_err(|error| self.unusable(&error))?;
+        if found.trim_matches('/') != self.creation_path {
+            return Err(self.foreign(&found));
+        }
+        Ok(format!(
+            "the wrapping token in {} holds a secret_id of role {:?}; it was looked up and not \
+             unwrapped",
+            self.file.origin(),
             self.role
-        )
+        ))
     }
 
-    async fn token(&self) -> Result<Token, LoginError> {
-        let text = read(&self.file).await?;
+    pub(super) async fn token(&self) -> Result<Token, LoginError> {
+        let text = self.file.read().await.map_err(LoginError::credential)?;
         Token::try_new(&text).map_err(|error| {
             let origin = self.file.origin();
-            LoginError::Credential(format!("{origin}: the wrapping token {error}"))
+            let cause = format!("{origin}: the wrapping token {error}");
+            LoginError::credential(Diagnosis::new(cause))
         })
     }
 
-    /// What is kept for this very role. A damaged file is as good as none.
-    async fn load(&self) -> Result<Option<Kept>, LoginError> {
-        match kept::load(self.kept.clone()).await {
-            Ok(kept) => Ok(kept.filter(|kept| self.is_ours(kept))),
+    /// The stored secret_ids of this role. A damaged file counts as none.
+    pub(super) async fn load(&self) -> Result<Option<StoredSecretIds>, LoginError> {
+        match secret_id_store::load(self.store.clone()).await {
+            Ok(stored) => Ok(stored.filter(|stored| self.is_ours(stored))),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 events::StoredSecretIdInvalid {
-                    file: self.kept.display().to_string(),
+                    file: self.store.display().to_string(),
                     error: error.to_string(),
                 }
                 .emit();
                 Ok(None)
             }
-            Err(error) => Err(self.not_kept("cannot be read", &error)),
+            Err(error) => Err(self.store_unusable("cannot be read", &error)),
         }
     }
 
-    fn is_ours(&self, kept: &Kept) -> bool {
-        kept.newest.creation_path == self.creation_path
+    fn is_ours(&self, stored: &StoredSecretIds) -> bool {
+        stored.current.creation_path == self.creation_path
     }
 
-    /// Replaces what is kept. Without it a restart would do the same work again.
-    async fn replace(&self, kept: Kept) {
-        let written = match kept::reserve(self.kept.clone()).await {
-            Ok(place) => kept::save(place, kept).await,
+    /// Replaces the stored secret_ids. If it fails, the next start repeats the same work.
+    pub(super) async fn replace(&self, stored: StoredSecretIds) {
+        let written = match secret_id_store::reserve(self.store.clone()).await {
+            Ok(reserved) => secret_id_store::save(reserved, stored).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {
             events::StoredSecretIdNotWritten {
-                file: self.kept.display().to_string(),
+                file: self.store.display().to_string(),
                 error: error.to_string(),
             }
             .emit();
         }
     }
 
-    fn is_aside(&self, token: &Token) -> bool {
-        let aside = self.aside();
-        aside.as_ref().is_some_and(|aside| aside.holds_back(token))
+    pub(super) fn is_deferred(&self, token: &Token) -> bool {
+        let deferred = self.deferred();
+        deferred
+            .as_ref()
+            .is_some_and(|deferred| deferred.holds_back(token))
     }
 
-    fn put_aside(&self, token: Token, error: &LoginError) {
-        let until = (!error.is_refused_credential()).then(|| Instant::now() + ASIDE);
-        *self.aside() = Some(Aside { token, until });
+    pub(super) fn defer(&self, token: Token, error: &LoginError) {
+        let needs_another = error.class().is_rejected_credential();
+        let until = (!needs_another).then(|| Instant::now() + DEFER_FOR);
+        *self.deferred() = Some(DeferredToken { token, until });
     }
 
-    fn aside(&self) -> MutexGuard<'_, Option<Aside>> {
-        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deferred(&self) -> MutexGuard<'_, Option<DeferredToken>> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn not_kept(&self, what: &str, error: &io::Error) -> LoginError {
-        LoginError::Credential(format!(
-            "state.dir: {} {what}: {error}; nothing is unwrapped until the secret_id can be kept there: \
-             let the plugin's user read and write the directory",
-            self.kept.display()
+    pub(super) fn store_unusable(&self, what: &str, error: &io::Error) -> LoginError {
+        let cause = format!("state.dir: {} {what}: {error}", self.store.display());
+        LoginError::credential(Diagnosis::new(cause).with_remedy(
+            "let the plugin's user read and write the directory; nothing is unwrapped until the \
+             secret_id can be stored there",
         ))
     }
 
-    /// Vault does not unwrap it. A token that was good once is an alarm.
-    fn unusable(&self, cause: CallError) -> LoginError {
+    /// Vault does not unwrap the token. If it was valid once, that is an alarm.
+    pub(super) fn unusable(&self, error: &CallError) -> LoginError {
         let origin = self.file.origin();
-        if cause.is_spent_wrapping() {
-            return LoginError::Wrapping(format!(
-                "the wrapping token in {origin} is spent or expired: if this plugin did not unwrap it, someone \
-                 else has its secret_id: revoke that secret_id of role {:?}, look for sys/wrapping/unwrap in \
-                 vault's audit log, and put a new wrapping token into the file",
-                self.role
-            ));
+        if !error.is_spent_wrapping() {
+            let advice =
+                format!("check auth.namespace, and put a new wrapping token into {origin}");
+            return LoginError::failed("approle", error, &advice);
         }
-        let advice = format!("check auth.namespace, and put a new wrapping token into {origin}");
-        failed("approle", cause, &advice)
+        let cause = format!("the wrapping token in {origin} is spent or expired");
+        LoginError::untrusted_wrapping(Diagnosis::new(cause).with_remedy(format!(
+            "if this plugin did not unwrap it, someone else has its secret_id: revoke that \
+             secret_id of role {:?}, look for sys/wrapping/unwrap in Vault's audit log, and put a \
+             new wrapping token into the file",
+            self.role
+        )))
     }
 
-    fn foreign(&self, found: &str) -> LoginError {
-        LoginError::Wrapping(format!(
-            "the wrapping token in {} was made by {found:?} and not by {:?}, so it was not unwrapped: find out who \
-             put it there; correct auth.mount and auth.role, or put the right one into the file",
+    /// The token wraps something else than the secret_id of this role.
+    pub(super) fn foreign(&self, found: &str) -> LoginError {
+        let cause = format!(
+            "the wrapping token in {} was made by {found:?} and not by {:?}, so it was not unwrapped",
             self.file.origin(),
             self.creation_path
+        );
+        LoginError::untrusted_wrapping(Diagnosis::new(cause).with_remedy(
+            "find out who put it there; correct auth.mount and auth.role, or put the right one \
+             into the file",
         ))
-    }
-
-    /// What an operator does about a secret_id that is refused.
-    fn advice(&self, approle: &AppRole) -> String {
-        format!(
-            "check auth.mount {:?} and the role_id in {}, and put a new wrapping token into {} \
-             (a secret_id ends with its TTL and its uses)",
-            approle.mount.as_str(),
-            approle.role_id.origin(),
-            self.file.origin()
-        )
-    }
-}
-
-impl Attempt<'_> {
-    /// Logs in with the newest secret_id, and with the one before where that is refused.
-    pub(super) async fn by_wrapped(
-        &self,
-        approle: &AppRole,
-        wrapped: &Wrapped,
-    ) -> Result<Grant, LoginError> {
-        let Kept { newest, before } = self.secret_ids(wrapped).await?;
-        let advice = wrapped.advice(approle);
-        let login = async |secret: &Unwrapped| {
-            self.with_secret_id(approle, Some(&secret.secret_id), &advice)
-                .await
-        };
-        match (login(&newest).await, before) {
-            (Ok(grant), Some(_)) => {
-                events::SecretIdWorks {}.emit();
-                wrapped
-                    .replace(Kept {
-                        newest,
-                        before: None,
-                    })
-                    .await;
-                Ok(grant)
-            }
-            (Err(error), Some(mut before)) if error.is_refused_credential() => {
-                let grant = login(&before).await?;
-                events::SecretIdRefused {
-                    error: error.to_string(),
-                }
-                .emit();
-                // The new token is noted as seen, or it would be taken for news again.
-                before.wrapping_token.clone_from(&newest.wrapping_token);
-                wrapped
-                    .replace(Kept {
-                        newest: before,
-                        before: None,
-                    })
-                    .await;
-                Ok(grant)
-            }
-            (outcome, _) => outcome,
-        }
-    }
-
-    /// What to log in with: what is kept, after a token that is news was unwrapped.
-    async fn secret_ids(&self, wrapped: &Wrapped) -> Result<Kept, LoginError> {
-        let Some(kept) = wrapped.load().await? else {
-            let token = wrapped.token().await?;
-            return self.unwrap_noted(wrapped, &token, None).await;
-        };
-        // Once its secret_id is kept, the token may as well be deleted.
-        let Ok(token) = wrapped.token().await else {
-            return Ok(kept);
-        };
-        let known = kept.newest.wrapping_token == token.expose_secret();
-        if known || wrapped.is_aside(&token) {
-            return Ok(kept);
-        }
-        // One that never worked gives way, the one that did stays.
-        let before = kept.before.as_ref().unwrap_or(&kept.newest).clone();
-        match self.unwrap_noted(wrapped, &token, Some(before)).await {
-            Ok(newer) => Ok(newer),
-            Err(error) => {
-                events::StoredSecretIdUsed {
-                    error: error.to_string(),
-                }
-                .emit();
-                wrapped.put_aside(token, &error);
-                Ok(kept)
-            }
-        }
-    }
-
-    /// Unwraps; a token that cannot be trusted is an alarm, whatever follows.
-    async fn unwrap_noted(
-        &self,
-        wrapped: &Wrapped,
-        token: &Token,
-        before: Option<Unwrapped>,
-    ) -> Result<Kept, LoginError> {
-        let unwrapped = self.unwrap(wrapped, token, before).await;
-        if let Err(error @ LoginError::Wrapping(_)) = &unwrapped {
-            events::WrappingNotTrusted {
-                role: wrapped.role.to_owned(),
-                error: error.to_string(),
-            }
-            .emit();
-        }
-        unwrapped
-    }
-
-    async fn unwrap(
-        &self,
-        wrapped: &Wrapped,
-        token: &Token,
-        before: Option<Unwrapped>,
-    ) -> Result<Kept, LoginError> {
-        let place = kept::reserve(wrapped.kept.clone())
-            .await
-            .map_err(|error| wrapped.not_kept("cannot be written", &error))?;
-        let found = self
-            .client
-            .wrapped_path(self.namespace, token, self.deadline)
-            .await
-            .map_err(|cause| wrapped.unusable(cause))?;
-        if found.trim_matches('/') != wrapped.creation_path {
-            return Err(wrapped.foreign(&found));
-        }
-        let secret_id = self
-            .client
-            .unwrap_secret_id(self.namespace, token, Instant::now() + UNWRAP_LIMIT)
-            .await
-            .map_err(|cause| wrapped.unusable(cause))?;
-        let newest = Unwrapped {
-            secret_id: secret_id.as_str().to_owned(),
-            wrapping_token: token.expose_secret().to_owned(),
-            creation_path: wrapped.creation_path.clone(),
-        };
-        let file = wrapped.kept.display().to_string();
-        events::SecretIdUnwrapped { file: file.clone() }.emit();
-        let kept = Kept { newest, before };
-        if let Err(error) = kept::save(place, kept.clone()).await {
-            let error = error.to_string();
-            events::SecretIdNotStored { file, error }.emit();
-        }
-        Ok(kept)
     }
 }

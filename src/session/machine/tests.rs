@@ -1,4 +1,4 @@
-//! The machine by example, and what holds for every history.
+//! The machine by example, and the properties of every history.
 
 use proptest::prelude::*;
 
@@ -17,260 +17,273 @@ fn lease(seconds: u64, renewable: bool) -> Lease {
 }
 
 /// A machine and its clock.
-struct Story {
+struct Scenario {
     machine: Machine,
     now: Instant,
 }
 
 impl Machine {
-    fn busy(&self) -> Option<Step> {
+    fn in_progress(&self) -> Option<Step> {
         match self.phase {
-            Phase::Under(step) => Some(step),
-            Phase::Waiting { .. } => None,
+            Phase::InProgress(step) => Some(step),
+            Phase::Scheduled { .. } => None,
         }
     }
 }
 
-impl Story {
-    fn begun() -> Self {
+impl Scenario {
+    fn new() -> Self {
         let now = Instant::now();
         let machine = Machine::start(None, None, now, MIDDLE);
         Self { machine, now }
     }
 
-    /// One that has a renewable session of an hour.
+    /// A scenario with a renewable session of an hour.
     fn active() -> Self {
-        let mut story = Self::begun();
-        assert_eq!(story.tell(Due), Some(Step::Reach));
-        assert_eq!(story.tell(Reached), Some(Step::Login));
-        assert_eq!(story.tell(Granted(lease(3600, true))), None);
-        story
+        let mut scenario = Self::new();
+        assert_eq!(scenario.apply(TimerFired), Some(Step::CheckHealth));
+        assert_eq!(scenario.apply(VaultReady), Some(Step::Login));
+        assert_eq!(scenario.apply(Granted(lease(3600, true))), None);
+        scenario
     }
 
-    fn tell(&mut self, event: Event) -> Option<Step> {
+    fn apply(&mut self, event: Event) -> Option<Step> {
         let (machine, step) = self.machine.after(event, self.now, MIDDLE);
         self.machine = machine;
         step
     }
 
-    /// Lets time pass until the machine wants to be woken, and tells how long that was.
+    /// Advances the clock to the next wake-up. Returns how long that took, and the step that began.
     fn wake(&mut self) -> (Duration, Option<Step>) {
-        let due = self.machine.wake().expect("it waits for a time");
+        let due = self.machine.wake().expect("a wake-up is planned");
         let waited = due.saturating_duration_since(self.now);
         self.now = self.now.max(due);
-        (waited, self.tell(Due))
+        (waited, self.apply(TimerFired))
     }
 }
 
 #[test]
-fn a_session_is_renewed_at_seventy_percent_again_and_again() {
-    let mut story = Story::active();
+fn a_session_is_renewed_at_seventy_percent_each_time() {
+    let mut scenario = Scenario::active();
     for _ in 0..3 {
-        assert_eq!(story.wake(), (HOUR.mul_f64(0.7), Some(Step::Renew)));
-        assert_eq!(story.tell(Renewed(Some(lease(3600, true)))), None);
-        assert!(story.machine.has_session());
+        assert_eq!(scenario.wake(), (HOUR.mul_f64(0.7), Some(Step::Renew)));
+        assert_eq!(scenario.apply(Renewed(Some(lease(3600, true)))), None);
+        assert!(scenario.machine.has_session());
     }
 }
 
 #[test]
-fn what_cannot_be_prolonged_is_followed_by_a_login_before_it_ends() {
-    for renewed in [Renewed(None), NotRenewed(Failure::Refused)] {
-        let mut story = Story::active();
-        story.wake();
-        assert_eq!(story.tell(renewed), Some(Step::Reach), "{renewed:?}");
-        assert!(story.machine.has_session());
-        story.tell(Reached);
-        story.tell(Granted(lease(3600, true)));
-        assert_eq!(story.wake(), (HOUR.mul_f64(0.7), Some(Step::Renew)));
+fn a_token_that_cannot_be_renewed_is_replaced_before_it_expires() {
+    for renewed in [Renewed(None), NotRenewed(Failure::Rejected)] {
+        let mut scenario = Scenario::active();
+        scenario.wake();
+        assert_eq!(
+            scenario.apply(renewed),
+            Some(Step::CheckHealth),
+            "{renewed:?}"
+        );
+        assert!(scenario.machine.has_session());
+        scenario.apply(VaultReady);
+        scenario.apply(Granted(lease(3600, true)));
+        assert_eq!(scenario.wake(), (HOUR.mul_f64(0.7), Some(Step::Renew)));
     }
-    // One that shrinks, as near its max TTL.
-    let mut story = Story::active();
-    story.wake();
-    assert_eq!(story.tell(Renewed(Some(lease(600, true)))), None);
+    // The lease shrinks near its max TTL.
+    let mut scenario = Scenario::active();
+    scenario.wake();
+    assert_eq!(scenario.apply(Renewed(Some(lease(600, true)))), None);
     let expected = Duration::from_secs(420);
-    assert_eq!(story.wake(), (expected, Some(Step::Reach)));
-    // One that shrank to nothing is no token without an end.
-    let mut story = Story::active();
-    story.wake();
+    assert_eq!(scenario.wake(), (expected, Some(Step::CheckHealth)));
+    // A lease that shrank to zero is not a token without expiry.
+    let mut scenario = Scenario::active();
+    scenario.wake();
     let nothing = Renewed(Some(lease(0, true)));
-    assert_eq!(story.tell(nothing), Some(Step::Reach));
+    assert_eq!(scenario.apply(nothing), Some(Step::CheckHealth));
 }
 
 #[test]
 fn a_renewal_that_fails_is_followed_by_a_login_after_a_wait() {
-    let mut story = Story::active();
-    story.wake();
-    assert_eq!(story.tell(NotRenewed(Failure::Transient(None))), None);
-    let (waited, step) = story.wake();
+    let mut scenario = Scenario::active();
+    scenario.wake();
+    assert_eq!(scenario.apply(NotRenewed(Failure::Transient(None))), None);
+    let (waited, step) = scenario.wake();
     assert!(waited <= Duration::from_millis(500), "{waited:?}");
-    assert_eq!(step, Some(Step::Reach));
-    assert!(story.machine.has_session());
+    assert_eq!(step, Some(Step::CheckHealth));
+    assert!(scenario.machine.has_session());
 }
 
 #[test]
-fn a_session_that_ends_is_let_go_at_once_whatever_is_under_way() {
-    let mut story = Story::active();
-    story.wake();
-    assert_eq!(story.wake(), (HOUR.mul_f64(0.3), None));
-    assert!(!story.machine.has_session());
-    // The renewal comes too late.
+fn an_expired_session_is_dropped_even_while_a_step_is_in_progress() {
+    let mut scenario = Scenario::active();
+    scenario.wake();
+    assert_eq!(scenario.wake(), (HOUR.mul_f64(0.3), None));
+    assert!(!scenario.machine.has_session());
+    // The renewal is too late.
     assert_eq!(
-        story.tell(Renewed(Some(lease(3600, true)))),
-        Some(Step::Reach)
+        scenario.apply(Renewed(Some(lease(3600, true)))),
+        Some(Step::CheckHealth)
     );
 }
 
 #[test]
-fn an_absent_vault_is_asked_every_second_and_not_logged_into() {
-    let mut story = Story::begun();
-    story.tell(Due);
+fn the_health_of_an_unavailable_vault_is_checked_every_second_and_no_login_is_tried() {
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
     for _ in 0..100 {
-        assert_eq!(story.tell(Away), None);
-        let (waited, step) = story.wake();
-        assert!(waited <= Duration::from_secs(1) && step == Some(Step::Reach));
+        assert_eq!(scenario.apply(VaultUnavailable), None);
+        let (waited, step) = scenario.wake();
+        assert!(waited <= Duration::from_secs(1) && step == Some(Step::CheckHealth));
     }
-    // The login waits for its turn among the fleet's.
-    assert_eq!(story.tell(Reached), None);
-    let (waited, step) = story.wake();
+    // The login is delayed, to spread the logins of the fleet.
+    assert_eq!(scenario.apply(VaultReady), None);
+    let (waited, step) = scenario.wake();
     assert!(waited < Duration::from_secs(1) && step == Some(Step::Login));
 }
 
 #[test]
-fn a_call_that_waits_has_an_absent_vault_asked_before_its_time_but_not_in_a_storm() {
-    let mut story = Story::begun();
-    story.tell(Due);
-    story.tell(Away);
+fn waiting_calls_bring_the_next_health_check_forward_within_a_limit() {
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    scenario.apply(VaultUnavailable);
     for _ in 0..3 {
-        assert_eq!(story.tell(Wanted), None);
+        assert_eq!(scenario.apply(SessionRequested), None);
     }
-    assert_eq!(story.wake(), (ASK_SPACING, Some(Step::Reach)));
-    // It hurries nothing else.
-    let mut story = Story::begun();
-    story.tell(Due);
-    story.tell(Reached);
-    story.tell(Failed(Failure::Transient(Some(HOUR))));
-    let before = story.machine;
-    assert_eq!(story.tell(Wanted), None);
-    assert_eq!(story.machine, before);
+    assert_eq!(
+        scenario.wake(),
+        (MIN_HEALTH_INTERVAL, Some(Step::CheckHealth))
+    );
+    // It brings nothing else forward.
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    scenario.apply(VaultReady);
+    scenario.apply(Failed(Failure::Transient(Some(HOUR))));
+    let before = scenario.machine;
+    assert_eq!(scenario.apply(SessionRequested), None);
+    assert_eq!(scenario.machine, before);
 }
 
 #[test]
-fn failed_logins_wait_longer_each_time_and_as_long_as_vault_asks() {
-    let mut story = Story::begun();
-    story.tell(Due);
+fn retries_back_off_and_honour_retry_after() {
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
     let mut fail = |failure| {
-        story.tell(Reached);
-        assert_eq!(story.tell(Failed(failure)), None);
-        let (waited, step) = story.wake();
-        assert_eq!(step, Some(Step::Reach));
+        scenario.apply(VaultReady);
+        assert_eq!(scenario.apply(Failed(failure)), None);
+        let (waited, step) = scenario.wake();
+        assert_eq!(step, Some(Step::CheckHealth));
         waited.as_millis()
     };
     let waits = [(); 8].map(|()| fail(Failure::Transient(None)));
     assert_eq!(waits, [250, 500, 1000, 2000, 4000, 4500, 4500, 4500]);
     let asked = Duration::from_secs(30);
     assert_eq!(fail(Failure::Transient(Some(asked))), 30_000);
-    assert_eq!(fail(Failure::Refused), 4500);
-    assert_eq!(fail(Failure::Away), 850);
+    assert_eq!(fail(Failure::Rejected), 4500);
+    assert_eq!(fail(Failure::Unreachable), 850);
 }
 
 #[test]
-fn counted_refusals_are_left_alone_until_something_changes() {
-    let mut story = Story::begun();
-    story.tell(Due);
-    story.tell(Reached);
-    assert_eq!(story.tell(Failed(Failure::Counted)), None);
-    let until = story.machine.suspended_until().expect("it is quiet");
-    assert_eq!(until - story.now, HOUR / 2);
-    for event in [Wanted, Due, Died] {
-        assert_eq!(story.tell(event), None, "{event:?}");
+fn logins_that_vault_counts_are_suspended_until_something_changes() {
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    scenario.apply(VaultReady);
+    assert_eq!(scenario.apply(Failed(Failure::RejectedAndCounted)), None);
+    let until = scenario.machine.suspended_until().expect("suspended");
+    assert_eq!(until - scenario.now, HOUR / 2);
+    for event in [SessionRequested, TimerFired, TokenInvalid] {
+        assert_eq!(scenario.apply(event), None, "{event:?}");
     }
-    // An actor that is started again goes on with it.
-    let again = Machine::start(None, Some(until), story.now, MIDDLE);
-    assert_eq!(again.suspended_until(), Some(until));
-    assert_eq!(story.tell(TryAgain), Some(Step::Reach));
-    assert_eq!(story.machine.suspended_until(), None);
+    // A restarted actor continues the suspension.
+    let restarted = Machine::start(None, Some(until), scenario.now, MIDDLE);
+    assert_eq!(restarted.suspended_until(), Some(until));
+    assert_eq!(scenario.apply(RetryNow), Some(Step::CheckHealth));
+    assert_eq!(scenario.machine.suspended_until(), None);
 }
 
 #[test]
-fn a_session_outlives_refused_credentials_and_its_end_is_no_reason_to_try_again() {
-    let mut story = Story::active();
-    story.wake();
-    story.tell(Renewed(None));
-    story.tell(Reached);
-    story.tell(Failed(Failure::Counted));
-    assert!(story.machine.has_session());
-    assert_eq!(story.wake(), (HOUR.mul_f64(0.3), None));
-    assert!(!story.machine.has_session());
-    let (_, step) = story.wake();
-    assert_eq!(step, Some(Step::Reach));
+fn a_session_outlives_rejected_credentials_and_its_expiry_does_not_end_the_suspension() {
+    let mut scenario = Scenario::active();
+    scenario.wake();
+    scenario.apply(Renewed(None));
+    scenario.apply(VaultReady);
+    scenario.apply(Failed(Failure::RejectedAndCounted));
+    assert!(scenario.machine.has_session());
+    assert_eq!(scenario.wake(), (HOUR.mul_f64(0.3), None));
+    assert!(!scenario.machine.has_session());
+    let (_, step) = scenario.wake();
+    assert_eq!(step, Some(Step::CheckHealth));
 }
 
 #[test]
-fn a_dead_token_means_one_login_and_no_second_while_it_is_under_way() {
-    let mut story = Story::active();
-    assert_eq!(story.tell(Died), Some(Step::Reach));
-    assert!(!story.machine.has_session());
-    // Nor does the outcome of a step that is not under way count.
-    for event in [Died, Due, Wanted, TryAgain, Renewed(None)] {
-        assert_eq!(story.tell(event), None, "{event:?}");
+fn an_invalid_token_causes_one_login_and_no_second_one_beside_it() {
+    let mut scenario = Scenario::active();
+    assert_eq!(scenario.apply(TokenInvalid), Some(Step::CheckHealth));
+    assert!(!scenario.machine.has_session());
+    // The outcome of a step that is not in progress is ignored.
+    for event in [
+        TokenInvalid,
+        TimerFired,
+        SessionRequested,
+        RetryNow,
+        Renewed(None),
+    ] {
+        assert_eq!(scenario.apply(event), None, "{event:?}");
     }
-    assert_eq!(story.tell(Reached), Some(Step::Login));
-    assert_eq!(story.tell(Died), None);
+    assert_eq!(scenario.apply(VaultReady), Some(Step::Login));
+    assert_eq!(scenario.apply(TokenInvalid), None);
 }
 
 #[test]
-fn a_denial_leads_to_another_login_after_15_seconds_then_30_then_a_minute() {
-    let mut story = Story::active();
+fn a_denial_causes_a_login_after_15_seconds_then_30_then_a_minute() {
+    let mut scenario = Scenario::active();
     for wait in [15, 30, 60] {
-        assert_eq!(story.tell(Denied), None);
-        story.now += Duration::from_secs(wait - 1);
-        assert_eq!(story.tell(Denied), None);
-        story.now += Duration::from_secs(1);
-        assert_eq!(story.tell(Denied), Some(Step::Reach));
-        assert!(story.machine.has_session());
-        assert_eq!(story.tell(Denied), None);
-        story.tell(Reached);
-        story.tell(Granted(lease(3600, true)));
+        assert_eq!(scenario.apply(PermissionDenied), None);
+        scenario.now += Duration::from_secs(wait - 1);
+        assert_eq!(scenario.apply(PermissionDenied), None);
+        scenario.now += Duration::from_secs(1);
+        assert_eq!(scenario.apply(PermissionDenied), Some(Step::CheckHealth));
+        assert!(scenario.machine.has_session());
+        assert_eq!(scenario.apply(PermissionDenied), None);
+        scenario.apply(VaultReady);
+        scenario.apply(Granted(lease(3600, true)));
     }
 }
 
 #[test]
-fn a_credential_that_does_not_wait_is_used_at_once_where_nothing_is_under_way() {
-    let mut story = Story::active();
-    assert_eq!(story.tell(News), Some(Step::Reach));
-    assert!(story.machine.has_session());
-    assert_eq!(story.tell(News), None);
-    story.tell(Reached);
-    story.tell(Failed(Failure::Counted));
-    assert_eq!(story.tell(News), None);
+fn a_new_wrapping_token_is_used_at_once_unless_a_step_is_in_progress() {
+    let mut scenario = Scenario::active();
+    assert_eq!(scenario.apply(NewWrappingToken), Some(Step::CheckHealth));
+    assert!(scenario.machine.has_session());
+    assert_eq!(scenario.apply(NewWrappingToken), None);
+    scenario.apply(VaultReady);
+    scenario.apply(Failed(Failure::RejectedAndCounted));
+    assert_eq!(scenario.apply(NewWrappingToken), None);
 }
 
 #[test]
-fn an_operator_changes_nothing_that_works() {
-    let mut story = Story::active();
-    let before = story.machine;
-    assert_eq!(story.tell(TryAgain), None);
-    assert_eq!(story.machine, before);
+fn a_retry_request_changes_nothing_while_the_session_is_healthy() {
+    let mut scenario = Scenario::active();
+    let before = scenario.machine;
+    assert_eq!(scenario.apply(RetryNow), None);
+    assert_eq!(scenario.machine, before);
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let lease = || (1_u64..10_000, any::<bool>()).prop_map(|(ttl, free)| lease(ttl, free));
     let failure = prop_oneof![
-        Just(Failure::Away),
+        Just(Failure::Unreachable),
         Just(Failure::Transient(None)),
         (0_u64..1_000).prop_map(|s| Failure::Transient(Some(Duration::from_secs(s)))),
-        Just(Failure::Refused),
-        Just(Failure::Counted),
+        Just(Failure::Rejected),
+        Just(Failure::RejectedAndCounted),
     ];
     prop_oneof![
-        4 => Just(Due),
-        1 => Just(Wanted),
-        1 => Just(TryAgain),
-        1 => Just(Denied),
-        1 => Just(News),
-        1 => Just(Died),
-        2 => Just(Reached),
-        1 => Just(Away),
+        4 => Just(TimerFired),
+        1 => Just(SessionRequested),
+        1 => Just(RetryNow),
+        1 => Just(PermissionDenied),
+        1 => Just(NewWrappingToken),
+        1 => Just(TokenInvalid),
+        2 => Just(VaultReady),
+        1 => Just(VaultUnavailable),
         2 => lease().prop_map(Granted),
         2 => proptest::option::of(lease()).prop_map(Renewed),
         1 => failure.clone().prop_map(Failed),
@@ -280,36 +293,36 @@ fn event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn every_history_has_one_step_at_a_time_and_never_stands_still(
+    fn every_history_has_one_step_at_a_time_and_always_a_next_one(
         events in proptest::collection::vec((event(), 0.0..1.0_f64, 0_u64..5_000), 1..200)
     ) {
         let mut now = Instant::now();
         let mut machine = Machine::start(None, None, now, MIDDLE);
-        let mut under = None;
+        let mut running = None;
         for (event, random, seconds) in events {
             now += match event {
-                // As the timer does: never before its time.
-                Due => machine.wake().map_or(Duration::ZERO, |at| at.saturating_duration_since(now)),
+                // As the timer does: never too early.
+                TimerFired => machine.wake().map_or(Duration::ZERO, |at| at.saturating_duration_since(now)),
                 _ => Duration::from_secs(seconds),
             };
-            if under.is_some() && event.ends() == under {
-                under = None;
+            if running.is_some() && event.ends() == running {
+                running = None;
             }
-            let quiet = machine.suspended_until().filter(|&until| until > now);
+            let suspended = machine.suspended_until().filter(|&until| until > now);
             let (next, step) = machine.after(event, now, random);
             machine = next;
-            prop_assert_eq!(machine.busy(), step.or(under));
+            prop_assert_eq!(machine.in_progress(), step.or(running));
             if let Some(step) = step {
-                let overtaken = event == Died && under == Some(Step::Renew);
-                prop_assert!(under.is_none() || overtaken, "{step:?} beside {under:?}");
-                prop_assert!(quiet.is_none() || event == TryAgain, "{step:?} though quiet");
-                under = Some(step);
+                let replaced = event == TokenInvalid && running == Some(Step::Renew);
+                prop_assert!(running.is_none() || replaced, "{step:?} beside {running:?}");
+                prop_assert!(suspended.is_none() || event == RetryNow, "{step:?} while suspended");
+                running = Some(step);
             }
-            if event == Died {
+            if event == TokenInvalid {
                 prop_assert!(!machine.has_session());
             }
-            // Without a session something is under way or will be.
-            prop_assert!(machine.has_session() || under.is_some() || machine.wake().is_some());
+            // Without a session a step is in progress or planned.
+            prop_assert!(machine.has_session() || running.is_some() || machine.wake().is_some());
             if let Some(wake) = machine.wake() {
                 prop_assert!(wake > now && wake <= now + HOUR * 3);
             }

@@ -1,4 +1,4 @@
-//! Proxies between here and Vault, as the environment names them: which address goes through which.
+//! Proxies in front of Vault, as the environment names them: which address uses which.
 
 use std::fmt;
 
@@ -6,89 +6,94 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use thiserror::Error;
 
-use super::Address;
-use crate::vault::answer::root_cause;
+use super::address::{Address, host_and_port};
+use crate::diagnosis::Diagnosis;
+use crate::vault::response::root_cause;
 use crate::vault::tls::BuildError;
 
-/// A proxy. Its URL may hold a password: it does not print.
+/// A proxy. Its URL may hold a password, so `Debug` shows host and port alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy(Url);
 
-/// Which proxy is for what.
+/// The proxies, and the hosts that need none.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     /// For https:// addresses.
     pub https: Option<Proxy>,
     /// For http:// addresses.
     pub http: Option<Proxy>,
-    /// What goes through neither: hosts, domains, addresses and networks, separated by commas.
+    /// What uses neither: hosts, domains, addresses and networks, separated by commas.
     pub exempt: String,
 }
 
-/// Why this is no proxy. Does not repeat the text, which may hold a password.
+/// Why a text is not a proxy. Does not quote the text, which may hold a password.
 #[derive(Debug, Error)]
-#[error("is no proxy of the form http://host:port")]
+#[error("is not a proxy of the form http://host:port")]
 pub struct InvalidProxy;
 
 impl Proxy {
-    /// Takes `http://user:password@host:port`; scheme, user and password may be left out.
+    /// Parses `http://user:password@host:port`; scheme, user and password may be omitted.
     ///
     /// # Errors
-    /// When it is none, or of a kind that is not supported.
+    /// If it is not a proxy, or of a kind that is not supported.
     pub fn try_new(text: &str) -> Result<Self, InvalidProxy> {
-        let whole = match text.contains("://") {
-            true => text.to_owned(),
-            false => format!("http://{text}"),
+        let url = if text.contains("://") {
+            Url::parse(text)
+        } else {
+            Url::parse(&format!("http://{text}"))
         };
-        let url = Url::parse(&whole).map_err(|_| InvalidProxy)?;
-        match matches!(url.scheme(), "http" | "https") && url.has_host() {
-            true => Ok(Self(url)),
-            false => Err(InvalidProxy),
+        let url = url.map_err(|_| InvalidProxy)?;
+        if matches!(url.scheme(), "http" | "https") && url.has_host() {
+            Ok(Self(url))
+        } else {
+            Err(InvalidProxy)
         }
     }
 
-    pub(super) fn url(&self) -> &Url {
-        &self.0
+    /// The host without brackets, and the port.
+    #[must_use]
+    pub fn host_and_port(&self) -> (String, u16) {
+        host_and_port(&self.0)
     }
 
-    /// Its host and port.
-    pub(super) fn place(&self) -> String {
-        let host = self.0.host_str().unwrap_or_default();
-        let port = self.0.port_or_known_default().unwrap_or(80);
-        format!("{host}:{port}")
-    }
-
-    /// What its refusal means; the client's own words say neither who refused nor why.
-    pub(super) fn explain(cause: String) -> String {
-        match cause.as_str() {
+    /// Explains a refusal by the proxy, which the client's own message does not attribute.
+    pub(super) fn explain(error: Diagnosis) -> Diagnosis {
+        match error.cause.as_str() {
             "tunnel error: proxy authorization required" => {
-                "the proxy wants a user and a password, or other ones (407)".to_owned()
+                Diagnosis::new("the proxy requires a user and a password, or other ones (407)")
             }
-            "tunnel error: unsuccessful" => {
-                "the proxy does not connect to it: it answered CONNECT with an error".to_owned()
-            }
-            _ => cause,
+            "tunnel error: unsuccessful" => Diagnosis::new(
+                "the proxy does not connect to it: it answered CONNECT with an error",
+            ),
+            _ => error,
         }
     }
 
     pub(super) fn to_reqwest(&self) -> Result<reqwest::Proxy, BuildError> {
-        reqwest::Proxy::all(self.0.clone()).map_err(|error| BuildError {
-            key: "HTTPS_PROXY",
-            cause: root_cause(&error),
-        })
+        reqwest::Proxy::all(self.0.clone())
+            .map_err(|error| BuildError::new("HTTPS_PROXY", root_cause(&error)))
+    }
+}
+
+impl From<InvalidProxy> for Diagnosis {
+    fn from(error: InvalidProxy) -> Self {
+        Self::new(error.to_string())
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place())
+        let host = self.0.host_str().unwrap_or_default();
+        let port = self.0.port_or_known_default().unwrap_or(80);
+        write!(f, "{host}:{port}")
     }
 }
 
 impl Proxies {
-    /// The proxy on the way to this address. None to loopback, as in Go's own clients; there, and
-    /// to a socket, plain HTTP is allowed, which must not cross a network.
-    pub(super) fn for_address(&self, address: &Address) -> Option<Proxy> {
+    /// The proxy for this address. `None` for loopback, as in Go's own clients, and for a socket:
+    /// there plain HTTP is allowed, which must not cross a network.
+    #[must_use]
+    pub fn for_address(&self, address: &Address) -> Option<Proxy> {
         if address.socket().is_some() || address.is_loopback() {
             return None;
         }
@@ -103,7 +108,7 @@ impl Proxies {
     fn exempts(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         let entries = self.exempt.split(',').map(str::trim);
-        // The matcher knows no ports; Go's rule does.
+        // The matcher does not support ports; Go's rule does.
         let hosts: Vec<_> = entries
             .filter_map(|entry| match with_port(entry) {
                 Some((host, of_port)) => (Some(of_port) == port).then_some(host),
@@ -112,20 +117,20 @@ impl Proxies {
             .collect();
         let any = Matcher::builder().all("http://proxy.invalid");
         let matcher = any.no(hosts.join(",")).build();
-        let place = url.as_str().parse::<http::Uri>();
-        place.is_ok_and(|place| matcher.intercept(&place).is_none())
+        let uri = url.as_str().parse::<http::Uri>();
+        uri.is_ok_and(|uri| matcher.intercept(&uri).is_none())
     }
 }
 
-/// `host:port` or `[ip]:port` in its parts.
+/// The parts of `host:port` or `[ip]:port`.
 fn with_port(entry: &str) -> Option<(&str, u16)> {
     let (host, port) = entry.rsplit_once(':')?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let is_ip_alone = bare.len() == host.len() && host.contains(':');
-    match is_ip_alone {
-        true => None,
-        false => Some((bare, port.parse().ok()?)),
+    if is_ip_alone {
+        return None;
     }
+    Some((bare, port.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exempt_goes_straight() {
+    fn an_exempt_host_uses_no_proxy() {
         let vault = "https://vault.example:8200";
         for exempt in [
             "",
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_sockets_know_no_proxy() {
+    fn loopback_and_sockets_use_no_proxy() {
         for near in [
             "https://127.0.0.1:8200",
             "https://[::1]:8200",
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_print_and_other_kinds_are_refused() {
+    fn a_password_is_not_shown_and_other_kinds_are_rejected() {
         let proxy = Proxy::try_new("http://u:secret@proxy:3128").expect("valid");
         assert_eq!(format!("{proxy:?}"), "proxy:3128");
         assert!(Proxy::try_new("socks5://proxy:1080").is_err());

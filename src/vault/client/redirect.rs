@@ -1,74 +1,85 @@
-//! Redirects are followed by hand: one 307, and only to an address that is configured, since the
-//! token goes with it; never from https to http.
+//! Redirects are followed by hand: one 307, only to a configured address, since the token is sent
+//! there, and never from https to http.
 
 use reqwest::header::HeaderMap;
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 
 use super::Client;
-use super::node::{Node, Pool};
+use super::endpoint::{Endpoint, Transport};
 use super::request::Request;
-use crate::vault::answer::{self, Answer};
+use crate::diagnosis::Diagnosis;
 use crate::vault::error::CallError;
+use crate::vault::response::{self, Response};
 
 impl Client {
-    /// Asks a node, and where that is a standby that does not forward, the leader it names.
-    pub(super) async fn follow(
+    /// Sends a request to an endpoint, and to the leader if the endpoint is a standby that
+    /// redirects instead of forwarding.
+    pub(super) async fn follow_redirect(
         &self,
-        node: &Node,
-        pool: &Pool,
+        endpoint: &Endpoint,
+        transport: &Transport,
         request: &Request<'_>,
-    ) -> Result<Answer, CallError> {
-        let response = node.exchange(pool, request).await?;
-        if !response.status().is_redirection() {
-            return answer::read(response, request.path, node.label()).await;
+    ) -> Result<Response, CallError> {
+        let http = endpoint.exchange(transport, request).await?;
+        if !http.status().is_redirection() {
+            return response::read(http, request.path, endpoint.label()).await;
         }
         let leader = self
-            .leader(node, &response)
-            .map_err(|cause| foreign(request, node, &response, cause))?;
-        let response = leader.exchange(&leader.pool(), request).await?;
-        if response.status().is_redirection() {
-            let cause = format!(
-                "it was redirected to from {} and redirects to {} itself: is api_addr right on \
-                 every server?",
-                node.label(),
-                place(response.headers())
-            );
-            return Err(foreign(request, leader, &response, cause));
+            .redirect_target(endpoint, &http)
+            .map_err(|cause| unexpected(request, endpoint, &http, cause))?;
+        let http = leader.exchange(&leader.transport(), request).await?;
+        if http.status().is_redirection() {
+            let cause = Diagnosis::new(format!(
+                "it was redirected to from {} and redirects to {} itself",
+                endpoint.label(),
+                origin(http.headers())
+            ))
+            .with_remedy("check api_addr on every server");
+            return Err(unexpected(request, leader, &http, cause));
         }
-        let answer = answer::read(response, request.path, leader.label()).await?;
-        self.prefer(self.index(node), self.index(leader));
-        Ok(answer)
+        let response = response::read(http, request.path, leader.label()).await?;
+        self.prefer(self.index(endpoint), self.index(leader));
+        Ok(response)
     }
 
-    fn index(&self, of: &Node) -> usize {
-        let found = self.nodes.iter().position(|node| std::ptr::eq(node, of));
+    fn index(&self, of: &Endpoint) -> usize {
+        let found = self.endpoints.iter().position(|it| std::ptr::eq(it, of));
         found.unwrap_or_default()
     }
 
-    /// The configured node that a standby's redirect names. Only its scheme, host and port count:
-    /// what is asked for stays the same.
-    fn leader(&self, from: &Node, response: &Response) -> Result<&Node, String> {
-        let place = place(response.headers());
-        if response.status() != StatusCode::TEMPORARY_REDIRECT {
-            return Err(format!(
-                "it redirects to {place}, and only a 307 of vault's own is followed: set \
-                 vault.address to the server itself"
+    /// The configured endpoint that a standby's redirect names. Only its scheme, host and port
+    /// count: the path stays that of the request.
+    fn redirect_target(
+        &self,
+        from: &Endpoint,
+        http: &reqwest::Response,
+    ) -> Result<&Endpoint, Diagnosis> {
+        let Some(target) = location(http.headers()) else {
+            return Err(Diagnosis::new("redirect without a usable Location"));
+        };
+        let origin = origin(http.headers());
+        if http.status() != StatusCode::TEMPORARY_REDIRECT {
+            let cause = Diagnosis::new(format!(
+                "it redirects to {origin}, and only a 307 of Vault's own is followed"
             ));
+            return Err(cause.with_remedy("set vault.address to the server itself"));
         }
-        let target = location(response.headers());
-        let target = target.ok_or_else(|| format!("it redirects to {place}"))?;
-        let is_tls = |node: &Node| node.origin().is_some_and(|url| url.scheme() == "https");
-        if is_tls(from) && target.scheme() != "https" {
-            return Err(format!(
-                "it redirects from https to {place}, which is never followed: set api_addr of \
-                 vault to https"
+        let is_tls = from.origin().is_some_and(|url| url.scheme() == "https");
+        if is_tls && target.scheme() != "https" {
+            let cause = Diagnosis::new(format!(
+                "it redirects from https to {origin}, which is never followed"
             ));
+            return Err(cause.with_remedy("set api_addr of Vault to https"));
         }
-        let known = self.nodes.iter().find(|node| {
-            node.origin()
-                .is_some_and(|url| url.origin() == target.origin())
+        let known = self.endpoints.iter().find(|endpoint| {
+            let origin = endpoint.origin().map(Url::origin);
+            origin == Some(target.origin())
         });
-        known.ok_or_else(|| format!("it redirects to {place}, which vault.address does not list"))
+        known.ok_or_else(|| {
+            Diagnosis::new(format!(
+                "it redirects to {origin}, which vault.address does not list"
+            ))
+        })
     }
 }
 
@@ -78,18 +89,23 @@ fn location(headers: &HeaderMap) -> Option<Url> {
 }
 
 /// Scheme, host and port of a redirect's target.
-fn place(headers: &HeaderMap) -> String {
+fn origin(headers: &HeaderMap) -> String {
     location(headers).map_or_else(
-        || "nowhere".to_owned(),
+        || "an unusable Location".to_owned(),
         |url| url.origin().ascii_serialization(),
     )
 }
 
-fn foreign(request: &Request<'_>, node: &Node, response: &Response, cause: String) -> CallError {
+fn unexpected(
+    request: &Request<'_>,
+    endpoint: &Endpoint,
+    http: &reqwest::Response,
+    cause: Diagnosis,
+) -> CallError {
     CallError::UnexpectedResponse {
         path: request.path.to_owned(),
-        address: node.label().to_owned(),
-        status: response.status().as_u16(),
+        address: endpoint.label().to_owned(),
+        status: http.status().as_u16(),
         cause,
         retry_after: None,
     }

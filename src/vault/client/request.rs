@@ -1,9 +1,10 @@
-//! One request, and what may be done with it.
+//! One request to Vault, and whether it may be repeated.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::vault::names::Namespace;
@@ -12,28 +13,72 @@ use crate::vault::secret::Token;
 /// One request. `path` is below `/v1/`.
 #[derive(Debug)]
 pub(in crate::vault) struct Request<'a> {
-    pub(in crate::vault) method: Method,
-    pub(in crate::vault) path: &'a str,
-    pub(in crate::vault) query: Option<&'a str>,
-    pub(in crate::vault) namespace: Option<&'a Namespace>,
-    pub(in crate::vault) token: Option<&'a Token>,
-    pub(in crate::vault) body: Option<Vec<u8>>,
-    pub(in crate::vault) deadline: Instant,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) deadline: Instant,
+    namespace: Option<&'a Namespace>,
+    token: Option<&'a Token>,
 }
 
-impl Request<'_> {
-    /// Whether asking twice does no harm. A login can use up a secret_id, an unwrap works once.
+impl<'a> Request<'a> {
+    pub(in crate::vault) fn get(path: &'a str, deadline: Instant) -> Self {
+        Self::new(Method::GET, path, deadline)
+    }
+
+    pub(in crate::vault) fn post(path: &'a str, deadline: Instant) -> Self {
+        Self::new(Method::POST, path, deadline)
+    }
+
+    fn new(method: Method, path: &'a str, deadline: Instant) -> Self {
+        Self {
+            method,
+            path,
+            query: None,
+            body: None,
+            deadline,
+            namespace: None,
+            token: None,
+        }
+    }
+
+    pub(in crate::vault) fn query(mut self, query: &'a str) -> Self {
+        self.query = Some(query);
+        self
+    }
+
+    pub(in crate::vault) fn namespace(mut self, namespace: &'a Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    pub(in crate::vault) fn token(mut self, token: &'a Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    pub(in crate::vault) fn json(self, body: &Value) -> Self {
+        self.body(body.to_string().into_bytes())
+    }
+
+    pub(in crate::vault) fn body(mut self, body: Vec<u8>) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// Whether repeating it does no harm. A login can use up a secret_id, and an unwrap works once.
     pub(super) fn can_be_repeated(&self) -> bool {
         let once = self.path.starts_with("auth/") || self.path.starts_with("sys/");
         self.method == Method::GET || !once
     }
 
-    /// Whether it asks for a token.
+    /// Whether it requests a token.
     pub(super) fn is_login(&self) -> bool {
         self.token.is_none() && self.method == Method::POST
     }
 
-    /// What it asks for, in a word of a fixed set, for the metrics.
+    /// The operation, as a label of a fixed set for the metrics.
     pub(super) fn operation(&self) -> &'static str {
         let path = self.path;
         match path.rsplit('/').nth(1) {
@@ -55,10 +100,12 @@ impl Request<'_> {
 
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        // Agents and proxies refuse requests without it (OpenBao `command/agent.go`).
+        // Vault Agent and Proxy refuse requests without it (OpenBao `command/agent.go`).
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
         let namespace = self.namespace.map_or("", Namespace::as_str);
-        if let (false, Ok(value)) = (namespace.is_empty(), HeaderValue::from_str(namespace)) {
+        if !namespace.is_empty()
+            && let Ok(value) = HeaderValue::from_str(namespace)
+        {
             headers.insert("x-vault-namespace", value);
         }
         if let Some(Ok(mut value)) = self

@@ -1,4 +1,4 @@
-//! The client certificate: read from one file or two, shown to a server that asks.
+//! The client certificate: read from one file or two, presented to a server that asks for one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,66 +11,69 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::{BuildError, ClientCertificate, files, words};
+use super::diagnostics;
+use super::settings::{BuildError, ClientCertificate, read_file};
+use crate::diagnosis::Diagnosis;
+use crate::telemetry::events;
 
-/// What a server is shown that asks for a certificate, and whether one asked.
+/// Presents the certificate to a server that asks for one, and records whether one asked.
 #[derive(Debug)]
-pub(in crate::vault) struct Shown {
+pub(in crate::vault) struct ClientCertResolver {
     identity: Option<Identity>,
-    asked: AtomicBool,
+    was_asked: AtomicBool,
 }
 
-/// A certificate with its key, and words for it.
+/// A certificate with its key.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     certified: Arc<CertifiedKey>,
     /// `auth.cert_file: PATH: certificate of …`
-    words: String,
+    description: String,
 }
 
 impl Identity {
     pub(super) fn load(settings: &ClientCertificate) -> Result<Self, BuildError> {
-        let place = settings.cert_file.display();
-        let refuse = |cause: String| BuildError {
-            key: settings.key,
-            cause: format!("{place} {cause}"),
-        };
-        let pem = files::read(settings.key, &settings.cert_file)?;
-        let chain = CertificateDer::pem_slice_iter(&pem)
+        let file = settings.cert_file.display();
+        let error = |cause: String| BuildError::new(settings.key, format!("{file} {cause}"));
+        let content = read_file(settings.key, &settings.cert_file)?;
+        let chain = CertificateDer::pem_slice_iter(&content.bytes)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| refuse(format!("is no PEM: {error}")))?;
+            .map_err(|cause| error(format!("is invalid PEM: {cause}")))?;
         let Some(first) = chain.first() else {
-            return Err(refuse("holds no PEM certificate".to_owned()));
+            return Err(error("holds no PEM certificate".to_owned()));
         };
-        let words = format!("{}: {place}: {}", settings.key, words::certificate(first));
+        let certificate = diagnostics::describe_certificate(first);
+        let description = format!("{}: {file}: {certificate}", settings.key);
         let (key_file, key) = match &settings.key_file {
-            Some(file) => (file, files::read(key_of(settings), file)?),
-            None => (&settings.cert_file, pem),
+            Some(file) => (file, read_file(key_of(settings), file)?),
+            None => (&settings.cert_file, content),
         };
-        files::warn_if_open_to_all(key_of(settings), key_file);
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| no_key(settings))?;
+        if key.is_world_readable {
+            events::PrivateKeyReadable {
+                key: key_of(settings),
+                file: key_file.display().to_string(),
+            }
+            .emit();
+        }
+        let key = PrivateKeyDer::from_pem_slice(&key.bytes).map_err(|_| no_key(settings))?;
         let certified = CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map_err(|error| refuse(format!("and its key cannot be used together: {error}")))?;
+            .map_err(|cause| error(format!("and its key cannot be used together: {cause}")))?;
         Ok(Self {
             certified: Arc::new(certified),
-            words,
+            description,
         })
     }
 }
 
-/// The parser's own words could quote what stands in the file.
+/// Without the parser's own message, which could quote the file.
 fn no_key(settings: &ClientCertificate) -> BuildError {
-    let (file, also) = match &settings.key_file {
-        Some(file) => (file, ""),
-        None => (
-            &settings.cert_file,
-            ": name the file that does, or put both into one",
-        ),
-    };
-    BuildError {
-        key: key_of(settings),
-        cause: format!("{} holds no unencrypted private key{also}", file.display()),
+    let file = settings.key_file.as_ref().unwrap_or(&settings.cert_file);
+    let cause = format!("{} holds no unencrypted private key", file.display());
+    let mut problem = Diagnosis::new(cause);
+    if settings.key_file.is_none() {
+        problem = problem.with_remedy("name the file that does, or put both into one");
     }
+    BuildError::new(key_of(settings), problem)
 }
 
 fn key_of(settings: &ClientCertificate) -> &'static str {
@@ -80,46 +83,50 @@ fn key_of(settings: &ClientCertificate) -> &'static str {
     }
 }
 
-/// What [`Identity::load`] reads.
+/// The files that [`Identity::load`] reads.
 pub(super) fn paths(settings: Option<&ClientCertificate>) -> Vec<PathBuf> {
     let files = settings.map(|files| [Some(&files.cert_file), files.key_file.as_ref()]);
     files.into_iter().flatten().flatten().cloned().collect()
 }
 
-impl Shown {
+impl ClientCertResolver {
     pub(super) fn new(identity: Option<Identity>) -> Self {
         Self {
             identity,
-            asked: AtomicBool::new(false),
+            was_asked: AtomicBool::new(false),
         }
     }
 
     /// Until when the certificate is valid, in UTC seconds.
     pub(in crate::vault) fn not_after(&self) -> Option<i64> {
         let first = self.identity.as_ref()?.certified.cert.first()?;
-        words::facts(first).map(|certificate| certificate.not_after)
+        diagnostics::describe(first).map(|certificate| certificate.not_after)
     }
 
-    /// What there is to say of the client's side when a server ends a connection.
-    pub(in crate::vault) fn words(&self) -> Option<String> {
-        match &self.identity {
-            _ if !self.asked.load(Ordering::Relaxed) => None,
-            Some(identity) => Some(format!("it was shown {}", identity.words)),
-            None => Some("it asks for a certificate: set vault.client_cert_file to one".to_owned()),
+    /// The part of the client certificate in a connection that the server ended; `None` if the
+    /// server asked for no certificate.
+    pub(in crate::vault) fn remark(&self) -> Option<Diagnosis> {
+        if !self.was_asked.load(Ordering::Relaxed) {
+            return None;
         }
+        Some(match &self.identity {
+            Some(identity) => Diagnosis::new(format!("it was shown {}", identity.description)),
+            None => Diagnosis::new("it asks for a certificate")
+                .with_remedy("set vault.client_cert_file to one"),
+        })
     }
 }
 
-impl ResolvesClientCert for Shown {
-    /// Shown whatever CAs the server hints at, as Vault's own client does (`api/client.go`).
+impl ResolvesClientCert for ClientCertResolver {
+    /// Presented whichever CAs the server names, as Vault's own client does (`api/client.go`).
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.asked.store(true, Ordering::Relaxed);
+        self.was_asked.store(true, Ordering::Relaxed);
         let identity = self.identity.as_ref();
         identity.map(|identity| identity.certified.clone())
     }
 
     fn has_certs(&self) -> bool {
-        // Also without one: so that it is known that a server asked.
+        // Also without a certificate: only then rustls reports that a server asked.
         true
     }
 }

@@ -1,4 +1,4 @@
-//! The CA certificates that are trusted: from a file, from a directory, or the system's.
+//! The trusted CA certificates: from a file, from a directory, or the system's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{BuildError, TlsSettings, files};
+use super::settings::{BuildError, TlsSettings, read_file};
+use crate::diagnosis::Diagnosis;
+use crate::system::watched_file;
 
 const FILE: &str = "vault.ca_file";
 const DIR: &str = "vault.ca_dir";
@@ -17,7 +19,7 @@ const DIR: &str = "vault.ca_dir";
 pub(super) struct Roots(pub(super) Arc<RootCertStore>);
 
 impl Roots {
-    /// Those of the file and those of the directory; the system's, where neither is named.
+    /// Those of the file and of the directory; the system's if neither is configured.
     pub(super) fn load(settings: &TlsSettings) -> Result<Self, BuildError> {
         let mut store = RootCertStore::empty();
         if let Some(file) = &settings.ca_file {
@@ -33,63 +35,58 @@ impl Roots {
     }
 }
 
-/// What [`Roots::load`] reads; nothing of the system's.
+/// The configured files that [`Roots::load`] reads.
 pub(super) fn paths(settings: &TlsSettings) -> Vec<PathBuf> {
     let named = settings.ca_file.iter().chain(&settings.ca_dir);
     named.cloned().collect()
 }
 
 fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), BuildError> {
-    let refuse = |cause: String| BuildError {
-        key: FILE,
-        cause: format!("{} {cause}", path.display()),
-    };
-    let pem = files::read(FILE, path)?;
+    let error = |cause: String| BuildError::new(FILE, format!("{} {cause}", path.display()));
+    let content = read_file(FILE, path)?;
     let mut found = false;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| refuse(format!("is no PEM: {error}")))?;
+    for certificate in CertificateDer::pem_slice_iter(&content.bytes) {
+        let certificate = certificate.map_err(|cause| error(format!("is invalid PEM: {cause}")))?;
         store
             .add(certificate)
-            .map_err(|error| refuse(format!("holds an unusable certificate: {error}")))?;
+            .map_err(|cause| error(format!("holds an unusable certificate: {cause}")))?;
         found = true;
     }
-    match found {
-        true => Ok(()),
-        false => Err(refuse("holds no PEM certificate".to_owned())),
+    if found {
+        Ok(())
+    } else {
+        Err(error("holds no PEM certificate".to_owned()))
     }
 }
 
-/// A directory may hold other things too: what is no certificate is passed over.
+/// Skips files without a certificate: the directory may hold other things too.
 fn add_directory(store: &mut RootCertStore, dir: &Path) -> Result<(), BuildError> {
-    let refuse = |cause: String| BuildError {
-        key: DIR,
-        cause: format!("{} {cause}", dir.display()),
+    let error = |cause: String, remedy: &str| {
+        let cause = Diagnosis::new(format!("{} {cause}", dir.display()));
+        BuildError::new(DIR, cause.with_remedy(remedy))
     };
-    let files = files::entries(dir)
-        .map_err(|error| refuse(format!("cannot be read: {error}; name a directory")))?;
+    let files = watched_file::files_in(dir)
+        .map_err(|cause| error(format!("cannot be read: {cause}"), "name a directory"))?;
     let mut found = 0;
     for file in files {
-        let pem = files::read(DIR, &file)?;
-        let certificates = CertificateDer::pem_slice_iter(&pem).flatten();
+        let content = read_file(DIR, &file)?;
+        let certificates = CertificateDer::pem_slice_iter(&content.bytes).flatten();
         let (added, _) = store.add_parsable_certificates(certificates);
         found += added;
     }
-    match found {
-        0 => Err(refuse(
-            "holds no file with a PEM certificate: put vault's CA there".to_owned(),
-        )),
-        _ => Ok(()),
+    if found == 0 {
+        let cause = "holds no file with a PEM certificate".to_owned();
+        return Err(error(cause, "put Vault's CA there"));
     }
+    Ok(())
 }
 
 fn add_system(store: &mut RootCertStore) -> Result<(), BuildError> {
     let system = rustls_native_certs::load_native_certs();
     let (added, _) = store.add_parsable_certificates(system.certs);
-    match added {
-        0 => Err(BuildError {
-            key: FILE,
-            cause: "is missing, and this system has no CA certificates: name vault's CA".to_owned(),
-        }),
-        _ => Ok(()),
+    if added == 0 {
+        let cause = Diagnosis::new("is missing, and this system has no CA certificates");
+        return Err(BuildError::new(FILE, cause.with_remedy("name Vault's CA")));
     }
+    Ok(())
 }

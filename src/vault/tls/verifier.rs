@@ -1,4 +1,4 @@
-//! Checks a server's certificate as rustls does, and says of a bad one which it is.
+//! Checks a server's certificate as rustls does, with errors that describe the certificate.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,29 +8,30 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
+use super::diagnostics::{self, ServerCertificate};
 use super::roots::Roots;
-use super::{BuildError, ServerCertificate, words};
+use super::settings::BuildError;
 
-/// The certificate that was accepted last. A clone shares it.
+/// The last server certificate that was accepted. A clone shares it.
 #[derive(Debug, Clone, Default)]
-pub(in crate::vault) struct Accepted(Arc<Mutex<Option<CertificateDer<'static>>>>);
+pub(in crate::vault) struct LastPeerCertificate(Arc<Mutex<Option<CertificateDer<'static>>>>);
 
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
-    /// The name that the certificate has to hold, where it is not the address's host.
+    /// The name that the certificate must hold; `None` for the host of the address.
     expected: Option<ServerName<'static>>,
-    accepted: Accepted,
+    peer: LastPeerCertificate,
 }
 
-impl Accepted {
-    /// What there is to say of it.
-    pub(in crate::vault) fn words(&self) -> Option<ServerCertificate> {
+impl LastPeerCertificate {
+    /// Describes it; `None` if there is none yet, or it cannot be parsed.
+    pub(in crate::vault) fn describe(&self) -> Option<ServerCertificate> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().and_then(words::facts)
+        last.as_ref().and_then(diagnostics::describe)
     }
 
-    fn put(&self, certificate: &CertificateDer<'_>) {
+    fn set(&self, certificate: &CertificateDer<'_>) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(certificate.clone().into_owned());
     }
@@ -40,18 +41,17 @@ impl Verifier {
     pub(super) fn new(
         roots: &Roots,
         expected: Option<ServerName<'static>>,
-        accepted: Accepted,
+        peer: LastPeerCertificate,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, BuildError> {
         let built = WebPkiServerVerifier::builder_with_provider(roots.0.clone(), provider.clone());
-        let inner = built.build().map_err(|error| BuildError {
-            key: "vault.ca_file",
-            cause: error.to_string(),
-        })?;
+        let inner = built
+            .build()
+            .map_err(|error| BuildError::new("vault.ca_file", error.to_string()))?;
         Ok(Self {
             inner,
             expected,
-            accepted,
+            peer,
         })
     }
 }
@@ -69,8 +69,8 @@ impl ServerCertVerifier for Verifier {
         let verified = self
             .inner
             .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-            .map_err(|error| words::bad_server(error, end_entity, intermediates, name))?;
-        self.accepted.put(end_entity);
+            .map_err(|error| diagnostics::explain(error, end_entity, intermediates, name))?;
+        self.peer.set(end_entity);
         Ok(verified)
     }
 

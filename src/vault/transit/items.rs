@@ -1,50 +1,57 @@
-//! Encrypt and Decrypt: one item or many in a request, and what the answer says of each.
+//! Encrypt and Decrypt: one item or many in a request, and the result of each.
 //!
-//! Bodies are written into one buffer, without a tree of JSON between; answers are read into their
-//! fields, which borrow from the body.
+//! Bodies are written into one buffer, without an intermediate JSON tree; responses are parsed into
+//! fields that borrow from the body.
 
 use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Method;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{Encrypted, Envelope};
-use crate::vault::answer::Answer;
 use crate::vault::client::{Client, Request};
 use crate::vault::error::CallError;
 use crate::vault::names::{KeyVersion, TransitKey};
+use crate::vault::response::{Envelope, Response};
 use crate::vault::secret::{Ciphertext, Plaintext, Token};
 
-/// What came of each item, in their order.
+/// A ciphertext and the key version that Vault reports for it.
+#[derive(Debug, Clone)]
+pub struct Encrypted {
+    /// Transit's own text.
+    pub ciphertext: Ciphertext,
+    /// The version in the response; the same as in the text.
+    pub version: KeyVersion,
+}
+
+/// The outcome of each item, in their order.
 pub type Outcomes<T> = Vec<Result<T, CallError>>;
 
-/// A plaintext and the version to wrap it with; without one it is the key's latest.
+/// A plaintext and the version to encrypt it with; `None` is the key's latest.
 #[derive(Debug, Clone, Copy)]
 pub struct ToEncrypt<'a> {
-    /// What to wrap.
+    /// What to encrypt.
     pub plaintext: &'a Plaintext,
-    /// With this version, or not at all.
+    /// With this version, or fail.
     pub version: Option<KeyVersion>,
 }
 
-/// What the two operations differ in.
+/// What differs between the two operations.
 trait Item {
-    /// What Vault makes of it.
+    /// The result.
     type Made;
     /// The last part of the path.
     const OPERATION: &'static str;
-    /// How long [`Item::write`] makes the body, nearly.
+    /// Approximately how many bytes [`Item::write`] adds to the body.
     fn size(&self) -> usize;
-    /// Writes its fields, as JSON, without the braces.
+    /// Writes its fields as JSON, without the braces.
     fn write(&self, body: &mut Vec<u8>);
-    /// Reads what the answer says of it; what is wrong with it, where something is.
+    /// Reads its result; the error says what is wrong with the result.
     fn read(&self, data: &Fields<'_>) -> Result<Self::Made, &'static str>;
 }
 
-/// The fields of an answer, or of one item of it. A failed Decrypt has an empty plaintext beside
+/// The fields of a response, or of one item of it. A failed Decrypt has an empty plaintext beside
 /// its error (OpenBao `builtin/logical/transit/path_decrypt.go`).
 #[derive(Deserialize)]
 struct Fields<'a> {
@@ -59,7 +66,7 @@ struct Fields<'a> {
     reference: Option<Text<'a>>,
 }
 
-/// A text that is borrowed where it holds no escape; serde borrows no `Option<Cow<str>>`.
+/// A text that is borrowed unless it contains an escape; serde cannot borrow an `Option<Cow<str>>`.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -70,11 +77,11 @@ struct Batch<'a> {
 }
 
 impl Client {
-    /// Wraps plaintexts, all in one request.
+    /// Encrypts plaintexts, all in one request.
     ///
     /// # Errors
-    /// As [`CallError`], when the request as a whole failed; what failed for one item is its outcome.
-    /// An answer made by another version than asked for is an error, too.
+    /// As [`CallError`], if the request as a whole failed; the failure of one item is its outcome.
+    /// A result of another version than requested is an error, too.
     pub async fn encrypt(
         &self,
         key: &TransitKey,
@@ -82,13 +89,13 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<Outcomes<Encrypted>, CallError> {
-        self.all(key, items, token, deadline).await
+        self.send_items(key, items, token, deadline).await
     }
 
-    /// Unwraps ciphertexts, all in one request.
+    /// Decrypts ciphertexts, all in one request.
     ///
     /// # Errors
-    /// As [`CallError`], when the request as a whole failed; what failed for one item is its outcome.
+    /// As [`CallError`], if the request as a whole failed; the failure of one item is its outcome.
     pub async fn decrypt(
         &self,
         key: &TransitKey,
@@ -96,10 +103,10 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<Outcomes<Plaintext>, CallError> {
-        self.all(key, items, token, deadline).await
+        self.send_items(key, items, token, deadline).await
     }
 
-    async fn all<I: Item>(
+    async fn send_items<I: Item>(
         &self,
         key: &TransitKey,
         items: &[I],
@@ -107,33 +114,28 @@ impl Client {
         deadline: Instant,
     ) -> Result<Outcomes<I::Made>, CallError> {
         let path = key.path(I::OPERATION);
-        let request = Request {
-            method: Method::POST,
-            path: &path,
-            query: None,
-            namespace: Some(&key.namespace),
-            token: Some(token),
-            body: Some(body(items)),
-            deadline,
-        };
+        let request = Request::post(&path, deadline)
+            .namespace(&key.namespace)
+            .token(token)
+            .body(body(items));
         self.metrics().batch(I::OPERATION, items.len());
-        let answer = self.send(request).await?;
+        let response = self.send(request).await?;
         match items {
             [item] => {
-                let data = answer.parse::<Envelope<Fields<'_>>>()?.data;
-                Ok(vec![made(item, &data, &answer)])
+                let data = response.parse::<Envelope<Fields<'_>>>()?.data;
+                Ok(vec![result_of(item, &data, &response)])
             }
             _ => {
-                let batch = answer.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-                matched(items, &batch, &answer)
+                let batch = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
+                matched(items, &batch, &response)
             }
         }
     }
 }
 
-/// The body of a request. A lone item goes as Vault's first form of it, which costs Vault less.
+/// The body of a request. A single item uses the form without a batch, which costs Vault less.
 fn body<I: Item>(items: &[I]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(room_for(items));
+    let mut body = Vec::with_capacity(capacity_for(items));
     if let [item] = items {
         body.push(b'{');
         item.write(&mut body);
@@ -156,8 +158,8 @@ fn text<'a>(text: &'a Option<Text<'_>>) -> &'a str {
     text.as_ref().map_or("", |text| &text.0)
 }
 
-/// With braces, commas, the name of the list, and a reference for each.
-fn room_for<I: Item>(items: &[I]) -> usize {
+/// Includes braces, commas, the name of the list, and a reference for each item.
+fn capacity_for<I: Item>(items: &[I]) -> usize {
     items.iter().map(|item| item.size() + 32).sum::<usize>() + 32
 }
 
@@ -165,32 +167,40 @@ fn append(body: &mut Vec<u8>, text: &str) {
     body.extend_from_slice(text.as_bytes());
 }
 
-/// Each item with its own result; one that is missing, too many or of another item makes all wrong.
+/// Each item with its own result. A result that is missing, extra or out of order fails all.
 fn matched<I: Item>(
     items: &[I],
     results: &[Fields<'_>],
-    answer: &Answer,
+    response: &Response,
 ) -> Result<Outcomes<I::Made>, CallError> {
     if results.len() != items.len() {
-        let (asked, answered) = (items.len(), results.len());
-        return Err(answer.foreign(&format!("{answered} results for {asked} items")));
+        let expected = items.len();
+        let count = results.len();
+        let cause = format!("it holds {count} results for {expected} items");
+        return Err(response.unexpected(cause));
     }
-    let of_another = |(index, data): (usize, &Fields<'_>)| {
-        // A server that does not know references sends none.
+    let is_out_of_order = |(index, data): (usize, &Fields<'_>)| {
+        // A server that does not support references sends none.
         let reference = text(&data.reference);
         !reference.is_empty() && reference.parse() != Ok(index)
     };
-    if results.iter().enumerate().any(of_another) {
-        return Err(answer.foreign("its results are in another order than the items"));
+    if results.iter().enumerate().any(is_out_of_order) {
+        return Err(response.unexpected("its results are in another order than the items"));
     }
     let pairs = items.iter().zip(results);
-    Ok(pairs.map(|(item, data)| made(item, data, answer)).collect())
+    Ok(pairs
+        .map(|(item, data)| result_of(item, data, response))
+        .collect())
 }
 
-fn made<I: Item>(item: &I, data: &Fields<'_>, answer: &Answer) -> Result<I::Made, CallError> {
+fn result_of<I: Item>(
+    item: &I,
+    data: &Fields<'_>,
+    response: &Response,
+) -> Result<I::Made, CallError> {
     match text(&data.error) {
-        "" => item.read(data).map_err(|cause| answer.foreign(cause)),
-        words => Err(answer.refused(words)),
+        "" => item.read(data).map_err(|cause| response.unexpected(cause)),
+        message => Err(response.api_error(message)),
     }
 }
 
@@ -213,13 +223,16 @@ impl Item for ToEncrypt<'_> {
 
     fn read(&self, data: &Fields<'_>) -> Result<Encrypted, &'static str> {
         let ciphertext = Ciphertext::try_new(text(&data.ciphertext).as_bytes().to_vec());
-        let ciphertext = ciphertext.map_err(|_| "no ciphertext in it")?;
+        let ciphertext = ciphertext.map_err(|_| "it holds no ciphertext")?;
         let version = ciphertext.version();
-        if data.key_version.is_some_and(|said| said != version.get()) {
+        if data
+            .key_version
+            .is_some_and(|reported| reported != version.get())
+        {
             return Err("its key_version is not that of its ciphertext");
         }
         if self.version.is_some_and(|wanted| wanted != version) {
-            return Err("it used another key version than asked for");
+            return Err("it used another key version than requested");
         }
         Ok(Encrypted {
             ciphertext,
@@ -236,7 +249,7 @@ impl Item for &Ciphertext {
         self.as_str().len() + 32
     }
 
-    /// A ciphertext holds no character that JSON would escape.
+    /// A ciphertext contains no character that JSON would escape.
     fn write(&self, body: &mut Vec<u8>) {
         append(body, r#""ciphertext":""#);
         append(body, self.as_str());
@@ -244,7 +257,7 @@ impl Item for &Ciphertext {
     }
 
     fn read(&self, data: &Fields<'_>) -> Result<Plaintext, &'static str> {
-        let base64 = data.plaintext.as_ref().ok_or("no plaintext in it")?;
+        let base64 = data.plaintext.as_ref().ok_or("it holds no plaintext")?;
         let bytes = STANDARD.decode(&*base64.0);
         bytes
             .map(Plaintext::new)
@@ -252,12 +265,12 @@ impl Item for &Ciphertext {
     }
 }
 
-/// Straight into the body, which has room for it.
+/// Encodes directly into the body, without a copy that would have to be wiped.
 fn write_base64(bytes: &[u8], body: &mut Vec<u8>) {
     let start = body.len();
     body.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let written = STANDARD.encode_slice(bytes, &mut body[start..]);
-    // The room is exactly what base64 takes.
+    // The slice has exactly the length of the base64.
     body.truncate(start + written.unwrap_or_default());
 }
 
@@ -265,8 +278,8 @@ fn write_base64(bytes: &[u8], body: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer::for_test(status, body)
+    fn response(status: u16, body: &str) -> Response {
+        Response::for_test(status, body)
     }
 
     fn ciphertext(text: &str) -> Ciphertext {
@@ -275,13 +288,13 @@ mod tests {
 
     fn decrypted(items: usize, body: &str) -> Result<Outcomes<Plaintext>, CallError> {
         let one = ciphertext("vault:v1:YQ==");
-        let answer = answer(200, body);
-        let results = answer.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-        matched(&vec![&one; items], &results, &answer)
+        let response = response(200, body);
+        let results = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
+        matched(&vec![&one; items], &results, &response)
     }
 
     #[test]
-    fn a_body_is_json_of_the_form_that_transit_takes() {
+    fn a_body_has_the_form_that_transit_expects() {
         let plaintexts = [vec![0xff; 1], Vec::new(), vec![7; 32]].map(Plaintext::new);
         let version = KeyVersion::try_new(3);
         let items: Vec<_> = plaintexts
@@ -306,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_for_a_body_is_enough() {
+    fn the_capacity_of_a_body_suffices() {
         for length in 0..100 {
             let plaintext = Plaintext::new(vec![1; length]);
             let version = KeyVersion::try_new(u32::MAX);
@@ -317,23 +330,23 @@ mod tests {
                 };
                 1 + length
             ];
-            assert!(body(&items).len() <= room_for(&items), "{length}");
+            assert!(body(&items).len() <= capacity_for(&items), "{length}");
         }
     }
 
     #[test]
-    fn a_failed_item_is_its_own_failure() {
+    fn a_failed_item_does_not_fail_the_others() {
         let body = r#"{"data":{"batch_results":[
             {"plaintext":"YQ==","reference":"0"},
             {"plaintext":"","error":"cipher: message authentication failed","reference":"1"}]}}"#;
         let outcomes = decrypted(2, body).expect("a batch");
         assert_eq!(outcomes[0].as_ref().expect("one").expose_secret(), b"a");
-        let refusal = outcomes[1].as_ref().expect_err("refused").api_error();
-        assert_eq!(refusal, Some(crate::vault::ApiErrorKind::BadCiphertext));
+        let kind = outcomes[1].as_ref().expect_err("refused").api_error();
+        assert_eq!(kind, Some(crate::vault::ApiErrorKind::BadCiphertext));
     }
 
     #[test]
-    fn results_that_do_not_match_the_items_are_no_answer_to_any() {
+    fn results_that_do_not_match_the_items_fail_all() {
         let one = r#"{"data":{"batch_results":[{"plaintext":"YQ=="}]}}"#;
         assert!(decrypted(1, one).is_ok());
         assert!(decrypted(2, one).is_err());
@@ -345,16 +358,16 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_contradicts_its_ciphertext_is_no_answer() {
+    fn a_version_that_contradicts_its_ciphertext_is_an_error() {
         let plaintext = Plaintext::new(Vec::new());
-        let read = |wanted, said| {
+        let read = |wanted, reported| {
             let item = ToEncrypt {
                 plaintext: &plaintext,
                 version: KeyVersion::try_new(wanted),
             };
             let data = Fields {
                 ciphertext: Some(Text("vault:v2:YQ==".into())),
-                key_version: said,
+                key_version: reported,
                 plaintext: None,
                 error: None,
                 reference: None,

@@ -15,7 +15,7 @@ const OWN_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\""
     any(no_vault, no_unshare),
     ignore = "needs Vault (set VAULT_BIN or install Go), and root for a hosts file of its own"
 )]
-async fn a_name_that_resolves_again_is_noticed_and_may_have_a_dead_address() {
+async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let address = format!(
@@ -57,8 +57,8 @@ async fn a_name_that_resolves_again_is_noticed_and_may_have_a_dead_address() {
         error.message().contains("failed to lookup address"),
         "{error}"
     );
-    // In place: the mount holds this very file.
-    // Of two addresses the first one answers nobody.
+    // Written in place, because the file itself is mounted.
+    // The first of two addresses does not answer.
     let both =
         "127.0.0.1 localhost\n127.0.0.9 vault.kms-test.invalid\n127.0.0.1 vault.kms-test.invalid\n";
     std::fs::write(&hosts, both).unwrap();

@@ -67,7 +67,7 @@ async fn a_server_name_goes_through_a_proxy_too() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn loopback_and_what_no_proxy_names_go_straight() {
+async fn loopback_and_the_hosts_of_no_proxy_use_no_proxy() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let proxy = ConnectProxy::start();
@@ -93,7 +93,7 @@ async fn loopback_and_what_no_proxy_names_go_straight() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_proxy_that_refuses_is_named() {
+async fn a_refusal_by_the_proxy_is_reported() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = hidden_vault(&certificates).await;
     let proxy = ConnectProxy::start();
@@ -104,29 +104,29 @@ async fn a_proxy_that_refuses_is_named() {
     proxy.refuse("407 Proxy Authentication Required");
     let daemon = daemon.await;
     let client = KmsClient::connect(daemon.socket());
-    for (status, told) in [
+    for (status, cause) in [
         (
             "407 Proxy Authentication Required",
-            "the proxy wants a user and a password",
+            "the proxy requires a user and a password",
         ),
         ("502 Bad Gateway", "the proxy does not connect to it"),
     ] {
         proxy.refuse(status);
         let seen = proxy.heads().len();
-        super::super::harness::wait::until_true("the proxy is asked", LIMIT, async || {
+        super::super::harness::wait::until_true("the proxy gets a request", LIMIT, async || {
             proxy.heads().len() > seen + 1
         })
         .await;
         let error = client.encrypt(&SEED).await.unwrap_err();
         let said = error.message();
         let through = format!("{address} (through the proxy {})", proxy.place());
-        assert!(said.contains(&through) && said.contains(told), "{said}");
+        assert!(said.contains(&through) && said.contains(cause), "{said}");
         assert!(!said.contains("s3cr3t-word"), "{said}");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_proxy_is_a_configuration_error_that_does_not_repeat_it() {
+async fn an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it() {
     let daemon = super::super::harness::daemon::Daemon::builder()
         .vault("https://vault.invalid:8200")
         .transit("transit", "kms")
@@ -136,7 +136,7 @@ async fn what_is_no_proxy_is_a_configuration_error_that_does_not_repeat_it() {
     assert_eq!(daemon.wait_exit(LIMIT).await, 78);
     let log = daemon.log();
     assert!(
-        log.contains("https_proxy: is no proxy of the form"),
+        log.contains("https_proxy: is not a proxy of the form"),
         "{log}"
     );
     assert!(!log.contains("s3cr3t-word"), "{log}");

@@ -20,7 +20,7 @@ fn to(status: u16, location: &str) -> Fault {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_standby_may_name_another_configured_address_once() {
+async fn a_standby_may_redirect_once_to_another_configured_address() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let (standby, leader) = (
@@ -32,12 +32,12 @@ async fn a_standby_may_name_another_configured_address_once() {
     let daemon = daemon_with(&[&standby.address(), &leader.address()], &fixture).await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
-    // What was asked for goes on as it was, whatever path the redirect names.
+    // The path of the request is kept, whatever path the redirect names.
     let seen = leader.requests();
     assert_eq!(seen[0].path, format!("/v1/{}/encrypt/kms", fixture.mount));
     assert_eq!(seen[0].headers["x-vault-token"], fixture.token.as_str());
     assert!(!seen[0].body.is_empty());
-    // From then on the leader itself is asked.
+    // From then on requests go to the leader itself.
     standby.reset_counts();
     client.encrypt(&SEED).await.unwrap();
     assert_eq!(standby.requests().len(), 0);
@@ -45,7 +45,7 @@ async fn a_standby_may_name_another_configured_address_once() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn redirects_elsewhere_in_circles_and_of_other_kinds_are_refused() {
+async fn redirects_to_other_hosts_in_loops_and_of_other_kinds_are_not_followed() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let stranger = Proxy::start("127.0.0.1:9".parse().unwrap());
     let elsewhere = "https://evil.example:8200/v1/x";
@@ -58,27 +58,24 @@ async fn redirects_elsewhere_in_circles_and_of_other_kinds_are_refused() {
             to(307, elsewhere),
             "redirects to https://evil.example:8200, which",
         ),
-        (
-            to(307, &proxy.address()),
-            "is api_addr right on every server?",
-        ),
-        (to(307, "/v1/x"), "it redirects to nowhere"),
+        (to(307, &proxy.address()), "check api_addr on every server"),
+        (to(307, "/v1/x"), "redirect without a usable Location"),
         (
             to(301, &proxy.address()),
-            "only a 307 of vault's own is followed",
+            "only a 307 of Vault's own is followed",
         ),
         (
             to(302, &proxy.address()),
             "set vault.address to the server itself",
         ),
-        (to(308, elsewhere), "only a 307 of vault's own is followed"),
+        (to(308, elsewhere), "only a 307 of Vault's own is followed"),
     ];
-    for (fault, told) in cases {
+    for (fault, cause) in cases {
         proxy.clear();
         proxy.fault("/encrypt/", fault.clone());
         let error = client.encrypt(&SEED).await.unwrap_err();
         assert_eq!(error.code(), Code::Unavailable, "{error}");
-        assert!(error.message().contains(told), "{fault:?}: {error}");
+        assert!(error.message().contains(cause), "{fault:?}: {error}");
     }
     assert_eq!(stranger.connections(), 0);
 }
@@ -101,9 +98,9 @@ async fn a_redirect_from_https_to_http_is_never_followed() {
         &certificates.path("vault.example.key"),
     );
     standby.fault("", to(307, &plain.address()));
-    // Else it would be asked by itself once the first one was refused.
+    // Otherwise it would be used by itself after the first one has failed.
     plain.fault("", Fault::Refuse);
-    // Even though the plain address is configured too.
+    // Although the plain address is configured too.
     let both = format!(
         "[vault]\naddress = [\"https://{}\", \"{}\"]",
         end.address(),
@@ -114,6 +111,6 @@ async fn a_redirect_from_https_to_http_is_never_followed() {
         .spawn()
         .await;
     daemon
-        .logged("which is never followed: set api_addr of vault to https")
+        .logged("which is never followed; set api_addr of Vault to https")
         .await;
 }

@@ -1,4 +1,4 @@
-//! Connections whose other end vanished without a word, and Vaults that are merely slow.
+//! Connections whose peer vanished without closing them, and Vaults that are merely slow.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,14 @@ use super::{SEED, encrypt_time};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
+async fn silent_connections_are_replaced_within_five_seconds() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let forwarder = Forwarder::start(vault.socket_address());
     let daemon = daemon_for(&forwarder.address(), &fixture).spawn().await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
-    // Several connections are kept, all of which fall silent.
+    // All of several idle connections fall silent.
     join_all((0..5).map(|_| client.encrypt(&SEED))).await;
     let kept = forwarder.connections();
     forwarder.silence_all();
@@ -37,7 +37,7 @@ async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
     assert!(first < Duration::from_secs(3), "{first:?}");
     assert!(second < Duration::from_millis(900), "{second:?}");
 
-    // With less time than patience takes, the next call uses new connections.
+    // Even with a deadline before the hedge, the next call uses new connections.
     join_all((0..5).map(|_| client.encrypt(&SEED))).await;
     forwarder.silence_all();
     let hurried = client.with_timeout(Duration::from_millis(500));
@@ -51,7 +51,7 @@ async fn kept_connections_that_fell_silent_are_found_within_five_seconds() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// A daemon that logs in by a password, for a few seconds at a time.
+/// A daemon that logs in by a password, with tokens of a few seconds.
 async fn by_password(vault: &Vault, fixture: &Fixture, address: &str) -> Builder {
     let mount = format!("silent-{}", fixture.mount.replace('/', "-"));
     vault.enable_auth("userpass", &mount).await;
@@ -74,7 +74,7 @@ async fn by_password(vault: &Vault, fixture: &Fixture, address: &str) -> Builder
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_login_does_not_wait_for_an_address_that_hangs() {
+async fn a_login_does_not_wait_for_an_unresponsive_address() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let hanging = Proxy::start(vault.socket_address());
@@ -93,7 +93,7 @@ async fn a_login_does_not_wait_for_an_address_that_hangs() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_login_trusts_no_connection_that_was_silent() {
+async fn a_login_uses_no_connection_that_fell_silent() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let forwarder = Forwarder::start(vault.socket_address());
@@ -103,7 +103,7 @@ async fn a_login_trusts_no_connection_that_was_silent() {
         .await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
-    // Nobody calls; the login that comes before the token ends meets silent connections.
+    // Without calls, the login before the token's expiry finds only silent connections.
     forwarder.silence_all();
     let silenced = Instant::now();
     wait::until_true("the next login", LIMIT, async || {
@@ -117,7 +117,7 @@ async fn a_login_trusts_no_connection_that_was_silent() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn connections_are_kept_alive() {
+async fn connections_are_reused() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let forwarder = Forwarder::start(vault.socket_address());
@@ -133,14 +133,14 @@ async fn connections_are_kept_alive() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_slow_vault_is_not_asked_twice_for_everything() {
+async fn a_slow_vault_does_not_get_every_request_twice() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     proxy.fault("/encrypt/", Fault::Delay(Duration::from_secs(2)));
     let many = 20;
     for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {
         call.unwrap();
     }
-    // Nothing came for 1.5 s, so one call asked once more; the next ones do not.
+    // After 1.5 s without a response one call is hedged; the next ones are not.
     let first = proxy.count("/v1/");
     proxy.reset_counts();
     for call in join_all((0..many).map(|_| client.encrypt(&SEED))).await {

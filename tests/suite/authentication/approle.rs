@@ -1,5 +1,5 @@
-//! A role on an AppRole mount of its own, and daemons that log in to it: their tokens are theirs,
-//! short-lived where a test wants it, and there is always another.
+//! A role on an AppRole mount of its own, and daemons that log in to it: their tokens come from
+//! their own logins, and are short-lived if a test needs that.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) struct AppRole {
 }
 
 impl AppRole {
-    /// A role that grants the fixture's policy; `more` of what the role's endpoint takes.
+    /// A role that grants the fixture's policy; `more` are further parameters of the role.
     pub(crate) async fn new(vault: &Vault, fixture: &Fixture, more: Value) -> Self {
         let mount = mounted(vault, "approle", fixture).await;
         let role_id = role(vault, &mount, fixture, more).await;
@@ -30,7 +30,7 @@ impl AppRole {
         }
     }
 
-    /// One whose tokens end after these seconds if not renewed, and after those in any case.
+    /// A role whose tokens expire after `ttl` seconds unless renewed, and after `max_ttl` in any case.
     pub(crate) async fn short(vault: &Vault, fixture: &Fixture, ttl: u32, max_ttl: u32) -> Self {
         let times = json!({ "token_ttl": ttl, "token_max_ttl": max_ttl });
         Self::new(vault, fixture, times).await

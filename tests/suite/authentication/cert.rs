@@ -13,7 +13,7 @@ use super::super::tls::{NAMED, trusting, vault_with_tls};
 use super::super::{LIMIT, daemon_at};
 use super::SEED;
 
-/// A role of `auth/cert` that takes what this CA has issued.
+/// A role of `auth/cert` that accepts the certificates of this CA.
 async fn role(vault: &Vault, name: &str, ca: &Certificates, fixture: &Fixture, more: Value) {
     let mut role = json!({ "certificate": ca.ca_pem(), "token_policies": [fixture.policy] });
     role.as_object_mut()
@@ -59,7 +59,7 @@ async fn a_certificate_logs_in_from_one_file_or_two_with_and_without_a_role() {
         two,
         one.clone(),
         one.clone() + "role = \"plugin\"\nmount = \"cert\"",
-        // Where `[auth]` names none, the one of the connections serves.
+        // Without a certificate in `[auth]` the one in `[vault]` is used.
         "[vault]\n".to_owned() + &file(&certificates, "client_cert_file", "node-1.both"),
     ] {
         let trace = "\n[log]\nlevel = \"trace\"";
@@ -67,9 +67,7 @@ async fn a_certificate_logs_in_from_one_file_or_two_with_and_without_a_role() {
             .spawn()
             .await;
         works(&daemon).await;
-        daemon
-            .logged("every local user can read this private key")
-            .await;
+        daemon.logged("private key file is world-readable").await;
         let key = std::fs::read_to_string(certificates.path("node-1.key")).unwrap();
         let secret = key.lines().nth(1).unwrap();
         assert!(!daemon.log().contains(secret), "{}", daemon.log());
@@ -84,7 +82,7 @@ async fn a_certificate_logs_in_from_one_file_or_two_with_and_without_a_role() {
     let daemon = wrong.spawn().await;
     let error = refused(&daemon).await;
     assert!(
-        error.contains("role \"other\" of vault holds the CA"),
+        error.contains("role \"other\" of Vault holds the CA"),
         "{error}"
     );
 }
@@ -98,7 +96,7 @@ async fn refused(daemon: &Daemon) -> String {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_certificate_of_another_ca_is_refused_with_the_remedy_and_helps_once_it_is_replaced() {
+async fn a_certificate_of_another_ca_is_reported_with_the_remedy_and_its_successor_works() {
     let certificates = Certificates::new();
     let stranger = Certificates::new();
     certificates.client("node-1");
@@ -111,7 +109,7 @@ async fn a_certificate_of_another_ca_is_refused_with_the_remedy_and_helps_once_i
         .await;
     let error = refused(&daemon).await;
     let path = stranger.path("node-1.both");
-    let remedy = format!("a role of vault holds the CA of {}", path.display());
+    let remedy = format!("a role of Vault holds the CA of {}", path.display());
     assert!(error.contains(&remedy), "{error}");
     assert!(error.contains("auth.mount is \"cert\""), "{error}");
     std::fs::copy(certificates.path("node-1.both"), &path).unwrap();
@@ -120,7 +118,7 @@ async fn a_certificate_of_another_ca_is_refused_with_the_remedy_and_helps_once_i
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn the_next_login_shows_a_rotated_certificate() {
+async fn the_next_login_presents_a_rotated_certificate() {
     let certificates = Certificates::new();
     let serials = ["node-1", "node-2"].map(|name| certificates.client(name));
     certificates.link("node-1.both", "current.pem");
@@ -136,7 +134,7 @@ async fn the_next_login_shows_a_rotated_certificate() {
     let pid = daemon.pid();
     certificates.link("node-2.both", "current.pem");
     let client = KmsClient::connect(daemon.socket());
-    // Calls keep the connection of the old certificate alive all the while.
+    // Calls keep the connection with the old certificate open.
     wait::until_true("a login with the new serial number", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
         shown(&vault).await.contains(&serials[1])
@@ -149,11 +147,11 @@ async fn the_next_login_shows_a_rotated_certificate() {
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_renewal_that_vault_denies_to_a_rotated_certificate_is_followed_by_a_login() {
     let (certificates, next) = (Certificates::new(), Certificates::new());
-    // Vault compares the keys and the CAs of both; a certificate of the same CA may renew.
+    // Vault compares key and CA; a certificate of the same CA may renew.
     let [_, serial] = [(&certificates, "node-1"), (&next, "node-2")].map(|(ca, name)| {
         ca.issue(name, ExtendedKeyUsagePurpose::ClientAuth, |params| {
             params.use_authority_key_identifier_extension = true;
-            // With it goes the key's own identifier.
+            // This also changes the identifier of the key.
             params.is_ca = IsCa::ExplicitNoCa;
         })
     });
@@ -179,13 +177,13 @@ async fn a_renewal_that_vault_denies_to_a_rotated_certificate_is_followed_by_a_l
         .await;
 }
 
-/// The serial numbers of the certificates that living tokens were got with.
+/// The serial numbers of the certificates with which the valid tokens were granted.
 async fn shown(vault: &Vault) -> Vec<String> {
     let listed = vault.expect("LIST", "auth/token/accessors", None).await;
     let mut serials = Vec::new();
     for accessor in listed["data"]["keys"].as_array().unwrap() {
         let asked = Some(json!({ "accessor": accessor }));
-        // It may have ended since.
+        // It may have expired since.
         let (_, token) = vault
             .request("POST", "auth/token/lookup-accessor", asked)
             .await;

@@ -1,4 +1,4 @@
-//! Credential files: how they are replaced, and what is wrong with them.
+//! Credential files: how they are replaced, and which of them cannot be used.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,8 @@ use super::super::{daemon_at, daemon_for};
 use super::methods::works;
 use super::refused;
 
-/// Puts a version into `dir` as kubelet does: a directory of its own, and `..data` moved to it.
+/// Writes a version into `dir` as kubelet does: into a directory of its own, to which `..data` is
+/// moved.
 fn project(dir: &Path, version: &str, token: &str) {
     let real = dir.join(version);
     fs::create_dir_all(&real).unwrap();
@@ -44,15 +45,20 @@ async fn symlinks_that_kubelet_swaps_are_followed() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_file_that_is_no_credential_is_told_and_its_successor_is_taken() {
+async fn an_unusable_credential_file_is_reported_and_its_successor_is_used() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     type Make = fn(&Path);
     let cases: [(&str, Make); 4] = [
-        ("is longer than 64 KiB", |path| {
-            fs::write(path, vec![b'x'; 64 * 1024 + 1]).unwrap();
+        (
+            "is larger than 64 KiB, which is too large for a credential",
+            |path| {
+                fs::write(path, vec![b'x'; 64 * 1024 + 1]).unwrap();
+            },
+        ),
+        ("is not UTF-8 text", |path| {
+            fs::write(path, [0xff, 0xfe]).unwrap()
         }),
-        ("is not text", |path| fs::write(path, [0xff, 0xfe]).unwrap()),
         ("cannot be read", |path| fs::create_dir(path).unwrap()),
         ("cannot be opened", |path| symlink("nowhere", path).unwrap()),
     ];
@@ -93,12 +99,12 @@ async fn a_file_of_64_kib_is_read() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_file_that_every_user_can_read_is_warned_of() {
+async fn a_world_readable_credential_file_causes_a_warning() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
     works(&daemon).await;
-    let warning = "every local user can read this credential";
+    let warning = "credential file is world-readable";
     assert!(!daemon.log().contains(warning), "{}", daemon.log());
     fs::set_permissions(daemon.token_path(), fs::Permissions::from_mode(0o644)).unwrap();
     daemon.restart().await;

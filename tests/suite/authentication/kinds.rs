@@ -1,4 +1,4 @@
-//! The kinds of tokens that Vault has, each as an operator may put it into the file.
+//! The kinds of Vault tokens, each as an operator may put it into the file.
 
 use serde_json::{Value, json};
 use tonic::Code;
@@ -35,7 +35,7 @@ async fn a_periodic_token_outlives_its_period_and_is_not_read_again() {
     works(&daemon).await;
     std::fs::remove_file(daemon.token_path()).unwrap();
     let client = KmsClient::connect(daemon.socket());
-    // Each comes at about 70 % of the period.
+    // Each renewal is at about 70 % of the period.
     wait::until_true("three renewals", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
         proxy.count(RENEW) >= 3
@@ -47,7 +47,7 @@ async fn a_periodic_token_outlives_its_period_and_is_not_read_again() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_ends() {
+async fn a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_expires() {
     let vault = Vault::shared().await;
     for kind in [
         json!({ "type": "batch", "ttl": "10s" }),
@@ -71,13 +71,17 @@ async fn a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_ends
         })
         .await;
         assert_eq!(proxy.count(RENEW), 0);
-        assert!(!daemon.log().contains("no longer knows the token"));
+        assert!(
+            !daemon
+                .log()
+                .contains("Vault rejected the token as invalid or expired")
+        );
     }
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_token_without_an_end_is_left_alone() {
+async fn a_token_that_never_expires_is_neither_renewed_nor_revoked() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let proxy = Proxy::start(vault.socket_address());
@@ -88,13 +92,13 @@ async fn a_token_without_an_end_is_left_alone() {
     works(&daemon).await;
     assert_eq!(daemon.stop().await, 0);
     assert_eq!((proxy.count(RENEW), proxy.count(LOOKUP)), (0, 1));
-    // It is not ours to end.
+    // It does not come from a login of our own.
     assert_eq!(proxy.count("/v1/auth/token/revoke-self"), 0);
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_token_that_may_not_look_at_itself_works() {
+async fn a_token_that_may_not_look_itself_up_works() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let bare = json!({ "no_default_policy": true, "ttl": "1h" });
@@ -107,7 +111,7 @@ async fn a_token_that_may_not_look_at_itself_works() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_token_with_counted_uses_is_refused_and_loses_one_of_them() {
+async fn a_token_with_a_use_limit_is_rejected_at_the_cost_of_one_use() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let counted = token(vault, &fixture, json!({ "num_uses": 30, "ttl": "1h" })).await;
@@ -117,10 +121,10 @@ async fn a_token_with_counted_uses_is_refused_and_loses_one_of_them() {
         .spawn()
         .await;
     daemon
-        .logged("refused credentials are not tried again")
+        .logged("Vault rejected the credentials: no further login until")
         .await;
     for _ in 0..3 {
-        let said = "make one without num_uses";
+        let said = "create one without it";
         refused(&daemon, Code::PermissionDenied, &[said]).await;
     }
     assert_eq!(proxy.count(LOOKUP), 1);
@@ -133,7 +137,7 @@ async fn a_token_with_counted_uses_is_refused_and_loses_one_of_them() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_role_whose_tokens_have_counted_uses_is_refused_and_its_tokens_are_ended() {
+async fn a_role_whose_tokens_have_a_use_limit_is_rejected_and_its_tokens_are_revoked() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = mounted(vault, "approle", &fixture).await;
@@ -146,7 +150,7 @@ async fn a_role_whose_tokens_have_counted_uses_is_refused_and_its_tokens_are_end
     );
     let builder = daemon_at(&proxy.address(), &fixture).extra(&auth);
     let daemon = builder.spawn().await;
-    daemon.logged("make one without num_uses").await;
+    daemon.logged("create one without it").await;
     wait::until_true("its end", LIMIT, async || {
         proxy.count("/v1/auth/token/revoke-self") > 0
     })

@@ -1,4 +1,4 @@
-//! The Kubernetes method: the tests' kube-apiserver is Vault's TokenReview end.
+//! The Kubernetes method: Vault sends its TokenReviews to the kube-apiserver of the tests.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Vault's tokens live for 3 s and can be prolonged to 6 s.
+    /// Vault's tokens expire after 3 s and can be renewed up to 6 s.
     async fn start(vault: &Vault) -> Self {
         let etcd = Etcd::start().await;
         let kubernetes = KubeApiserver::start(&etcd, None, None).await;
@@ -95,7 +95,7 @@ async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
     assert_eq!(error.code(), Code::PermissionDenied, "{error}");
     assert!(error.message().contains("role \"plugin\""), "{error}");
 
-    // The file is read at every login: nothing has to be told.
+    // The file is read at every login: no notification is needed.
     std::fs::write(&file, &cluster.jwt).unwrap();
     client.wait_ok(LIMIT).await;
     // Max TTL is 6 s: the token is renewed and then replaced by new logins, and no call fails.
@@ -106,12 +106,13 @@ async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
     .await;
     let log = daemon.log();
     assert!(
-        !log.contains(&cluster.jwt) && !log.contains("no longer knows the token"),
+        !log.contains(&cluster.jwt)
+            && !log.contains("Vault rejected the token as invalid or expired"),
         "{log}"
     );
 }
 
-/// kube-apiserver, whom Vault asks about each login, is away for so long; the session ends.
+/// Stops kube-apiserver, which reviews each login, for so long that the session expires.
 async fn back_after(away: Duration) {
     let vault = Vault::shared().await;
     let cluster = Cluster::start(vault).await;
@@ -140,7 +141,7 @@ async fn back_after(away: Duration) {
     .await;
     let took = back.elapsed();
     eprintln!("kube-apiserver away for {away:?}: {logins} logins tried, back {took:?} after it");
-    // What is promised is ten seconds; a loaded machine gets more.
+    // The promise is ten seconds; a loaded machine gets more.
     assert!(took < Duration::from_secs(15), "{took:?}");
     // With full jitter under 10 s the mean wait is 5 s.
     let seconds = usize::try_from(away.as_secs()).unwrap();
@@ -152,12 +153,12 @@ async fn back_after(away: Duration) {
     any(no_vault, no_kubernetes),
     ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
 )]
-async fn an_absent_kube_apiserver_is_no_lockout() {
+async fn an_unavailable_kube_apiserver_does_not_suspend_logins() {
     back_after(Duration::from_secs(12)).await;
 }
 
 #[tokio::test]
 #[ignore = "soak: 90 s, kube-apiserver is away for a minute"]
-async fn soak_a_kube_apiserver_that_is_away_for_a_minute_is_no_lockout() {
+async fn soak_a_kube_apiserver_unavailable_for_a_minute_does_not_suspend_logins() {
     back_after(Duration::from_secs(60)).await;
 }

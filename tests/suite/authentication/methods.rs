@@ -1,4 +1,4 @@
-//! AppRole, JWT and userpass on a real Vault: each way to log in, and what a refusal does.
+//! AppRole, JWT and userpass on a real Vault: each way to log in, and the effect of a rejection.
 
 use std::path::PathBuf;
 
@@ -22,14 +22,14 @@ use super::{SEED, refused};
 const ISSUER: &str = "https://kubernetes.default.svc";
 const SUBJECT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
 
-/// An auth method of this kind at a path of several parts, which no other test has.
+/// Mounts an auth method of this kind at a path of several segments, which no other test uses.
 pub(super) async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
     let mount = format!("team/{kind}/{}", fixture.mount.replace('/', "-"));
     vault.enable_auth(kind, &mount).await;
     mount
 }
 
-/// A role `plugin` of an AppRole mount; its role_id.
+/// Creates the role `plugin` of an AppRole mount. Returns its role_id.
 pub(super) async fn role(vault: &Vault, mount: &str, fixture: &Fixture, more: Value) -> String {
     let mut role = json!({ "token_policies": [fixture.policy], "token_ttl": "1h" });
     role.as_object_mut()
@@ -128,8 +128,9 @@ async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
         nodes.push(by_approle(&proxy.address(), &fixture, &mount, &role_id, "wrong").await);
     }
     for (node, file) in &nodes {
-        node.logged("refused credentials are not tried again").await;
-        // Calls do not provoke another try.
+        node.logged("Vault rejected the credentials: no further login until")
+            .await;
+        // Calls do not cause another attempt.
         let client = KmsClient::connect(node.socket());
         let error = client.encrypt(&SEED).await.unwrap_err();
         assert_eq!(error.code(), Code::PermissionDenied, "{error}");
@@ -138,7 +139,7 @@ async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
     }
     let logins = format!("/v1/auth/{mount}/login");
     assert_eq!(proxy.count(&logins), 3);
-    // Had the role been locked, the right one would be refused too.
+    // If the role were locked out, the right one would be rejected too.
     for (node, file) in &nodes {
         std::fs::write(file, secret_id(vault, &mount).await).unwrap();
         works(node).await;
@@ -148,7 +149,7 @@ async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_used_up_secret_id_is_tried_once_though_the_session_ends() {
+async fn an_exhausted_secret_id_is_tried_once_even_after_the_session_has_expired() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = mounted(vault, "approle", &fixture).await;
@@ -159,10 +160,10 @@ async fn a_used_up_secret_id_is_tried_once_though_the_session_ends() {
     let (daemon, file) = by_approle(&proxy.address(), &fixture, &mount, &role_id, &secret).await;
     works(&daemon).await;
     daemon
-        .logged("refused credentials are not tried again")
+        .logged("Vault rejected the credentials: no further login until")
         .await;
     let client = KmsClient::connect(daemon.socket());
-    // The session lives on for a moment; its end is no reason to try again.
+    // The session is valid for a moment; its expiry does not cause another attempt.
     for _ in 0..2 {
         wait::until_true("calls to fail", LIMIT, async || {
             let refused = client.encrypt(&SEED).await.err();
@@ -179,7 +180,7 @@ async fn a_used_up_secret_id_is_tried_once_though_the_session_ends() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn sighup_tries_refused_credentials_again() {
+async fn sighup_retries_rejected_credentials() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = mounted(vault, "userpass", &fixture).await;
@@ -191,7 +192,7 @@ async fn sighup_tries_refused_credentials_again() {
     );
     let daemon = builder.extra(&auth).spawn().await;
     daemon
-        .logged("refused credentials are not tried again")
+        .logged("Vault rejected the credentials: no further login until")
         .await;
     let user = json!({ "password": "correct horse, ünïcode", "token_policies": [fixture.policy] });
     vault
@@ -204,7 +205,7 @@ async fn sighup_tries_refused_credentials_again() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_again_after_a_refusal() {
+async fn a_jwt_is_verified_with_the_issuers_key_and_read_again_after_a_rejection() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = mounted(vault, "jwt", &fixture).await;
@@ -231,7 +232,7 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_again_after_a_r
     );
     let daemon = builder.extra(&auth).spawn().await;
     refused(&daemon, Code::PermissionDenied, &["role \"plugin\""]).await;
-    // No lockout here: it is tried again soon, with what the file holds by then.
+    // No lockout here: the login is retried soon, with the file as it is then.
     let jwt = signed(&key, ISSUER, SUBJECT, "vault");
     std::fs::write(&file, &jwt).unwrap();
     works(&daemon).await;
@@ -240,7 +241,7 @@ async fn a_jwt_is_checked_by_vault_with_the_issuers_key_and_read_again_after_a_r
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_token_of_ours_is_revoked_once_it_is_replaced_and_at_the_end() {
+async fn a_token_of_a_login_is_revoked_once_it_is_replaced_and_at_the_end() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let mount = mounted(vault, "approle", &fixture).await;

@@ -1,4 +1,4 @@
-//! 403: is it the token or the path? And what happens to the credentials meanwhile.
+//! 403: whether the token or the path is refused, and what happens to the credentials meanwhile.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn logged_in(vault: &Vault) -> (Fixture, AppRole, Proxy, Daemon, KmsClient
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_dead_token_leads_to_one_login_that_all_waiting_calls_share() {
+async fn an_invalid_token_causes_one_login_that_all_waiting_calls_share() {
     let vault = Vault::shared().await;
     let (_fixture, approle, proxy, _daemon, client) = logged_in(vault).await;
     for round in 1..=3 {
@@ -42,12 +42,12 @@ async fn a_dead_token_leads_to_one_login_that_all_waiting_calls_share() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_refused_path_under_load_is_told_and_causes_no_storm_of_logins() {
+async fn a_denied_path_under_load_is_reported_and_causes_no_storm_of_logins() {
     let vault = Vault::shared().await;
     let (fixture, approle, proxy, _daemon, client) = logged_in(vault).await;
     let path = format!("{}/encrypt/{}", fixture.mount, fixture.key);
     proxy.reset_counts();
-    // In the words of a policy, and as OpenBao says it to a dead token as well.
+    // The text of a policy denial, and the one that OpenBao also returns for an invalid token.
     for words in [
         "1 error occurred:\n\t* permission denied\n\n",
         "permission denied",
@@ -65,14 +65,14 @@ async fn a_refused_path_under_load_is_told_and_causes_no_storm_of_logins() {
             }
         }
     }
-    // A slow machine may see the one that a lasting denial leads to.
+    // A slow machine may see the one login that a lasting denial causes.
     let logins = proxy.count(&approle.login_path());
     assert!(logins <= 1, "{logins} logins");
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_dead_token_of_a_role_without_the_default_policy_is_noticed() {
+async fn an_invalid_token_of_a_role_without_the_default_policy_is_noticed() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let bare = json!({ "policies": [fixture.policy], "no_default_policy": true, "ttl": "1h" });
@@ -90,7 +90,7 @@ async fn a_dead_token_of_a_role_without_the_default_policy_is_noticed() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_roles_policies_that_are_fixed_help_without_a_restart() {
+async fn corrected_policies_of_a_role_take_effect_without_a_restart() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let wrong = json!({ "token_policies": ["default"] });
@@ -98,24 +98,24 @@ async fn a_roles_policies_that_are_fixed_help_without_a_restart() {
     let daemon = approle.daemon(&vault.address(), &fixture).0.spawn().await;
     let client = KmsClient::connect(daemon.socket());
     wait::until_true("the verdict", LIMIT, async || {
-        let told = client.status().await;
-        told.is_err_and(|error| error.code() == Code::PermissionDenied)
+        let status = client.status().await;
+        status.is_err_and(|error| error.code() == Code::PermissionDenied)
     })
     .await;
     let path = format!("auth/{}/role/plugin/policies", approle.mount);
     let right = json!({ "token_policies": [fixture.policy] });
     vault.expect("POST", &path, Some(right)).await;
-    // Its token keeps the policies that it was granted with: another one is needed.
+    // The token keeps the policies of its login, so another token is needed.
     client.wait_ok(LIMIT * 2).await;
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_auth_mount_that_is_taken_away_is_told_and_its_return_is_noticed() {
+async fn a_removed_auth_mount_is_reported_and_its_return_is_noticed() {
     let vault = Vault::shared().await;
     let (fixture, approle, _proxy, _daemon, client) = logged_in(vault).await;
     let mount = format!("sys/auth/{}", approle.mount);
-    // Its tokens end with it.
+    // This revokes its tokens.
     vault.expect("DELETE", &mount, None).await;
     let error = wait::until("calls to fail", LIMIT, async || {
         client.encrypt(&SEED).await.err()
@@ -139,7 +139,7 @@ async fn an_auth_mount_that_is_taken_away_is_told_and_its_return_is_noticed() {
     for (path, body) in same {
         vault.expect("POST", &path, Some(body)).await;
     }
-    // Nothing told it; it tries again every ten seconds at the least.
+    // Nothing notifies the daemon; it retries at least every ten seconds.
     wait::until("calls to work", LIMIT, async || {
         client.encrypt(&SEED).await.ok()
     })
@@ -148,7 +148,7 @@ async fn an_auth_mount_that_is_taken_away_is_told_and_its_return_is_noticed() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_destroyed_secret_id_is_told_and_the_next_one_in_its_file_helps() {
+async fn a_destroyed_secret_id_is_reported_and_the_next_one_in_its_file_works() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::short(vault, &fixture, 3, 3).await;
@@ -162,7 +162,7 @@ async fn a_destroyed_secret_id_is_told_and_the_next_one_in_its_file_helps() {
         .expect("POST", &format!("{path}/destroy"), Some(old))
         .await;
     daemon
-        .logged("refused credentials are not tried again")
+        .logged("Vault rejected the credentials: no further login until")
         .await;
     let refused = proxy.count(&approle.login_path());
     let client = KmsClient::connect(daemon.socket());

@@ -19,7 +19,7 @@ use super::{SEED, refused};
 const PLUGIN: &str = "spiffe://example.org/vault-kms-plugin";
 const OTHER: &str = "spiffe://example.org/another";
 
-/// A Vault that takes the plugin's identity alone, and the key that the agent signs with.
+/// A Vault that accepts the plugin's identity alone, and the signing key of the agent.
 struct Case {
     vault: &'static Vault,
     fixture: Fixture,
@@ -96,7 +96,7 @@ async fn each_login_has_a_jwt_of_its_own_from_the_agent() {
     let daemon = case.daemon("").await;
     works(&daemon).await;
     let client = KmsClient::connect(daemon.socket());
-    // The lease ends after 3 s, so each login is a new one.
+    // The lease expires after 3 s, so each is a new login.
     wait::until_true("three logins", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
         daemon.log().matches("logged in to Vault").count() >= 3
@@ -117,7 +117,7 @@ async fn of_several_identities_the_wanted_one_logs_in() {
     let daemon = case.daemon("").await;
     refused(&daemon, Code::PermissionDenied, &["login by jwt failed"]).await;
     let wanted = format!("spiffe_id = \"{PLUGIN}\"\nspiffe_trust_domain = \"example.org\"");
-    // The host's variable says where the agent is.
+    // The variable of the host names the agent's socket.
     let socket = case.socket().to_string_lossy().into_owned();
     let builder = case.builder(&wanted);
     let daemon = builder.env("SPIFFE_ENDPOINT_SOCKET", &socket).spawn().await;
@@ -127,7 +127,7 @@ async fn of_several_identities_the_wanted_one_logs_in() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_identity_of_another_trust_domain_is_refused_before_vault_sees_it() {
+async fn an_identity_of_another_trust_domain_is_rejected_without_a_login() {
     let case = Case::new().await;
     let _agent = case.agent(&[PLUGIN]);
     let daemon = case.daemon("spiffe_trust_domain = \"example.com\"").await;
@@ -142,7 +142,7 @@ async fn an_identity_of_another_trust_domain_is_refused_before_vault_sees_it() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_agent_that_is_away_at_first_is_asked_until_it_answers() {
+async fn an_unavailable_agent_is_retried_until_it_answers() {
     let case = Case::new().await;
     let daemon = case.daemon("").await;
     let texts = ["auth.spiffe_socket", "agent.sock", "start the SPIFFE agent"];
@@ -153,7 +153,7 @@ async fn an_agent_that_is_away_at_first_is_asked_until_it_answers() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_process_without_an_entry_is_told_to_register_one() {
+async fn the_error_for_a_process_without_an_entry_asks_for_one() {
     let case = Case::new().await;
     let agent = WorkloadApi::serve(&case.socket(), |_| {
         Err(Status::permission_denied("no identity issued"))
@@ -168,9 +168,9 @@ async fn a_process_without_an_entry_is_told_to_register_one() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_agent_that_hangs_is_not_waited_for_for_ever() {
+async fn an_unresponsive_agent_is_not_waited_for_indefinitely() {
     let case = Case::new().await;
-    // It accepts, and never says a word.
+    // It accepts, and never answers.
     let socket = case.dir.path().join("silent.sock");
     let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let daemon = case.daemon_with(&socket, "").await;

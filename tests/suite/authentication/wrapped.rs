@@ -1,4 +1,4 @@
-//! AppRole with a response-wrapped secret_id on a real Vault: looked at first, unwrapped once, kept.
+//! AppRole with a response-wrapped secret_id on a real Vault: looked up first, unwrapped once, stored.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ use super::{SEED, refused};
 const LOOKUP: &str = "/v1/sys/wrapping/lookup";
 const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
 
-/// A role of its own, seen through a proxy.
+/// A role of its own behind a proxy.
 struct Case {
     vault: &'static Vault,
     fixture: Fixture,
@@ -45,7 +45,7 @@ impl Case {
         }
     }
 
-    /// A wrapping token, as `vault write -wrap-ttl=10m -f auth/…/role/plugin/secret-id` gives.
+    /// A wrapping token, as `vault write -wrap-ttl=10m -f auth/…/role/plugin/secret-id` returns.
     async fn wrapping_token(&self) -> String {
         let path = format!("auth/{}/role/plugin/secret-id", self.mount);
         wrapped(self.vault, &path).await
@@ -92,7 +92,7 @@ impl Case {
     }
 }
 
-/// What this path answers, wrapped: the wrapping token.
+/// Wraps the response of this path. Returns the wrapping token.
 pub(crate) async fn wrapped(vault: &Vault, path: &str) -> String {
     let url = format!("{}/v1/{path}", vault.address());
     let answer = http::client(None)
@@ -106,12 +106,12 @@ pub(crate) async fn wrapped(vault: &Vault, path: &str) -> String {
     answer["wrap_info"]["token"].as_str().unwrap().to_owned()
 }
 
-fn kept_path(daemon: &Daemon) -> PathBuf {
+fn store_path(daemon: &Daemon) -> PathBuf {
     daemon.dir().join("kms.secret-id.json")
 }
 
-fn kept(daemon: &Daemon) -> Value {
-    serde_json::from_slice(&fs::read(kept_path(daemon)).unwrap()).unwrap()
+fn stored(daemon: &Daemon) -> Value {
+    serde_json::from_slice(&fs::read(store_path(daemon)).unwrap()).unwrap()
 }
 
 fn alarms(daemon: &Daemon) -> usize {
@@ -121,33 +121,33 @@ fn alarms(daemon: &Daemon) -> usize {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_wrapped_secret_id_is_unwrapped_once_and_kept_over_restarts() {
+async fn a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
     let (builder, file) = case.daemon(&token);
     let daemon = builder.extra("[log]\nlevel = \"trace\"").spawn().await;
     works(&daemon).await;
-    let mode = fs::metadata(kept_path(&daemon)).unwrap().permissions();
+    let mode = fs::metadata(store_path(&daemon)).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
 
     daemon.restart().await;
     works(&daemon).await;
-    // A token that is spent may be taken away.
+    // A spent token may be removed.
     fs::remove_file(&file).unwrap();
     daemon.restart().await;
     works(&daemon).await;
     assert_eq!((case.lookups(), case.unwraps(), case.logins()), (1, 1, 3));
 
     let log = daemon.log();
-    let secret_id = kept(&daemon)["newest"]["secret_id"].clone();
+    let secret_id = stored(&daemon)["current"]["secret_id"].clone();
     assert!(!log.contains(&token), "{log}");
     assert!(!log.contains(secret_id.as_str().unwrap()), "{log}");
-    assert!(log.contains("unwrapped a secret_id"), "{log}");
+    assert!(log.contains("unwrapped and stored a secret_id"), "{log}");
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn what_was_unwrapped_outlives_a_crash_before_the_login() {
+async fn an_unwrapped_secret_id_survives_a_crash_before_the_login() {
     let case = Case::new(json!({})).await;
     case.proxy
         .fault(&format!("{}/login", case.mount), Fault::Refuse);
@@ -163,7 +163,7 @@ async fn what_was_unwrapped_outlives_a_crash_before_the_login() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_wrapping_token_for_something_else_is_refused_and_not_spent() {
+async fn a_wrapping_token_for_something_else_is_rejected_and_not_spent() {
     let case = Case::new(json!({})).await;
     let other = format!("auth/{}/role/other", case.mount);
     case.vault.expect("POST", &other, Some(json!({}))).await;
@@ -181,14 +181,14 @@ async fn a_wrapping_token_for_something_else_is_refused_and_not_spent() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_spent_wrapping_token_is_an_alarm_and_is_looked_at_once() {
+async fn a_spent_wrapping_token_is_an_alarm_and_is_looked_up_once() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
     case.spend(&token).await;
     let (builder, file) = case.daemon(&token);
     let daemon = builder.spawn().await;
     daemon
-        .logged("refused credentials are not tried again")
+        .logged("Vault rejected the credentials: no further login until")
         .await;
     for _ in 0..3 {
         let texts = ["spent or expired", "role \"plugin\"", "audit log"];
@@ -207,17 +207,17 @@ async fn a_spent_wrapping_token_is_an_alarm_and_is_looked_at_once() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_newer_wrapping_token_replaces_what_is_kept_while_the_session_lives() {
+async fn a_newer_wrapping_token_is_used_during_the_session() {
     let case = Case::new(json!({})).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
     let daemon = builder.spawn().await;
     works(&daemon).await;
-    let first = kept(&daemon)["newest"]["secret_id"].clone();
+    let first = stored(&daemon)["current"]["secret_id"].clone();
     fs::write(&file, case.wrapping_token().await).unwrap();
-    daemon.logged("the new secret_id works").await;
-    wait::until_true("the one before to be forgotten", LIMIT, async || {
-        let kept = kept(&daemon);
-        kept["newest"]["secret_id"] != first && kept["before"].is_null()
+    daemon.logged("new secret_id works").await;
+    wait::until_true("the previous one to be discarded", LIMIT, async || {
+        let stored = stored(&daemon);
+        stored["current"]["secret_id"] != first && stored["previous"].is_null()
     })
     .await;
     let destroy = format!("auth/{}/role/plugin/secret-id/destroy", case.mount);
@@ -231,7 +231,7 @@ async fn a_newer_wrapping_token_replaces_what_is_kept_while_the_session_lives() 
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_spent_token_beside_a_kept_secret_id_alarms_once_and_stops_nothing() {
+async fn a_spent_token_beside_a_stored_secret_id_is_one_alarm_and_stops_nothing() {
     let short = json!({ "token_ttl": "3s", "token_max_ttl": "3s" });
     let case = Case::new(short).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
@@ -254,12 +254,12 @@ async fn a_spent_token_beside_a_kept_secret_id_alarms_once_and_stops_nothing() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_newer_secret_id_that_vault_refuses_leaves_the_one_before() {
+async fn a_newer_secret_id_that_vault_rejects_leaves_the_previous_one() {
     let case = Case::new(json!({})).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
     let daemon = builder.spawn().await;
     works(&daemon).await;
-    let first = kept(&daemon)["newest"]["secret_id"].clone();
+    let first = stored(&daemon)["current"]["secret_id"].clone();
     let path = format!("auth/{}/role/plugin/secret-id", case.mount);
     let all = async || {
         let answer = case.vault.expect("LIST", &path, None).await;
@@ -278,20 +278,20 @@ async fn a_newer_secret_id_that_vault_refuses_leaves_the_one_before() {
         )
         .await;
     fs::write(&file, token).unwrap();
-    daemon.logged("the new secret_id was refused").await;
+    daemon.logged("new secret_id rejected").await;
     works(&daemon).await;
     daemon.restart().await;
     works(&daemon).await;
-    assert_eq!(kept(&daemon)["newest"]["secret_id"], first);
+    assert_eq!(stored(&daemon)["current"]["secret_id"], first);
     assert_eq!(case.unwraps(), 2);
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn all_of_a_login_happens_in_the_namespace_of_auth() {
+async fn every_request_of_a_login_uses_the_namespace_of_auth() {
     let case = Case::new(json!({})).await;
     let (builder, _) = case.daemon(&case.wrapping_token().await);
-    // A server without namespaces takes no notice of the header.
+    // A server without namespaces ignores the header.
     let namespaces = "[vault]\nnamespace = \"/team/\"\n[auth]\nnamespace = \"team/logins\"";
     let daemon = builder.extra(namespaces).spawn().await;
     works(&daemon).await;
@@ -316,7 +316,7 @@ async fn all_of_a_login_happens_in_the_namespace_of_auth() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn nothing_is_unwrapped_that_cannot_be_kept() {
+async fn nothing_is_unwrapped_that_cannot_be_stored() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
     let (builder, _) = case.daemon(&token);
@@ -333,17 +333,17 @@ async fn nothing_is_unwrapped_that_cannot_be_kept() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_lost_file_of_the_kept_secret_id_is_an_alarm_too() {
+async fn a_lost_file_of_the_stored_secret_id_is_an_alarm_too() {
     let case = Case::new(json!({})).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
     let daemon = builder.spawn().await;
     works(&daemon).await;
     assert_eq!(daemon.stop().await, 0);
-    fs::write(kept_path(&daemon), "{\"newest\":{\"secret_id\":\"half").unwrap();
+    fs::write(store_path(&daemon), "{\"current\":{\"secret_id\":\"half").unwrap();
     daemon.restart().await;
-    daemon.logged("the kept secret_id cannot be used").await;
+    daemon.logged("stored secret_id cannot be used").await;
     daemon
-        .logged("refused credentials are not tried again")
+        .logged("Vault rejected the credentials: no further login until")
         .await;
     assert_eq!((case.lookups(), case.unwraps()), (2, 1));
     fs::write(&file, case.wrapping_token().await).unwrap();

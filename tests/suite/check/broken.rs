@@ -1,5 +1,5 @@
-//! Set-ups as a new operator breaks them, on a real Vault: `check` alone names the cause and what
-//! fixes it. docs/troubleshooting.md shows each.
+//! Setups with the mistakes of new operators, on a real Vault: `check` alone names the cause and the
+//! remedy. docs/troubleshooting.md shows each.
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use serde_json::json;
@@ -12,7 +12,7 @@ use super::super::{daemon_at, daemon_for};
 use super::page::shows;
 use super::{encryption, proven};
 
-/// What a certificate of the harness is valid until, and one of an operator's.
+/// Until when a certificate of the harness is valid, and one of an operator.
 const END: (&str, &str) = ("4096-01-01T00:00:00Z", "2027-11-23T10:00:00Z");
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_certificate_for_another_name_is_named_with_both() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_certificate_that_expired_is_named_with_its_end() {
+async fn an_expired_certificate_is_reported_with_its_end() {
     let certificates = Certificates::new();
     let late = |params: &mut CertificateParams| {
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -68,20 +68,20 @@ async fn a_certificate_that_expired_is_named_with_its_end() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_sealed_vault_is_told_of() {
+async fn a_sealed_vault_is_reported() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     vault.seal().await;
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     said.ends_with(69)
-        .names("vault is sealed", "unseal it")
+        .names("Vault is sealed", "unseal it")
         .says("✓ socket: ");
     shows("Vault is sealed", "", &said, &fixture, &[]);
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_role_that_does_not_exist_is_named() {
+async fn a_missing_role_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let (key, mount) = (
@@ -99,7 +99,7 @@ async fn a_role_that_does_not_exist_is_named() {
         "[auth]\nmethod = \"jwt\"\nmount = \"{mount}\"\nrole = \"kms-plugin\"\njwt_file = {file:?}"
     );
     let said = proven(builder.extra(&auth), &[]).await;
-    let cause = "answered 400: role \"kms-plugin\" could not be found";
+    let cause = "HTTP 400: role \"kms-plugin\" could not be found";
     said.ends_with(69)
         .names(cause, "that role \"kms-plugin\" binds the subject");
     let names = [(mount.as_str(), "jwt")];
@@ -108,7 +108,7 @@ async fn a_role_that_does_not_exist_is_named() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_policy_without_decrypt_is_told_of_with_the_path() {
+async fn a_policy_without_decrypt_is_reported_with_the_path() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let whole = plugin_policy(&fixture.mount, &fixture.key);
@@ -122,7 +122,7 @@ async fn a_policy_without_decrypt_is_told_of_with_the_path() {
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     let path = format!("{}/decrypt/kms", fixture.mount);
     let missing = format!("does not grant `update` on {path}");
-    let denied = format!("round trip: vault: {path}: answered 403");
+    let denied = format!("round trip: vault: {path}: HTTP 403");
     said.ends_with(69)
         .names(&missing, "grant it (deploy/policy.hcl")
         .names(&denied, "has to grant `update`");
@@ -137,22 +137,22 @@ async fn a_policy_without_decrypt_is_told_of_with_the_path() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_key_that_does_not_exist_is_named_and_not_made() {
+async fn a_missing_key_is_reported_and_not_created() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     vault.delete_key(&fixture.mount, &fixture.key).await;
-    // With this a careless Encrypt would make the key.
+    // With this policy an Encrypt would create the key.
     let policy = plugin_policy(&fixture.mount, &fixture.key);
     let careless = policy.replace("[\"update\"]", "[\"create\", \"update\"]");
     vault.write_policy(&fixture.policy, &careless).await;
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     said.ends_with(69)
-        .says("a mistyped key name would make a new key");
+        .says("a mistyped key name would create a new key");
     vault.write_policy(&fixture.policy, &policy).await;
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     let mount = &fixture.mount;
     let remedy = format!("there is no transit key {mount}/kms: create it, or correct transit.key");
-    said.ends_with(69).names("/keys/kms: answered 404", &remedy);
+    said.ends_with(69).names("/keys/kms: HTTP 404", &remedy);
     let path = format!("{mount}/keys/kms");
     assert_eq!(vault.request("GET", &path, None).await.0, 404);
     shows("The key does not exist", "", &said, &fixture, &[]);
@@ -160,7 +160,7 @@ async fn a_key_that_does_not_exist_is_named_and_not_made() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_derived_key_is_told_of() {
+async fn a_derived_key_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     vault.delete_key(&fixture.mount, &fixture.key).await;
@@ -171,13 +171,13 @@ async fn a_derived_key_is_told_of() {
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     let cause = "it is a derived key, which needs a context";
     said.ends_with(69)
-        .names(cause, "make one with derived=false");
+        .names(cause, "create one with derived=false");
     shows("The key is derived", "", &said, &fixture, &[]);
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_directory_of_the_socket_that_is_missing_is_told_of() {
+async fn a_missing_directory_of_the_socket_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);
@@ -199,7 +199,7 @@ async fn a_directory_of_the_socket_that_is_missing_is_told_of() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_endpoint_that_is_another_socket_is_told_of_with_the_right_one() {
+async fn an_endpoint_that_is_another_socket_is_reported_with_the_right_one() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let builder = daemon_for(&vault.address(), &fixture);

@@ -1,11 +1,11 @@
-//! kube-apiserver's EncryptionConfiguration against the plugin's own.
+//! kube-apiserver's EncryptionConfiguration, compared with the plugin's configuration.
 
 use super::super::harness::daemon::Builder;
 use super::{Said, proven, valid};
 
 const IDENTITY: &str = "      - identity: {} # reads what was written before\n";
 
-/// The file of README.md with another endpoint and version: its path.
+/// Writes the file of README.md with another endpoint and version. Returns its path.
 pub(super) fn written(builder: &Builder, endpoint: &str, version: &str) -> String {
     let text = format!(
         r#"apiVersion: apiserver.config.k8s.io/v1
@@ -40,9 +40,9 @@ async fn with(from: &str, to: &str) -> Said {
 }
 
 #[tokio::test]
-async fn the_file_of_the_readme_fits_also_as_json() {
+async fn the_file_of_the_readme_is_ok_also_as_json() {
     let said = changed(str::to_owned).await;
-    let line = "provider \"vault\" (v2, timeout 3s) leads here and writes secrets";
+    let line = "provider \"vault\" (v2, timeout 3s) uses this plugin and writes secrets";
     said.ends_with(0).says("✓ encryption config: ").says(line);
     let json = |text: &str| {
         let after = text.split("endpoint: ").nth(1).unwrap();
@@ -63,7 +63,7 @@ async fn the_file_of_the_readme_fits_also_as_json() {
 }
 
 #[tokio::test]
-async fn an_order_that_writes_unencrypted_is_wrong() {
+async fn an_order_that_writes_unencrypted_is_an_error() {
     let kms = "      - kms:";
     let identity_first = |text: &str| {
         let without = text.replace(IDENTITY, "");
@@ -77,11 +77,11 @@ async fn an_order_that_writes_unencrypted_is_wrong() {
     let aescbc = format!("      - aescbc: {{keys: [{{name: a, secret: c2VjcmV0}}]}}\n{kms}");
     let said = with(kms, &aescbc).await;
     said.ends_with(0)
-        .says("! encryption config: aescbc stands before the kms provider");
+        .says("! encryption config: aescbc precedes the kms provider");
 }
 
 #[tokio::test]
-async fn what_kube_apiserver_would_refuse_is_wrong() {
+async fn what_kube_apiserver_rejects_is_an_error() {
     let table = [
         (
             "apiVersion: v2",
@@ -92,13 +92,13 @@ async fn what_kube_apiserver_would_refuse_is_wrong() {
         (
             "apiVersion: v2",
             "apiVersion: v3",
-            "\"v3\", which is none",
+            "the unknown apiVersion \"v3\"",
             "write `apiVersion: v2`",
         ),
         (
             "timeout: 3s",
             "timeout: [3]",
-            "is no EncryptionConfiguration",
+            "is not an EncryptionConfiguration",
             "correct that file",
         ),
         (
@@ -111,13 +111,13 @@ async fn what_kube_apiserver_would_refuse_is_wrong() {
             "timeout: 3s",
             "cachesize: 100",
             "has a cachesize",
-            "take cachesize out",
+            "remove cachesize",
         ),
         (
             "name: vault",
             "name: a:b",
-            "holds a colon",
-            "take the colon out",
+            "contains a colon",
+            "remove the colon",
         ),
         (
             "endpoint:",
@@ -128,7 +128,7 @@ async fn what_kube_apiserver_would_refuse_is_wrong() {
         (
             "kind: Encry",
             "kind: Other",
-            "it is not of apiVersion",
+            "it does not have apiVersion",
             "correct that file",
         ),
         (
@@ -149,7 +149,7 @@ async fn what_an_operator_should_know_is_a_warning() {
         (
             "apiVersion: v2",
             "apiVersion: v1",
-            "want --feature-gates=KMSv1=true",
+            "require --feature-gates=KMSv1=true",
         ),
         (
             "timeout: 3s",

@@ -1,5 +1,5 @@
-//! docs/troubleshooting.md shows what the command really prints: each section's block is compared
-//! with the output for a set-up that is broken in that way.
+//! docs/troubleshooting.md shows the real output of the command: the block of each section is
+//! compared with the output for a setup with that mistake.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::super::documents::markdown::Page;
 use super::super::harness::vault::Fixture;
 use super::Said;
 
-/// Each has its test in `broken.rs`.
+/// Each has a test in `broken.rs`.
 const SECTIONS: [&str; 10] = [
     "The CA is not Vault's",
     "The certificate is for another name",
@@ -26,8 +26,8 @@ fn page() -> Page {
     Page::read(&root.join("docs/troubleshooting.md"))
 }
 
-/// Whether the page shows this, with its own names for what differs from run to run: `names` and
-/// those of every run.
+/// Asserts that the page shows this output, with fixed names for what differs between runs: `names`
+/// and those of every run.
 pub(super) fn shows(
     section: &str,
     more: &str,
@@ -43,7 +43,7 @@ pub(super) fn shows(
 }
 
 #[test]
-fn every_section_with_output_is_proven() {
+fn every_section_with_output_has_a_test() {
     let page = page();
     let mut shown = page.sections_with("console");
     let mut named = SECTIONS.to_vec();
@@ -52,7 +52,7 @@ fn every_section_with_output_is_proven() {
     assert_eq!(shown, named);
 }
 
-/// The output as an operator's host would have it.
+/// The output as on an operator's host.
 fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
     let mut text = said.text.clone();
     for (real, name) in names {
@@ -69,7 +69,7 @@ fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
         .replace(&fixture.policy, "vault-kms-plugin");
     let digit = |c: char| c.is_ascii_digit();
     text = replaced(&text, "127.0.0.1:", digit, "8200");
-    // Over plain HTTP a Vault has to be on the host itself.
+    // Plain HTTP is only allowed to a Vault on the host itself.
     if text.contains("https://") {
         text = text.replace("127.0.0.1", "10.0.0.5");
     }
@@ -82,7 +82,7 @@ fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
     replaced(&text, "for users ", |c| c != ';', "0, 60790")
 }
 
-/// Puts `by` for what follows `marker`, as far as it is of this kind.
+/// Replaces the characters of this kind after `marker` by `by`.
 fn replaced(text: &str, marker: &str, kind: impl Fn(char) -> bool, by: &str) -> String {
     let mut parts = text.split(marker);
     let mut made = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! What `check` leaves as it was: secret_ids, wrapping tokens, and the tokens of others.
+//! What `check` does not use up: secret_ids, wrapping tokens, and tokens of operators.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_secret_id_with_one_use_is_used_only_when_that_is_asked_for() {
+async fn a_secret_id_with_one_use_is_used_only_with_login() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let role = AppRole::new(vault, &fixture, json!({ "secret_id_num_uses": 1 })).await;
@@ -22,12 +22,13 @@ async fn a_secret_id_with_one_use_is_used_only_when_that_is_asked_for() {
     let builder = || role.daemon(&proxy.address(), &fixture).0;
     for (more, code) in [(&[][..], 0), (&["--strict"], 1)] {
         let said = proven(builder(), more).await;
-        said.ends_with(code)
-            .says("! login: a login may use up the secret_id");
+        said.ends_with(code).says(
+            "! login: skipped, with all later steps: a login may consume a use of the secret_id",
+        );
         assert!(!said.text.contains(&role.secret_id), "{}", said.text);
     }
     assert_eq!(proxy.count(&role.login_path()), 0);
-    // It is there yet; and the token that is got for the check alone is ended.
+    // It is not used yet; the token of the check's login is revoked.
     let said = proven(builder(), &["--login"]).await;
     said.ends_with(0)
         .says("✓ login: by approle")
@@ -35,7 +36,7 @@ async fn a_secret_id_with_one_use_is_used_only_when_that_is_asked_for() {
     let counts = (proxy.count(&role.login_path()), proxy.count(REVOKE));
     assert_eq!(counts, (1, 1));
     let said = proven(builder(), &["--login"]).await;
-    let remedy = "put a role_id and secret_id that vault knows";
+    let remedy = "put a role_id and secret_id that Vault knows";
     said.ends_with(69).names("login by approle failed", remedy);
 }
 
@@ -60,11 +61,11 @@ async fn a_wrapped_secret_id_is_only_looked_up() {
     let said = proven(builder(&token), &[]).await;
     said.ends_with(0)
         .says("holds a secret_id of role \"plugin\"; it was looked up and not unwrapped")
-        .says("! login: a login may unwrap the secret_id");
+        .says("! login: skipped, with all later steps: a login may unwrap the secret_id");
     assert!(!said.text.contains(&token), "{}", said.text);
     let counts = (proxy.count(UNWRAP), proxy.count(&role.login_path()));
     assert_eq!(counts, (0, 0));
-    // It can be unwrapped yet, once; then that is told.
+    // It can still be unwrapped, once; then that is reported.
     let said = proven(builder(&token), &["--login"]).await;
     said.ends_with(0).says("✓ round trip: ");
     let said = proven(builder(&token), &[]).await;
@@ -89,7 +90,7 @@ async fn a_token_of_an_operator_is_not_revoked() {
     for _ in 0..2 {
         let builder = daemon_at(&proxy.address(), &fixture).token(&fixture.token);
         let said = proven(builder, &[]).await;
-        let line = "✓ token: lives for 60 minutes more, renewable, policies default, ";
+        let line = "✓ token: expires in 60 minutes, renewable, policies default, ";
         said.ends_with(0).says(line);
         assert!(!said.text.contains(&fixture.token), "{}", said.text);
     }

@@ -1,4 +1,4 @@
-//! A CA of a test's own, and what it has issued, as files.
+//! A CA for one test, and the certificates that it has issued, as files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ impl Certificates {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Each CA its own name, else one is taken for another that signed badly.
+        // Each CA has its own name, else one is mistaken for another with a bad signature.
         let name = format!("test CA {}", fastrand::u64(..));
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
@@ -44,7 +44,7 @@ impl Certificates {
         self.ca.pem()
     }
 
-    /// Where a file of this name is.
+    /// The path of a file.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -90,7 +90,7 @@ impl Certificates {
         path
     }
 
-    /// Makes `name` a link to `target`, at one stroke, as kubelet does.
+    /// Makes `name` a link to `target` atomically, as kubelet does.
     pub fn link(&self, target: &str, name: &str) -> PathBuf {
         let (fresh, path) = (self.path("fresh-link"), self.path(name));
         std::os::unix::fs::symlink(Path::new(target), &fresh).expect("a link can be made");

@@ -1,4 +1,4 @@
-//! A forward proxy that knows CONNECT alone. Every host name is this machine to it.
+//! A forward proxy that supports only CONNECT and connects every host name to this machine.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ impl ConnectProxy {
         let listener = Listener::start(move |stream| {
             let shared = Arc::clone(&of_all);
             async move {
-                // It ends when either side leaves.
+                // It ends when either side disconnects.
                 let _ = serve(stream, &shared).await;
             }
         });
@@ -42,7 +42,7 @@ impl ConnectProxy {
         self.listener.address().to_string()
     }
 
-    /// From now on it answers so, such as `407 Proxy Authentication Required`.
+    /// From now on it answers with this status, such as `407 Proxy Authentication Required`.
     pub fn refuse(&self, status: &str) {
         lock(&self.shared).refusal = Some(status.to_owned());
     }

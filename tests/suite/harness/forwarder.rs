@@ -1,5 +1,5 @@
-//! Doubles for a network that misbehaves below HTTP: connections that fall silent, a TLS end
-//! before a plain server, an address that swallows every SYN.
+//! Network faults below HTTP: connections that fall silent, a TLS end in front of a plain server, an
+//! address that drops every SYN.
 
 use std::fs;
 use std::future::pending;
@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::listener::Listener;
 
-/// Forwards connections, until they are told to fall silent.
+/// Forwards connections, until they are made to fall silent.
 pub struct Forwarder {
     listener: Listener,
     silence: Arc<Mutex<CancellationToken>>,
 }
 
 impl Forwarder {
-    /// Stands before `target`.
+    /// Forwards to `target`.
     pub fn start(target: SocketAddr) -> Self {
         let silence = Arc::new(Mutex::new(CancellationToken::new()));
         let of_all = Arc::clone(&silence);
@@ -46,8 +46,8 @@ impl Forwarder {
         Self { listener, silence }
     }
 
-    /// Lets every connection there is fall silent, as if its other end had vanished without a word.
-    /// New ones are forwarded.
+    /// Makes every open connection fall silent, as if its peer had vanished without closing it. New
+    /// ones are forwarded.
     pub fn silence_all(&self) {
         let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
         silence.cancel();
@@ -70,9 +70,9 @@ fn lock(silence: &Mutex<CancellationToken>) -> CancellationToken {
     silence.clone()
 }
 
-/// A TLS end before a plain server at `target`.
+/// A TLS end in front of a plain server at `target`.
 pub fn tls_end(target: SocketAddr, cert: &Path, key: &Path) -> Listener {
-    // The second call in a process is refused, which is as good.
+    // A second call in a process fails, which does no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (cert, key) = (fs::read(cert), fs::read(key));
     let chain: Result<Vec<_>, _> =
@@ -91,7 +91,7 @@ pub fn tls_end(target: SocketAddr, cert: &Path, key: &Path) -> Listener {
             ) else {
                 return;
             };
-            // It ends when either side leaves.
+            // It ends when either side disconnects.
             let _ = copy_bidirectional(&mut inner, &mut outer).await;
         }
     })

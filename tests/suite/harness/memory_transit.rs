@@ -1,8 +1,8 @@
-//! An in-memory Transit server on loopback that encrypts for real (AES-256-GCM), for whatever has
-//! to run with nothing but Rust: the quickstart, the benches, and tests of outages.
+//! An in-memory Transit server on loopback that encrypts for real (AES-256-GCM), for what must
+//! run with nothing but Rust: the quickstart, the benches, and tests of outages.
 //!
-//! It answers in Vault's own words where a KMS plugin would hear them. It is no Vault: one mount,
-//! one kind of key, one token that may do everything.
+//! It returns the same errors as Vault to a KMS plugin, but is much simpler: one mount, one kind of
+//! key, one token that may do everything.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -122,7 +122,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<Mutex<State>>) {
     // Small answers should leave at once; failing to ask for it is no reason to refuse.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, &state));
-    // A caller that leaves in the middle is no concern of the others.
+    // A caller that disconnects does not affect the others.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -137,7 +137,7 @@ async fn respond(
         .headers
         .get("x-vault-token")
         .and_then(|value| value.to_str().ok());
-    // A body that breaks off counts as none: nobody is left to be told.
+    // An incomplete body counts as none: the caller is gone.
     let body = axum::body::to_bytes(Body::new(body), usize::MAX)
         .await
         .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A reverse proxy before Vault that counts what passes and misbehaves on request.
+//! A reverse proxy in front of Vault that counts requests and injects faults.
 //!
 //! It runs on a thread with its own runtime, so that it outlives the runtime of one test, and
 //! keeps connections alive at both ends, as a load balancer does.
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 #[path = "proxy/serve.rs"]
 mod serve;
 
-/// What happens to a request instead of passing.
+/// What happens to a request instead of being forwarded.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Nothing: an exception from a wider fault that was set before.
@@ -35,7 +35,7 @@ pub enum Fault {
         /// The header of that name.
         content_type: String,
     },
-    /// A redirect to this place.
+    /// A redirect to this location.
     Redirect {
         /// The HTTP status.
         status: u16,
@@ -79,7 +79,7 @@ pub struct Seen {
 struct Rule {
     path_contains: String,
     fault: Fault,
-    /// How often it still applies; nothing means always.
+    /// How often it still applies; `None` means always.
     left: Option<u32>,
     /// Which part of the requests it applies to, at random.
     share: f64,
@@ -102,7 +102,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Stands before `target`, such as [`socket_address`](super::vault::Vault::socket_address).
+    /// Forwards to `target`, such as [`socket_address`](super::vault::Vault::socket_address).
     pub fn start(target: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = listener.expect("a loopback port can be bound");
@@ -130,7 +130,7 @@ impl Proxy {
     }
 
     /// From now on this happens to requests whose path contains `path_contains` (`""`: to all).
-    /// What was set last is looked at first.
+    /// The last one set takes precedence.
     pub fn fault(&self, path_contains: &str, fault: Fault) {
         self.add(path_contains, fault, None, 1.0);
     }
@@ -145,7 +145,7 @@ impl Proxy {
         self.add(path_contains, fault, Some(times), 1.0);
     }
 
-    /// Lets everything pass again.
+    /// Forwards everything again.
     pub fn clear(&self) {
         lock(&self.shared.rules).clear();
     }

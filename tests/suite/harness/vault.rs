@@ -35,9 +35,9 @@ pub struct Vault {
 }
 
 enum Kind {
-    /// Everything in memory: a restart finds it empty.
+    /// Everything in memory: empty after a restart.
     Dev,
-    /// Everything in a directory: a restart finds it sealed.
+    /// Everything in a directory: sealed after a restart.
     Persistent {
         root_token: String,
         unseal_key: String,
@@ -52,7 +52,7 @@ impl Vault {
         vault
     }
 
-    /// A server that keeps its data over restarts and can be sealed.
+    /// A server that keeps its data across restarts and can be sealed.
     pub async fn start_persistent() -> Self {
         Self::start_persistent_with("").await
     }
@@ -68,7 +68,7 @@ impl Vault {
         vault
     }
 
-    /// Makes the keys of a server whose storage is empty, and unseals it.
+    /// Initialises a server with empty storage, and unseals it.
     async fn initialise(&mut self) {
         self.wait_answering().await;
         let shares = json!({"secret_shares": 1, "secret_threshold": 1});
@@ -93,7 +93,7 @@ impl Vault {
         Self::with_config(kind, port, |dir| file_config(dir, port, more))
     }
 
-    /// A dev server takes no notice of the configuration.
+    /// A dev server ignores the configuration.
     fn with_config(kind: Kind, port: u16, config: impl FnOnce(&TempDir) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         launch::write_config(&dir, &config(&dir));
@@ -111,7 +111,7 @@ impl Vault {
         format!("http://{}", self.socket_address())
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn socket_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -166,7 +166,7 @@ impl Vault {
         self.wait_ready().await;
     }
 
-    /// The same, but only until it says that it is active; the moment of that.
+    /// The same, but only until it reports that it is active. Returns when that was.
     pub async fn unseal_active(&self) -> Instant {
         let Kind::Persistent { unseal_key, .. } = &self.kind else {
             panic!("the unseal key of a dev server is not known");
@@ -180,7 +180,7 @@ impl Vault {
         Instant::now()
     }
 
-    /// The status of `sys/health`, or nothing while it does not answer.
+    /// The status of `sys/health`; `None` while it does not answer.
     pub async fn health(&self) -> Option<u16> {
         self.try_request("GET", "sys/health", None)
             .await
@@ -201,7 +201,7 @@ impl Vault {
         wait::until_true("Vault answers", READY_LIMIT, answers).await;
     }
 
-    /// Ready is when a mount works: OpenBao's health is good a moment before that.
+    /// It is ready once a mount works: OpenBao reports itself healthy a moment before that.
     async fn wait_ready(&self) {
         let mounts = async || {
             self.child().expect_alive();

@@ -1,5 +1,5 @@
-//! A SPIFFE Workload API on a unix socket: what a SPIRE agent does for one process. A double,
-//! because an agent needs a server, a node attestation and root.
+//! A SPIFFE Workload API on a unix socket, as a SPIRE agent offers it to one process. A test double,
+//! because a real agent needs a server, a node attestation and root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl WorkloadApi {
         }
     }
 
-    /// How many JWTs were asked for.
+    /// How many JWTs were requested.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -81,7 +81,7 @@ impl SpiffeWorkloadApi for Agent {
         request: Request<JwtsvidRequest>,
     ) -> Result<Response<JwtsvidResponse>, Status> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        // An agent refuses without it, as the specification wants.
+        // An agent rejects requests without it, as the specification requires.
         let header = request.metadata().get("workload.spiffe.io");
         if header.is_none_or(|value| value != "true") {
             return Err(Status::invalid_argument(

@@ -1,4 +1,4 @@
-//! The time of day jumps, as when a machine that was wrong finds its time server.
+//! The system clock jumps, as when a machine with a wrong clock finds its time server.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::harness::wait;
 
 const HOUR: i64 = 3600;
 
-/// Until the daemon has logged in so often, the last time at so many hours from now.
+/// Waits until the daemon has logged in so often, the last time at so many hours from now.
 async fn logs_in_at(daemon: &Daemon, logins: usize, hours: i64) {
     let expected = Timestamp::now() + SignedDuration::from_hours(hours);
     wait::until_true("a login in the new time", LIMIT, async || {
@@ -34,7 +34,7 @@ async fn logs_in_at(daemon: &Daemon, logins: usize, hours: i64) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_clock_that_jumps_an_hour_forth_and_back_changes_nothing() {
+async fn a_clock_that_jumps_an_hour_forward_and_back_changes_nothing() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::short(vault, &fixture, 2, 2).await;

@@ -1,5 +1,5 @@
-//! Vault goes away while callers go on, and its tokens end meanwhile: how long after its return
-//! does the first call succeed?
+//! Outages longer than the lifetime of the tokens, while callers continue: how long after Vault's
+//! return the first call succeeds.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use crate::harness::vault::Vault;
 use crate::harness::vault::cluster::Cluster;
 use crate::harness::wait;
 
-/// Longer than the tokens of these tests live.
+/// Longer than the lifetime of the tokens of these tests.
 const AWAY: Duration = Duration::from_secs(8);
-/// What is promised is two seconds; a loaded machine gets more.
+/// The promise is two seconds; a loaded machine gets more.
 const BACK_WITHIN: Duration = Duration::from_secs(6);
 
-/// Lets a daemon, whose token lives for 4 s, go through an outage under load.
+/// Subjects a daemon with tokens of 4 s to an outage under load.
 async fn endures(vault: &Vault, away: Duration, sealed: bool) {
     let fixture = vault.fixture().await;
     let approle = AppRole::short(vault, &fixture, 4, 8).await;
@@ -58,21 +58,21 @@ async fn endures(vault: &Vault, away: Duration, sealed: bool) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_killed_vault_is_back_for_callers_soon_after_its_return_though_all_tokens_ended() {
+async fn calls_succeed_soon_after_a_killed_vault_returns_although_all_tokens_expired() {
     let vault = Vault::start_persistent().await;
     endures(&vault, AWAY, false).await;
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_sealed_vault_is_back_for_callers_soon_after_it_is_unsealed_though_all_tokens_ended() {
+async fn calls_succeed_soon_after_a_vault_is_unsealed_although_all_tokens_expired() {
     let vault = Vault::start_persistent().await;
     endures(&vault, AWAY, true).await;
 }
 
 #[tokio::test]
 #[ignore = "soak: 10 min, outages of up to three minutes"]
-async fn soak_the_length_of_an_outage_changes_nothing_about_the_return() {
+async fn soak_the_length_of_an_outage_does_not_delay_the_return() {
     let vault = Vault::start_persistent().await;
     for seconds in [2, 20, 60, 180] {
         for sealed in [false, true] {
@@ -83,7 +83,7 @@ async fn soak_the_length_of_an_outage_changes_nothing_about_the_return() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn an_absent_vault_is_asked_for_its_health_and_not_logged_into() {
+async fn an_unavailable_vault_gets_health_checks_and_no_logins() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::short(&vault, &fixture, 3, 3).await;
@@ -92,19 +92,19 @@ async fn an_absent_vault_is_asked_for_its_health_and_not_logged_into() {
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
     vault.seal().await;
-    daemon.logged("vault is sealed").await;
+    daemon.logged("Vault is sealed").await;
     wait::until_true("the session's end", LIMIT, async || {
-        let told = client.encrypt(&[1; 32]).await;
-        told.is_err_and(|error| error.message().contains("vault is sealed"))
+        let outcome = client.encrypt(&[1; 32]).await;
+        outcome.is_err_and(|error| error.message().contains("Vault is sealed"))
     })
     .await;
     proxy.reset_counts();
     let (start, asks) = (Instant::now(), 5);
-    wait::until_true("health to be asked", LIMIT, async || {
+    wait::until_true("health checks", LIMIT, async || {
         proxy.count("/v1/sys/health") >= asks
     })
     .await;
-    // Each second, somewhat less where calls wait.
+    // Every second, or somewhat sooner while calls wait.
     assert!(
         start.elapsed() > Duration::from_secs(2),
         "{asks} in {:?}",
@@ -115,7 +115,7 @@ async fn an_absent_vault_is_asked_for_its_health_and_not_logged_into() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_cluster_that_lost_its_quorum_is_back_for_callers_soon_after_the_election() {
+async fn calls_succeed_soon_after_a_cluster_that_lost_its_quorum_elects_a_leader() {
     let cluster = Cluster::start().await;
     let vault = cluster.node(cluster.leader().await);
     let fixture = vault.fixture().await;
@@ -148,7 +148,7 @@ async fn a_cluster_that_lost_its_quorum_is_back_for_callers_soon_after_the_elect
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_standby_that_knows_no_leader_is_not_logged_into() {
+async fn a_standby_without_a_leader_gets_no_logins() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::new(vault, &fixture, json!({})).await;
@@ -158,7 +158,7 @@ async fn a_standby_that_knows_no_leader_is_not_logged_into() {
         body: body.to_string(),
         content_type: "application/json".to_owned(),
     };
-    // In the words of a node whose leader has just stepped down.
+    // The response of a node whose leader has just stepped down.
     let standby = json!({ "initialized": true, "sealed": false, "standby": true });
     proxy.fault("/sys/health", answer(standby));
     let none = json!({ "ha_enabled": true, "is_self": false, "leader_address": "" });
@@ -167,7 +167,7 @@ async fn a_standby_that_knows_no_leader_is_not_logged_into() {
     let client = KmsClient::connect(daemon.socket());
     let error = client.encrypt(&[1; 32]).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(error.message().contains("vault has no leader"), "{error}");
+    assert!(error.message().contains("Vault has no leader"), "{error}");
     assert_eq!(proxy.count(&approle.login_path()), 0);
     proxy.clear();
     client.wait_ok(LIMIT).await;
@@ -175,7 +175,7 @@ async fn a_standby_that_knows_no_leader_is_not_logged_into() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn three_nodes_return_through_a_rate_limit_and_heed_how_long_vault_asks_to_wait() {
+async fn three_nodes_return_despite_a_rate_limit_and_honour_retry_after() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::short(&vault, &fixture, 4, 8).await;
@@ -202,8 +202,8 @@ async fn three_nodes_return_through_a_rate_limit_and_heed_how_long_vault_asks_to
     let begun = Instant::now();
     let all: Vec<_> = nodes.iter().map(encrypts).collect();
     futures_util::future::join_all(all).await;
-    // One login every three seconds is let through: who is refused waits as long as it is told, so
-    // each node tries twice in that time at most, on a slow machine as well.
+    // One login every three seconds is admitted. A refused node waits as long as Retry-After says, so
+    // each node tries at most twice in that time, even on a slow machine.
     let intervals = begun.elapsed().as_secs() as usize / 3 + 1;
     let logins = proxy.count(&approle.login_path());
     eprintln!("three nodes returned within {intervals} times 3 s with {logins} logins");

@@ -1,5 +1,5 @@
-//! Long weather: tokens that live for seconds, an unreliable Vault, a thousand logins. Each in a
-//! short form for every run, and some in a long one.
+//! Soak tests: tokens of a few seconds, an unreliable Vault, a thousand logins. Each in a short form
+//! for every run, and some in a long one.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::vault::Vault;
 use crate::{LIMIT, ready_daemon_behind_proxy};
 
-/// Logins and renewals that three nodes make in this time, whose tokens live for 2 s and can be
-/// prolonged to 4 s, at 20 calls a second each. No call fails.
-async fn lives_of_two_seconds(time: Duration) -> (usize, usize) {
+/// Runs three nodes for this time, with tokens of 2 s that can be renewed up to 4 s, at 20 calls a
+/// second each. No call fails. Returns the logins and the renewals.
+async fn tokens_of_two_seconds(time: Duration) -> (usize, usize) {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::short(vault, &fixture, 2, 4).await;
@@ -42,19 +42,19 @@ async fn lives_of_two_seconds(time: Duration) -> (usize, usize) {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn no_call_fails_while_tokens_live_for_two_seconds() {
-    let (logins, renewals) = lives_of_two_seconds(Duration::from_secs(15)).await;
+async fn no_call_fails_with_tokens_of_two_seconds() {
+    let (logins, renewals) = tokens_of_two_seconds(Duration::from_secs(15)).await;
     assert!(logins >= 6 && renewals >= 6, "{logins} {renewals}");
 }
 
 #[tokio::test]
 #[ignore = "soak: 10 min"]
 async fn soak_ten_minutes_of_tokens_of_two_seconds() {
-    let (logins, renewals) = lives_of_two_seconds(Duration::from_secs(600)).await;
+    let (logins, renewals) = tokens_of_two_seconds(Duration::from_secs(600)).await;
     assert!(logins >= 150 && renewals >= 600, "{logins} {renewals}");
 }
 
-/// A fifth of all answers, whatever was asked, is an error that passes. At most one call in two
+/// A fifth of all responses, to whatever request, is a transient error. At most one call in two
 /// thousand fails within kube-apiserver's 3 s.
 async fn unreliable(calls: u64) {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
@@ -123,7 +123,7 @@ async fn a_thousand_logins_leave_no_memory_behind() {
         proxy.reset_counts();
         client.encrypt(&[3; 32]).await.unwrap();
         assert_eq!(proxy.count(&approle.login_path()), 1, "login {login}");
-        // By then the allocator has all that it will ever need; 5,000 logins take no more.
+        // By then the allocator has reached its maximum; 5,000 logins take no more.
         if login == 500 {
             after_500 = daemon.rss_kib();
         }

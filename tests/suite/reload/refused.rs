@@ -42,10 +42,10 @@ async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
     let wrong = file.with_file_name("wrong");
     let missing = file.with_file_name("missing");
     let table = [
-        ("[vault\n".to_owned(), "is no TOML".to_owned()),
+        ("[vault\n".to_owned(), "invalid TOML".to_owned()),
         (
             changed("[log]\nlevle = \"info\""),
-            "log.levle: is no key".to_owned(),
+            "log.levle: unknown key".to_owned(),
         ),
         (
             changed(&format!(
@@ -96,7 +96,7 @@ async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
         (
             // Its token may not use that key.
             changed(&moved(&fixture, "next", &fixture.key)),
-            "answered 403".to_owned(),
+            "HTTP 403".to_owned(),
         ),
     ];
     let before = client.status().await.unwrap();

@@ -34,7 +34,7 @@ async fn systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_serv
     // Asked through systemd, the daemon is not even signalled.
     let reload = host.machine.run(&["systemctl", "reload", SERVICE]).await;
     assert_ne!(reload.code, 0, "{}", reload.text);
-    host.logged("✗ configuration: vault.adress: is no key of this configuration")
+    host.logged("✗ configuration: vault.adress: unknown key")
         .await;
     assert_eq!(host.show("ActiveState").await, "active");
     let journal = host.journal(&[]).await;

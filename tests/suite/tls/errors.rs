@@ -1,4 +1,4 @@
-//! What is said of a certificate that is not accepted, by either side.
+//! The errors for a certificate that either side does not accept.
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, date_time_ymd};
 
@@ -8,7 +8,7 @@ use super::{NAMED, demanding, refused, showing, trusting, vault_with_tls};
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_certificate_outside_its_time_is_named_with_its_end() {
+async fn a_certificate_outside_its_validity_is_described() {
     let certificates = Certificates::new();
     let late = |params: &mut CertificateParams| {
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -26,20 +26,20 @@ async fn a_certificate_outside_its_time_is_named_with_its_end() {
         "certificate of CN=vault.example, issued by CN={}",
         certificates.name()
     );
-    let told = format!("{issued}, valid until 2021-02-03T00:00:00Z: expired");
-    refused(builder(), &told).await;
+    let cause = format!("{issued}, valid until 2021-02-03T00:00:00Z: expired");
+    refused(builder(), &cause).await;
 
     certificates.issue("vault.example", server, early);
     vault.restart().await;
-    let told = format!(
+    let cause = format!(
         "{issued}, valid until 2091-01-01T00:00:00Z: not valid before 2090-01-01T00:00:00Z"
     );
-    refused(builder(), &told).await;
+    refused(builder(), &cause).await;
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_remedy() {
+async fn a_wrong_name_and_an_unknown_issuer_are_reported_with_the_remedy() {
     let certificates = Certificates::new();
     certificates.issue(
         "vault.example",
@@ -57,7 +57,7 @@ async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_remedy() {
     let remedy = "set vault.tls_server_name or the address";
     refused(
         trusting(builder(), &certificates, ""),
-        &format!("{names} 127.0.0.1: {remedy}"),
+        &format!("{names} 127.0.0.1; {remedy}"),
     )
     .await;
     refused(
@@ -66,52 +66,52 @@ async fn a_wrong_name_and_an_unknown_issuer_are_told_with_the_remedy() {
             &certificates,
             "tls_server_name = \"bao.example\"",
         ),
-        &format!("{names} bao.example: {remedy}"),
+        &format!("{names} bao.example; {remedy}"),
     )
     .await;
     let stranger = Certificates::new();
-    let told = format!(
+    let cause = format!(
         "unknown issuer; put the certificate of CN={} into vault.ca_file",
         certificates.name()
     );
-    refused(trusting(builder(), &stranger, NAMED), &told).await;
+    refused(trusting(builder(), &stranger, NAMED), &cause).await;
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn http_where_https_is_spoken_and_the_other_way_round_are_told() {
+async fn http_to_an_https_server_and_the_reverse_are_reported() {
     let certificates = Certificates::new();
     let (vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let tls_to_plain = vault.address().replace("http://", "https://");
     refused(
         trusting(daemon_for(&tls_to_plain, &fixture), &certificates, ""),
-        "does it speak TLS at all?",
+        "check whether the server speaks TLS at all",
     )
     .await;
     let daemon = daemon_for(&address.replace("https://", "http://"), &fixture)
         .spawn()
         .await;
     daemon
-        .logged("it speaks TLS only: write https:// in vault.address")
+        .logged("the server speaks TLS only; write https:// in vault.address")
         .await;
 }
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_client_certificate_that_the_server_refuses_is_named() {
+async fn a_client_certificate_that_the_server_rejects_is_described() {
     let certificates = Certificates::new();
     let stranger = Certificates::new();
     stranger.client("node-1");
     let (_vault, fixture, address) = vault_with_tls(&certificates, &demanding(&certificates)).await;
     let shown = showing(&stranger, "node-1.both", None);
-    let told = format!(
+    let cause = format!(
         "it was shown vault.client_cert_file: {}: certificate of CN=node-1, issued by CN={}",
         stranger.path("node-1.both").display(),
         stranger.name()
     );
     refused(
         trusting(daemon_for(&address, &fixture), &certificates, &shown),
-        &told,
+        &cause,
     )
     .await;
 }

@@ -10,7 +10,7 @@ const SEED: [u8; 32] = [3; 32];
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn another_ca_is_trusted_from_the_next_connection_on() {
+async fn a_new_ca_is_trusted_from_the_next_connection_on() {
     let (old, new) = (Certificates::new(), Certificates::new());
     let (vault, fixture, address) = vault_with_tls(&old, "").await;
     let daemon = trusting(daemon_for(&address, &fixture), &old, NAMED)
@@ -37,7 +37,7 @@ async fn another_ca_is_trusted_from_the_next_connection_on() {
 
 #[tokio::test]
 #[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
-async fn a_broken_new_file_is_told_once_and_the_last_good_one_goes_on() {
+async fn a_broken_new_file_is_reported_once_and_the_last_good_one_stays_in_use() {
     let certificates = Certificates::new();
     certificates.client("node-1");
     certificates.client("node-2");
@@ -52,20 +52,20 @@ async fn a_broken_new_file_is_told_once_and_the_last_good_one_goes_on() {
 
     certificates.write("broken.pem", "-----BEGIN CERTIFICATE-----\nsecret");
     certificates.link("broken.pem", "current.pem");
-    let told = "changed certificate file cannot be used, keeping the last good one";
-    wait::until_true("the broken file is told", LIMIT, async || {
+    let text = "changed certificate file cannot be used, keeping the last good one";
+    wait::until_true("the broken file is reported", LIMIT, async || {
         client.encrypt(&SEED).await.unwrap();
-        daemon.log().contains(told)
+        daemon.log().contains(text)
     })
     .await;
-    // No connection is left, and the next ones are made with what was good.
+    // No connection is left, and new ones use the last good file.
     vault.restart().await;
     wait::until("a call to work", LIMIT, async || {
         client.encrypt(&SEED).await.ok()
     })
     .await;
     let log = daemon.log();
-    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert_eq!(log.matches(text).count(), 1, "{log}");
     let named = format!("vault.client_cert_file: {}", current.display());
     assert!(log.contains(&named) && !log.contains("secret"), "{log}");
 

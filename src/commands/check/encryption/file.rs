@@ -1,5 +1,5 @@
-//! The file as kube-apiserver reads it: strictly. What other providers hold is skipped: it may be a
-//! key.
+//! The file as kube-apiserver reads it: strictly. The content of other providers is skipped: it may
+//! be a key.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Resource {
     pub(super) providers: Vec<Provider>,
 }
 
-/// One of these.
+/// One provider; exactly one field is set.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
@@ -48,8 +48,7 @@ pub(super) struct Kms {
 }
 
 impl File {
-    /// Reads it; what is wrong with it otherwise. No value of it is shown: it may be a key, or all
-    /// of it another file.
+    /// Reads the file. No error quotes a value: it may be a key, or another file altogether.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let text =
             std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
@@ -57,33 +56,33 @@ impl File {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: Self = yaml_serde::from_str(text).map_err(|error| words_of(&error))?;
+        let file: Self = yaml_serde::from_str(text).map_err(|error| describe(&error))?;
         if file.api_version != API_VERSION || file.kind != KIND {
             return Err(format!(
-                "it is not of apiVersion {API_VERSION} and kind {KIND}"
+                "it does not have apiVersion {API_VERSION} and kind {KIND}"
             ));
         }
         Ok(file)
     }
 }
 
-/// What serde expected and where, without what it found.
-fn words_of(error: &yaml_serde::Error) -> String {
+/// What serde expected and where, without the value that it found.
+fn describe(error: &yaml_serde::Error) -> String {
     let text = error.to_string();
-    let place = error.location().map_or_else(String::new, |at| {
+    let position = error.location().map_or_else(String::new, |at| {
         format!(" at line {} column {}", at.line(), at.column())
     });
     if text.contains("unknown field") || text.contains("missing field") {
-        return format!("is no {KIND}: {text}");
+        return format!("is not an {KIND}: {text}");
     }
     match text.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("is no {KIND}: expected {expected}"),
-        None => format!("is no YAML of an {KIND}{place}"),
+        Some((_, expected)) => format!("is not an {KIND}: expected {expected}"),
+        None => format!("is not the YAML of an {KIND}{position}"),
     }
 }
 
 impl Provider {
-    /// What it is called in the file.
+    /// Its name in the file.
     pub(super) fn kind(&self) -> &'static str {
         let kinds = [
             ("kms", self.kms.is_some()),
@@ -94,24 +93,25 @@ impl Provider {
         ];
         kinds
             .iter()
-            .find(|(_, is_it)| *is_it)
+            .find(|(_, is_set)| *is_set)
             .map_or("an empty provider", |(kind, _)| kind)
     }
 }
 
 impl Kms {
-    /// What Kubernetes takes where none is named is v1.
+    /// The API version; Kubernetes defaults to v1.
     pub(super) fn api_version(&self) -> &str {
         self.api_version.as_deref().unwrap_or("v1")
     }
 }
 
-/// `1m30s`, `2.5s`, `500ms`, as Go writes them; none that is negative.
+/// Parses `1m30s`, `2.5s`, `500ms`, as Go writes them, but nothing negative.
 pub(super) fn go_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
-    let (mut rest, mut whole) = (text, Duration::ZERO);
+    let mut rest = text;
+    let mut whole = Duration::ZERO;
     while !rest.is_empty() {
         let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(unit_at);
@@ -129,7 +129,8 @@ pub(super) fn go_duration(text: &str) -> Option<Duration> {
             _ => return None,
         };
         let time = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        (rest, whole) = (after, whole.checked_add(time)?);
+        rest = after;
+        whole = whole.checked_add(time)?;
     }
     Some(whole).filter(|_| !text.is_empty())
 }
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn durations_are_parsed_as_go_writes_them() {
         assert_eq!(go_duration("1m30s"), Some(Duration::from_secs(90)));
         assert_eq!(go_duration("2.5s"), Some(Duration::from_millis(2500)));
         assert_eq!(go_duration("500ms"), Some(Duration::from_millis(500)));
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_of_a_file_is_shown() {
+    fn no_error_quotes_a_value() {
         for text in [
             "hvs.s3cret",
             "kind: [s3cret]\n",
@@ -157,13 +158,13 @@ mod tests {
             "a: \"s3cret\nb: c",
             "resources:\n- resources: [s3cret]\n  providers: s3cret\n",
         ] {
-            let words = File::parse(text).expect_err("wrong");
-            assert!(!words.contains("s3cret"), "{words}");
+            let text = File::parse(text).expect_err("wrong");
+            assert!(!text.contains("s3cret"), "{text}");
         }
     }
 
     #[test]
-    fn unknown_fields_are_named_and_keys_of_others_skipped() {
+    fn unknown_fields_are_named_and_other_providers_are_skipped() {
         let text = "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n\
                     - resources: [secrets]\n  providers:\n  - aescbc: {keys: [{name: a, secret: s3cret}]}\n  - identity: {}\n";
         let file = File::parse(text).expect("valid");
@@ -173,7 +174,7 @@ mod tests {
             .map(Provider::kind)
             .collect();
         assert_eq!(kinds, ["aescbc", "identity"]);
-        let words = File::parse(&text.replace("providers", "provider")).expect_err("wrong");
-        assert!(words.contains("unknown field `provider`"), "{words}");
+        let error = File::parse(&text.replace("providers", "provider")).expect_err("wrong");
+        assert!(error.contains("unknown field `provider`"), "{error}");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{mount, one_of, path_part};
-use crate::config::raw::{self, Leaf};
+use super::{ONLY_ONE, mount, one_of, path_part};
+use crate::config::raw::{self, RawValue};
 use crate::config::reader::Reader;
 use crate::session::{AppRole, Credential, SecretId, Wrapped};
 use crate::vault::MountPath;
@@ -22,15 +22,15 @@ pub(super) fn approle(
         ("auth.role_id_file", raw.role_id_file),
     );
     if role_id.is_none() && reader.errors.len() == before {
-        reader.refuse(
+        reader.missing(
             "auth.role_id",
-            "is missing: vault read auth/approle/role/NAME/role-id shows it; or name auth.role_id_file",
+            "set it to the output of vault read auth/approle/role/NAME/role-id, or name auth.role_id_file",
         );
     }
     if raw.secret_id.is_some() {
         warnings.push(
-            "auth.secret_id: a secret in the configuration or the environment is for trying out: \
-             use auth.secret_id_file"
+            "auth.secret_id: a secret in the configuration or the environment is meant for testing \
+             only: use auth.secret_id_file"
                 .to_owned(),
         );
     }
@@ -42,14 +42,14 @@ pub(super) fn approle(
     let wrapped = reader.path("auth.wrapped_secret_id_file", raw.wrapped_secret_id_file);
     let secret_id = match (plain, wrapped) {
         (Some(_), Some(_)) => {
-            let problem = "stands beside another secret_id: remove one";
-            reader.refuse("auth.wrapped_secret_id_file", problem);
+            let cause = "conflicts with another secret_id";
+            reader.error_with("auth.wrapped_secret_id_file", cause, ONLY_ONE);
             return None;
         }
         (None, Some(file)) => {
             warnings.extend(state_file.filter(|path| is_volatile(path)).map(|path| {
                 format!(
-                    "state.dir: {} does not outlive a reboot, and the wrapping token is spent by then: \
+                    "state.dir: {} does not survive a reboot, and the wrapping token is spent by then: \
                      use a directory such as /var/lib/vault-kms-plugin",
                     path.parent().unwrap_or(path).display()
                 )
@@ -58,8 +58,11 @@ pub(super) fn approle(
         }
         (plain, None) => {
             if raw.role.is_some() {
-                let problem = "belongs to auth.wrapped_secret_id_file: remove it, auth.role_id names the role";
-                reader.refuse("auth.role", problem);
+                reader.error_with(
+                    "auth.role",
+                    "only valid with auth.wrapped_secret_id_file",
+                    "remove it: auth.role_id identifies the role",
+                );
             }
             plain.map_or(SecretId::None, SecretId::Plain)
         }
@@ -75,13 +78,13 @@ fn wrapped_in(
     reader: &mut Reader,
     file: PathBuf,
     mount: Option<&MountPath>,
-    role: Leaf,
+    role: RawValue,
     state_file: Option<&Path>,
 ) -> Option<SecretId> {
-    let why = "the role's name, which the wrapping token is checked against";
-    let role = reader.required("auth.role", role, why, path_part)?;
+    let remedy = "name the role, which the wrapping token is checked against";
+    let role = reader.required("auth.role", role, remedy, path_part)?;
     let file = Credential::file("auth.wrapped_secret_id_file", file);
-    let wrapped = Wrapped::new(file, mount?, role, beside(state_file?));
+    let wrapped = Wrapped::new(file, mount?, role, secret_id_file(state_file?));
     Some(SecretId::Wrapped(wrapped))
 }
 
@@ -91,8 +94,8 @@ fn is_volatile(path: &Path) -> bool {
     volatile.into_iter().any(|dir| path.starts_with(dir))
 }
 
-/// Where the secret_id is kept, next to `NAME.state.json`.
-fn beside(state_file: &Path) -> PathBuf {
+/// The file of the unwrapped secret_id, next to `NAME.state.json`.
+fn secret_id_file(state_file: &Path) -> PathBuf {
     let name = state_file.with_extension("");
     name.with_extension("secret-id.json")
 }
@@ -102,13 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kept_secret_id_stands_beside_the_state_file() {
-        let path = beside(Path::new("/var/lib/plugin/kms.v2.state.json"));
+    fn the_stored_secret_id_is_next_to_the_state_file() {
+        let path = secret_id_file(Path::new("/var/lib/plugin/kms.v2.state.json"));
         assert_eq!(path, Path::new("/var/lib/plugin/kms.v2.secret-id.json"));
     }
 
     #[test]
-    fn what_a_reboot_empties_is_known() {
+    fn directories_that_a_reboot_empties_are_known() {
         assert!(is_volatile(Path::new(
             "/run/vault-kms-plugin/kms.state.json"
         )));

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use toml::Value;
 
+use super::ONLY_ONE;
 use crate::config::Environment;
-use crate::config::raw::{self, Leaf};
+use crate::config::raw::{self, RawValue};
 use crate::config::reader::{Reader, absolute};
 use crate::session::spiffe::{SpiffeId, TrustDomain, Workload};
 
-/// Whether the JWT comes from the SPIFFE Workload API: where one of its keys is set.
-pub(super) fn is_wanted(raw: &raw::Auth) -> bool {
+/// Whether the JWT comes from the SPIFFE Workload API: whether one of its keys is set.
+pub(super) fn is_configured(raw: &raw::Auth) -> bool {
     let keys = [
         &raw.spiffe_socket,
         &raw.spiffe_audience,
@@ -26,20 +27,20 @@ pub(super) fn workload(
     environment: &Environment,
 ) -> Option<Workload> {
     if raw.jwt_file.is_some() {
-        let problem = "stands beside auth.spiffe_audience: remove one";
-        reader.refuse("auth.jwt_file", problem);
+        let cause = "conflicts with auth.spiffe_audience";
+        reader.error_with("auth.jwt_file", cause, ONLY_ONE);
     }
     let default = || {
         environment
             .spiffe_socket()
             .map(|text| Value::String(text.to_owned()))
     };
-    let leaf: Leaf = raw.spiffe_socket.or_else(default);
-    let why = "the SPIFFE agent's socket, such as unix:///run/spire/agent/public/api.sock; or set SPIFFE_ENDPOINT_SOCKET";
-    let socket = reader.required("auth.spiffe_socket", leaf, why, socket);
-    let why = "one of the bound_audiences of the role in vault";
+    let value: RawValue = raw.spiffe_socket.or_else(default);
+    let remedy = "set it to the SPIFFE agent's socket, such as unix:///run/spire/agent/public/api.sock; or set SPIFFE_ENDPOINT_SOCKET";
+    let socket = reader.required("auth.spiffe_socket", value, remedy, socket);
+    let remedy = "set it to one of the bound_audiences of the role in Vault";
     let text = |text: &str| Ok::<_, String>(text.to_owned());
-    let audience = reader.required("auth.spiffe_audience", raw.spiffe_audience, why, text);
+    let audience = reader.required("auth.spiffe_audience", raw.spiffe_audience, remedy, text);
     let before = reader.errors.len();
     let id = reader.parsed("auth.spiffe_id", raw.spiffe_id, SpiffeId::try_new);
     let domain = raw.spiffe_trust_domain;
@@ -47,11 +48,11 @@ pub(super) fn workload(
     if let (Some(id), Some(domain)) = (&id, &trust_domain)
         && id.trust_domain() != domain.as_str()
     {
-        let problem = format!(
-            "{id} is not of auth.spiffe_trust_domain {:?}",
+        let cause = format!(
+            "{id} is not in auth.spiffe_trust_domain {:?}",
             domain.as_str()
         );
-        reader.refuse("auth.spiffe_id", problem);
+        reader.error("auth.spiffe_id", cause);
     }
     (reader.errors.len() == before).then_some(())?;
     Some(Workload {
@@ -62,13 +63,10 @@ pub(super) fn workload(
     })
 }
 
-/// A path, or the URI of one: `unix:///path`, and `unix:/path` too.
+/// A path, or its URI: `unix:///path` or `unix:/path`.
 fn socket(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix:").unwrap_or(text);
-    let path = match path.strip_prefix("//") {
-        Some(rest) => rest,
-        None => path,
-    };
+    let path = path.strip_prefix("//").unwrap_or(path);
     absolute(path).map_err(|_| format!("{text:?} is neither unix:///path nor an absolute path"))
 }
 

@@ -1,5 +1,5 @@
-//! One HTTP/2 connection to the agent's socket, for one call. Made by hand: tonic's own channel
-//! brings reconnecting, balancing and buffers that one call per login has no use for.
+//! One HTTP/2 connection to the agent's socket, for one call. Without tonic's own channel, whose
+//! reconnecting, balancing and buffers one call per login does not need.
 
 use std::path::Path;
 use std::task::{Context, Poll};
@@ -15,14 +15,14 @@ use tonic::codegen::{BoxFuture, Service};
 
 use super::proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 
-/// A connection. It ends when this is dropped.
+/// A connection, closed when it is dropped.
 pub(super) struct Connection {
     sender: SendRequest<Body>,
     /// Drives the connection; aborted with it.
     _driver: JoinSet<hyper::Result<()>>,
 }
 
-/// Connects. The error is the innermost cause in words.
+/// Connects. The error is the message of the system or of HTTP/2.
 pub(super) async fn open(socket: &Path) -> Result<Connection, String> {
     let stream = UnixStream::connect(socket).await;
     let stream = stream.map_err(|error| error.to_string())?;
@@ -40,7 +40,7 @@ pub(super) async fn open(socket: &Path) -> Result<Connection, String> {
 impl Connection {
     /// The generated client on this connection.
     pub(super) fn client(self) -> SpiffeWorkloadApiClient<Self> {
-        // What gRPC clients send for a unix socket; HTTP/2 wants one.
+        // gRPC clients send this authority for a unix socket; HTTP/2 requires one.
         SpiffeWorkloadApiClient::with_origin(self, Uri::from_static("http://localhost"))
     }
 }

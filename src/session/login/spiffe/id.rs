@@ -1,13 +1,15 @@
-//! SPIFFE ids and trust domains, as the SPIFFE-ID specification writes them.
+//! SPIFFE ids and trust domains, as the SPIFFE-ID specification defines them.
 
 use std::fmt;
 
 use thiserror::Error;
 
+use crate::diagnosis::Diagnosis;
+
 const SCHEME: &str = "spiffe://";
 /// The specification's limits, in bytes.
-const ID_MOST: usize = 2048;
-const DOMAIN_MOST: usize = 255;
+const MAX_ID_BYTES: usize = 2048;
+const MAX_DOMAIN_BYTES: usize = 255;
 
 /// `spiffe://<trust domain>/<path>`, the identity of a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,26 +22,32 @@ pub struct SpiffeId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustDomain(String);
 
-/// Why a text is neither.
+/// Why a text is not a valid id or trust domain.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{text:?} is no {what}")]
+#[error("{text:?} is not a {what}")]
 pub struct InvalidId {
     text: String,
     what: &'static str,
 }
 
+impl From<InvalidId> for Diagnosis {
+    fn from(error: InvalidId) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl SpiffeId {
-    /// Takes the identity of a workload.
+    /// Parses the identity of a workload.
     ///
     /// # Errors
-    /// When it is not of the specification's form, or has no path and so names no workload.
+    /// If it does not have the form of the specification, or has no path and so names no workload.
     pub fn try_new(text: &str) -> Result<Self, InvalidId> {
         let parts = text
             .strip_prefix(SCHEME)
             .and_then(|rest| rest.split_once('/'));
         let valid = parts.is_some_and(|(domain, path)| is_domain(domain) && is_path(path));
         match parts {
-            Some((domain, _)) if valid && text.len() <= ID_MOST => Ok(Self {
+            Some((domain, _)) if valid && text.len() <= MAX_ID_BYTES => Ok(Self {
                 text: text.to_owned(),
                 domain: domain.len(),
             }),
@@ -50,7 +58,7 @@ impl SpiffeId {
         }
     }
 
-    /// The trust domain that it belongs to.
+    /// Its trust domain.
     #[must_use]
     pub fn trust_domain(&self) -> &str {
         &self.text[SCHEME.len()..SCHEME.len() + self.domain]
@@ -58,18 +66,19 @@ impl SpiffeId {
 }
 
 impl TrustDomain {
-    /// Takes a name, or the id of a trust domain: `spiffe://` before it does not matter.
+    /// Parses a name, or the id of a trust domain: a leading `spiffe://` is ignored.
     ///
     /// # Errors
-    /// When it is not of the specification's form.
+    /// If it does not have the form of the specification.
     pub fn try_new(text: &str) -> Result<Self, InvalidId> {
         let name = text.strip_prefix(SCHEME).unwrap_or(text);
-        match is_domain(name) {
-            true => Ok(Self(name.to_owned())),
-            false => Err(InvalidId {
+        if is_domain(name) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(InvalidId {
                 text: text.to_owned(),
                 what: "trust domain such as example.org",
-            }),
+            })
         }
     }
 
@@ -88,7 +97,7 @@ impl fmt::Display for SpiffeId {
 
 fn is_domain(text: &str) -> bool {
     let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
-    (1..=DOMAIN_MOST).contains(&text.len()) && text.bytes().all(letter)
+    (1..=MAX_DOMAIN_BYTES).contains(&text.len()) && text.bytes().all(letter)
 }
 
 fn is_path(text: &str) -> bool {
@@ -109,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_specification_does_not_allow_is_refused() {
+    fn texts_outside_the_specification_are_rejected() {
         for text in [
             "",
             "example.org/kms",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::envelope::{Answer, decoded, envelope, error, refused};
 use super::keys::Key;
 
-/// What is asked of a key.
+/// The operation.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     Encrypt,

@@ -1,4 +1,4 @@
-//! Vault's envelopes, and the answers that are the same for everybody.
+//! Vault's envelopes, and the responses that never change.
 
 use axum::http::StatusCode;
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
@@ -54,7 +54,7 @@ pub(super) fn envelope(data: Value, auth: Value) -> Value {
     })
 }
 
-/// What `auth/token/renew-self` answers.
+/// The response of `auth/token/renew-self`.
 pub(super) fn renewed(token: &str) -> Answer {
     let auth = json!({
         "client_token": token, "accessor": "memory", "policies": ["root"], "metadata": null,
@@ -64,7 +64,7 @@ pub(super) fn renewed(token: &str) -> Answer {
     plain(envelope(Value::Null, auth))
 }
 
-/// What `sys/health` tells.
+/// The response of `sys/health`.
 pub(super) fn health() -> Value {
     json!({
         "initialized": true, "sealed": false, "standby": false,
@@ -73,7 +73,7 @@ pub(super) fn health() -> Value {
     })
 }
 
-/// What `sys/capabilities-self` tells of a token that may do everything.
+/// The response of `sys/capabilities-self` for a token that may do everything.
 pub(super) fn capabilities(body: &Value) -> Value {
     let paths = body["paths"].as_array().cloned().unwrap_or_default();
     let paths = paths.iter().filter_map(Value::as_str);
@@ -83,7 +83,7 @@ pub(super) fn capabilities(body: &Value) -> Value {
         .into()
 }
 
-/// Base64 as Go reads and refuses it.
+/// Base64 as Go accepts and rejects it.
 pub(super) fn decoded(text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|wrong| {
         let at = match wrong {
@@ -95,7 +95,7 @@ pub(super) fn decoded(text: &str) -> Result<Vec<u8>, String> {
     })
 }
 
-/// What `auth/token/lookup-self` tells.
+/// The response of `auth/token/lookup-self`.
 pub(super) fn lookup(token: &str) -> Value {
     json!({
         "id": token, "accessor": "memory", "policies": ["root"], "path": "auth/token/create",

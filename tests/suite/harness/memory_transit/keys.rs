@@ -1,4 +1,4 @@
-//! A transit key of type aes256-gcm96: its versions, and Vault's words when it refuses.
+//! A transit key of type aes256-gcm96: its versions, and Vault's errors.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -100,7 +100,7 @@ impl Key {
         opened.map_err(|_| "cipher: message authentication failed".to_owned())
     }
 
-    /// What `GET keys/<name>` tells.
+    /// The response of `GET keys/<name>`.
     pub(super) fn describe(&self, name: &str) -> Value {
         let readable = (self.min_decryption_version..=self.latest()).map(|version| {
             (

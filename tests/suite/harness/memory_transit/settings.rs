@@ -1,17 +1,17 @@
-//! What `keys/<name>/config` may change, and Vault's words when it may not.
+//! The settings of `keys/<name>/config`, and Vault's errors for invalid ones.
 
 use serde_json::Value;
 
 use super::keys::Key;
 
 impl Key {
-    /// Takes over the settings that `body` names, or none of them.
+    /// Applies the settings that `body` names, or none of them.
     pub(super) fn configure(&mut self, body: &Value) -> Result<(), String> {
         let decryption = minimum(body, "decryption", self.latest())?;
         let decryption = decryption.map_or(self.min_decryption_version, |version| version.max(1));
         let encryption = minimum(body, "encryption", self.latest())?;
         let encryption = encryption.unwrap_or(self.min_encryption_version);
-        // 0 stands for the latest, whatever that is.
+        // 0 means the latest.
         if encryption > 0 && decryption > encryption {
             return Err(format!(
                 "cannot set min encryption/decryption values; min encryption version of \

@@ -50,7 +50,7 @@ pub(super) async fn until(
 
 async fn serve(stream: TcpStream, client: Client, target: SocketAddr, shared: Arc<Shared>) {
     let service = service_fn(|request| answer(request, &client, target, &shared));
-    // It ends with an error whenever a fault says so, or the caller leaves.
+    // It ends with an error if a fault demands it, or the caller disconnects.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -88,7 +88,7 @@ async fn answer(
             return answer.map_err(|_| Dropped);
         }
     }
-    // A target that is away shows as a broken connection, not as an answer of the proxy's own.
+    // An unreachable target appears as a broken connection, not as a response of the proxy.
     forward(client, target, seen).await.map_err(|_| Dropped)
 }
 

@@ -1,4 +1,4 @@
-//! The calls that tests prepare a Vault with, as root unless they say otherwise.
+//! The calls with which tests prepare a Vault, as root unless stated otherwise.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Vault, http};
 
-/// A mount, a key, a policy and a token that no other test has.
+/// A mount, a key, a policy and a token that no other test uses.
 #[derive(Clone, Debug)]
 pub struct Fixture {
     /// The path of a transit mount.
@@ -52,13 +52,13 @@ impl Vault {
         }
     }
 
-    /// Any call; the path without `/v1/`. Panics when Vault does not answer.
+    /// Any call; the path without `/v1/`. Panics if Vault does not answer.
     pub async fn request(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let answer = self.try_request(method, path, body).await;
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    /// Any call, while Vault may be away.
+    /// Any call, while Vault may be unreachable.
     pub async fn try_request(
         &self,
         method: &str,
@@ -66,7 +66,7 @@ impl Vault {
         body: Option<Value>,
     ) -> reqwest::Result<(u16, Value)> {
         let url = format!("{}/v1/{path}", self.address());
-        // Before it is initialised there is no token, and an empty header would be refused.
+        // Before it is initialised there is no token, and an empty header would be rejected.
         let token = Some(self.root_token()).filter(|token| !token.is_empty());
         let credential = token.map(|token| ("X-Vault-Token", token));
         let request = http::Request {
@@ -78,7 +78,7 @@ impl Vault {
         http::json(request, body.as_ref()).await
     }
 
-    /// A call that has to succeed; its whole answer.
+    /// A call that must succeed. Returns the whole response.
     pub async fn expect(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.request(method, path, body).await;
         assert!(status < 300, "{method} {path}: {status} {answer}");
@@ -99,18 +99,18 @@ impl Vault {
             .await;
     }
 
-    /// Makes a key of the default type, aes256-gcm96.
+    /// Creates a key of the default type, aes256-gcm96.
     pub async fn create_key(&self, mount: &str, key: &str) {
         self.create_key_with(mount, key, json!({})).await;
     }
 
-    /// Makes a key with what transit's `keys` endpoint takes.
+    /// Creates a key with parameters of transit's `keys` endpoint.
     pub async fn create_key_with(&self, mount: &str, key: &str, parameters: Value) {
         self.expect("POST", &format!("{mount}/keys/{key}"), Some(parameters))
             .await;
     }
 
-    /// What transit tells of a key: its `data`.
+    /// What transit returns for a key: its `data`.
     pub async fn read_key(&self, mount: &str, key: &str) -> Value {
         self.expect("GET", &format!("{mount}/keys/{key}"), None)
             .await["data"]
@@ -152,7 +152,7 @@ impl Vault {
             .await;
     }
 
-    /// Makes a token with what `auth/token/create` takes.
+    /// Creates a token with parameters of `auth/token/create`.
     pub async fn create_token(&self, parameters: Value) -> String {
         let answer = self
             .expect("POST", "auth/token/create", Some(parameters))
@@ -161,7 +161,7 @@ impl Vault {
         token.expect("a new token has a text").to_owned()
     }
 
-    /// Ends a token, and with it its children.
+    /// Revokes a token and its children.
     pub async fn revoke(&self, token: &str) {
         let body = json!({ "token": token });
         self.expect("POST", "auth/token/revoke", Some(body)).await;

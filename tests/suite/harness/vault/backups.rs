@@ -1,4 +1,4 @@
-//! Keys that come back: Transit's own backups, also changed ones, and the whole storage.
+//! Restored keys: Transit's own backups, also modified ones, and the whole storage.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ impl Vault {
         backup.expect("a backup is a text").to_owned()
     }
 
-    /// Puts a backup in the place of a key, or where there is none.
+    /// Restores a backup, in place of a key or of none.
     pub async fn restore(&self, mount: &str, key: &str, backup: &str) {
         let body = json!({ "backup": backup, "force": true });
         self.expect("POST", &format!("{mount}/restore/{key}"), Some(body))
@@ -55,7 +55,7 @@ pub fn changed(backup: &str, policy: impl Fn(&mut Value), version: impl Fn(&mut 
     let current = current.expect("a policy has keys").values_mut();
     current.for_each(&version);
     let archived = whole["archived_keys"]["keys"].as_array_mut();
-    // The archive's first place belongs to version 0, which never was.
+    // The first entry of the archive is for version 0, which does not exist.
     let archived = archived.expect("a backup has an archive");
     archived.iter_mut().skip(1).for_each(&version);
     STANDARD.encode(whole.to_string())

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::launch::raft_config;
 use super::{Kind, READY_LIMIT, Vault, child, wait};
 
-/// As many as it takes to lose one.
+/// As many as needed to lose one.
 const NODES: usize = 3;
 
 /// A running cluster; killed when dropped.
@@ -49,14 +49,14 @@ impl Cluster {
         cluster
     }
 
-    /// A node has to be there for 10 s before it may vote, unless this is said.
+    /// Without this a node may vote only after 10 s.
     async fn give_votes_early(&self) {
         let path = "sys/storage/raft/autopilot/configuration";
         let early = json!({ "server_stabilization_time": "1s" });
         self.nodes[0].expect("POST", path, Some(early)).await;
     }
 
-    /// Until every node has a vote: with fewer the leader cannot be lost.
+    /// Waits until every node has a vote: with fewer the leader cannot be lost.
     async fn wait_voting(&self) {
         wait::until_true("every node to have a vote", READY_LIMIT, async || {
             let path = "sys/storage/raft/configuration";
@@ -73,7 +73,7 @@ impl Cluster {
         self.nodes.iter().map(Vault::address).collect()
     }
 
-    /// One of them, as something to prepare: a standby passes on what it is asked.
+    /// One of the nodes, to prepare the cluster: a standby forwards requests.
     pub fn node(&self, index: usize) -> &Vault {
         &self.nodes[index]
     }
@@ -91,7 +91,7 @@ impl Cluster {
         .await
     }
 
-    /// The leader gives up its place; its index.
+    /// Makes the leader step down. Returns its index.
     pub async fn step_down(&self) -> usize {
         let leader = self.leader().await;
         self.nodes[leader]
@@ -100,7 +100,7 @@ impl Cluster {
         leader
     }
 
-    /// Kills the leader with SIGKILL; its index.
+    /// Kills the leader with SIGKILL. Returns its index.
     pub async fn kill_leader(&self) -> usize {
         let leader = self.leader().await;
         self.nodes[leader].kill();
@@ -113,7 +113,7 @@ impl Cluster {
         self.join(&self.nodes[index]).await;
     }
 
-    /// Until the node follows: it asks the leader by itself, but has to be given the key.
+    /// Waits until the node has joined: it contacts the leader itself, but needs the unseal key.
     async fn join(&self, node: &Vault) {
         let Kind::Persistent { unseal_key, .. } = &node.kind else {
             unreachable!("every node is a persistent one");

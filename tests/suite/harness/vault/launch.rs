@@ -1,4 +1,4 @@
-//! What a Vault is started with.
+//! The configuration and arguments of a Vault.
 
 use std::fs;
 use std::path::PathBuf;
@@ -58,11 +58,11 @@ storage "file" {{
 /// One node of several, each of which looks for the others at `ports`.
 pub(super) fn raft_config(dir: &TempDir, port: u16, ports: &[u16]) -> String {
     let data = dir.path().join("data");
-    // Vault wants it to be there; OpenBao makes it.
+    // Vault requires it to exist; OpenBao creates it.
     fs::create_dir_all(&data).expect("a directory can be made");
     let join = |port| format!("  retry_join {{ leader_api_addr = \"http://127.0.0.1:{port}\" }}\n");
-    // The default multiplier, 5, is for slow machines and makes elections slow; who joined is given
-    // its vote at the second reconciliation.
+    // The default multiplier, 5, is for slow machines and makes elections slow; a node
+    // that joined gets its vote at the second reconciliation.
     format!(
         r#"disable_mlock = true
 api_addr = "http://127.0.0.1:{port}"

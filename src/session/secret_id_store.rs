@@ -1,7 +1,7 @@
-//! The secret_ids that were unwrapped: kept in a file of mode 0600 beside the state file, because
-//! nobody can unwrap them a second time.
+//! The secret_ids that were unwrapped: stored in a file of mode 0600 beside the state file, because
+//! a wrapping token can be unwrapped only once.
 //!
-//! Decides nothing: what is unwrapped and when stands in `login/wrapped.rs`.
+//! Decides nothing: `login/wrapped.rs` decides what is unwrapped, and when.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,32 +12,33 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::system::atomic_file::AtomicFile;
 
-/// What is set aside on the disk before a token is spent: above two secret_ids with their tokens.
-const RESERVE: usize = 8 * 1024;
+/// The disk space that is reserved before a token is spent: more than two secret_ids with their
+/// tokens need.
+const RESERVED_BYTES: usize = 8 * 1024;
 
 /// What the file holds.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct StoredSecretIds {
     /// The secret_id to log in with.
-    pub(super) newest: Unwrapped,
-    /// The one before, until the newest has logged in.
+    pub(super) current: SecretIdRecord,
+    /// The one before, until the current one has logged in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) before: Option<Unwrapped>,
+    pub(super) previous: Option<SecretIdRecord>,
 }
 
 /// A secret_id, and where it came from.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-pub(super) struct Unwrapped {
+pub(super) struct SecretIdRecord {
     pub(super) secret_id: String,
-    /// The wrapping token, which is spent: says whether the one in its file is another.
+    /// The spent wrapping token: shows whether the file of the wrapping token holds another one.
     pub(super) wrapping_token: String,
-    /// What the token wrapped, which names the mount and the role.
+    /// The path whose response the token wrapped, which names the mount and the role.
     #[zeroize(skip)]
     pub(super) creation_path: String,
 }
 
-/// What is kept; nothing where there is no file.
-pub(super) async fn load(path: PathBuf) -> io::Result<Option<Kept>> {
+/// The stored secret_ids; `None` if there is no file.
+pub(super) async fn load(path: PathBuf) -> io::Result<Option<StoredSecretIds>> {
     blocking(move || {
         let bytes = match fs::read(&path) {
             Ok(bytes) => Zeroizing::new(bytes),
@@ -45,22 +46,23 @@ pub(super) async fn load(path: PathBuf) -> io::Result<Option<Kept>> {
             Err(error) => return Err(error),
         };
         // serde's own message could quote a value, which may be the secret.
-        let kept = serde_json::from_slice(&bytes);
-        kept.map(Some)
+        let stored = serde_json::from_slice(&bytes);
+        stored
+            .map(Some)
             .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is damaged"))
     })
     .await
 }
 
-/// Makes sure that a file can be kept there before a token is spent for what it shall hold.
+/// Makes sure that the file can be written, before a token is spent for its content.
 pub(super) async fn reserve(path: PathBuf) -> io::Result<AtomicFile> {
-    blocking(move || AtomicFile::reserve(&path, RESERVE)).await
+    blocking(move || AtomicFile::reserve(&path, RESERVED_BYTES)).await
 }
 
-/// Writes `kept`, safe on the disk once this returns.
-pub(super) async fn save(reserved: AtomicFile, kept: Kept) -> io::Result<()> {
+/// Writes `stored`; it is on the disk once this returns.
+pub(super) async fn save(reserved: AtomicFile, stored: StoredSecretIds) -> io::Result<()> {
     blocking(move || {
-        let mut text = Zeroizing::new(serde_json::to_vec(&kept)?);
+        let mut text = Zeroizing::new(serde_json::to_vec(&stored)?);
         text.push(b'\n');
         reserved.commit(&text)
     })
@@ -81,8 +83,8 @@ mod tests {
 
     use super::*;
 
-    fn unwrapped(secret_id: &str) -> Unwrapped {
-        Unwrapped {
+    fn record(secret_id: &str) -> SecretIdRecord {
+        SecretIdRecord {
             secret_id: secret_id.to_owned(),
             wrapping_token: "hvs.x".to_owned(),
             creation_path: "auth/approle/role/plugin/secret-id".to_owned(),
@@ -90,25 +92,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_is_read_back_and_only_its_owner_can_read_it() {
+    async fn stored_secret_ids_are_read_back_and_only_their_owner_can_read_them() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("kms.secret-id.json");
         fs::write(path.with_extension("new"), "left behind").expect("written");
-        let kept = Kept {
-            newest: unwrapped("b"),
-            before: Some(unwrapped("a")),
+        let stored = StoredSecretIds {
+            current: record("b"),
+            previous: Some(record("a")),
         };
         let reserved = reserve(path.clone()).await.expect("reserved");
-        save(reserved, kept).await.expect("saved");
-        let kept = load(path.clone()).await.expect("read").expect("there");
-        assert_eq!(kept.newest.secret_id, "b");
-        assert_eq!(kept.before.expect("kept too").secret_id, "a");
-        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        save(reserved, stored).await.expect("saved");
+        let stored = load(path.clone()).await.expect("read").expect("a file");
+        assert_eq!(stored.current.secret_id, "b");
+        assert_eq!(stored.previous.expect("stored too").secret_id, "a");
+        let mode = fs::metadata(&path).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[tokio::test]
-    async fn a_reservation_that_is_not_used_leaves_nothing_behind() {
+    async fn an_unused_reservation_leaves_no_file() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("kms.secret-id.json");
         drop(reserve(path.clone()).await.expect("reserved"));
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_that_cannot_be_written_is_told_before_anything_is_spent() {
+    async fn a_directory_that_cannot_be_written_fails_before_a_token_is_spent() {
         let path = PathBuf::from("/proc/no/kms.secret-id.json");
         assert!(reserve(path).await.is_err());
         let dir = tempfile::tempdir().expect("directory");
@@ -125,10 +127,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_file_is_told_without_its_content() {
+    async fn the_error_of_a_damaged_file_does_not_show_its_content() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("kms.secret-id.json");
-        fs::write(&path, "{\"newest\":\"s3cret\"}").expect("written");
+        fs::write(&path, "{\"current\":\"s3cret\"}").expect("written");
         let error = load(path).await.err().expect("damaged");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }

@@ -1,0 +1,197 @@
+//! Reads a response of Vault: its envelope, its error list, or something that is not Vault's.
+
+use std::error::Error;
+use std::ops::Deref;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::error::CallError;
+use super::error_kind::ApiErrorKind;
+use crate::diagnosis::Diagnosis;
+
+/// No response that the plugin requests comes near this; a longer one is an attack or an error.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// How much of Vault's message an error holds: it is sent in headers, logs and API errors.
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// A successful response.
+#[derive(Debug)]
+pub(super) struct Response {
+    path: String,
+    address: String,
+    status: u16,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
+
+/// The envelope of a successful response.
+#[derive(Deserialize)]
+pub(super) struct Envelope<T> {
+    pub(super) data: T,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<String>,
+}
+
+impl Response {
+    #[cfg(test)]
+    pub(super) fn for_test(status: u16, body: &str) -> Self {
+        Self {
+            path: "transit/decrypt/kms".to_owned(),
+            address: "http://127.0.0.1:8200".to_owned(),
+            status,
+            retry_after: None,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    /// Whether the body is empty, as with 204.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// Reads the body as `T`, which may borrow from it.
+    pub(super) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CallError> {
+        // serde's own message could quote a value of the body, which may be a secret.
+        serde_json::from_slice(&self.body).map_err(|error| {
+            self.unexpected(format!(
+                "not the expected JSON at line {} column {}",
+                error.line(),
+                error.column()
+            ))
+        })
+    }
+
+    /// The error for a message of Vault.
+    pub(super) fn api_error(&self, message: &str) -> CallError {
+        CallError::Api {
+            path: self.path.clone(),
+            status: self.status,
+            kind: ApiErrorKind::read(self.status, message),
+            message: on_one_line(message),
+            retry_after: self.retry_after,
+        }
+    }
+
+    /// The error for a response that Vault would not send.
+    pub(super) fn unexpected(&self, cause: impl Into<Diagnosis>) -> CallError {
+        CallError::UnexpectedResponse {
+            path: self.path.clone(),
+            address: self.address.clone(),
+            status: self.status,
+            cause: cause.into(),
+            retry_after: self.retry_after,
+        }
+    }
+
+    /// The error of a response whose status is not 2xx.
+    fn error(&self) -> CallError {
+        if let Ok(Errors { errors }) = serde_json::from_slice(&self.body) {
+            return self.api_error(&errors.join("; "));
+        }
+        self.unexpected(if self.is_plain_http_to_tls() {
+            Diagnosis::new("the server speaks TLS only")
+                .with_remedy("write https:// in vault.address")
+        } else {
+            Diagnosis::new("not a Vault JSON error")
+                .with_remedy("check whether a proxy or load balancer answers in Vault's place")
+        })
+    }
+
+    /// Whether it is what Go's TLS server answers to plain HTTP.
+    fn is_plain_http_to_tls(&self) -> bool {
+        String::from_utf8_lossy(&self.body).contains("HTTP request to an HTTPS server")
+    }
+}
+
+/// Reads a response to its end: `Ok` for 2xx.
+pub(super) async fn read(
+    mut http: reqwest::Response,
+    path: &str,
+    address: &str,
+) -> Result<Response, CallError> {
+    let mut response = Response {
+        path: path.to_owned(),
+        address: address.to_owned(),
+        status: http.status().as_u16(),
+        retry_after: retry_after(&http),
+        body: Vec::new(),
+    };
+    while let Some(chunk) = next_chunk(&mut http, &response).await? {
+        if response.body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(response.unexpected("its body is larger than 1 MiB"));
+        }
+        response.body.extend_from_slice(&chunk);
+    }
+    if http.status().is_success() || is_batch(&response.body) {
+        return Ok(response);
+    }
+    Err(response.error())
+}
+
+/// Whether the body is the result of a batch, which holds the error of each item. If one failed,
+/// only the status differs from that of a success (OpenBao
+/// `builtin/logical/transit/path_encrypt.go`).
+fn is_batch(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Batch {
+        #[serde(rename = "batch_results")]
+        _results: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Envelope<Batch>>(body).is_ok()
+}
+
+async fn next_chunk(
+    http: &mut reqwest::Response,
+    response: &Response,
+) -> Result<Option<impl AsRef<[u8]> + Deref<Target = [u8]> + use<>>, CallError> {
+    http.chunk().await.map_err(|error| CallError::Unreachable {
+        path: response.path.clone(),
+        address: response.address.clone(),
+        cause: Diagnosis::new(format!(
+            "connection closed while reading the response: {}",
+            root_cause(&error)
+        )),
+    })
+}
+
+/// `1 error occurred:\n\t* permission denied\n\n` becomes `permission denied`.
+fn on_one_line(message: &str) -> String {
+    let lines = message
+        .lines()
+        .map(|line| line.trim().trim_start_matches("* "))
+        .filter(|line| !line.is_empty() && !line.ends_with("occurred:"));
+    let joined = lines.collect::<Vec<_>>().join("; ");
+    joined.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+fn retry_after(http: &reqwest::Response) -> Option<Duration> {
+    let value = http.headers().get("retry-after")?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The innermost source of an error, which says what happened.
+#[must_use]
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multi_line_error_becomes_one_line() {
+        let message = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
+        assert_eq!(on_one_line(message), "permission denied; invalid token");
+    }
+}
