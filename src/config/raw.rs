@@ -40,7 +40,7 @@ const TABLES: &[(&str, &[&str])] = &[
 /// The auth methods.
 pub(super) const METHODS: [&str; 6] = ["token", "kubernetes", "jwt", "approle", "userpass", "cert"];
 
-/// Declares `[auth]`: each key with the methods that have it; none stands for all methods.
+/// Declares `[auth]`: each key with the methods that have it; an empty list means all methods.
 macro_rules! auth_keys {
     ($($key:ident: $methods:expr,)*) => {
         #[derive(Default, Deserialize)]
@@ -49,7 +49,7 @@ macro_rules! auth_keys {
             $(pub(super) $key: RawValue,)*
         }
 
-        /// The keys of `[auth]`, each with the methods that have it; none stands for all methods.
+        /// The keys of `[auth]`, each with the methods that have it; an empty list means all methods.
         pub(super) const AUTH_KEYS: &[(&str, &[&str])] = &[$((stringify!($key), &$methods),)*];
 
         impl Auth {
