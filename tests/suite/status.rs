@@ -19,14 +19,14 @@ use super::{LIMIT, daemon_for};
 
 const SEED: [u8; 32] = [6; 32];
 
-/// What the command said, and its exit code.
-struct Said {
+/// The output of a command and its exit code.
+struct CommandOutput {
     code: i32,
     text: String,
 }
 
 /// Runs `status` against this daemon.
-async fn status(daemon: &Daemon, more: &[&str]) -> Said {
+async fn status(daemon: &Daemon, more: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
     child::clean_environment(&mut command);
     command
@@ -37,7 +37,7 @@ async fn status(daemon: &Daemon, more: &[&str]) -> Said {
     let running = tokio::task::spawn_blocking(move || command.output());
     let output = running.await.unwrap().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    Said {
+    CommandOutput {
         code: output.status.code().unwrap(),
         text: String::from_utf8(text).unwrap(),
     }
@@ -61,8 +61,8 @@ fn an_option_before_the_command_overrides_the_environment() {
 }
 
 async fn report(daemon: &Daemon) -> Value {
-    let said = status(daemon, &["--json"]).await;
-    serde_json::from_str(&said.text).unwrap_or_else(|error| panic!("{error}: {}", said.text))
+    let output = status(daemon, &["--json"]).await;
+    serde_json::from_str(&output.text).unwrap_or_else(|error| panic!("{error}: {}", output.text))
 }
 
 /// Ready, with a client that has called.
@@ -82,8 +82,8 @@ async fn ready(change: impl FnOnce(Builder) -> Builder) -> (Fixture, Daemon, Kms
 async fn status_shows_session_key_calls_and_peers() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err();
-    let said = status(&daemon, &[]).await;
-    assert_eq!(said.code, 0, "{}", said.text);
+    let output = status(&daemon, &[]).await;
+    assert_eq!(output.code, 0, "{}", output.text);
     let own_pid = format!("pid {} uid 0 gid 0: 1", std::process::id());
     for part in [
         "ready       yes: Status returns ok",
@@ -96,9 +96,13 @@ async fn status_shows_session_key_calls_and_peers() {
         &own_pid,
         "last reload none since the start",
     ] {
-        assert!(said.text.contains(part), "no {part:?} in:\n{}", said.text);
+        assert!(
+            output.text.contains(part),
+            "no {part:?} in:\n{}",
+            output.text
+        );
     }
-    assert!(!said.text.contains(&fixture.token));
+    assert!(!output.text.contains(&fixture.token));
     let report = report(&daemon).await;
     assert_eq!(report["calls"]["failed"], 1);
     assert_eq!(report["session"]["logins"], 1);
@@ -117,9 +121,13 @@ async fn status_shows_errors_with_their_reasons() {
     })
     .await;
     daemon.write_config(&good);
-    let said = status(&daemon, &[]).await;
-    assert!(said.text.contains("last reload REFUSED "), "{}", said.text);
-    assert!(said.text.contains("nonsense"), "{}", said.text);
+    let output = status(&daemon, &[]).await;
+    assert!(
+        output.text.contains("last reload REFUSED "),
+        "{}",
+        output.text
+    );
+    assert!(output.text.contains("nonsense"), "{}", output.text);
 
     let vault = Vault::shared().await;
     vault.delete_key(&fixture.mount, &fixture.key).await;
@@ -128,12 +136,12 @@ async fn status_shows_errors_with_their_reasons() {
         report(&daemon).await["key"]["verdict"] == true
     })
     .await;
-    let said = status(&daemon, &[]).await;
-    assert!(said.text.contains("ready       NO: "), "{}", said.text);
+    let output = status(&daemon, &[]).await;
+    assert!(output.text.contains("ready       NO: "), "{}", output.text);
     assert!(
-        said.text.contains("only an operator can fix it: "),
+        output.text.contains("only an operator can fix it: "),
         "{}",
-        said.text
+        output.text
     );
 }
 
@@ -146,13 +154,13 @@ async fn the_admin_server_listens_on_a_port_a_socket_or_nowhere() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let listen = format!("[admin]\nlisten = \"unix:{}\"", path.display());
     let (_fixture, daemon, _client) = ready(|builder| builder.extra(&listen)).await;
-    let mut said = status(&daemon, &[]).await;
+    let mut output = status(&daemon, &[]).await;
     wait::until_true("the socket to be served", LIMIT, async || {
-        said = status(&daemon, &[]).await;
-        said.code == 0
+        output = status(&daemon, &[]).await;
+        output.code == 0
     })
     .await;
-    assert!(said.text.contains("ready       yes"), "{}", said.text);
+    assert!(output.text.contains("ready       yes"), "{}", output.text);
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     daemon.change_config("[admin]\nlisten = \"\"");
@@ -161,9 +169,13 @@ async fn the_admin_server_listens_on_a_port_a_socket_or_nowhere() {
         status(&daemon, &[]).await.code != 0
     })
     .await;
-    let said = status(&daemon, &[]).await;
-    assert_eq!(said.code, 69);
-    assert!(said.text.contains("admin.listen is empty"), "{}", said.text);
+    let output = status(&daemon, &[]).await;
+    assert_eq!(output.code, 69);
+    assert!(
+        output.text.contains("admin.listen is empty"),
+        "{}",
+        output.text
+    );
     assert!(!path.exists(), "the file goes with the socket");
 }
 
@@ -188,12 +200,12 @@ async fn idle_clients_do_not_delay_a_probe() {
 async fn a_daemon_that_does_not_run_is_reported() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     daemon.kill();
-    let said = status(&daemon, &[]).await;
-    assert_eq!(said.code, 69);
+    let output = status(&daemon, &[]).await;
+    assert_eq!(output.code, 69);
     assert!(
-        said.text.contains("does vault-kms-plugin run"),
+        output.text.contains("does vault-kms-plugin run"),
         "{}",
-        said.text
+        output.text
     );
 }
 
