@@ -31,8 +31,6 @@ async fn encrypt_time(client: &KmsClient) -> Duration {
     start.elapsed()
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn unreachable_addresses_cost_one_second_once() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -50,8 +48,6 @@ async fn unreachable_addresses_cost_one_second_once() {
     assert!(worst < Duration::from_millis(900), "{worst:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unreachable_address_is_not_retried_when_another_one_fails() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -67,8 +63,6 @@ async fn an_unreachable_address_is_not_retried_when_another_one_fails() {
     assert!(took < Duration::from_millis(900), "{took:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_single_address_that_drops_connections_is_reported_within_the_callers_deadline() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -80,8 +74,6 @@ async fn a_single_address_that_drops_connections_is_reported_within_the_callers_
     assert!(error.message().contains("no connection within"), "{error}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_endpoint_that_cannot_serve_is_replaced_by_the_next_one() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -116,8 +108,6 @@ async fn an_endpoint_that_cannot_serve_is_replaced_by_the_next_one() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_unix_socket_of_vault_is_an_address() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vault.sock");
@@ -141,7 +131,6 @@ async fn a_unix_socket_of_vault_is_an_address() {
     assert!(error.message().contains(&address), "{error}");
 }
 
-#[tokio::test]
 async fn plain_http_over_a_network_must_be_allowed_and_causes_a_warning() {
     let builder = || {
         Daemon::builder()
@@ -160,4 +149,14 @@ async fn plain_http_over_a_network_must_be_allowed_and_causes_a_warning() {
     daemon
         .logged("http://192.0.2.1:8200 sends the token and every seed unencrypted")
         .await;
+}
+
+tests! {
+    [names, proxies, redirects, silence]
+    single unreachable_addresses_cost_one_second_once [Vault];
+    single an_unreachable_address_is_not_retried_when_another_one_fails [Vault];
+    single a_single_address_that_drops_connections_is_reported_within_the_callers_deadline [Vault];
+    single an_endpoint_that_cannot_serve_is_replaced_by_the_next_one [Vault];
+    single a_unix_socket_of_vault_is_an_address [Vault];
+    single plain_http_over_a_network_must_be_allowed_and_causes_a_warning;
 }

@@ -9,7 +9,6 @@ use std::path::Path;
 
 const REMEDY: &str = "run `cargo run --example assets` and commit what it writes";
 
-#[test]
 fn man_pages_and_completions_are_those_of_the_command_line() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let assets = example::assets().unwrap();
@@ -34,4 +33,8 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
             "a file of deploy/{kind} is no longer written: {REMEDY}"
         );
     }
+}
+
+tests! {
+    plain man_pages_and_completions_are_those_of_the_command_line;
 }

@@ -37,8 +37,6 @@ async fn refused(daemon: &Daemon, code: Code, texts: &[&str]) {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_is_renewed_while_possible_and_then_replaced_from_the_file() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -71,8 +69,6 @@ async fn a_token_is_renewed_while_possible_and_then_replaced_from_the_file() {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_revoked_token_is_noticed_and_the_file_is_read_again() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -88,8 +84,6 @@ async fn a_revoked_token_is_noticed_and_the_file_is_read_again() {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_wrong_token_is_reported_and_a_right_one_works_without_a_restart() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -109,8 +103,6 @@ async fn a_wrong_token_is_reported_and_a_right_one_works_without_a_restart() {
     client.wait_ok(LIMIT).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_missing_or_empty_token_file_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -135,8 +127,6 @@ async fn a_missing_or_empty_token_file_is_reported() {
     assert!(path.exists());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_denied_policy_is_a_verdict_that_names_the_capability() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -157,4 +147,13 @@ async fn a_denied_policy_is_a_verdict_that_names_the_capability() {
     daemon.write_token(&fixture.token);
     vault.revoke(&token).await;
     client.wait_ok(LIMIT).await;
+}
+
+tests! {
+    [cert, files, kinds, kubernetes, methods, refusals, spiffe, wrapped]
+    single a_token_is_renewed_while_possible_and_then_replaced_from_the_file [Vault];
+    single a_revoked_token_is_noticed_and_the_file_is_read_again [Vault];
+    single a_wrong_token_is_reported_and_a_right_one_works_without_a_restart [Vault];
+    single a_missing_or_empty_token_file_is_reported [Vault];
+    single a_denied_policy_is_a_verdict_that_names_the_capability [Vault];
 }

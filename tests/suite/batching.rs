@@ -77,8 +77,6 @@ async fn hold(
     held
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_that_arrive_together_leave_together_and_each_gets_its_own() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seeds = seeds(COMPANY);
@@ -114,8 +112,6 @@ async fn calls_that_arrive_together_leave_together_and_each_gets_its_own() {
     assert_eq!(sent, [1, 1, COMPANY - 2]);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_bad_item_does_not_fail_its_neighbours() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seeds = seeds(COMPANY);
@@ -136,8 +132,6 @@ async fn a_bad_item_does_not_fail_its_neighbours() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_batch_that_is_rejected_for_its_form_is_halved() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seeds = seeds(COMPANY);
@@ -161,8 +155,6 @@ async fn a_batch_that_is_rejected_for_its_form_is_halved() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_answer_that_does_not_match_is_taken_by_nobody() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seeds = seeds(COMPANY);
@@ -189,8 +181,6 @@ async fn an_answer_that_does_not_match_is_taken_by_nobody() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn identical_decrypts_share_one_item_while_it_is_out_and_no_longer() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let seed = seeds(1)[0];
@@ -207,8 +197,6 @@ async fn identical_decrypts_share_one_item_while_it_is_out_and_no_longer() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn what_nobody_waits_for_any_more_is_not_sent() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let delay = Fault::Delay(Duration::from_millis(90));
@@ -237,8 +225,6 @@ async fn what_nobody_waits_for_any_more_is_not_sent() {
     assert_eq!(proxy.requests().len(), IN_FLIGHT as usize + 1);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn requests_that_hang_do_not_hold_up_the_next() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     proxy.fault_times("/encrypt/", Fault::Hang, IN_FLIGHT);
@@ -315,14 +301,22 @@ async fn mixed_calls(calls: usize, rotate_every: Duration) {
     eprintln!("{calls} calls by {CALLERS} callers under {versions} key versions: each its own");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn many_callers_get_their_own_seeds_back() {
     mixed_calls(20_000, Duration::from_millis(500)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: cargo test --test suite -- --ignored soak_a_million"]
 async fn soak_a_million_mixed_calls_bring_each_its_own_seed() {
     mixed_calls(1_000_000, Duration::from_secs(3)).await;
+}
+
+tests! {
+    single calls_that_arrive_together_leave_together_and_each_gets_its_own [Vault];
+    single a_bad_item_does_not_fail_its_neighbours [Vault];
+    single a_batch_that_is_rejected_for_its_form_is_halved [Vault];
+    single an_answer_that_does_not_match_is_taken_by_nobody [Vault];
+    single identical_decrypts_share_one_item_while_it_is_out_and_no_longer [Vault];
+    single what_nobody_waits_for_any_more_is_not_sent [Vault];
+    single requests_that_hang_do_not_hold_up_the_next [Vault];
+    multi many_callers_get_their_own_seeds_back [Vault];
+    multi soak_a_million_mixed_calls_bring_each_its_own_seed soak "takes minutes: cargo test --test suite -- --ignored soak_a_million";
 }

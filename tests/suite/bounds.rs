@@ -12,8 +12,6 @@ use super::harness::vault::Vault;
 use super::harness::wait;
 use super::{LIMIT, daemon_for, ready_daemon, ready_daemon_behind_proxy};
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_empty_plaintext_comes_back_and_a_huge_one_is_refused() {
     let (_fixture, _daemon, client) = ready_daemon().await;
     let (ciphertext, key_id) = client.encrypt(b"").await.unwrap();
@@ -32,8 +30,6 @@ async fn an_empty_plaintext_comes_back_and_a_huge_one_is_refused() {
     client.encrypt(b"and on it goes").await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_connection_over_the_limit_is_closed_and_the_others_stay() {
     let (_fixture, daemon, client) = ready_daemon().await;
     client.status().await.unwrap();
@@ -49,8 +45,6 @@ async fn the_connection_over_the_limit_is_closed_and_the_others_stay() {
     late.wait_ok(LIMIT).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_that_would_wait_beyond_the_limit_are_refused_at_once() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -86,8 +80,6 @@ async fn calls_that_would_wait_beyond_the_limit_are_refused_at_once() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_connection_carries_at_most_64_calls_at_once() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     proxy.fault("/encrypt/", Fault::Hang);
@@ -104,4 +96,11 @@ async fn a_connection_carries_at_most_64_calls_at_once() {
         other.status().await.unwrap();
     }
     assert_eq!(at_vault(), 64);
+}
+
+tests! {
+    single an_empty_plaintext_comes_back_and_a_huge_one_is_refused [Vault];
+    single the_connection_over_the_limit_is_closed_and_the_others_stay [Vault];
+    single calls_that_would_wait_beyond_the_limit_are_refused_at_once [Vault];
+    single a_connection_carries_at_most_64_calls_at_once [Vault];
 }

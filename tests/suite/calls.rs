@@ -6,8 +6,6 @@ use tonic::Code;
 
 const SEED: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn kms_v2_wraps_and_unwraps() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let status = client.status().await.unwrap();
@@ -26,8 +24,6 @@ async fn kms_v2_wraps_and_unwraps() {
     assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), SEED);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn kms_v1_is_served_on_the_same_socket() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let version = client.version_v1().await.unwrap();
@@ -47,8 +43,6 @@ async fn kms_v1_is_served_on_the_same_socket() {
     assert_eq!(client.decrypt_v1(&newer).await.unwrap(), SEED);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_operation_costs_one_request_and_status_none() {
     let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
 
@@ -75,8 +69,6 @@ async fn an_operation_costs_one_request_and_status_none() {
     assert!(proxy.connections() <= 2, "{}", proxy.connections());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn under_v2_the_version_is_pinned_and_under_v1_it_is_not() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     client.encrypt(&SEED).await.unwrap();
@@ -90,8 +82,6 @@ async fn under_v2_the_version_is_pinned_and_under_v1_it_is_not() {
     assert_eq!(bodies[1].get("key_version"), None);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn garbage_is_refused_and_the_process_lives() {
     let (_fixture, daemon, client) = ready_daemon().await;
     let (good, key_id) = client.encrypt(&SEED).await.unwrap();
@@ -123,4 +113,12 @@ async fn garbage_is_refused_and_the_process_lives() {
     }
     assert_eq!(client.decrypt(&good, &key_id).await.unwrap(), SEED);
     assert_eq!(daemon.exited(), None);
+}
+
+tests! {
+    single kms_v2_wraps_and_unwraps [Vault];
+    single kms_v1_is_served_on_the_same_socket [Vault];
+    single an_operation_costs_one_request_and_status_none [Vault];
+    single under_v2_the_version_is_pinned_and_under_v1_it_is_not [Vault];
+    single garbage_is_refused_and_the_process_lives [Vault];
 }

@@ -90,7 +90,6 @@ fn path_of(builder: &Builder, name: &str) -> String {
     builder.dir().join(name).display().to_string()
 }
 
-#[tokio::test]
 async fn a_valid_file_is_one_line_and_nothing_is_connected_to() {
     let vault = TcpListener::bind("127.0.0.1:0").unwrap();
     vault.set_nonblocking(true).unwrap();
@@ -104,7 +103,6 @@ async fn a_valid_file_is_one_line_and_nothing_is_connected_to() {
     assert!(vault.accept().is_err(), "something connected");
 }
 
-#[tokio::test]
 async fn a_running_daemon_does_not_notice() {
     let daemon = valid().spawn().await;
     let inode = || std::fs::metadata(daemon.socket()).unwrap().ino();
@@ -116,7 +114,6 @@ async fn a_running_daemon_does_not_notice() {
     assert_eq!(daemon.exited(), None);
 }
 
-#[tokio::test]
 async fn an_unusable_certificate_file_is_reported() {
     let builder = valid().vault("https://127.0.0.1:9");
     let file = builder.write_file("ca.pem", "no certificate");
@@ -129,7 +126,6 @@ async fn an_unusable_certificate_file_is_reported() {
     assert_eq!(lines[2..], [remedy], "{lines:?}");
 }
 
-#[tokio::test]
 async fn another_file_in_the_sockets_place_is_reported() {
     let builder = valid();
     std::fs::write(builder.socket(), "something else").unwrap();
@@ -142,7 +138,6 @@ async fn another_file_in_the_sockets_place_is_reported() {
     assert_eq!(lines[2], "    move it away or choose another path");
 }
 
-#[tokio::test]
 async fn warnings_are_reported_and_are_not_a_failure() {
     let certificates = Certificates::new();
     certificates.client("kms");
@@ -174,7 +169,6 @@ async fn warnings_are_reported_and_are_not_a_failure() {
     assert_eq!(lines[1..], expected);
 }
 
-#[tokio::test]
 async fn the_environment_is_read_as_by_the_daemon() {
     let builder = valid()
         .extra("[log]\nlevel = \"loud\"")
@@ -188,7 +182,6 @@ async fn the_environment_is_read_as_by_the_daemon() {
     assert_eq!(lines, [expected, remedy]);
 }
 
-#[tokio::test]
 async fn no_secret_of_a_configuration_is_shown() {
     // Each is caught by `checked`.
     let token = Daemon::builder()
@@ -207,7 +200,6 @@ async fn no_secret_of_a_configuration_is_shown() {
     assert!(lines[0].contains("line 3, column"), "{lines:?}");
 }
 
-#[tokio::test]
 async fn a_missing_file_is_reported() {
     let arguments = ["check", "--config", "/nonexistent/config.toml", "--offline"];
     let check = Daemon::builder().arguments(&arguments).spawn_raw();
@@ -215,4 +207,16 @@ async fn a_missing_file_is_reported() {
     let expected = "✗ configuration: /nonexistent/config.toml: cannot be read: ";
     assert!(check.log().starts_with(expected), "{}", check.log());
     assert!(!Path::new("/nonexistent").exists());
+}
+
+tests! {
+    [broken, encryption, page, proof, spending]
+    single a_valid_file_is_one_line_and_nothing_is_connected_to;
+    single a_running_daemon_does_not_notice;
+    single an_unusable_certificate_file_is_reported;
+    single another_file_in_the_sockets_place_is_reported;
+    single warnings_are_reported_and_are_not_a_failure;
+    single the_environment_is_read_as_by_the_daemon;
+    single no_secret_of_a_configuration_is_shown;
+    single a_missing_file_is_reported;
 }

@@ -88,11 +88,6 @@ async fn key_ids(etcd: &Etcd, least: usize) -> BTreeSet<String> {
     key_ids.collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn kube_apiserver_keeps_its_secrets_through_restart_and_rotation() {
     let vault = Vault::start().await;
     let (fixture, daemon) = shipped(&vault).await;
@@ -129,11 +124,6 @@ async fn kube_apiserver_keeps_its_secrets_through_restart_and_rotation() {
     read_all(&kubernetes, 0..number).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn kube_apiserver_starts_before_vault_and_writes_once_it_is_there() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -152,4 +142,10 @@ async fn kube_apiserver_starts_before_vault_and_writes_once_it_is_there() {
     vault.restart().await;
     kubernetes.ready().await;
     create(&kubernetes, 0).await;
+}
+
+tests! {
+    [outage, policy, v1]
+    multi kube_apiserver_keeps_its_secrets_through_restart_and_rotation [Vault, Kubernetes];
+    multi kube_apiserver_starts_before_vault_and_writes_once_it_is_there [Vault, Kubernetes];
 }

@@ -9,7 +9,6 @@ use super::LIMIT;
 use super::check::checked;
 use super::harness::daemon::Daemon;
 
-#[tokio::test]
 async fn all_errors_are_shown_at_once_with_their_keys() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/configuration");
     let mut seen = 0;
@@ -80,7 +79,6 @@ async fn rejected(case: &Path) {
     assert_eq!(lines, steps.collect::<Vec<_>>(), "{}", case.display());
 }
 
-#[tokio::test]
 async fn a_missing_file_is_named() {
     let missing = "/nonexistent/config.toml";
     let builder = Daemon::builder().arguments(&["serve", "--config", missing]);
@@ -89,7 +87,6 @@ async fn a_missing_file_is_named() {
     assert!(daemon.log().contains(missing), "{}", daemon.log());
 }
 
-#[tokio::test]
 async fn invalid_toml_is_reported_with_line_and_column() {
     let daemon = Daemon::builder().config("[vault]\naddress =\n").spawn_raw();
     assert_eq!(daemon.wait_exit(LIMIT).await, 78);
@@ -97,7 +94,6 @@ async fn invalid_toml_is_reported_with_line_and_column() {
     assert!(daemon.log().contains(expected), "{}", daemon.log());
 }
 
-#[tokio::test]
 async fn wrong_usage_ends_with_64() {
     let daemon = Daemon::builder()
         .arguments(&["serve", "--nonsense"])
@@ -105,7 +101,6 @@ async fn wrong_usage_ends_with_64() {
     assert_eq!(daemon.wait_exit(LIMIT).await, 64);
 }
 
-#[tokio::test]
 async fn skipping_tls_verification_is_rejected() {
     let builder = Daemon::builder()
         .vault("http://127.0.0.1:9")
@@ -121,7 +116,6 @@ async fn skipping_tls_verification_is_rejected() {
     );
 }
 
-#[tokio::test]
 async fn the_environment_alone_can_configure_the_daemon() {
     let builder = Daemon::builder();
     let socket = builder.socket().to_str().unwrap().to_owned();
@@ -138,4 +132,13 @@ async fn the_environment_alone_can_configure_the_daemon() {
     daemon
         .logged("a token in the environment is meant for testing only")
         .await;
+}
+
+tests! {
+    single all_errors_are_shown_at_once_with_their_keys;
+    single a_missing_file_is_named;
+    single invalid_toml_is_reported_with_line_and_column;
+    single wrong_usage_ends_with_64;
+    single skipping_tls_verification_is_rejected;
+    single the_environment_alone_can_configure_the_daemon;
 }

@@ -103,11 +103,6 @@ async fn proven(daemon: &Daemon) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_go),
-    ignore = "needs Vault and Go: set VAULT_BIN and install Go"
-)]
 async fn every_kubernetes_release_writes_reads_and_follows_a_rotation() {
     all_conform(async |client: Client| {
         let vault = Vault::shared().await;
@@ -124,11 +119,6 @@ async fn every_kubernetes_release_writes_reads_and_follows_a_rotation() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_go),
-    ignore = "needs Vault and Go: set VAULT_BIN and install Go"
-)]
 async fn every_kubernetes_release_finds_odd_socket_paths() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -154,8 +144,6 @@ async fn every_kubernetes_release_finds_odd_socket_paths() {
 }
 
 /// Why no test has such a path: gRPC takes the path apart as a URL once more.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_go, ignore = "needs Go")]
 async fn no_kubernetes_release_can_dial_a_percent_sign_that_begins_no_escape() {
     all_conform(async |client: Client| {
         let (code, said) = client.run(&["unix:///tmp/100%25.sock"]).await;
@@ -203,4 +191,10 @@ fn odd_paths(dir: &str) -> [String; 5] {
 fn endpoint(socket: &Path) -> String {
     let path = socket.to_str().unwrap().replace('%', "%25");
     format!("unix:///{}", path.trim_start_matches('/'))
+}
+
+tests! {
+    multi every_kubernetes_release_writes_reads_and_follows_a_rotation [Vault, Go];
+    multi every_kubernetes_release_finds_odd_socket_paths [Vault, Go];
+    multi no_kubernetes_release_can_dial_a_percent_sign_that_begins_no_escape [Go];
 }

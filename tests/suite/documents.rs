@@ -166,7 +166,6 @@ fn certificate() -> String {
     parameters.self_signed(&key).unwrap().pem()
 }
 
-#[test]
 fn every_section_with_commands_is_proven() {
     let mut named = SECTIONS.to_vec();
     named.push(FIRST);
@@ -177,24 +176,18 @@ fn every_section_with_commands_is_proven() {
     assert_eq!(written, named);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_token() {
     let scene = Scene::new().await;
     scene.prepare("token").await;
     scene.login("token").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_approle() {
     let scene = Scene::new().await;
     scene.prepare("approle").await;
     scene.login("approle").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_a_wrapped_secret_id() {
     let scene = Scene::new().await;
     let state = scene.dir.path().join("state");
@@ -206,16 +199,12 @@ async fn the_page_is_right_about_a_wrapped_secret_id() {
     assert!(state.join("kms.secret-id.json").exists());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_userpass() {
     let scene = Scene::new().await;
     scene.prepare("userpass").await;
     scene.login("userpass").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_cert() {
     let certificates = Certificates::new();
     certificates.server("127.0.0.1");
@@ -238,8 +227,6 @@ async fn the_page_is_right_about_cert() {
     scene.login("cert").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_jwt_with_a_file() {
     let scene = Scene::new().await;
     let key = KeyPair::generate().unwrap();
@@ -249,8 +236,6 @@ async fn the_page_is_right_about_jwt_with_a_file() {
     scene.login("jwt with a file").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_page_is_right_about_jwt_from_spiffe() {
     let key = KeyPair::generate().unwrap();
     let (keys, _server) = serve_keys(&key).await;
@@ -291,11 +276,6 @@ async fn serve_keys(key: &KeyPair) -> (String, tokio::task::JoinSet<()>) {
     (address, tasks)
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn the_page_is_right_about_kubernetes() {
     let etcd = Etcd::start().await;
     let kubernetes = KubeApiserver::start(&etcd, None, None).await;
@@ -346,4 +326,17 @@ fn kubeconfig(kubernetes: &KubeApiserver) -> String {
         "users": [{ "name": "admin", "user": { "token": kubernetes.admin_token() } }],
     })
     .to_string()
+}
+
+tests! {
+    [markdown]
+    plain every_section_with_commands_is_proven;
+    single the_page_is_right_about_token [Vault];
+    single the_page_is_right_about_approle [Vault];
+    single the_page_is_right_about_a_wrapped_secret_id [Vault];
+    single the_page_is_right_about_userpass [Vault];
+    single the_page_is_right_about_cert [Vault];
+    single the_page_is_right_about_jwt_with_a_file [Vault];
+    single the_page_is_right_about_jwt_from_spiffe [Vault];
+    single the_page_is_right_about_kubernetes [Vault, Kubernetes];
 }

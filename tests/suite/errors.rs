@@ -256,8 +256,6 @@ const DECRYPT: [Row; 15] = {
     ]
 };
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn every_refusal_of_vaults_has_its_code_and_its_remedy() {
     let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
@@ -317,8 +315,6 @@ fn assert_told(error: &Status, (status, words, code, remedy): &Row, path: &str) 
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn what_is_no_answer_of_vaults_has_its_code() {
     let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let answer = |status, body: &str| Fault::Answer {
@@ -350,4 +346,9 @@ async fn what_is_no_answer_of_vaults_has_its_code() {
         let path = format!("{}/encrypt/{}", fixture.mount, fixture.key);
         assert!(error.message().contains(&path), "{fault:?}: {error}");
     }
+}
+
+tests! {
+    single every_refusal_of_vaults_has_its_code_and_its_remedy [Vault];
+    single what_is_no_answer_of_vaults_has_its_code [Vault];
 }

@@ -54,7 +54,6 @@ fn untyped_events(dir: &Path, found: &mut Vec<String>) {
     }
 }
 
-#[test]
 fn the_page_lists_every_event_with_its_level_and_fields() {
     let (code, page) = (of_the_code(), of_the_page());
     assert_eq!(code.len(), events::ALL.len(), "two events have one text");
@@ -69,10 +68,14 @@ fn the_page_lists_every_event_with_its_level_and_fields() {
     assert!(unknown.is_empty(), "docs/events.md lists {unknown:?}");
 }
 
-#[test]
 fn every_log_line_from_info_up_is_a_typed_event() {
     let mut found = Vec::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     untyped_events(&source, &mut found);
     assert!(found.is_empty(), "{found:#?}");
+}
+
+tests! {
+    plain the_page_lists_every_event_with_its_level_and_fields;
+    plain every_log_line_from_info_up_is_a_typed_event;
 }

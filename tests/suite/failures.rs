@@ -31,8 +31,6 @@ async fn fail(client: &KmsClient, calls: usize, code: Code) {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_outage_is_one_line_and_its_end_another_that_counts_the_calls() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(2));
@@ -54,8 +52,6 @@ async fn an_outage_is_one_line_and_its_end_another_that_counts_the_calls() {
     assert!(lasted < LIMIT, "{lasted:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn another_reason_during_an_outage_has_a_line_of_its_own() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(2));
@@ -70,8 +66,6 @@ async fn another_reason_during_an_outage_has_a_line_of_its_own() {
     assert_eq!(failed[1]["suppressed"], 9);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_login_logs_how_many_failed_before_it_and_for_how_long() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -91,4 +85,10 @@ async fn a_login_logs_how_many_failed_before_it_and_for_how_long() {
     let metrics = Metrics::of(&daemon).await;
     let failures = metrics.value("vault_kms_plugin_login_failures_total", &class);
     assert!(failures >= 1.0, "{}", metrics.text);
+}
+
+tests! {
+    single an_outage_is_one_line_and_its_end_another_that_counts_the_calls [Vault];
+    single another_reason_during_an_outage_has_a_line_of_its_own [Vault];
+    single a_login_logs_how_many_failed_before_it_and_for_how_long [Vault];
 }

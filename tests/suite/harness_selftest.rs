@@ -4,3 +4,7 @@ mod children;
 mod doubles;
 mod fake_kms;
 mod real_servers;
+
+tests! {
+    [children, doubles, real_servers]
+}

@@ -133,8 +133,6 @@ fn encrypt(call: u32, plaintext: &[u8]) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn random_bytes_do_no_harm() {
     withstands(|socket| {
         for round in 0..500 {
@@ -151,8 +149,6 @@ async fn random_bytes_do_no_harm() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn five_thousand_connections_do_no_harm_and_make_few_log_lines() {
     let (daemon, ()) = withstands(|socket| {
         let mut held = Vec::new();
@@ -170,8 +166,6 @@ async fn five_thousand_connections_do_no_harm_and_make_few_log_lines() {
 }
 
 /// Some say nothing, some stop in the middle of the greeting.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn half_open_connections_are_closed() {
     withstands(|socket| {
         let silent = |at: usize| {
@@ -195,8 +189,6 @@ async fn half_open_connections_are_closed() {
 }
 
 /// They answer pings for as long as they like; nothing is wrong with each of them.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_process_with_all_connections_does_not_keep_others_out() {
     let (daemon, client) = shipped_daemon().await;
     let hoarder = Hoarder::start(daemon.socket());
@@ -233,8 +225,6 @@ impl Drop for Hoarder {
     }
 }
 
-#[test]
-#[ignore = "is the other process of a test, and tests nothing"]
 fn hoards() {
     let Some(socket) = std::env::var_os(HOARD) else {
         return;
@@ -247,8 +237,6 @@ fn hoards() {
     std::thread::sleep(LIMIT);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn streams_that_are_reset_at_once_are_cut_off() {
     withstands(|socket| {
         in_parallel(crowd_of(socket, 8), |raw| {
@@ -267,8 +255,6 @@ async fn streams_that_are_reset_at_once_are_cut_off() {
 }
 
 /// Each call reaches Vault before it is given up.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn cancelled_calls_do_not_pile_up() {
     withstands(|socket| {
         in_parallel(crowd_of(socket, 8), |mut raw| {
@@ -298,8 +284,6 @@ async fn cancelled_calls_do_not_pile_up() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_flood_of_settings_is_slowed_down() {
     withstands(|socket| {
         let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]).repeat(500);
@@ -308,8 +292,6 @@ async fn a_flood_of_settings_is_slowed_down() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_flood_of_pings_is_slowed_down() {
     withstands(|socket| {
         let pings = frame(PING, 0, 0, &[7; 8]).repeat(500);
@@ -319,8 +301,6 @@ async fn a_flood_of_pings_is_slowed_down() {
 }
 
 /// Those pongs are never read.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn answers_to_pings_that_are_not_read_are_not_buffered() {
     withstands(|socket| {
         let pings = frame(PING, 0, 0, &[7; 8]).repeat(500);
@@ -344,8 +324,6 @@ async fn answers_to_pings_that_are_not_read_are_not_buffered() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn headers_that_never_end_are_cut_off() {
     withstands(|socket| {
         let begin = frame(HEADERS, 0, 1, &h2::grpc_headers(STATUS));
@@ -358,4 +336,19 @@ async fn headers_that_never_end_are_cut_off() {
         }
     })
     .await;
+}
+
+tests! {
+    [messages]
+    single random_bytes_do_no_harm [Vault];
+    single five_thousand_connections_do_no_harm_and_make_few_log_lines [Vault];
+    single half_open_connections_are_closed [Vault];
+    single a_process_with_all_connections_does_not_keep_others_out [Vault];
+    plain hoards soak "is the other process of a test, and tests nothing";
+    single streams_that_are_reset_at_once_are_cut_off [Vault];
+    single cancelled_calls_do_not_pile_up [Vault];
+    single a_flood_of_settings_is_slowed_down [Vault];
+    single a_flood_of_pings_is_slowed_down [Vault];
+    single answers_to_pings_that_are_not_read_are_not_buffered [Vault];
+    single headers_that_never_end_are_cut_off [Vault];
 }

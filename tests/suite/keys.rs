@@ -74,8 +74,6 @@ pub(super) async fn state_names(daemon: &Daemon, key_id: &str) -> String {
     .await
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_key_id_is_made_of_names_version_and_creation_time() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -85,8 +83,6 @@ async fn the_key_id_is_made_of_names_version_and_creation_time() {
     assert_eq!(client.status().await.unwrap().key_id, expected);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_rotation_is_announced_and_encrypt_follows_status_exactly() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -107,8 +103,6 @@ async fn a_rotation_is_announced_and_encrypt_follows_status_exactly() {
     assert_eq!(client.decrypt(&old, &first).await.unwrap(), SEED);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_version_is_not_announced_before_its_canary_came_back() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -137,8 +131,6 @@ async fn a_version_is_not_announced_before_its_canary_came_back() {
     client.wait_ok(LIMIT).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_new_version_that_does_not_work_leaves_the_old_one_writing() {
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let before = client.status().await.unwrap().key_id;
@@ -164,8 +156,6 @@ async fn a_new_version_that_does_not_work_leaves_the_old_one_writing() {
     assert_ne!(next_key_id(&client, &before).await, before);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_process_restarted_during_an_outage_answers_status() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -191,4 +181,13 @@ async fn a_process_restarted_during_an_outage_answers_status() {
     })
     .await;
     assert_eq!(client.status().await.unwrap().key_id, before.key_id);
+}
+
+tests! {
+    [grants, kinds, life, limits, moves, rotation]
+    single the_key_id_is_made_of_names_version_and_creation_time [Vault];
+    single a_rotation_is_announced_and_encrypt_follows_status_exactly [Vault];
+    single a_version_is_not_announced_before_its_canary_came_back [Vault];
+    single a_new_version_that_does_not_work_leaves_the_old_one_writing [Vault];
+    single a_process_restarted_during_an_outage_answers_status [Vault];
 }

@@ -1,11 +1,14 @@
 //! All integration tests, by subject, on one harness.
 //!
-//! Tests that need a real server are ignored where it is neither installed nor can be built; with
-//! `REQUIRE_REAL_SERVERS=1` they fail there instead.
+//! Tests whose needs are not met on this machine are ignored, with the reasons at the end; with
+//! `REQUIRE_REAL_SERVERS=1` and its like they fail instead.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say so at that line"
 )]
+
+#[macro_use]
+mod runner;
 
 mod addresses;
 mod assets;
@@ -40,7 +43,9 @@ mod supervision;
 mod systemd;
 mod tls;
 mod tracing;
+mod words;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use harness::daemon::{Builder, Daemon};
@@ -48,6 +53,10 @@ use harness::kms::KmsClient;
 use harness::proxy::Proxy;
 use harness::servers::{self, Server};
 use harness::vault::{Fixture, Vault};
+
+fn main() -> ExitCode {
+    runner::run(tests())
+}
 
 /// Long enough for a slow machine, and longer than the time between two looks at the key; no test
 /// waits for it when all is well.
@@ -96,8 +105,6 @@ async fn ready_daemon_behind_proxy() -> (Fixture, Proxy, Daemon, KmsClient) {
     (fixture, proxy, daemon, client)
 }
 
-#[test]
-#[ignore = "builds, and tests nothing: run it before a run that should not be slowed by builds"]
 fn all_that_the_tests_run_is_built() {
     for server in [
         Server::Etcd,
@@ -113,25 +120,7 @@ fn all_that_the_tests_run_is_built() {
     servers::release_daemon();
 }
 
-/// Where real servers are required, ignoring the tests that need them is a failure.
-#[test]
-fn required_real_servers_are_there() {
-    let required = std::env::var("REQUIRE_REAL_SERVERS").is_ok_and(|value| value == "1");
-    let missing = cfg!(no_vault) || cfg!(no_kubernetes) || cfg!(no_go);
-    assert!(
-        !(required && missing),
-        "install Go, and build again: without it, VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN do \
-         not suffice for tests/conformance"
-    );
-    // Containers may be forbidden where all else can be had; .ci/run finds out.
-    let systemd = std::env::var("REQUIRE_SYSTEMD").is_ok_and(|value| value == "1");
-    assert!(
-        !(required && systemd && cfg!(no_nspawn)),
-        "install systemd-container, run as root, touch build.rs and build again"
-    );
-    let unshare = std::env::var("REQUIRE_UNSHARE").is_ok_and(|value| value == "1");
-    assert!(
-        !(required && unshare && cfg!(no_unshare)),
-        "run as root where mounts are allowed, touch build.rs and build again"
-    );
+tests! {
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, errors, events, failures, harness_selftest, hostile, keys, memory, metrics, monitoring, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

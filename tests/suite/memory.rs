@@ -190,19 +190,20 @@ fn connections_to_vault(pid: u32) -> Option<usize> {
     Some(established.count())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(any(no_vault, no_root), ignore = "needs Vault and root")]
 async fn two_seconds_after_the_calls_memory_contains_no_seed_and_the_token_once() {
     let (fixture, daemon) = shipped(Vault::shared().await).await;
     search_after_calls(&daemon, &fixture.token).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(any(no_vault, no_root), ignore = "needs Vault and root")]
 async fn the_buffers_of_tls_contain_no_seed() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let builder = trusting(daemon_for(&address, &fixture), &certificates, NAMED);
     let daemon = builder.release().spawn().await;
     search_after_calls(&daemon, &fixture.token).await;
+}
+
+tests! {
+    multi two_seconds_after_the_calls_memory_contains_no_seed_and_the_token_once [Vault, Root];
+    multi the_buffers_of_tls_contain_no_seed [Vault, Root];
 }

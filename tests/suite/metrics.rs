@@ -41,8 +41,6 @@ async fn call_all(daemon: Daemon) -> (Daemon, KmsClient) {
     (daemon, client)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_and_requests_are_counted_by_what_they_were_and_how_they_ended() {
     let (daemon, client) = used().await;
     let before = Metrics::of(&daemon).await;
@@ -89,8 +87,6 @@ async fn calls_and_requests_are_counted_by_what_they_were_and_how_they_ended() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_reload_is_counted_whether_applied_or_refused() {
     let (daemon, _client) = used().await;
     let reloads = async |outcome| {
@@ -120,8 +116,6 @@ async fn a_reload_is_counted_whether_applied_or_refused() {
     daemon.write_config(&good);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn gauges_follow_the_state() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -178,8 +172,6 @@ async fn gauges_follow_the_state() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -206,8 +198,6 @@ async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
 }
 
 /// Every name of a scrape is documented, and every documented name is scraped.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_document_lists_each_metric() {
     const DOCUMENT: &str = include_str!("../../docs/metrics.md");
     let certificates = Certificates::new();
@@ -239,11 +229,6 @@ async fn the_document_lists_each_metric() {
 }
 
 /// What Prometheus's own tool finds wrong with names, types and help.
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_promtool),
-    ignore = "needs Vault and promtool: install Go"
-)]
 async fn promtool_accepts_the_exposition() {
     let (daemon, _client) = used().await;
     let metrics = Metrics::of(&daemon).await;
@@ -263,8 +248,6 @@ async fn promtool_accepts_the_exposition() {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn connections_that_ended_are_not_counted_any_more() {
     let (daemon, client) = used().await;
     for _ in 0..20 {
@@ -277,4 +260,14 @@ async fn connections_that_ended_are_not_counted_any_more() {
         metrics.value("vault_kms_plugin_connections", &[]) == 0.0
     })
     .await;
+}
+
+tests! {
+    single calls_and_requests_are_counted_by_what_they_were_and_how_they_ended [Vault];
+    single a_reload_is_counted_whether_applied_or_refused [Vault];
+    single gauges_follow_the_state [Vault];
+    single a_scrape_is_short_secret_free_and_the_same_in_both_formats [Vault];
+    single the_document_lists_each_metric [Vault];
+    single promtool_accepts_the_exposition [Vault, Promtool];
+    single connections_that_ended_are_not_counted_any_more [Vault];
 }

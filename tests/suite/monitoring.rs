@@ -42,16 +42,12 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
     ours.map(whole).collect()
 }
 
-#[test]
-#[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
 fn each_alert_fires_when_it_should_and_not_before() {
     promtool(&["check", "rules", "alerts.yaml"]);
     promtool(&["test", "rules", "alerts.test.yaml"]);
 }
 
 /// Grafana puts in the job and the interval.
-#[test]
-#[cfg_attr(no_promtool, ignore = "needs promtool: set PROMTOOL_BIN or install Go")]
 fn promtool_accepts_the_queries_of_the_dashboard() {
     let text = std::fs::read_to_string(dir().join("dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
@@ -70,7 +66,6 @@ fn promtool_accepts_the_queries_of_the_dashboard() {
     }
 }
 
-#[test]
 fn each_alert_has_its_paragraph_and_its_test() {
     let tests = std::fs::read_to_string(dir().join("alerts.test.yaml")).unwrap();
     let alerts = ALERTS
@@ -100,7 +95,6 @@ fn each_alert_has_its_paragraph_and_its_test() {
     assert_eq!(RUNBOOK.matches("\n## ").count(), count);
 }
 
-#[test]
 fn every_queried_metric_exists() {
     let files = std::fs::read_dir(dir()).unwrap();
     for file in files {
@@ -115,4 +109,11 @@ fn every_queried_metric_exists() {
             );
         }
     }
+}
+
+tests! {
+    plain each_alert_fires_when_it_should_and_not_before [Promtool];
+    plain promtool_accepts_the_queries_of_the_dashboard [Promtool];
+    plain each_alert_has_its_paragraph_and_its_test;
+    plain every_queried_metric_exists;
 }

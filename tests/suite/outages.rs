@@ -16,8 +16,6 @@ use super::{LIMIT, daemon_for, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [5; 32];
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unreachable_vault_at_start_is_reported_and_its_return_is_noticed_within_five_seconds() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -52,8 +50,6 @@ async fn an_unreachable_vault_at_start_is_reported_and_its_return_is_noticed_wit
     assert_eq!(daemon.admin("/readyz").await, (200, "ok\n".to_owned()));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -72,8 +68,6 @@ async fn a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_short_outage_does_not_reach_callers() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let blinks = [
@@ -104,8 +98,6 @@ async fn a_short_outage_does_not_reach_callers() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn truncated_and_oversized_responses_are_reported_and_cost_no_memory() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(1));
@@ -132,8 +124,6 @@ async fn truncated_and_oversized_responses_are_reported_and_cost_no_memory() {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unresponsive_vault_is_reported_before_the_callers_deadline() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(1));
@@ -153,8 +143,6 @@ async fn an_unresponsive_vault_is_reported_before_the_callers_deadline() {
     assert_eq!(client.status().await.unwrap().healthz, "ok");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_missing_key_and_a_wrong_mount_are_reported_with_the_remedy() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -185,8 +173,6 @@ async fn a_missing_key_and_a_wrong_mount_are_reported_with_the_remedy() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_single_refusal_does_not_change_status() {
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let vault = Vault::shared().await;
@@ -207,8 +193,6 @@ async fn a_single_refusal_does_not_change_status() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_next_address_is_used_if_one_does_not_answer() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -225,8 +209,6 @@ async fn the_next_address_is_used_if_one_does_not_answer() {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unresponsive_address_fails_no_call() {
     let vault = Vault::shared().await;
     let (fixture, address) = (vault.fixture().await, vault.address());
@@ -246,4 +228,17 @@ async fn an_unresponsive_address_fails_no_call() {
     proxy.reset_counts();
     client.encrypt(&SEED).await.unwrap();
     assert_eq!(proxy.count("/v1/"), 0, "{:?}", proxy.requests());
+}
+
+tests! {
+    [clock, lengths, soaks]
+    single an_unreachable_vault_at_start_is_reported_and_its_return_is_noticed_within_five_seconds [Vault];
+    single a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed [Vault];
+    single a_short_outage_does_not_reach_callers [Vault];
+    single truncated_and_oversized_responses_are_reported_and_cost_no_memory [Vault];
+    single an_unresponsive_vault_is_reported_before_the_callers_deadline [Vault];
+    single a_missing_key_and_a_wrong_mount_are_reported_with_the_remedy [Vault];
+    single a_single_refusal_does_not_change_status [Vault];
+    single the_next_address_is_used_if_one_does_not_answer [Vault];
+    single an_unresponsive_address_fails_no_call [Vault];
 }

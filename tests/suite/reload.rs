@@ -62,8 +62,6 @@ fn moved(fixture: &Fixture, key: &str, also: &str) -> String {
     )
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn another_key_writes_and_the_one_before_still_reads() {
     let (fixture, daemon, client, load) = under_load().await;
     let vault = Vault::shared().await;
@@ -80,8 +78,6 @@ async fn another_key_writes_and_the_one_before_still_reads() {
     ended_well(load).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn another_address_and_another_login_keep_the_key_id() {
     let (fixture, daemon, client, load) = under_load().await;
     let vault = Vault::shared().await;
@@ -113,8 +109,6 @@ async fn another_address_and_another_login_keep_the_key_id() {
     ended_well(load).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_socket_moves_and_open_connections_stay() {
     let (_fixture, daemon, client, load) = under_load().await;
     let (old, new) = (
@@ -140,8 +134,6 @@ async fn the_socket_moves_and_open_connections_stay() {
     assert!(!new.exists());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn probes_move_and_the_bounds_change() {
     let (_fixture, daemon, _client, load) = under_load().await;
     let admin = format!("127.0.0.1:{}", free_port());
@@ -157,8 +149,6 @@ async fn probes_move_and_the_bounds_change() {
     ended_well(load).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_limits_of_an_outage_can_be_changed_during_one() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -176,8 +166,6 @@ async fn the_limits_of_an_outage_can_be_changed_during_one() {
     assert_eq!(client.status().await.unwrap().healthz, "ok");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_log_changes_its_form() {
     let (_fixture, daemon, _client, load) = under_load().await;
     reloaded(&daemon, "[log]\nformat = \"text\"\nlevel = \"info\"").await;
@@ -193,8 +181,6 @@ async fn the_log_changes_its_form() {
     ended_well(load).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_burst_of_signals_is_one_reload_or_two() {
     let (_fixture, daemon, _client, load) = under_load().await;
     daemon.change_config("[limits]\nmax_waiting = 9");
@@ -205,4 +191,15 @@ async fn a_burst_of_signals_is_one_reload_or_two() {
     ended_well(load).await;
     let reloads = taken_over(&daemon);
     assert!(reloads <= 10, "{reloads}");
+}
+
+tests! {
+    [refused, storm]
+    single another_key_writes_and_the_one_before_still_reads [Vault];
+    single another_address_and_another_login_keep_the_key_id [Vault];
+    single the_socket_moves_and_open_connections_stay [Vault];
+    single probes_move_and_the_bounds_change [Vault];
+    single the_limits_of_an_outage_can_be_changed_during_one [Vault];
+    single the_log_changes_its_form [Vault];
+    single a_burst_of_signals_is_one_reload_or_two [Vault];
 }

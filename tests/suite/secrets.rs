@@ -30,8 +30,6 @@ fn assert_silent(log: &str, secret: &[u8]) {
     assert!(!log.contains(listed), "{listed} is in the log");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn nothing_secret_is_logged_at_trace() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -73,8 +71,6 @@ async fn nothing_secret_is_logged_at_trace() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -94,4 +90,9 @@ async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let log = daemon.log();
     assert_silent(&log, &SEED);
     assert_silent(&log, jwt.as_bytes());
+}
+
+tests! {
+    single nothing_secret_is_logged_at_trace [Vault];
+    single a_service_account_token_is_not_logged_when_its_login_fails [Vault];
 }

@@ -25,8 +25,6 @@ async fn call_at_vault(client: &KmsClient, proxy: &Proxy) -> JoinHandle<Result<(
     call
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_in_flight_finish_before_the_end() {
     for signal in [Signal::TERM, Signal::INT] {
         let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
@@ -38,8 +36,6 @@ async fn calls_in_flight_finish_before_the_end() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_second_signal_stops_at_once() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(30));
@@ -59,8 +55,6 @@ async fn a_second_signal_stops_at_once() {
     assert!(call.await.unwrap().is_err());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_drain_has_a_limit_and_logs_what_is_late() {
     let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(60));
@@ -75,7 +69,6 @@ async fn the_drain_has_a_limit_and_logs_what_is_late() {
     assert!(call.await.unwrap().is_err());
 }
 
-#[tokio::test]
 async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
     let daemon = Daemon::builder()
         .vault("http://127.0.0.1:9")
@@ -104,4 +97,11 @@ async fn sighup_applies_the_log_level_and_refuses_a_bad_file() {
         .version_v1()
         .await
         .unwrap();
+}
+
+tests! {
+    single calls_in_flight_finish_before_the_end [Vault];
+    single a_second_signal_stops_at_once [Vault];
+    single the_drain_has_a_limit_and_logs_what_is_late [Vault];
+    single sighup_applies_the_log_level_and_refuses_a_bad_file;
 }

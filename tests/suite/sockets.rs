@@ -20,7 +20,6 @@ fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-#[tokio::test]
 async fn only_its_owner_may_use_it_and_it_goes_with_the_daemon() {
     let daemon = nowhere().spawn().await;
     let mode = std::fs::metadata(daemon.socket())
@@ -38,7 +37,6 @@ async fn only_its_owner_may_use_it_and_it_goes_with_the_daemon() {
     assert!(!daemon.socket().exists());
 }
 
-#[tokio::test]
 async fn mode_owner_and_group_are_set() {
     let daemon = nowhere()
         .extra("[socket]\nmode = \"0660\"\ngroup = \"daemon\"\nowner = \"1\"")
@@ -49,7 +47,6 @@ async fn mode_owner_and_group_are_set() {
     assert_eq!((metadata.uid(), metadata.gid()), (1, 1));
 }
 
-#[tokio::test]
 async fn a_stale_socket_is_replaced() {
     let builder = nowhere();
     drop(UnixListener::bind(builder.socket()).unwrap());
@@ -58,7 +55,6 @@ async fn a_stale_socket_is_replaced() {
     UnixStream::connect(daemon.socket()).unwrap();
 }
 
-#[tokio::test]
 async fn the_socket_of_a_killed_daemon_is_replaced() {
     let daemon = nowhere().spawn().await;
     daemon.kill();
@@ -67,7 +63,6 @@ async fn the_socket_of_a_killed_daemon_is_replaced() {
     UnixStream::connect(daemon.socket()).unwrap();
 }
 
-#[tokio::test]
 async fn a_socket_in_use_is_not_replaced() {
     let first = nowhere().spawn().await;
     let socket = first.socket().to_str().unwrap();
@@ -77,7 +72,6 @@ async fn a_socket_in_use_is_not_replaced() {
     UnixStream::connect(first.socket()).unwrap();
 }
 
-#[tokio::test]
 async fn a_file_that_is_no_socket_is_never_changed() {
     let builder = nowhere();
     std::fs::write(builder.socket(), "precious").unwrap();
@@ -90,7 +84,6 @@ async fn a_file_that_is_no_socket_is_never_changed() {
     );
 }
 
-#[tokio::test]
 async fn a_socket_that_another_process_replaced_is_not_removed() {
     let daemon = nowhere().spawn().await;
     std::fs::remove_file(daemon.socket()).unwrap();
@@ -99,7 +92,6 @@ async fn a_socket_that_another_process_replaced_is_not_removed() {
     assert!(is_socket(daemon.socket()));
 }
 
-#[tokio::test]
 async fn a_missing_directory_is_reported() {
     let builder = nowhere();
     let lost = builder.dir().join("missing/kms.sock");
@@ -112,7 +104,6 @@ async fn a_missing_directory_is_reported() {
     );
 }
 
-#[tokio::test]
 async fn an_abstract_socket_works() {
     let builder = nowhere();
     let name = format!("@vault-kms-plugin-test-{}", std::process::id());
@@ -123,7 +114,6 @@ async fn an_abstract_socket_works() {
     assert_eq!(daemon.stop().await, 0);
 }
 
-#[tokio::test]
 async fn a_peer_that_is_not_allowed_is_rejected_and_logged_now_and_then() {
     let daemon = nowhere()
         .extra("[socket]\nallow_uids = [4242]")
@@ -164,4 +154,17 @@ fn getuid() -> u64 {
 
 fn getgid() -> u64 {
     u64::from(rustix::process::getgid().as_raw())
+}
+
+tests! {
+    single only_its_owner_may_use_it_and_it_goes_with_the_daemon;
+    single mode_owner_and_group_are_set;
+    single a_stale_socket_is_replaced;
+    single the_socket_of_a_killed_daemon_is_replaced;
+    single a_socket_in_use_is_not_replaced;
+    single a_file_that_is_no_socket_is_never_changed;
+    single a_socket_that_another_process_replaced_is_not_removed;
+    single a_missing_directory_is_reported;
+    single an_abstract_socket_works;
+    single a_peer_that_is_not_allowed_is_rejected_and_logged_now_and_then;
 }

@@ -15,8 +15,6 @@ use super::{LIMIT, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [17; 32];
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_standby_that_lags_is_asked_again() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let behind = "requested version for encryption is higher than the latest key version";
@@ -28,8 +26,6 @@ async fn a_standby_that_lags_is_asked_again() {
     assert!(proxy.count("/v1/") >= 6, "{:?}", proxy.requests());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_standby_that_never_catches_up_is_told_at_the_deadline() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(1));
@@ -82,8 +78,6 @@ async fn rotated(fixture: &Fixture, client: &KmsClient) -> (String, Fault) {
     (announced, old)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_standby_that_lags_ends_no_verdict() {
     let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let (announced, old) = rotated(&fixture, &client).await;
@@ -112,8 +106,6 @@ async fn a_standby_that_lags_ends_no_verdict() {
     assert_eq!(client.encrypt(&SEED).await.unwrap().1, announced);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_standby_that_lags_takes_no_announced_version_back() {
     let (fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let announced = rotated_behind_a_standby_that_lags(&fixture, &proxy, &client).await;
@@ -135,8 +127,6 @@ async fn a_standby_that_lags_takes_no_announced_version_back() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_restart_behind_a_standby_that_lags_takes_no_announced_version_back() {
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let announced = rotated_behind_a_standby_that_lags(&fixture, &proxy, &client).await;
@@ -153,8 +143,6 @@ async fn a_restart_behind_a_standby_that_lags_takes_no_announced_version_back() 
     assert_eq!(client.encrypt(&SEED).await.unwrap().1, announced);
 }
 
-#[tokio::test]
-#[ignore = "soak: 95 s, an earlier version is believed a minute after the look that met it"]
 async fn soak_a_standby_that_lags_for_minutes_takes_nothing_back_from_an_idle_daemon() {
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let announced = rotated_behind_a_standby_that_lags(&fixture, &proxy, &client).await;
@@ -176,4 +164,14 @@ async fn soak_a_standby_that_lags_for_minutes_takes_nothing_back_from_an_idle_da
         "{}",
         daemon.log()
     );
+}
+
+tests! {
+    [fail_over]
+    single a_standby_that_lags_is_asked_again [Vault];
+    single a_standby_that_never_catches_up_is_told_at_the_deadline [Vault];
+    single a_standby_that_lags_ends_no_verdict [Vault];
+    single a_standby_that_lags_takes_no_announced_version_back [Vault];
+    single a_restart_behind_a_standby_that_lags_takes_no_announced_version_back [Vault];
+    single soak_a_standby_that_lags_for_minutes_takes_nothing_back_from_an_idle_daemon soak "soak: 95 s, an earlier version is believed a minute after the look that met it";
 }

@@ -70,11 +70,6 @@ async fn pod() -> &'static Value {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    no_kubernetes,
-    ignore = "needs kube-apiserver and etcd: set KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn kube_apiserver_accepts_the_manifest() {
     let pod = pod().await;
     let spec = &pod["spec"];
@@ -240,11 +235,6 @@ async fn create(kubernetes: &KubeApiserver, name: &str) {
     assert_eq!(code, 201, "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes, no_unshare),
-    ignore = "needs Vault, kube-apiserver and etcd (set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go), and root"
-)]
 async fn the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart() {
     let scene = Scene::new(Vault::shared().await).await;
     scene.node.mount_volumes();
@@ -304,11 +294,6 @@ async fn the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_af
     assert!(!log.contains("state file"), "{log}");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes, no_unshare),
-    ignore = "needs Vault, kube-apiserver and etcd (set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go), and root"
-)]
 async fn the_pod_is_alive_without_vault() {
     let vault = Vault::start_persistent().await;
     let scene = Scene::new(&vault).await;
@@ -320,4 +305,11 @@ async fn the_pod_is_alive_without_vault() {
     vault.restart().await;
     client.wait_ok(LIMIT).await;
     assert!(!scene.fixture.key.is_empty());
+}
+
+tests! {
+    [container]
+    multi kube_apiserver_accepts_the_manifest [Kubernetes];
+    multi the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart [Vault, Kubernetes, Mounts];
+    single the_pod_is_alive_without_vault [Vault, Kubernetes, Mounts];
 }

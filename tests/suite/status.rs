@@ -43,7 +43,6 @@ async fn status(daemon: &Daemon, more: &[&str]) -> CommandOutput {
     }
 }
 
-#[test]
 fn an_option_before_the_command_overrides_the_environment() {
     for arguments in [
         ["--config", "/nonexistent/option.toml", "status"],
@@ -77,8 +76,6 @@ async fn ready(change: impl FnOnce(Builder) -> Builder) -> (Fixture, Daemon, Kms
     (fixture, daemon, client)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn status_shows_session_key_calls_and_peers() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err();
@@ -109,8 +106,6 @@ async fn status_shows_session_key_calls_and_peers() {
     assert_eq!(report["ready"], true);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn status_shows_errors_with_their_reasons() {
     let (fixture, daemon, client) = ready(|builder| builder).await;
     let good = std::fs::read_to_string(daemon.config_path()).unwrap();
@@ -145,8 +140,6 @@ async fn status_shows_errors_with_their_reasons() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_admin_server_listens_on_a_port_a_socket_or_nowhere() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("admin.sock");
@@ -179,8 +172,6 @@ async fn the_admin_server_listens_on_a_port_a_socket_or_nowhere() {
     assert!(!path.exists(), "the file goes with the socket");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn idle_clients_do_not_delay_a_probe() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     let mut silent = Vec::new();
@@ -195,8 +186,6 @@ async fn idle_clients_do_not_delay_a_probe() {
     assert!(taken < Duration::from_secs(2), "{taken:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_daemon_that_does_not_run_is_reported() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     daemon.kill();
@@ -210,11 +199,6 @@ async fn a_daemon_that_does_not_run_is_reported() {
 }
 
 /// The operator compares two hashes by eye.
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, etcd and kube-apiserver, or Go"
-)]
 async fn the_hash_is_the_one_that_kube_apiserver_shows() {
     let (_fixture, daemon, _client) = ready(|builder| builder).await;
     let etcd = Etcd::start().await;
@@ -233,4 +217,14 @@ async fn the_hash_is_the_one_that_kube_apiserver_shows() {
     let scraped = Metrics::of(&daemon).await;
     let label = scraped.label("vault_kms_plugin_key_info", "key_id_hash");
     assert_eq!(label.as_deref(), Some(hash));
+}
+
+tests! {
+    plain an_option_before_the_command_overrides_the_environment;
+    single status_shows_session_key_calls_and_peers [Vault];
+    single status_shows_errors_with_their_reasons [Vault];
+    single the_admin_server_listens_on_a_port_a_socket_or_nowhere [Vault];
+    single idle_clients_do_not_delay_a_probe [Vault];
+    single a_daemon_that_does_not_run_is_reported [Vault];
+    single the_hash_is_the_one_that_kube_apiserver_shows [Vault, Kubernetes];
 }

@@ -92,8 +92,6 @@ async fn one_round(client: &KmsClient, seed: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn no_call_fails_while_every_actor_fails_in_turn() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -175,20 +173,14 @@ async fn fail_at_random(failures: u32, time: Duration) {
     assert_eq!(daemon.ended().await, Exit::Ok);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn no_call_fails_while_actors_fail_hang_and_are_killed_at_random() {
     fail_at_random(30, Duration::from_secs(15)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: 2 min, 500 failures"]
 async fn soak_five_hundred_failures_of_actors_fail_no_call() {
     fail_at_random(500, Duration::from_secs(120)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn status_does_not_wait_for_a_key_manager_that_is_busy() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -229,8 +221,6 @@ async fn progress(tally: &Tally) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_sixth_failure_within_a_minute_ends_the_process_with_70() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -253,7 +243,6 @@ async fn the_sixth_failure_within_a_minute_ends_the_process_with_70() {
     assert!(!builder.socket().exists());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_admin_port_in_use_never_ends_the_process() {
     let builder = super::harness::daemon::Daemon::builder()
         .vault("http://127.0.0.1:9")
@@ -268,4 +257,13 @@ async fn an_admin_port_in_use_never_ends_the_process() {
     }
     drop(taken);
     probes_are_back(&builder).await;
+}
+
+tests! {
+    multi no_call_fails_while_every_actor_fails_in_turn [Vault];
+    multi no_call_fails_while_actors_fail_hang_and_are_killed_at_random [Vault];
+    multi soak_five_hundred_failures_of_actors_fail_no_call soak "soak: 2 min, 500 failures";
+    multi status_does_not_wait_for_a_key_manager_that_is_busy [Vault];
+    multi the_sixth_failure_within_a_minute_ends_the_process_with_70 [Vault];
+    multi an_admin_port_in_use_never_ends_the_process;
 }

@@ -145,3 +145,7 @@ impl Drop for Host {
         }
     }
 }
+
+tests! {
+    [activation, journal, notifications, readme, reload, service, units]
+}

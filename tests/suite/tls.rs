@@ -39,8 +39,6 @@ pub(super) fn trusting(builder: Builder, certificates: &Certificates, more: &str
 
 pub(super) const NAMED: &str = "tls_server_name = \"vault.example\"";
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn only_the_configured_ca_and_name_are_trusted() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -96,8 +94,6 @@ fn showing(certificates: &Certificates, cert: &str, key: Option<&str>) -> String
     )
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_client_certificate_is_presented_if_vault_asks_for_one() {
     let certificates = Certificates::new();
     certificates.client("node-1");
@@ -118,8 +114,6 @@ async fn a_client_certificate_is_presented_if_vault_asks_for_one() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn tls_1_3_and_1_2_are_spoken_and_nothing_older() {
     let certificates = Certificates::new();
     let only = |version: &str| {
@@ -140,8 +134,6 @@ async fn tls_1_3_and_1_2_are_spoken_and_nothing_older() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -164,7 +156,6 @@ async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
 }
 
-#[tokio::test]
 async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
     let certificates = Certificates::new();
     let nowhere = || {
@@ -221,4 +212,13 @@ async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {
         assert!(log.contains(key) && log.contains(said), "{log}");
         assert!(!daemon.socket().exists());
     }
+}
+
+tests! {
+    [errors, reload]
+    single only_the_configured_ca_and_name_are_trusted [Vault];
+    single a_client_certificate_is_presented_if_vault_asks_for_one [Vault];
+    single tls_1_3_and_1_2_are_spoken_and_nothing_older [Vault];
+    single a_directory_of_certificates_is_trusted_in_addition_to_the_file [Vault];
+    single a_certificate_file_that_cannot_be_used_ends_the_start_with_78;
 }

@@ -105,8 +105,6 @@ async fn way_of(collector: &Collector, uid: &str) -> (Span, Span, Span) {
     (call, batch, request)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_call_a_batch_and_a_request_are_spans_of_one_trace_with_the_uid() {
     let (fixture, collector, _daemon, client) = ready_with_collector().await;
     let (ciphertext, key_id) = encrypt(&client, "uid-1", None).await.unwrap();
@@ -159,8 +157,6 @@ async fn a_call_a_batch_and_a_request_are_spans_of_one_trace_with_the_uid() {
     assert_eq!(collector.service().as_deref(), Some("vault-kms-plugin"));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_of_kms_v1_and_status_are_spans_too() {
     let (_fixture, collector, _daemon, client) = ready_with_collector().await;
     let cipher = client.encrypt_v1(&SEED).await.unwrap();
@@ -170,8 +166,6 @@ async fn calls_of_kms_v1_and_status_are_spans_too() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_batch_links_to_all_calls_that_it_carries() {
     const COMPANY: usize = 40;
     let vault = Vault::shared().await;
@@ -203,8 +197,6 @@ async fn a_batch_links_to_all_calls_that_it_carries() {
     assert_eq!(named, calls);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn failed_spans_have_an_error_status() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -237,8 +229,6 @@ async fn failed_spans_have_an_error_status() {
     assert_eq!(collector.call("uid-3").await.failure(), Some("given up"));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_clients_trace_is_continued_and_an_unrecorded_one_stays_unrecorded() {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     const PARENT: &str = "b7ad6b7169203331";
@@ -271,4 +261,13 @@ async fn a_clients_trace_is_continued_and_an_unrecorded_one_stays_unrecorded() {
             .any(|uid| uid == "unrecorded")
     });
     assert_eq!(unrecorded.count(), 0);
+}
+
+tests! {
+    [export]
+    single a_call_a_batch_and_a_request_are_spans_of_one_trace_with_the_uid [Vault];
+    single calls_of_kms_v1_and_status_are_spans_too [Vault];
+    single a_batch_links_to_all_calls_that_it_carries [Vault];
+    single failed_spans_have_an_error_status [Vault];
+    single a_clients_trace_is_continued_and_an_unrecorded_one_stays_unrecorded [Vault];
 }

@@ -10,11 +10,6 @@ use super::SEED;
 /// Runs the daemon with a `hosts` file of its own, as only root may.
 const OWN_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_unshare),
-    ignore = "needs Vault (set VAULT_BIN or install Go), and root for a hosts file of its own"
-)]
 async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -66,4 +61,8 @@ async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_addre
         client.encrypt(&SEED).await.ok()
     })
     .await;
+}
+
+tests! {
+    single a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address [Vault, Mounts];
 }

@@ -24,8 +24,6 @@ async fn works(builder: Builder) -> String {
     daemon.log()
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn vault_is_reached_through_the_proxy_of_the_environment() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = hidden_vault(&certificates).await;
@@ -52,8 +50,6 @@ async fn vault_is_reached_through_the_proxy_of_the_environment() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_server_name_goes_through_a_proxy_too() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = hidden_vault(&certificates).await;
@@ -65,8 +61,6 @@ async fn a_server_name_goes_through_a_proxy_too() {
     assert!(heads[0].starts_with("CONNECT 10.255.255.1:"), "{heads:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn loopback_and_the_hosts_of_no_proxy_use_no_proxy() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -91,8 +85,6 @@ async fn loopback_and_the_hosts_of_no_proxy_use_no_proxy() {
     assert_eq!(proxy.heads(), Vec::<String>::new());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_refusal_by_the_proxy_is_reported() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = hidden_vault(&certificates).await;
@@ -125,7 +117,6 @@ async fn a_refusal_by_the_proxy_is_reported() {
     }
 }
 
-#[tokio::test]
 async fn an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it() {
     let daemon = super::super::harness::daemon::Daemon::builder()
         .vault("https://vault.invalid:8200")
@@ -140,4 +131,12 @@ async fn an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it() {
         "{log}"
     );
     assert!(!log.contains("s3cr3t-word"), "{log}");
+}
+
+tests! {
+    single vault_is_reached_through_the_proxy_of_the_environment [Vault];
+    single a_server_name_goes_through_a_proxy_too [Vault];
+    single loopback_and_the_hosts_of_no_proxy_use_no_proxy [Vault];
+    single a_refusal_by_the_proxy_is_reported [Vault];
+    single an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it;
 }

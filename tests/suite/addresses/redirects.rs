@@ -18,8 +18,6 @@ fn to(status: u16, location: &str) -> Fault {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_standby_may_redirect_once_to_another_configured_address() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -43,8 +41,6 @@ async fn a_standby_may_redirect_once_to_another_configured_address() {
     assert_eq!(standby.requests().len(), 0);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn redirects_to_other_hosts_in_loops_and_of_other_kinds_are_not_followed() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let stranger = Proxy::start("127.0.0.1:9".parse().unwrap());
@@ -80,8 +76,6 @@ async fn redirects_to_other_hosts_in_loops_and_of_other_kinds_are_not_followed()
     assert_eq!(stranger.connections(), 0);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_redirect_from_https_to_http_is_never_followed() {
     let certificates = Certificates::new();
     certificates.server("vault.example");
@@ -113,4 +107,10 @@ async fn a_redirect_from_https_to_http_is_never_followed() {
     daemon
         .logged("which is never followed; set api_addr of Vault to https")
         .await;
+}
+
+tests! {
+    single a_standby_may_redirect_once_to_another_configured_address [Vault];
+    single redirects_to_other_hosts_in_loops_and_of_other_kinds_are_not_followed [Vault];
+    single a_redirect_from_https_to_http_is_never_followed [Vault];
 }

@@ -14,8 +14,6 @@ use super::super::harness::wait;
 use super::super::{LIMIT, daemon_at, daemon_for, ready_daemon_behind_proxy};
 use super::{SEED, encrypt_time};
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn silent_connections_are_replaced_within_five_seconds() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -72,8 +70,6 @@ async fn by_password(vault: &Vault, fixture: &Fixture, address: &str) -> Builder
     builder.extra(&auth)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_login_does_not_wait_for_an_unresponsive_address() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -91,8 +87,6 @@ async fn a_login_does_not_wait_for_an_unresponsive_address() {
     assert_eq!(hanging.count("/v1/auth/"), 0);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_login_uses_no_connection_that_fell_silent() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -115,8 +109,6 @@ async fn a_login_uses_no_connection_that_fell_silent() {
     assert!(took < Duration::from_secs(9), "{took:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn connections_are_reused() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -131,8 +123,6 @@ async fn connections_are_reused() {
     assert_eq!(forwarder.connections(), before);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_slow_vault_does_not_get_every_request_twice() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     proxy.fault("/encrypt/", Fault::Delay(Duration::from_secs(2)));
@@ -150,4 +140,12 @@ async fn a_slow_vault_does_not_get_every_request_twice() {
     eprintln!("{many} slow calls: {first} requests, then {then}");
     assert!(first <= many + 4, "{first}");
     assert!(then <= many + 2, "{then}");
+}
+
+tests! {
+    single silent_connections_are_replaced_within_five_seconds [Vault];
+    single a_login_does_not_wait_for_an_unresponsive_address [Vault];
+    single a_login_uses_no_connection_that_fell_silent [Vault];
+    single connections_are_reused [Vault];
+    single a_slow_vault_does_not_get_every_request_twice [Vault];
 }

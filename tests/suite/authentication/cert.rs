@@ -45,8 +45,6 @@ async fn works(daemon: &Daemon) {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_certificate_logs_in_from_one_file_or_two_with_and_without_a_role() {
     let certificates = Certificates::new();
     certificates.client("node-1");
@@ -94,8 +92,6 @@ async fn refused(daemon: &Daemon) -> String {
     error.message().to_owned()
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_certificate_of_another_ca_is_reported_with_the_remedy_and_its_successor_works() {
     let certificates = Certificates::new();
     let stranger = Certificates::new();
@@ -116,8 +112,6 @@ async fn a_certificate_of_another_ca_is_reported_with_the_remedy_and_its_success
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_next_login_presents_a_rotated_certificate() {
     let certificates = Certificates::new();
     let serials = ["node-1", "node-2"].map(|name| certificates.client(name));
@@ -143,8 +137,6 @@ async fn the_next_login_presents_a_rotated_certificate() {
     assert_eq!(daemon.pid(), pid);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_renewal_that_vault_denies_to_a_rotated_certificate_is_followed_by_a_login() {
     let (certificates, next) = (Certificates::new(), Certificates::new());
     // Vault compares key and CA; a certificate of the same CA may renew.
@@ -196,4 +188,11 @@ async fn shown(vault: &Vault) -> Vec<String> {
     serials.sort();
     serials.dedup();
     serials
+}
+
+tests! {
+    single a_certificate_logs_in_from_one_file_or_two_with_and_without_a_role [Vault];
+    single a_certificate_of_another_ca_is_reported_with_the_remedy_and_its_successor_works [Vault];
+    single the_next_login_presents_a_rotated_certificate [Vault];
+    single a_renewal_that_vault_denies_to_a_rotated_certificate_is_followed_by_a_login [Vault];
 }

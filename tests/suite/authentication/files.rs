@@ -22,8 +22,6 @@ fn project(dir: &Path, version: &str, token: &str) {
     fs::rename(&next, dir.join("..data")).unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn symlinks_that_kubelet_swaps_are_followed() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -43,8 +41,6 @@ async fn symlinks_that_kubelet_swaps_are_followed() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unusable_credential_file_is_reported_and_its_successor_is_used() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -83,8 +79,6 @@ async fn an_unusable_credential_file_is_reported_and_its_successor_is_used() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_file_of_64_kib_is_read() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -97,8 +91,6 @@ async fn a_file_of_64_kib_is_read() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_world_readable_credential_file_causes_a_warning() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -110,4 +102,11 @@ async fn a_world_readable_credential_file_causes_a_warning() {
     daemon.restart().await;
     works(&daemon).await;
     daemon.logged(warning).await;
+}
+
+tests! {
+    single symlinks_that_kubelet_swaps_are_followed [Vault];
+    single an_unusable_credential_file_is_reported_and_its_successor_is_used [Vault];
+    single a_file_of_64_kib_is_read [Vault];
+    single a_world_readable_credential_file_causes_a_warning [Vault];
 }

@@ -21,8 +21,6 @@ async fn token(vault: &Vault, fixture: &Fixture, more: Value) -> String {
     vault.create_token(request).await
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_periodic_token_outlives_its_period_and_is_not_read_again() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -45,8 +43,6 @@ async fn a_periodic_token_outlives_its_period_and_is_not_read_again() {
     assert!(!daemon.log().contains("login to Vault failed"));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_expires() {
     let vault = Vault::shared().await;
     for kind in [
@@ -79,8 +75,6 @@ async fn a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_expi
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_that_never_expires_is_neither_renewed_nor_revoked() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -96,8 +90,6 @@ async fn a_token_that_never_expires_is_neither_renewed_nor_revoked() {
     assert_eq!(proxy.count("/v1/auth/token/revoke-self"), 0);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_that_may_not_look_itself_up_works() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -109,8 +101,6 @@ async fn a_token_that_may_not_look_itself_up_works() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_with_a_use_limit_is_rejected_at_the_cost_of_one_use() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -135,8 +125,6 @@ async fn a_token_with_a_use_limit_is_rejected_at_the_cost_of_one_use() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_role_whose_tokens_have_a_use_limit_is_rejected_and_its_tokens_are_revoked() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -158,4 +146,13 @@ async fn a_role_whose_tokens_have_a_use_limit_is_rejected_and_its_tokens_are_rev
     // The remedy is in Vault, so no file changes.
     role(vault, &mount, &fixture, json!({ "token_num_uses": 0 })).await;
     works(&daemon).await;
+}
+
+tests! {
+    single a_periodic_token_outlives_its_period_and_is_not_read_again [Vault];
+    single a_token_that_cannot_be_renewed_is_replaced_from_the_file_before_it_expires [Vault];
+    single a_token_that_never_expires_is_neither_renewed_nor_revoked [Vault];
+    single a_token_that_may_not_look_itself_up_works [Vault];
+    single a_token_with_a_use_limit_is_rejected_at_the_cost_of_one_use [Vault];
+    single a_role_whose_tokens_have_a_use_limit_is_rejected_and_its_tokens_are_revoked [Vault];
 }

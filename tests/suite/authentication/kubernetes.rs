@@ -80,11 +80,6 @@ impl Cluster {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn the_kubernetes_method_logs_in_through_a_real_token_review() {
     let vault = Vault::shared().await;
     let cluster = Cluster::start(vault).await;
@@ -148,17 +143,16 @@ async fn back_after(away: Duration) {
     assert!(logins >= seconds / 20 && logins <= seconds, "{logins}");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn an_unavailable_kube_apiserver_does_not_suspend_logins() {
     back_after(Duration::from_secs(12)).await;
 }
 
-#[tokio::test]
-#[ignore = "soak: 90 s, kube-apiserver is away for a minute"]
 async fn soak_a_kube_apiserver_unavailable_for_a_minute_does_not_suspend_logins() {
     back_after(Duration::from_secs(60)).await;
+}
+
+tests! {
+    single the_kubernetes_method_logs_in_through_a_real_token_review [Vault, Kubernetes];
+    single an_unavailable_kube_apiserver_does_not_suspend_logins [Vault, Kubernetes];
+    single soak_a_kube_apiserver_unavailable_for_a_minute_does_not_suspend_logins soak "soak: 90 s, kube-apiserver is away for a minute";
 }

@@ -70,8 +70,6 @@ pub(crate) async fn works(daemon: &Daemon) {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn approle_logs_in_with_ids_from_files_from_values_and_without_a_secret_id() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -115,8 +113,6 @@ async fn approle_logs_in_with_ids_from_files_from_values_and_without_a_secret_id
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -147,8 +143,6 @@ async fn three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out() {
     assert_eq!(proxy.count(&logins), 6);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_exhausted_secret_id_is_tried_once_even_after_the_session_has_expired() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -178,8 +172,6 @@ async fn an_exhausted_secret_id_is_tried_once_even_after_the_session_has_expired
     assert_eq!(proxy.count(&logins), 3);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn sighup_retries_rejected_credentials() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -203,8 +195,6 @@ async fn sighup_retries_rejected_credentials() {
     assert!(!daemon.log().contains("correct horse"), "{}", daemon.log());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_jwt_is_verified_with_the_issuers_key_and_read_again_after_a_rejection() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -239,8 +229,6 @@ async fn a_jwt_is_verified_with_the_issuers_key_and_read_again_after_a_rejection
     assert!(!daemon.log().contains(&jwt), "{}", daemon.log());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_of_a_login_is_revoked_once_it_is_replaced_and_at_the_end() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -294,4 +282,13 @@ pub(crate) fn signed(key: &KeyPair, issuer: &str, subject: &str, audience: &str)
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8, &random).unwrap();
     let signature = key.sign(&random, text.as_bytes()).unwrap();
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+tests! {
+    single approle_logs_in_with_ids_from_files_from_values_and_without_a_secret_id [Vault];
+    single three_nodes_with_a_wrong_secret_id_do_not_lock_their_role_out [Vault];
+    single an_exhausted_secret_id_is_tried_once_even_after_the_session_has_expired [Vault];
+    single sighup_retries_rejected_credentials [Vault];
+    single a_jwt_is_verified_with_the_issuers_key_and_read_again_after_a_rejection [Vault];
+    single a_token_of_a_login_is_revoked_once_it_is_replaced_and_at_the_end [Vault];
 }

@@ -25,8 +25,6 @@ async fn logged_in(vault: &Vault) -> (Fixture, AppRole, Proxy, Daemon, KmsClient
     (fixture, approle, proxy, daemon, client)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_invalid_token_causes_one_login_that_all_waiting_calls_share() {
     let vault = Vault::shared().await;
     let (_fixture, approle, proxy, _daemon, client) = logged_in(vault).await;
@@ -40,8 +38,6 @@ async fn an_invalid_token_causes_one_login_that_all_waiting_calls_share() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_denied_path_under_load_is_reported_and_causes_no_storm_of_logins() {
     let vault = Vault::shared().await;
     let (fixture, approle, proxy, _daemon, client) = logged_in(vault).await;
@@ -70,8 +66,6 @@ async fn a_denied_path_under_load_is_reported_and_causes_no_storm_of_logins() {
     assert!(logins <= 1, "{logins} logins");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_invalid_token_of_a_role_without_the_default_policy_is_noticed() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -88,8 +82,6 @@ async fn an_invalid_token_of_a_role_without_the_default_policy_is_noticed() {
     client.encrypt(&SEED).await.unwrap();
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn corrected_policies_of_a_role_take_effect_without_a_restart() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -109,8 +101,6 @@ async fn corrected_policies_of_a_role_take_effect_without_a_restart() {
     client.wait_ok(LIMIT * 2).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_removed_auth_mount_is_reported_and_its_return_is_noticed() {
     let vault = Vault::shared().await;
     let (fixture, approle, _proxy, _daemon, client) = logged_in(vault).await;
@@ -146,8 +136,6 @@ async fn a_removed_auth_mount_is_reported_and_its_return_is_noticed() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_destroyed_secret_id_is_reported_and_the_next_one_in_its_file_works() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -175,4 +163,13 @@ async fn a_destroyed_secret_id_is_reported_and_the_next_one_in_its_file_works() 
     let next = vault.expect("POST", &path, Some(json!({}))).await;
     std::fs::write(&file, next["data"]["secret_id"].as_str().unwrap()).unwrap();
     works(&daemon).await;
+}
+
+tests! {
+    single an_invalid_token_causes_one_login_that_all_waiting_calls_share [Vault];
+    single a_denied_path_under_load_is_reported_and_causes_no_storm_of_logins [Vault];
+    single an_invalid_token_of_a_role_without_the_default_policy_is_noticed [Vault];
+    single corrected_policies_of_a_role_take_effect_without_a_restart [Vault];
+    single a_removed_auth_mount_is_reported_and_its_return_is_noticed [Vault];
+    single a_destroyed_secret_id_is_reported_and_the_next_one_in_its_file_works [Vault];
 }

@@ -88,8 +88,6 @@ impl Case {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn each_login_has_a_jwt_of_its_own_from_the_agent() {
     let case = Case::new().await;
     let agent = case.agent(&[PLUGIN]);
@@ -109,8 +107,6 @@ async fn each_login_has_a_jwt_of_its_own_from_the_agent() {
     assert!(!daemon.log().contains(head), "{}", daemon.log());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn of_several_identities_the_wanted_one_logs_in() {
     let case = Case::new().await;
     let agent = case.agent(&[OTHER, PLUGIN]);
@@ -125,8 +121,6 @@ async fn of_several_identities_the_wanted_one_logs_in() {
     assert!(agent.calls() >= 2);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_identity_of_another_trust_domain_is_rejected_without_a_login() {
     let case = Case::new().await;
     let _agent = case.agent(&[PLUGIN]);
@@ -140,8 +134,6 @@ async fn an_identity_of_another_trust_domain_is_rejected_without_a_login() {
     refused(&daemon, Code::PermissionDenied, &texts).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unavailable_agent_is_retried_until_it_answers() {
     let case = Case::new().await;
     let daemon = case.daemon("").await;
@@ -151,8 +143,6 @@ async fn an_unavailable_agent_is_retried_until_it_answers() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn the_error_for_a_process_without_an_entry_asks_for_one() {
     let case = Case::new().await;
     let agent = WorkloadApi::serve(&case.socket(), |_| {
@@ -166,8 +156,6 @@ async fn the_error_for_a_process_without_an_entry_asks_for_one() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unresponsive_agent_is_not_waited_for_indefinitely() {
     let case = Case::new().await;
     // It accepts, and never answers.
@@ -179,4 +167,13 @@ async fn an_unresponsive_agent_is_not_waited_for_indefinitely() {
     let _agent = case.agent(&[PLUGIN]);
     std::fs::rename(case.socket(), &socket).unwrap();
     works(&daemon).await;
+}
+
+tests! {
+    single each_login_has_a_jwt_of_its_own_from_the_agent [Vault];
+    single of_several_identities_the_wanted_one_logs_in [Vault];
+    single an_identity_of_another_trust_domain_is_rejected_without_a_login [Vault];
+    single an_unavailable_agent_is_retried_until_it_answers [Vault];
+    single the_error_for_a_process_without_an_entry_asks_for_one [Vault];
+    single an_unresponsive_agent_is_not_waited_for_indefinitely [Vault];
 }

@@ -119,8 +119,6 @@ fn alarms(daemon: &Daemon) -> usize {
     daemon.log().matches(said).count()
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
@@ -145,8 +143,6 @@ async fn a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts() {
     assert!(log.contains("unwrapped and stored a secret_id"), "{log}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unwrapped_secret_id_survives_a_crash_before_the_login() {
     let case = Case::new(json!({})).await;
     case.proxy
@@ -161,8 +157,6 @@ async fn an_unwrapped_secret_id_survives_a_crash_before_the_login() {
     assert_eq!((case.lookups(), case.unwraps()), (1, 1));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_wrapping_token_for_something_else_is_rejected_and_not_spent() {
     let case = Case::new(json!({})).await;
     let other = format!("auth/{}/role/other", case.mount);
@@ -179,8 +173,6 @@ async fn a_wrapping_token_for_something_else_is_rejected_and_not_spent() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_spent_wrapping_token_is_an_alarm_and_is_looked_up_once() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
@@ -205,8 +197,6 @@ async fn a_spent_wrapping_token_is_an_alarm_and_is_looked_up_once() {
     works(&daemon).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_newer_wrapping_token_is_used_during_the_session() {
     let case = Case::new(json!({})).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
@@ -229,8 +219,6 @@ async fn a_newer_wrapping_token_is_used_during_the_session() {
     assert_eq!(case.unwraps(), 2);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_spent_token_beside_a_stored_secret_id_is_one_alarm_and_stops_nothing() {
     let short = json!({ "token_ttl": "3s", "token_max_ttl": "3s" });
     let case = Case::new(short).await;
@@ -252,8 +240,6 @@ async fn a_spent_token_beside_a_stored_secret_id_is_one_alarm_and_stops_nothing(
     assert_eq!(alarms(&daemon), 1);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_newer_secret_id_that_vault_rejects_leaves_the_previous_one() {
     let case = Case::new(json!({})).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
@@ -286,8 +272,6 @@ async fn a_newer_secret_id_that_vault_rejects_leaves_the_previous_one() {
     assert_eq!(case.unwraps(), 2);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn every_request_of_a_login_uses_the_namespace_of_auth() {
     let case = Case::new(json!({})).await;
     let (builder, _) = case.daemon(&case.wrapping_token().await);
@@ -314,8 +298,6 @@ async fn every_request_of_a_login_uses_the_namespace_of_auth() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn nothing_is_unwrapped_that_cannot_be_stored() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
@@ -331,8 +313,6 @@ async fn nothing_is_unwrapped_that_cannot_be_stored() {
     assert!(dir.join("kms.secret-id.json").exists());
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_lost_file_of_the_stored_secret_id_is_an_alarm_too() {
     let case = Case::new(json!({})).await;
     let (builder, file) = case.daemon(&case.wrapping_token().await);
@@ -348,4 +328,17 @@ async fn a_lost_file_of_the_stored_secret_id_is_an_alarm_too() {
     assert_eq!((case.lookups(), case.unwraps()), (2, 1));
     fs::write(&file, case.wrapping_token().await).unwrap();
     works(&daemon).await;
+}
+
+tests! {
+    single a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts [Vault];
+    single an_unwrapped_secret_id_survives_a_crash_before_the_login [Vault];
+    single a_wrapping_token_for_something_else_is_rejected_and_not_spent [Vault];
+    single a_spent_wrapping_token_is_an_alarm_and_is_looked_up_once [Vault];
+    single a_newer_wrapping_token_is_used_during_the_session [Vault];
+    single a_spent_token_beside_a_stored_secret_id_is_one_alarm_and_stops_nothing [Vault];
+    single a_newer_secret_id_that_vault_rejects_leaves_the_previous_one [Vault];
+    single every_request_of_a_login_uses_the_namespace_of_auth [Vault];
+    single nothing_is_unwrapped_that_cannot_be_stored [Vault];
+    single a_lost_file_of_the_stored_secret_id_is_an_alarm_too [Vault];
 }

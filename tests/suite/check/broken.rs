@@ -15,8 +15,6 @@ use super::{encryption, proven};
 /// Until when a certificate of the harness is valid, and one of an operator.
 const END: (&str, &str) = ("4096-01-01T00:00:00Z", "2027-11-23T10:00:00Z");
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_ca_that_is_not_vaults_is_named_with_the_right_one() {
     let (certificates, stranger) = (Certificates::new(), Certificates::new());
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -30,8 +28,6 @@ async fn a_ca_that_is_not_vaults_is_named_with_the_right_one() {
     shows("The CA is not Vault's", "", &said, &fixture, &[END]);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_certificate_for_another_name_is_named_with_both() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -49,8 +45,6 @@ async fn a_certificate_for_another_name_is_named_with_both() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_expired_certificate_is_reported_with_its_end() {
     let certificates = Certificates::new();
     let late = |params: &mut CertificateParams| {
@@ -66,8 +60,6 @@ async fn an_expired_certificate_is_reported_with_its_end() {
     shows("The certificate has expired", "", &said, &fixture, &[]);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_sealed_vault_is_reported() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -79,8 +71,6 @@ async fn a_sealed_vault_is_reported() {
     shows("Vault is sealed", "", &said, &fixture, &[]);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_missing_role_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -106,8 +96,6 @@ async fn a_missing_role_is_reported() {
     shows("The role does not exist", "", &said, &fixture, &names);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_policy_without_decrypt_is_reported_with_the_path() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -135,8 +123,6 @@ async fn a_policy_without_decrypt_is_reported_with_the_path() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_missing_key_is_reported_and_not_created() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -158,8 +144,6 @@ async fn a_missing_key_is_reported_and_not_created() {
     shows("The key does not exist", "", &said, &fixture, &[]);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_derived_key_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -175,8 +159,6 @@ async fn a_derived_key_is_reported() {
     shows("The key is derived", "", &said, &fixture, &[]);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_missing_directory_of_the_socket_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -197,8 +179,6 @@ async fn a_missing_directory_of_the_socket_is_reported() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_endpoint_that_is_another_socket_is_reported_with_the_right_one() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -215,4 +195,17 @@ async fn an_endpoint_that_is_another_socket_is_reported_with_the_right_one() {
     let section = "kube-apiserver's endpoint is another socket";
     let more = " --encryption-config /etc/vault-kms-plugin/encryption.yaml";
     shows(section, more, &said, &fixture, &[]);
+}
+
+tests! {
+    single a_ca_that_is_not_vaults_is_named_with_the_right_one [Vault];
+    single a_certificate_for_another_name_is_named_with_both [Vault];
+    single an_expired_certificate_is_reported_with_its_end [Vault];
+    single a_sealed_vault_is_reported [Vault];
+    single a_missing_role_is_reported [Vault];
+    single a_policy_without_decrypt_is_reported_with_the_path [Vault];
+    single a_missing_key_is_reported_and_not_created [Vault];
+    single a_derived_key_is_reported [Vault];
+    single a_missing_directory_of_the_socket_is_reported [Vault];
+    single an_endpoint_that_is_another_socket_is_reported_with_the_right_one [Vault];
 }

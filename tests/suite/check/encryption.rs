@@ -39,7 +39,6 @@ async fn with(from: &str, to: &str) -> Said {
     changed(|text| text.replace(from, to)).await
 }
 
-#[tokio::test]
 async fn the_file_of_the_readme_is_ok_also_as_json() {
     let said = changed(str::to_owned).await;
     let line = "provider \"vault\" (v2, timeout 3s) uses this plugin and writes secrets";
@@ -62,7 +61,6 @@ async fn the_file_of_the_readme_is_ok_also_as_json() {
         .says("✓ encryption config: ");
 }
 
-#[tokio::test]
 async fn an_order_that_writes_unencrypted_is_an_error() {
     let kms = "      - kms:";
     let identity_first = |text: &str| {
@@ -80,7 +78,6 @@ async fn an_order_that_writes_unencrypted_is_an_error() {
         .says("! encryption config: aescbc precedes the kms provider");
 }
 
-#[tokio::test]
 async fn what_kube_apiserver_rejects_is_an_error() {
     let table = [
         (
@@ -143,7 +140,6 @@ async fn what_kube_apiserver_rejects_is_an_error() {
     }
 }
 
-#[tokio::test]
 async fn what_an_operator_should_know_is_a_warning() {
     let table = [
         (
@@ -165,4 +161,11 @@ async fn what_an_operator_should_know_is_a_warning() {
     for (from, to, warning) in table {
         with(from, to).await.ends_with(0).says(warning);
     }
+}
+
+tests! {
+    single the_file_of_the_readme_is_ok_also_as_json;
+    single an_order_that_writes_unencrypted_is_an_error;
+    single what_kube_apiserver_rejects_is_an_error;
+    single what_an_operator_should_know_is_a_warning;
 }

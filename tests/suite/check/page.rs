@@ -42,7 +42,6 @@ pub(super) fn shows(
     assert_eq!(blocks, [printed.as_str()], "printed was:\n{printed}");
 }
 
-#[test]
 fn every_section_with_output_has_a_test() {
     let page = page();
     let mut shown = page.sections_with("console");
@@ -92,4 +91,8 @@ fn replaced(text: &str, marker: &str, kind: impl Fn(char) -> bool, by: &str) -> 
         made.push_str(&format!("{marker}{by}{rest}"));
     }
     made
+}
+
+tests! {
+    plain every_section_with_output_has_a_test;
 }

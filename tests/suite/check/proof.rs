@@ -28,8 +28,6 @@ const STEPS: [&str; 12] = [
     "encryption config",
 ];
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn every_step_of_a_working_setup_is_ok_and_a_running_daemon_receives_no_call() {
     let certificates = Certificates::new();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -55,7 +53,6 @@ async fn every_step_of_a_working_setup_is_ok_and_a_running_daemon_receives_no_ca
     assert!(!new.to_lowercase().contains("status"), "{new}");
 }
 
-#[tokio::test]
 async fn check_does_not_connect_to_the_kms_socket() {
     let builder = valid();
     let listener = UnixListener::bind(builder.socket()).unwrap();
@@ -65,7 +62,6 @@ async fn check_does_not_connect_to_the_kms_socket() {
     assert!(accepted.is_err(), "something connected");
 }
 
-#[tokio::test]
 async fn without_vault_each_address_is_reported_and_the_local_steps_run() {
     let two = format!("[vault]\naddress = [\"{NOBODY}\", \"http://localhost:9\"]");
     let said = proven(valid().extra(&two), &[]).await;
@@ -87,8 +83,6 @@ async fn without_vault_each_address_is_reported_and_the_local_steps_run() {
     said.ends_with(69).names("dns: vault.invalid: ", remedy);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unreachable_address_is_reported_and_the_other_one_is_used() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -99,8 +93,6 @@ async fn an_unreachable_address_is_reported_and_the_other_one_is_used() {
         .says("✓ round trip: ");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn capabilities_that_are_never_needed_cause_a_warning() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -133,8 +125,6 @@ async fn capabilities_that_are_never_needed_cause_a_warning() {
         ));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_that_only_decrypts_needs_its_capability_too() {
     let vault = Vault::shared().await;
     let (fixture, old) = (vault.fixture().await, vault.fixture().await);
@@ -158,8 +148,6 @@ async fn a_key_that_only_decrypts_needs_its_capability_too() {
         .says(&line);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_that_can_be_lost_or_exported_causes_a_warning() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -179,8 +167,6 @@ async fn a_key_that_can_be_lost_or_exported_causes_a_warning() {
         .says("kms can be backed up unencrypted");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn json_holds_every_step() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -194,7 +180,6 @@ async fn json_holds_every_step() {
     );
 }
 
-#[tokio::test]
 async fn json_holds_the_remedy() {
     let said = proven(valid(), &["--json"]).await;
     let steps = steps(&said.ends_with(69).text);
@@ -208,4 +193,16 @@ async fn json_holds_the_remedy() {
 fn steps(text: &str) -> Vec<Value> {
     let json: Value = serde_json::from_str(text).unwrap();
     json["steps"].as_array().unwrap().clone()
+}
+
+tests! {
+    single every_step_of_a_working_setup_is_ok_and_a_running_daemon_receives_no_call [Vault];
+    single check_does_not_connect_to_the_kms_socket;
+    single without_vault_each_address_is_reported_and_the_local_steps_run;
+    single an_unreachable_address_is_reported_and_the_other_one_is_used [Vault];
+    single capabilities_that_are_never_needed_cause_a_warning [Vault];
+    single a_key_that_only_decrypts_needs_its_capability_too [Vault];
+    single a_key_that_can_be_lost_or_exported_causes_a_warning [Vault];
+    single json_holds_every_step [Vault];
+    single json_holds_the_remedy;
 }

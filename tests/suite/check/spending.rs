@@ -12,8 +12,6 @@ use super::proven;
 const REVOKE: &str = "/v1/auth/token/revoke-self";
 const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_secret_id_with_one_use_is_used_only_with_login() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -40,8 +38,6 @@ async fn a_secret_id_with_one_use_is_used_only_with_login() {
     said.ends_with(69).names("login by approle failed", remedy);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_wrapped_secret_id_is_only_looked_up() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -81,8 +77,6 @@ async fn a_wrapped_secret_id_is_only_looked_up() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_token_of_an_operator_is_not_revoked() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -95,4 +89,10 @@ async fn a_token_of_an_operator_is_not_revoked() {
         assert!(!said.text.contains(&fixture.token), "{}", said.text);
     }
     assert_eq!(proxy.count(REVOKE), 0);
+}
+
+tests! {
+    single a_secret_id_with_one_use_is_used_only_with_login [Vault];
+    single a_wrapped_secret_id_is_only_looked_up [Vault];
+    single a_token_of_an_operator_is_not_revoked [Vault];
 }

@@ -101,8 +101,6 @@ impl Cluster {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: 5 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
 async fn soak_writes_continue_through_an_outage_and_readyz_reports_it() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
@@ -131,8 +129,6 @@ async fn soak_writes_continue_through_an_outage_and_readyz_reports_it() {
     assert_eq!(key_ids.len(), 1, "{key_ids:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: 6 minutes, because kube-apiserver stops writing 3 minutes after the last Status"]
 async fn soak_writes_stop_without_the_policy_and_continue_once_it_is_back() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
@@ -168,8 +164,6 @@ async fn soak_writes_stop_without_the_policy_and_continue_once_it_is_back() {
     cluster.write().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: a minute, because kube-apiserver keeps the last Status for 20 s"]
 async fn soak_stray_refusals_of_a_proxy_change_nothing() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
@@ -203,4 +197,10 @@ async fn soak_stray_refusals_of_a_proxy_change_nothing() {
         cluster.proxy.clear();
     }
     read_all(&cluster.kubernetes, 0..cluster.written).await;
+}
+
+tests! {
+    multi soak_writes_continue_through_an_outage_and_readyz_reports_it soak "soak: 5 minutes, because kube-apiserver stops writing 3 minutes after the last Status";
+    multi soak_writes_stop_without_the_policy_and_continue_once_it_is_back soak "soak: 6 minutes, because kube-apiserver stops writing 3 minutes after the last Status";
+    multi soak_stray_refusals_of_a_proxy_change_nothing soak "soak: a minute, because kube-apiserver keeps the last Status for 20 s";
 }

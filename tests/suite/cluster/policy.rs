@@ -16,11 +16,6 @@ use super::read_all;
 /// kube-apiserver keeps a good Status for 20 s.
 const REPORT_LIMIT: Duration = Duration::from_secs(40);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn readyz_reports_an_outage_while_writes_continue_and_nothing_restarts() {
     let mut cluster = Cluster::start(Vault::shared().await).await;
     cluster.write().await;
@@ -56,11 +51,6 @@ fn grow_older(daemon: &Daemon, by: Duration) {
     fs::write(&path, state.to_string()).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn readyz_fails_without_the_policy_and_succeeds_once_it_is_back() {
     let vault = Vault::shared().await;
     let mut cluster = Cluster::start(vault).await;
@@ -79,4 +69,9 @@ async fn readyz_fails_without_the_policy_and_succeeds_once_it_is_back() {
     vault.write_policy(&policy, &given_back).await;
     cluster.wait_green().await;
     cluster.write().await;
+}
+
+tests! {
+    multi readyz_reports_an_outage_while_writes_continue_and_nothing_restarts [Vault, Kubernetes];
+    multi readyz_fails_without_the_policy_and_succeeds_once_it_is_back [Vault, Kubernetes];
 }

@@ -7,11 +7,6 @@ use crate::shipped;
 
 const KMS_V1: &str = "KMSv1=true";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn kube_apiserver_keeps_its_secrets_through_restart_and_rotation_under_v1() {
     let vault = Vault::start().await;
     let (fixture, daemon) = shipped(&vault).await;
@@ -42,11 +37,6 @@ fn by_version(bytes: &[u8], version: u32) -> bool {
     contains(bytes, format!("vault:v{version}:").as_bytes())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, kube-apiserver and etcd: set VAULT_BIN, KUBE_APISERVER_BIN and ETCD_BIN, or install Go"
-)]
 async fn a_cluster_of_two_nodes_moves_from_v1_to_v2_on_one_socket() {
     const OLD: (&str, &str) = ("v1", "vault");
     const NEW: (&str, &str) = ("v2", "vault-v2");
@@ -96,4 +86,9 @@ async fn a_cluster_of_two_nodes_moves_from_v1_to_v2_on_one_socket() {
     read_all(&second, 0..4 * EACH).await;
     create(&second, 4 * EACH).await;
     read_all(&first, 0..4 * EACH + 1).await;
+}
+
+tests! {
+    multi kube_apiserver_keeps_its_secrets_through_restart_and_rotation_under_v1 [Vault, Kubernetes];
+    multi a_cluster_of_two_nodes_moves_from_v1_to_v2_on_one_socket [Vault, Kubernetes];
 }

@@ -58,11 +58,14 @@ impl Page {
     }
 }
 
-#[test]
 fn blocks_belong_to_the_section_above_them() {
     let page =
         Page::parse("## a\n```sh\none\ntwo\n```\n## b\n```toml\nx = 1\n```\n```sh\nthree\n```\n");
     assert_eq!(page.blocks("a", "sh"), ["one\ntwo\n"]);
     assert_eq!(page.blocks("b", "sh"), ["three\n"]);
     assert_eq!(page.sections_with("sh"), ["a", "b"]);
+}
+
+tests! {
+    plain blocks_belong_to_the_section_above_them;
 }

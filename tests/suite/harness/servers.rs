@@ -101,6 +101,14 @@ pub fn binary(server: Server) -> PathBuf {
     installed.next().unwrap_or_else(|| built(server))
 }
 
+/// Whether `server` is installed, or can be built.
+pub fn is_available(server: Server) -> bool {
+    let mut installed = server.installed_as().iter();
+    env::var_os(server.variable()).is_some()
+        || installed.any(|name| on_path(name).is_some())
+        || on_path("go").is_some()
+}
+
 /// The daemon as it is shipped (profile `dist`), built once per process. In a directory of its own:
 /// cargo would otherwise lock the one that the tests are built in.
 pub fn release_daemon() -> PathBuf {

@@ -25,7 +25,6 @@ fn shell(script: &str, log: &Path) -> Child {
     Child::spawn(Path::new("sh"), &["-c", script], log, |_| {})
 }
 
-#[tokio::test]
 async fn a_child_reports_output_exit_code_and_signal() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut child = shell("echo out; echo err >&2; exit 7", &dir.path().join("log"));
@@ -43,8 +42,6 @@ async fn a_child_reports_output_exit_code_and_signal() {
 }
 
 /// Run by the test below in a process of its own.
-#[tokio::test]
-#[ignore = "a part of a_child_dies_with_a_killed_test_process"]
 async fn holds_a_child_for_ever() {
     let Ok(file) = std::env::var("HARNESS_PID_FILE") else {
         return;
@@ -59,7 +56,6 @@ async fn holds_a_child_for_ever() {
     std::future::pending::<()>().await;
 }
 
-#[tokio::test]
 async fn a_child_dies_with_a_killed_test_process() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("pid");
@@ -87,7 +83,6 @@ async fn a_child_dies_with_a_killed_test_process() {
     .await;
 }
 
-#[tokio::test]
 async fn a_daemon_has_its_directory_its_log_and_its_exit_code() {
     let script = "echo '{\"message\":\"hello\",\"env\":\"'$GREETING$VAULT_ADDR'\"}'; \
                   trap 'exit 3' TERM; while :; do sleep 0.02; done";
@@ -120,11 +115,18 @@ async fn a_daemon_has_its_directory_its_log_and_its_exit_code() {
     assert_eq!(daemon.exited(), Some(137));
 }
 
-#[tokio::test]
 async fn a_child_that_cannot_start_says_so() {
     let dir = tempfile::tempdir().expect("a directory");
     let log = dir.path().join("log");
     let mut child = Child::spawn(Path::new("/nowhere"), &NO_ARGUMENTS, &log, |_| {});
     assert_eq!(child.wait_exit(LIMIT).await, 127);
     assert!(child.log().contains("/nowhere"));
+}
+
+tests! {
+    single a_child_reports_output_exit_code_and_signal;
+    single holds_a_child_for_ever soak "a part of a_child_dies_with_a_killed_test_process";
+    single a_child_dies_with_a_killed_test_process;
+    single a_daemon_has_its_directory_its_log_and_its_exit_code;
+    single a_child_that_cannot_start_says_so;
 }

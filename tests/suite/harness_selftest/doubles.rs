@@ -34,7 +34,6 @@ async fn call(
     .await
 }
 
-#[tokio::test]
 async fn memory_transit_encrypts_rotates_and_refuses_as_vault_does() {
     let mut transit = MemoryTransit::start().await.expect("a server");
     let (base, token) = (transit.address(), transit.token());
@@ -97,7 +96,6 @@ async fn memory_transit_encrypts_rotates_and_refuses_as_vault_does() {
     assert_eq!(key["data"]["latest_version"], 2);
 }
 
-#[tokio::test]
 async fn a_proxy_counts_and_misbehaves() {
     let transit = MemoryTransit::start().await.expect("a server");
     let target = transit
@@ -133,7 +131,6 @@ async fn a_proxy_counts_and_misbehaves() {
     assert_eq!(proxy.requests().len(), 0);
 }
 
-#[tokio::test]
 async fn a_proxy_keeps_connections() {
     let transit = MemoryTransit::start().await.expect("a server");
     let target = transit
@@ -163,7 +160,6 @@ async fn a_proxy_keeps_connections() {
     assert_eq!((proxy.connections(), proxy.requests().len()), (1, 3));
 }
 
-#[tokio::test]
 async fn the_kms_client_speaks_over_paths_and_abstract_sockets() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("kms.sock");
@@ -202,4 +198,11 @@ async fn the_kms_client_speaks_over_paths_and_abstract_sockets() {
         let unknown = client.version_v1().await.expect_err("no KMS v1 there");
         assert_eq!(unknown.code(), Code::Unimplemented);
     }
+}
+
+tests! {
+    single memory_transit_encrypts_rotates_and_refuses_as_vault_does;
+    single a_proxy_counts_and_misbehaves;
+    single a_proxy_keeps_connections;
+    single the_kms_client_speaks_over_paths_and_abstract_sockets;
 }

@@ -12,8 +12,6 @@ use crate::harness::memory_transit::MemoryTransit;
 use crate::harness::vault::Vault;
 use crate::harness::wait::until_true;
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault or OpenBao, or Go to build one")]
 async fn a_dev_vault_rotates_and_refuses_a_revoked_token() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -40,8 +38,6 @@ async fn a_dev_vault_rotates_and_refuses_a_revoked_token() {
     assert!(refused.contains("encryption key not found"), "{refused}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault or OpenBao, or Go to build one")]
 async fn a_dev_vault_comes_back_empty_on_its_port() {
     let vault = Vault::start().await;
     let fixture = vault.fixture().await;
@@ -54,8 +50,6 @@ async fn a_dev_vault_comes_back_empty_on_its_port() {
     assert_eq!(vault.request("GET", &path, None).await.0, 404);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault or OpenBao, or Go to build one")]
 async fn a_persistent_vault_seals_and_keeps_its_keys() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -75,11 +69,6 @@ async fn a_persistent_vault_seals_and_keeps_its_keys() {
     assert_eq!(vault.health().await, Some(503));
 }
 
-#[tokio::test]
-#[cfg_attr(
-    no_kubernetes,
-    ignore = "needs etcd and kube-apiserver, or Go to build them"
-)]
 async fn kube_apiserver_stores_secrets_and_hands_out_tokens() {
     let etcd = Etcd::start().await;
     let kubernetes = KubeApiserver::start(&etcd, None, None).await;
@@ -115,11 +104,6 @@ async fn kube_apiserver_stores_secrets_and_hands_out_tokens() {
     assert!(kubernetes.metrics().await.contains("apiserver_"));
 }
 
-#[tokio::test]
-#[cfg_attr(
-    no_kubernetes,
-    ignore = "needs etcd and kube-apiserver, or Go to build them"
-)]
 async fn kube_apiserver_takes_the_encryption_configuration() {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("kms.sock");
@@ -145,11 +129,6 @@ async fn kube_apiserver_takes_the_encryption_configuration() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_kubernetes),
-    ignore = "needs Vault, etcd and kube-apiserver, or Go"
-)]
 async fn vault_logs_a_service_account_in_through_kube_apiserver() {
     let (vault, etcd) = (Vault::start().await, Etcd::start().await);
     let kubernetes = KubeApiserver::start(&etcd, None, None).await;
@@ -193,8 +172,6 @@ async fn vault_logs_a_service_account_in_through_kube_apiserver() {
 }
 
 /// The double is only as good as its likeness: the same calls, the same statuses and words.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault or OpenBao, or Go to build one")]
 async fn memory_transit_answers_as_vault_does() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -289,4 +266,14 @@ fn gist(status: u16, answer: &Value) -> Value {
         "key": key,
         "versions": versions,
     })
+}
+
+tests! {
+    single a_dev_vault_rotates_and_refuses_a_revoked_token [Vault];
+    single a_dev_vault_comes_back_empty_on_its_port [Vault];
+    single a_persistent_vault_seals_and_keeps_its_keys [Vault];
+    single kube_apiserver_stores_secrets_and_hands_out_tokens [Kubernetes];
+    single kube_apiserver_takes_the_encryption_configuration [Kubernetes];
+    single vault_logs_a_service_account_in_through_kube_apiserver [Vault, Kubernetes];
+    single memory_transit_answers_as_vault_does [Vault];
 }

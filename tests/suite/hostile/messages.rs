@@ -2,8 +2,6 @@
 
 use super::*;
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn messages_over_the_limit_are_refused_and_freed() {
     withstands(|socket| {
         let mut refused = 0;
@@ -47,8 +45,6 @@ fn answers(raw: &mut Raw, mut calls: usize) {
 }
 
 /// Every stream of every connection holds most of a message and never its end.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn messages_that_never_end_do_not_fill_the_memory() {
     withstands(|socket| {
         let raws = crowd(socket, &[]);
@@ -108,8 +104,6 @@ fn unfinished(raw: &mut Raw, start: Instant) -> io::Result<()> {
 }
 
 /// Every stream of every connection is opened, and nothing comes on it.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_that_never_begin_do_not_fill_the_memory() {
     withstands(|socket| {
         let mut held = crowd(socket, &[]);
@@ -136,8 +130,6 @@ async fn calls_that_never_begin_do_not_fill_the_memory() {
 }
 
 /// Large answers, and a window that lets none of them out.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn answers_that_are_not_read_do_not_fill_the_memory() {
     withstands(|socket| {
         let mut held = crowd(socket, &[(INITIAL_WINDOW, 0)]);
@@ -155,8 +147,6 @@ async fn answers_that_are_not_read_do_not_fill_the_memory() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn sixteen_calls_on_each_of_all_connections_harm_nobody_else() {
     withstands(|socket| {
         for _ in 0..2 {
@@ -171,4 +161,12 @@ async fn sixteen_calls_on_each_of_all_connections_harm_nobody_else() {
         }
     })
     .await;
+}
+
+tests! {
+    single messages_over_the_limit_are_refused_and_freed [Vault];
+    single messages_that_never_end_do_not_fill_the_memory [Vault];
+    single calls_that_never_begin_do_not_fill_the_memory [Vault];
+    single answers_that_are_not_read_do_not_fill_the_memory [Vault];
+    single sixteen_calls_on_each_of_all_connections_harm_nobody_else [Vault];
 }

@@ -29,8 +29,6 @@ async fn give_it_back(vault: &Vault, fixture: &Fixture, client: &KmsClient) {
     works(client).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_grant_that_went_is_noticed_at_the_next_decrypt() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -44,8 +42,6 @@ async fn a_grant_that_went_is_noticed_at_the_next_decrypt() {
 }
 
 /// A KeyManager that starts owes a proof, as one does whose last proof is five minutes old.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_grant_that_went_is_noticed_by_the_canary_when_nobody_decrypts() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -65,8 +61,6 @@ async fn a_grant_that_went_is_noticed_by_the_canary_when_nobody_decrypts() {
     give_it_back(vault, &fixture, &client).await;
 }
 
-#[tokio::test]
-#[ignore = "soak: 6 min, the canary's round trip comes every 5 min"]
 async fn soak_a_grant_that_went_is_noticed_within_six_minutes_when_nobody_decrypts() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -81,4 +75,10 @@ async fn soak_a_grant_that_went_is_noticed_within_six_minutes_when_nobody_decryp
     eprintln!("noticed after {:?}", start.elapsed());
     assert_eq!(error.code(), Code::PermissionDenied, "{error}");
     give_it_back(vault, &fixture, &client).await;
+}
+
+tests! {
+    single a_grant_that_went_is_noticed_at_the_next_decrypt [Vault];
+    multi a_grant_that_went_is_noticed_by_the_canary_when_nobody_decrypts [Vault];
+    single soak_a_grant_that_went_is_noticed_within_six_minutes_when_nobody_decrypts soak "soak: 6 min, the canary's round trip comes every 5 min";
 }

@@ -43,8 +43,6 @@ async fn started(vault: &Vault, fixture: Fixture) -> (Fixture, Daemon, KmsClient
     (fixture, daemon, client)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn every_kind_that_encrypts_serves() {
     tokio::join!(
         serves("aes128-gcm96"),
@@ -81,8 +79,6 @@ async fn serves(kind: &str) {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_kind_that_cannot_encrypt_is_refused_with_the_remedy() {
     let convergent = json!({ "derived": true, "convergent_encryption": true });
     tokio::join!(
@@ -115,8 +111,6 @@ async fn is_refused(parameters: Value, remedy: &str) {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_imported_public_key_is_never_announced() {
     let vault = Vault::shared().await;
     let mut fixture = vault.fixture().await;
@@ -143,8 +137,6 @@ async fn an_imported_public_key_is_never_announced() {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_public_key_imported_as_the_next_version_leaves_the_one_before_writing() {
     let vault = Vault::shared().await;
     let mut fixture = vault.fixture().await;
@@ -169,4 +161,11 @@ async fn a_public_key_imported_as_the_next_version_leaves_the_one_before_writing
     assert_eq!(works(&client).await, before);
     let by_v1 = client.encrypt_v1(&SEED).await.unwrap();
     assert!(by_v1.starts_with(b"vault:v1:"), "{by_v1:?}");
+}
+
+tests! {
+    single every_kind_that_encrypts_serves [Vault];
+    single a_kind_that_cannot_encrypt_is_refused_with_the_remedy [Vault];
+    single an_imported_public_key_is_never_announced [Vault];
+    single a_public_key_imported_as_the_next_version_leaves_the_one_before_writing [Vault];
 }

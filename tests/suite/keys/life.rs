@@ -14,8 +14,6 @@ use crate::harness::vault::backups;
 use crate::harness::wait;
 use crate::{LIMIT, daemon_for, ready_daemon};
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_recreated_under_its_name_is_written_to_only_once_it_is_accepted() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -87,8 +85,6 @@ async fn accepted(daemon: &Daemon, client: &KmsClient, error: &tonic::Status) ->
 }
 
 /// A restart forgets nothing: the canary is in the state file.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_replaced_while_the_daemon_was_stopped_is_noticed() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -106,8 +102,6 @@ async fn a_key_replaced_while_the_daemon_was_stopped_is_noticed() {
 }
 
 /// Versions count up whatever Vault's clock says.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_rotation_with_an_earlier_creation_time_is_announced() {
     let vault = Vault::shared().await;
     let (source, fixture) = (vault.fixture().await, vault.fixture().await);
@@ -139,8 +133,6 @@ async fn a_rotation_with_an_earlier_creation_time_is_announced() {
     assert_eq!(client.decrypt(&old, &first).await.unwrap(), SEED);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn status_fails_closed_while_the_key_is_gone() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -158,8 +150,6 @@ async fn status_fails_closed_while_the_key_is_gone() {
     assert_eq!(works(&client).await, after);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_restored_from_its_backup_keeps_its_key_id() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -182,8 +172,6 @@ async fn a_key_restored_from_its_backup_keeps_its_key_id() {
 
 /// Another key under the same name, version and creation time: nothing but a ciphertext tells them
 /// apart. A changed backup stands for an operator with a quick hand.
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_recreated_within_its_second_is_noticed_by_its_canary() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -230,8 +218,6 @@ async fn announced(client: &KmsClient, version: &str) -> String {
     .await
 }
 
-#[tokio::test]
-#[ignore = "soak: 70 s, an older version is believed after a minute"]
 async fn soak_a_snapshot_that_lost_a_version_is_a_verdict_after_a_minute() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -286,8 +272,6 @@ async fn soak_a_snapshot_that_lost_a_version_is_a_verdict_after_a_minute() {
 
 /// Vault looks once an hour for keys that are due, first within a minute of mounting: a key whose
 /// backup says that it is two hours old is due at once.
-#[tokio::test]
-#[ignore = "soak: up to 100 s, Vault rotates by itself within a minute of mounting"]
 async fn soak_a_key_that_vault_rotates_by_itself_is_announced_like_any_other() {
     let vault = Vault::shared().await;
     let (source, fixture) = (vault.fixture().await, vault.fixture().await);
@@ -318,4 +302,15 @@ async fn soak_a_key_that_vault_rotates_by_itself_is_announced_like_any_other() {
     let after = announced(&client, ":v2:").await;
     assert_eq!(works(&client).await, after);
     assert_eq!(client.decrypt(&old, &before).await.unwrap(), SEED);
+}
+
+tests! {
+    single a_key_recreated_under_its_name_is_written_to_only_once_it_is_accepted [Vault];
+    single a_key_replaced_while_the_daemon_was_stopped_is_noticed [Vault];
+    single a_rotation_with_an_earlier_creation_time_is_announced [Vault];
+    single status_fails_closed_while_the_key_is_gone [Vault];
+    single a_key_restored_from_its_backup_keeps_its_key_id [Vault];
+    single a_key_recreated_within_its_second_is_noticed_by_its_canary [Vault];
+    single soak_a_snapshot_that_lost_a_version_is_a_verdict_after_a_minute soak "soak: 70 s, an older version is believed after a minute";
+    single soak_a_key_that_vault_rotates_by_itself_is_announced_like_any_other soak "soak: up to 100 s, Vault rotates by itself within a minute of mounting";
 }

@@ -10,8 +10,6 @@ use crate::harness::vault::Vault;
 use crate::harness::wait;
 use crate::{LIMIT, ready_daemon};
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_raised_minimum_fails_one_encrypt_and_then_the_new_version_writes() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -31,8 +29,6 @@ async fn a_raised_minimum_fails_one_encrypt_and_then_the_new_version_writes() {
     assert_eq!(client.encrypt(&SEED).await.unwrap().1, after);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn kms_v1_encrypts_never_fail_when_the_minimum_is_raised() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -61,8 +57,6 @@ async fn kms_v1_encrypts_never_fail_when_the_minimum_is_raised() {
     assert_eq!(works(&client).await, after);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_version_that_is_no_longer_decrypted_is_named_with_the_limit() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -93,8 +87,6 @@ async fn a_version_that_is_no_longer_decrypted_is_named_with_the_limit() {
     assert_eq!(client.decrypt(&old, &before).await.unwrap(), SEED);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_min_decryption_version_above_the_announced_one_locks_nobody_out() {
     let (fixture, _daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -113,4 +105,11 @@ async fn a_min_decryption_version_above_the_announced_one_locks_nobody_out() {
     })
     .await;
     assert_eq!(works(&client).await, after);
+}
+
+tests! {
+    single a_raised_minimum_fails_one_encrypt_and_then_the_new_version_writes [Vault];
+    single kms_v1_encrypts_never_fail_when_the_minimum_is_raised [Vault];
+    single a_version_that_is_no_longer_decrypted_is_named_with_the_limit [Vault];
+    single a_min_decryption_version_above_the_announced_one_locks_nobody_out [Vault];
 }

@@ -10,8 +10,6 @@ use crate::harness::kms::KmsClient;
 use crate::harness::vault::{Fixture, Vault};
 use crate::{LIMIT, daemon_for};
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn other_keys_may_still_decrypt() {
     let vault = Vault::shared().await;
     let (old, new, daemon) = moved_from_old_to_new(vault).await;
@@ -32,8 +30,6 @@ async fn other_keys_may_still_decrypt() {
     assert_eq!(misnamed.code(), Code::InvalidArgument, "{misnamed}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_older_key_with_more_versions_is_still_found_under_v1() {
     let vault = Vault::shared().await;
     let (old, _new, daemon) = moved_from_old_to_new(vault).await;
@@ -78,8 +74,6 @@ async fn moved(daemon: &Daemon, toml: &str) -> KmsClient {
     KmsClient::connect(daemon.socket())
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so() {
     let vault = Vault::shared().await;
     let (here, there) = (vault.fixture().await, vault.fixture().await);
@@ -124,8 +118,6 @@ async fn has_namespace_with(vault: &Vault, namespace: &str, fixture: &Fixture) {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn what_a_key_left_behind_wrote_is_refused_with_the_remedy() {
     let vault = Vault::shared().await;
     let (old, new) = (vault.fixture().await, vault.fixture().await);
@@ -139,8 +131,6 @@ async fn what_a_key_left_behind_wrote_is_refused_with_the_remedy() {
     assert!(error.message().contains("transit.decrypt_also"), "{error}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_move_with_the_old_key_still_reading_is_no_error() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -170,4 +160,12 @@ async fn a_move_with_the_old_key_still_reading_is_no_error() {
         "{}",
         daemon.log()
     );
+}
+
+tests! {
+    single other_keys_may_still_decrypt [Vault];
+    single an_older_key_with_more_versions_is_still_found_under_v1 [Vault];
+    single another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so [Vault];
+    single what_a_key_left_behind_wrote_is_refused_with_the_remedy [Vault];
+    single a_move_with_the_old_key_still_reading_is_no_error [Vault];
 }

@@ -117,8 +117,6 @@ fn report(seen: &Seen, each: u32) {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn kms_v1_pays_one_request_for_a_proven_version_that_no_status_announced() {
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let vault = Vault::shared().await;
@@ -135,8 +133,6 @@ async fn kms_v1_pays_one_request_for_a_proven_version_that_no_status_announced()
     assert_eq!(proxy.requests().len(), 1, "{:?}", proxy.requests());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn fifty_rotations_under_load_mix_no_versions() {
     let (fixture, daemon, client) = ready_daemon().await;
     let sockets: Vec<_> = (0..CALLERS)
@@ -145,12 +141,16 @@ async fn fifty_rotations_under_load_mix_no_versions() {
     rotate_under_load(&fixture, &client, &sockets, 10).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: 60 s, each of fifty versions is announced"]
 async fn soak_fifty_rotations_are_each_announced_under_load() {
     let (fixture, daemon, client) = ready_daemon().await;
     let sockets: Vec<_> = (0..CALLERS)
         .map(|_| KmsClient::connect(daemon.socket()))
         .collect();
     rotate_under_load(&fixture, &client, &sockets, 1).await;
+}
+
+tests! {
+    single kms_v1_pays_one_request_for_a_proven_version_that_no_status_announced [Vault];
+    multi fifty_rotations_under_load_mix_no_versions [Vault];
+    multi soak_fifty_rotations_are_each_announced_under_load soak "soak: 60 s, each of fifty versions is announced";
 }

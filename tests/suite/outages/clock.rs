@@ -32,8 +32,6 @@ async fn logs_in_at(daemon: &Daemon, logins: usize, hours: i64) {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_clock_that_jumps_an_hour_forward_and_back_changes_nothing() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -51,4 +49,8 @@ async fn a_clock_that_jumps_an_hour_forward_and_back_changes_nothing() {
         assert_eq!(client.status().await.unwrap(), before);
     }
     load.stop().await.expect_no_failure();
+}
+
+tests! {
+    single a_clock_that_jumps_an_hour_forward_and_back_changes_nothing [Vault];
 }

@@ -56,22 +56,16 @@ async fn endures(vault: &Vault, away: Duration, sealed: bool) {
     assert!(late.is_empty(), "{late:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_succeed_soon_after_a_killed_vault_returns_although_all_tokens_expired() {
     let vault = Vault::start_persistent().await;
     endures(&vault, AWAY, false).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_succeed_soon_after_a_vault_is_unsealed_although_all_tokens_expired() {
     let vault = Vault::start_persistent().await;
     endures(&vault, AWAY, true).await;
 }
 
-#[tokio::test]
-#[ignore = "soak: 10 min, outages of up to three minutes"]
 async fn soak_the_length_of_an_outage_does_not_delay_the_return() {
     let vault = Vault::start_persistent().await;
     for seconds in [2, 20, 60, 180] {
@@ -81,8 +75,6 @@ async fn soak_the_length_of_an_outage_does_not_delay_the_return() {
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_unavailable_vault_gets_health_checks_and_no_logins() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -113,8 +105,6 @@ async fn an_unavailable_vault_gets_health_checks_and_no_logins() {
     assert_eq!(proxy.count(&approle.login_path()), 0);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn calls_succeed_soon_after_a_cluster_that_lost_its_quorum_elects_a_leader() {
     let cluster = Cluster::start().await;
     let vault = cluster.node(cluster.leader().await);
@@ -146,8 +136,6 @@ async fn calls_succeed_soon_after_a_cluster_that_lost_its_quorum_elects_a_leader
     cluster.bring_back(second).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_standby_without_a_leader_gets_no_logins() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -173,8 +161,6 @@ async fn a_standby_without_a_leader_gets_no_logins() {
     client.wait_ok(LIMIT).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn three_nodes_return_despite_a_rate_limit_and_honour_retry_after() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -216,4 +202,14 @@ async fn encrypts(node: &Daemon) {
         client.encrypt(&[1; 32]).await.ok()
     })
     .await;
+}
+
+tests! {
+    single calls_succeed_soon_after_a_killed_vault_returns_although_all_tokens_expired [Vault];
+    single calls_succeed_soon_after_a_vault_is_unsealed_although_all_tokens_expired [Vault];
+    single soak_the_length_of_an_outage_does_not_delay_the_return soak "soak: 10 min, outages of up to three minutes";
+    single an_unavailable_vault_gets_health_checks_and_no_logins [Vault];
+    single calls_succeed_soon_after_a_cluster_that_lost_its_quorum_elects_a_leader [Vault];
+    single a_standby_without_a_leader_gets_no_logins [Vault];
+    single three_nodes_return_despite_a_rate_limit_and_honour_retry_after [Vault];
 }

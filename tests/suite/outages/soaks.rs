@@ -40,15 +40,11 @@ async fn tokens_of_two_seconds(time: Duration) -> (usize, usize) {
     (logins, renewals)
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn no_call_fails_with_tokens_of_two_seconds() {
     let (logins, renewals) = tokens_of_two_seconds(Duration::from_secs(15)).await;
     assert!(logins >= 6 && renewals >= 6, "{logins} {renewals}");
 }
 
-#[tokio::test]
-#[ignore = "soak: 10 min"]
 async fn soak_ten_minutes_of_tokens_of_two_seconds() {
     let (logins, renewals) = tokens_of_two_seconds(Duration::from_secs(600)).await;
     assert!(logins >= 150 && renewals >= 600, "{logins} {renewals}");
@@ -90,20 +86,14 @@ async fn unreliable(calls: u64) {
     );
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn single_faults_do_not_reach_callers() {
     unreliable(2_500).await;
 }
 
-#[tokio::test]
-#[ignore = "soak: a minute or two, 40,000 calls"]
 async fn soak_single_faults_do_not_reach_callers() {
     unreliable(40_000).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_thousand_logins_leave_no_memory_behind() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -131,4 +121,12 @@ async fn a_thousand_logins_leave_no_memory_behind() {
     let after_1000 = daemon.rss_kib();
     eprintln!("resident after 500 logins {after_500} KiB, after 1,000 {after_1000} KiB");
     assert!(after_1000 < after_500 + 512, "{after_500} {after_1000}");
+}
+
+tests! {
+    single no_call_fails_with_tokens_of_two_seconds [Vault];
+    single soak_ten_minutes_of_tokens_of_two_seconds soak "soak: 10 min";
+    single single_faults_do_not_reach_callers [Vault];
+    single soak_single_faults_do_not_reach_callers soak "soak: a minute or two, 40,000 calls";
+    single a_thousand_logins_leave_no_memory_behind [Vault];
 }

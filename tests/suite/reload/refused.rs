@@ -24,8 +24,6 @@ async fn refused(daemon: &Daemon, text: &str) -> String {
     line.unwrap()["error"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;
@@ -116,8 +114,6 @@ async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
     reloaded(&daemon, "[limits]\nmax_waiting = 8").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_key_that_never_wrote_may_be_corrected() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -129,4 +125,9 @@ async fn a_key_that_never_wrote_may_be_corrected() {
     client.encrypt(&SEED).await.unwrap_err();
     reloaded(&daemon, &format!("[transit]\nkey = \"{}\"", fixture.key)).await;
     client.wait_ok(LIMIT).await;
+}
+
+tests! {
+    single an_invalid_configuration_is_reported_and_the_running_one_kept [Vault];
+    single a_key_that_never_wrote_may_be_corrected [Vault];
 }

@@ -68,14 +68,15 @@ async fn storm(reloads: usize) {
     ended_well(load).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn no_call_fails_while_the_configuration_keeps_changing() {
     storm(36).await;
 }
 
-#[tokio::test]
-#[ignore = "soak: a few minutes, 1,000 reloads"]
 async fn soak_a_thousand_reloads_fail_no_call() {
     storm(1000).await;
+}
+
+tests! {
+    single no_call_fails_while_the_configuration_keeps_changing [Vault];
+    single soak_a_thousand_reloads_fail_no_call soak "soak: a few minutes, 1,000 reloads";
 }

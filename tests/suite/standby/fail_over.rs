@@ -146,8 +146,6 @@ async fn daemon_on(cluster: &Cluster, fixture: &Fixture) -> (Daemon, KmsClient) 
     (daemon, client)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn no_call_fails_but_without_a_leader_and_no_answer_is_wrong() {
     let cluster = Cluster::start().await;
     let fixture = cluster.node(cluster.leader().await).fixture().await;
@@ -193,4 +191,8 @@ fn judge(seen: &Seen) {
         let excused = leaderless.iter().any(|(from, to)| start < to && from < end);
         assert!(excused, "with a leader, after {:?}: {error}", *end - *start);
     }
+}
+
+tests! {
+    multi no_call_fails_but_without_a_leader_and_no_answer_is_wrong [Vault];
 }

@@ -155,8 +155,6 @@ fn number(value: &Value) -> u32 {
 
 /// Becomes the container that the environment names, as a runtime does: it changes into the root,
 /// gives up what the container shall not have, and executes the command.
-#[test]
-#[ignore = "no test, but what a container starts from"]
 fn what_a_container_starts_from() {
     let Some(specification) = std::env::var_os(SPECIFICATION) else {
         return;
@@ -185,4 +183,8 @@ fn what_a_container_starts_from() {
         .gid(number(&it["gid"]))
         .exec();
     panic!("{}: {error}", command[0]);
+}
+
+tests! {
+    plain what_a_container_starts_from soak "no test, but what a container starts from";
 }

@@ -11,11 +11,6 @@ use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET};
 
 const UNIT: &str = "vault-kms-plugin.socket";
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_restart_behind_systemds_socket_loses_no_call() {
     let host = Host::boot(|plan| plan.start(UNIT)).await;
     assert_eq!(host.show("ActiveState").await, "inactive");
@@ -45,11 +40,6 @@ async fn a_restart_behind_systemds_socket_loses_no_call() {
     assert_eq!(inode(), before);
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn systemds_socket_outlives_a_service_that_cannot_start() {
     let host = Host::boot(|plan| plan.start(UNIT)).await;
     host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
@@ -87,7 +77,6 @@ async fn refusal_of(descriptor: &str, count: u32) -> (i32, String) {
     (code, daemon.log())
 }
 
-#[tokio::test]
 async fn a_passed_file_that_is_no_listening_unix_socket_is_refused() {
     let (code, log) = refusal_of("/dev/null", 1).await;
     assert_eq!(code, 78, "{log}");
@@ -97,7 +86,6 @@ async fn a_passed_file_that_is_no_listening_unix_socket_is_refused() {
     );
 }
 
-#[tokio::test]
 async fn two_sockets_are_refused() {
     let (code, log) = refusal_of("/dev/null", 2).await;
     assert_eq!(code, 78, "{log}");
@@ -107,7 +95,6 @@ async fn two_sockets_are_refused() {
     );
 }
 
-#[tokio::test]
 async fn sockets_passed_to_another_process_are_ignored() {
     let daemon = Daemon::builder()
         .vault("http://127.0.0.1:9")
@@ -118,4 +105,12 @@ async fn sockets_passed_to_another_process_are_ignored() {
         .spawn()
         .await;
     assert!(daemon.socket().exists());
+}
+
+tests! {
+    single a_restart_behind_systemds_socket_loses_no_call [Vault, Machines];
+    single systemds_socket_outlives_a_service_that_cannot_start [Vault, Machines];
+    single a_passed_file_that_is_no_listening_unix_socket_is_refused;
+    single two_sockets_are_refused;
+    single sockets_passed_to_another_process_are_ignored;
 }

@@ -13,11 +13,6 @@ const JOURNALD: &str = "systemd-journald.service";
 /// A line each, at DEBUG: more than the queue and the journal's socket hold.
 const CALLS: usize = 6000;
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn events_are_found_by_their_fields() {
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
@@ -68,11 +63,6 @@ async fn pace(client: &KmsClient) -> (Duration, Duration) {
     (times[25], times[49])
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_stopped_journal_delays_no_call_and_dropped_lines_are_counted() {
     let (host, client) = Host::serving(|plan| plan).await;
     let (usual, usual_most) = pace(&client).await;
@@ -103,11 +93,6 @@ async fn a_stopped_journal_delays_no_call_and_dropped_lines_are_counted() {
     assert!(stalled < allowed, "{stalled:?} and not {usual:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn lines_wait_for_a_journal_that_is_gone() {
     let (host, client) = Host::serving(|plan| plan).await;
     let units = [
@@ -126,4 +111,10 @@ async fn lines_wait_for_a_journal_that_is_gone() {
         lines.contains("call failed")
     })
     .await;
+}
+
+tests! {
+    single events_are_found_by_their_fields [Vault, Machines];
+    single a_stopped_journal_delays_no_call_and_dropped_lines_are_counted [Vault, Machines];
+    single lines_wait_for_a_journal_that_is_gone [Vault, Machines];
 }

@@ -41,7 +41,6 @@ fn daemon() -> Builder {
         .token("x")
 }
 
-#[tokio::test]
 async fn a_lifecycle_is_notified_to_an_abstract_socket() {
     let name = format!("manager-{:x}", fastrand::u64(..));
     let manager = Manager::at(&SocketAddr::from_abstract_name(&name).unwrap());
@@ -64,7 +63,6 @@ async fn a_lifecycle_is_notified_to_an_abstract_socket() {
     assert_eq!(daemon.wait_exit(LIMIT).await, 0);
 }
 
-#[tokio::test]
 async fn a_reload_extends_its_timeout_for_the_validation() {
     let name = format!("manager-{:x}", fastrand::u64(..));
     let manager = Manager::at(&SocketAddr::from_abstract_name(&name).unwrap());
@@ -98,7 +96,6 @@ async fn a_reload_extends_its_timeout_for_the_validation() {
     assert_eq!(daemon.stop().await, 0);
 }
 
-#[tokio::test]
 async fn nothing_is_sent_or_logged_without_a_manager() {
     let daemon = daemon().env("WATCHDOG_USEC", "1000000").spawn().await;
     daemon.logged("listening").await;
@@ -106,11 +103,17 @@ async fn nothing_is_sent_or_logged_without_a_manager() {
     assert!(!daemon.log().contains("systemd"), "{}", daemon.log());
 }
 
-#[tokio::test]
 async fn a_missing_manager_does_not_stop_the_daemon() {
     let builder = daemon();
     let gone = builder.dir().join("gone").display().to_string();
     let daemon = builder.env("NOTIFY_SOCKET", &gone).spawn().await;
     daemon.logged("cannot notify systemd").await;
     assert_eq!(daemon.stop().await, 0);
+}
+
+tests! {
+    single a_lifecycle_is_notified_to_an_abstract_socket;
+    single a_reload_extends_its_timeout_for_the_validation;
+    single nothing_is_sent_or_logged_without_a_manager;
+    single a_missing_manager_does_not_stop_the_daemon;
 }

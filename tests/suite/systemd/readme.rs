@@ -36,11 +36,6 @@ async fn machine() -> Machine {
     plan.boot().await
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn the_readme_sets_up_a_service_and_its_socket() {
     let vault = Vault::start().await;
     let machine = machine().await;
@@ -89,4 +84,8 @@ async fn the_readme_sets_up_a_service_and_its_socket() {
     KmsClient::connect(machine.path(SOCKET))
         .wait_ok(LIMIT)
         .await;
+}
+
+tests! {
+    single the_readme_sets_up_a_service_and_its_socket [Vault, Machines];
 }

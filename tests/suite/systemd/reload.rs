@@ -11,11 +11,6 @@ use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET, TOKEN};
 
 const SEED: [u8; 32] = [7; 32];
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_service() {
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
@@ -56,11 +51,6 @@ async fn systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_serv
     assert_eq!(host.show("Result").await, "success");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_reload_may_take_longer_than_systemd_allows_for_a_start() {
     let drop_in = format!("/etc/systemd/system/{SERVICE}.d/timeout.conf");
     let short = "[Service]\nTimeoutStartSec=3s\n";
@@ -83,11 +73,6 @@ async fn a_reload_may_take_longer_than_systemd_allows_for_a_start() {
     assert_eq!(host.show("NRestarts").await, "0");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_credential_and_a_setting_come_from_systemd_and_a_reload_goes_on_with_both() {
     let drop_in = format!("/etc/systemd/system/{SERVICE}.d/credential.conf");
     let host = Host::boot(|plan| plan).await;
@@ -135,4 +120,10 @@ async fn a_credential_and_a_setting_come_from_systemd_and_a_reload_goes_on_with_
     host.machine.write(CONFIG, &config.replace("debug", "loud"));
     let reload = host.machine.run(&["systemctl", "reload", SERVICE]).await;
     assert_ne!(reload.code, 0, "{}", reload.text);
+}
+
+tests! {
+    single systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_service [Vault, Machines];
+    single a_reload_may_take_longer_than_systemd_allows_for_a_start [Vault, Machines];
+    single a_credential_and_a_setting_come_from_systemd_and_a_reload_goes_on_with_both [Vault, Machines];
 }

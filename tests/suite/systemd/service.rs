@@ -16,11 +16,6 @@ const KUBELET: &str = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/
 /// What the acceptance allows between READY and kubelet.
 const KUBELET_STARTS_WITHIN: Duration = Duration::from_secs(2);
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_boot_without_vault_does_not_keep_kubelet_waiting() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -59,11 +54,6 @@ async fn a_boot_without_vault_does_not_keep_kubelet_waiting() {
     .await;
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn the_service_restarts_after_twenty_crashes_in_a_minute() {
     let (host, _) = Host::serving(|plan| plan).await;
     let mut slowest = Duration::ZERO;
@@ -87,11 +77,6 @@ async fn the_service_restarts_after_twenty_crashes_in_a_minute() {
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_process_that_stops_without_being_asked_by_systemd_is_started_again() {
     let (host, _) = Host::serving(|plan| plan).await;
     let process = host.show("MainPID").await;
@@ -101,11 +86,6 @@ async fn a_process_that_stops_without_being_asked_by_systemd_is_started_again() 
     host.client().wait_ok(LIMIT).await;
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn a_process_that_hangs_is_ended_by_the_watchdog() {
     let drop_in = format!("/etc/systemd/system/{SERVICE}.d/watchdog.conf");
     let (host, _) = Host::serving(|plan| plan.file(&drop_in, "[Service]\nWatchdogSec=3s\n")).await;
@@ -128,11 +108,6 @@ async fn a_process_that_hangs_is_ended_by_the_watchdog() {
     assert_eq!(host.show("MainPID").await, process);
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn calls_continue_while_the_admin_port_is_in_use() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -157,11 +132,6 @@ async fn calls_continue_while_the_admin_port_is_in_use() {
     assert_eq!(host.show("NRestarts").await, "0");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn the_directory_and_its_state_outlive_a_stop() {
     let (host, client) = Host::serving(|plan| plan).await;
     let key_id = client.status().await.unwrap().key_id;
@@ -183,11 +153,6 @@ async fn the_directory_and_its_state_outlive_a_stop() {
     assert_eq!(user, "vault-kms-plugin\n");
 }
 
-#[tokio::test]
-#[cfg_attr(
-    any(no_vault, no_nspawn),
-    ignore = "needs Vault, root and systemd-container"
-)]
 async fn memory_is_locked_only_without_a_limit() {
     let (host, _) = Host::serving(|plan| plan).await;
     let process = host.show("MainPID").await;
@@ -217,4 +182,14 @@ async fn memory_is_locked_only_without_a_limit() {
     assert!(resident < 16 * 1024, "{status}");
     let journal = host.journal(&[]).await;
     assert!(!journal.contains("cannot be locked"), "{journal}");
+}
+
+tests! {
+    single a_boot_without_vault_does_not_keep_kubelet_waiting [Vault, Machines];
+    single the_service_restarts_after_twenty_crashes_in_a_minute [Vault, Machines];
+    single a_process_that_stops_without_being_asked_by_systemd_is_started_again [Vault, Machines];
+    single a_process_that_hangs_is_ended_by_the_watchdog [Vault, Machines];
+    single calls_continue_while_the_admin_port_is_in_use [Vault, Machines];
+    single the_directory_and_its_state_outlive_a_stop [Vault, Machines];
+    single memory_is_locked_only_without_a_limit [Vault, Machines];
 }

@@ -6,8 +6,6 @@ use super::{SERVICE, installed};
 /// What the hardening is measured by; see docs/hardening.md for what is left open.
 const EXPOSURE: f64 = 1.3;
 
-#[tokio::test]
-#[cfg_attr(no_nspawn, ignore = "needs root and systemd-container")]
 async fn the_units_are_sound_and_the_service_is_hardened() {
     let machine = installed().boot().await;
     for unit in ["vault-kms-plugin.service", "vault-kms-plugin.socket"] {
@@ -29,8 +27,6 @@ async fn the_units_are_sound_and_the_service_is_hardened() {
     assert!(level <= EXPOSURE, "{report}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_nspawn, ignore = "needs root and systemd-container")]
 async fn the_user_and_the_directories_are_made() {
     let machine = installed().boot().await;
     let owned = machine
@@ -47,4 +43,9 @@ async fn the_user_and_the_directories_are_made() {
         "drwxr-x--- root vault-kms-plugin /etc/vault-kms-plugin\n\
          drwxr-xr-x vault-kms-plugin vault-kms-plugin /run/vault-kms-plugin\n"
     );
+}
+
+tests! {
+    single the_units_are_sound_and_the_service_is_hardened [Machines];
+    single the_user_and_the_directories_are_made [Machines];
 }

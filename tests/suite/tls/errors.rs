@@ -6,8 +6,6 @@ use super::super::daemon_for;
 use super::super::harness::certificates::Certificates;
 use super::{NAMED, demanding, refused, showing, trusting, vault_with_tls};
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_certificate_outside_its_validity_is_described() {
     let certificates = Certificates::new();
     let late = |params: &mut CertificateParams| {
@@ -37,8 +35,6 @@ async fn a_certificate_outside_its_validity_is_described() {
     refused(builder(), &cause).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_wrong_name_and_an_unknown_issuer_are_reported_with_the_remedy() {
     let certificates = Certificates::new();
     certificates.issue(
@@ -77,8 +73,6 @@ async fn a_wrong_name_and_an_unknown_issuer_are_reported_with_the_remedy() {
     refused(trusting(builder(), &stranger, NAMED), &cause).await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn http_to_an_https_server_and_the_reverse_are_reported() {
     let certificates = Certificates::new();
     let (vault, fixture, address) = vault_with_tls(&certificates, "").await;
@@ -96,8 +90,6 @@ async fn http_to_an_https_server_and_the_reverse_are_reported() {
         .await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_client_certificate_that_the_server_rejects_is_described() {
     let certificates = Certificates::new();
     let stranger = Certificates::new();
@@ -114,4 +106,11 @@ async fn a_client_certificate_that_the_server_rejects_is_described() {
         &cause,
     )
     .await;
+}
+
+tests! {
+    single a_certificate_outside_its_validity_is_described [Vault];
+    single a_wrong_name_and_an_unknown_issuer_are_reported_with_the_remedy [Vault];
+    single http_to_an_https_server_and_the_reverse_are_reported [Vault];
+    single a_client_certificate_that_the_server_rejects_is_described [Vault];
 }

@@ -8,8 +8,6 @@ use super::{NAMED, demanding, showing, trusting, vault_with_tls};
 
 const SEED: [u8; 32] = [3; 32];
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_new_ca_is_trusted_from_the_next_connection_on() {
     let (old, new) = (Certificates::new(), Certificates::new());
     let (vault, fixture, address) = vault_with_tls(&old, "").await;
@@ -35,8 +33,6 @@ async fn a_new_ca_is_trusted_from_the_next_connection_on() {
     daemon.logged("certificate files changed").await;
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_broken_new_file_is_reported_once_and_the_last_good_one_stays_in_use() {
     let certificates = Certificates::new();
     certificates.client("node-1");
@@ -75,4 +71,9 @@ async fn a_broken_new_file_is_reported_once_and_the_last_good_one_stays_in_use()
         daemon.log().contains("certificate files changed")
     })
     .await;
+}
+
+tests! {
+    single a_new_ca_is_trusted_from_the_next_connection_on [Vault];
+    single a_broken_new_file_is_reported_once_and_the_last_good_one_stays_in_use [Vault];
 }

@@ -2,8 +2,6 @@
 
 use super::*;
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_collector_that_hangs_or_is_unreachable_delays_no_call() {
     const CALLS: usize = 4_000;
     const TOGETHER: usize = 50;
@@ -41,8 +39,6 @@ async fn a_collector_that_hangs_or_is_unreachable_delays_no_call() {
     assert!(hanging.connections() > 0);
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_failing_export_is_logged_once_and_its_recovery_once() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -67,8 +63,6 @@ async fn a_failing_export_is_logged_once_and_its_recovery_once() {
     assert_eq!(said("\"ERROR\""), 0, "{lines:?}");
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn long_texts_of_a_client_are_truncated_in_spans() {
     let (_fixture, collector, _daemon, client) = ready_with_collector().await;
     let uid = "x".repeat(25_000);
@@ -78,8 +72,6 @@ async fn long_texts_of_a_client_are_truncated_in_spans() {
     assert_eq!(call.text("kms.key_id").map(|text| text.len()), Some(1024));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn queued_spans_are_sent_at_the_end() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -98,8 +90,6 @@ async fn queued_spans_are_sent_at_the_end() {
     assert_eq!(collector.service().as_deref(), Some("kms-on-node-1"));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn a_collector_behind_tls_needs_a_certificate_that_the_system_trusts() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -123,8 +113,6 @@ async fn a_collector_behind_tls_needs_a_certificate_that_the_system_trusts() {
     }));
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn no_span_holds_a_secret() {
     let vault = Vault::shared().await;
     let (fixture, collector) = (vault.fixture().await, Collector::start());
@@ -178,8 +166,6 @@ fn exports(daemon: &Daemon) -> bool {
     threads.any(|name| name.starts_with("OpenTelemetry") || name.starts_with("reqwest"))
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn nothing_is_exported_unless_an_endpoint_is_set_and_nothing_forbids_it() {
     let (_fixture, _collector, daemon, _client) = ready_with_collector().await;
     assert!(exports(&daemon));
@@ -208,8 +194,6 @@ async fn nothing_is_exported_unless_an_endpoint_is_set_and_nothing_forbids_it() 
     }
 }
 
-#[tokio::test]
-#[cfg_attr(no_vault, ignore = "needs Vault: set VAULT_BIN or install Go")]
 async fn an_invalid_endpoint_is_logged_and_calls_continue() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -231,7 +215,6 @@ async fn an_invalid_endpoint_is_logged_and_calls_continue() {
     }
 }
 
-#[test]
 fn the_shipped_binary_is_built_without_otlp() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let tree = |features: &[&str]| {
@@ -244,4 +227,16 @@ fn the_shipped_binary_is_built_without_otlp() {
     };
     assert!(!tree(&[]).contains("opentelemetry"));
     assert!(tree(&["--features", "otlp"]).contains("opentelemetry-otlp"));
+}
+
+tests! {
+    single a_collector_that_hangs_or_is_unreachable_delays_no_call [Vault];
+    single a_failing_export_is_logged_once_and_its_recovery_once [Vault];
+    single long_texts_of_a_client_are_truncated_in_spans [Vault];
+    single queued_spans_are_sent_at_the_end [Vault];
+    single a_collector_behind_tls_needs_a_certificate_that_the_system_trusts [Vault];
+    single no_span_holds_a_secret [Vault];
+    single nothing_is_exported_unless_an_endpoint_is_set_and_nothing_forbids_it [Vault];
+    single an_invalid_endpoint_is_logged_and_calls_continue [Vault];
+    plain the_shipped_binary_is_built_without_otlp;
 }
