@@ -1,4 +1,4 @@
-//! The Status policy: what kube-apiserver is told, as a function of what is known and the time.
+//! The Status policy: what Status returns, as a function of what is known and the time.
 
 use std::time::Duration;
 
