@@ -3,8 +3,8 @@
 //! A real Vault, the daemon as it is shipped, one caller and many. All series run in turns inside
 //! one process, so that what disturbs the machine disturbs them alike. Prints tables, writes the
 //! chart of docs/performance.md, and judges nothing: figures of a busy machine are no failure.
-//! Words after `--` choose parts: `latency`, `crowd`, `startup`,
-//! `kubernetes`, `in-flight`.
+//! Words after `--` choose parts: `latency`, `crowd`, `startup`, `kubernetes`, `in-flight`, and
+//! `compare` with another build, whose program `BASELINE_BIN` names.
 
 #[path = "daemon/bare.rs"]
 mod bare;
@@ -12,6 +12,8 @@ mod bare;
 mod busy;
 #[path = "daemon/chart.rs"]
 mod chart;
+#[path = "daemon/compare.rs"]
+mod compare;
 #[path = "daemon/crowd.rs"]
 mod crowd;
 #[path = "daemon/distance.rs"]
@@ -144,6 +146,9 @@ fn main() {
     }
     if wanted("crowd") {
         two.block_on(many::measured());
+    }
+    if let Some(baseline) = std::env::var_os("BASELINE_BIN") {
+        two.block_on(compare::measured(baseline.into()));
     }
     if wanted("startup") {
         say(&startup::measured());
