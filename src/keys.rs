@@ -131,10 +131,11 @@ pub enum KeyMsg {
 }
 
 /// Which key version an Encrypt uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
-    /// The one whose key_id Status announced: KMS v2.
-    Announced,
+    /// The one that the last Status on the same connection returned; if there was none, the one that
+    /// was announced last, or else the proven one: KMS v2.
+    Announced(Option<ProvenKey>),
     /// Whichever is the latest at Vault: KMS v1, which knows no key_id.
     Latest,
 }

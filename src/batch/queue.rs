@@ -157,7 +157,7 @@ impl<O: Operation> Queue<O> {
             }
             // Callers whose deadline has come are answered by `expire`.
             let is_expired = entry.waiters.iter().all(|waiter| waiter.deadline <= now);
-            if !is_expired && builder.has_room_for(&entry) {
+            if !is_expired && builder.can_take(&entry) {
                 builder.add(entry);
             } else {
                 rest.push_back(entry);

@@ -3,7 +3,7 @@
 //! Everything that a client sends, or does not fetch, is charged to budgets that all connections
 //! share. Does not know what a message contains.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Extensions;
@@ -13,6 +13,7 @@ use tonic::Status;
 use super::connection_limit::Idleness;
 use super::error;
 use super::quota::{ConnectionQuota, Permit, Quota};
+use crate::keys::ProvenKey;
 use crate::telemetry::metrics::{Metrics, Waiting};
 use crate::telemetry::spans::CallSpan;
 
@@ -43,6 +44,8 @@ pub(super) struct ConnectionState {
     memory: ConnectionQuota,
     /// The number of calls, and when it changed last.
     calls: Mutex<(usize, Instant)>,
+    /// What the last Status on it returned.
+    announced: Mutex<Option<ProvenKey>>,
     metrics: Metrics,
 }
 
@@ -73,6 +76,7 @@ impl ConnectionState {
             waiting: budgets.waiting.connection(),
             memory: budgets.memory.connection(),
             calls: Mutex::new((0, Instant::now())),
+            announced: Mutex::default(),
             metrics: budgets.metrics.clone(),
         })
     }
@@ -121,6 +125,21 @@ impl Call {
     pub(super) fn admit(&self) -> Option<(Permit, Waiting)> {
         let permit = self.connection.waiting.acquire(1)?;
         Some((permit, self.connection.metrics.waiting()))
+    }
+
+    /// Remembers what Status returns on its connection.
+    pub(super) fn announce(&self, key: ProvenKey) {
+        *self.announced() = Some(key);
+    }
+
+    /// What the last Status on its connection returned.
+    pub(super) fn last_announced(&self) -> Option<ProvenKey> {
+        self.announced().clone()
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Option<ProvenKey>> {
+        let announced = self.connection.announced.lock();
+        announced.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Charges the call for so many bytes of its message.

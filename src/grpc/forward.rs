@@ -86,7 +86,7 @@ impl Forwarder {
         self.ask(deadline, |reply| {
             KeyMsg::Encrypt(EncryptCall {
                 plaintext: plaintext.clone(),
-                pin,
+                pin: pin.clone(),
                 deadline: deadline.work,
                 parent: call.span.parent(),
                 reply,

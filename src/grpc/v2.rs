@@ -71,13 +71,15 @@ impl KeyManagementService for Service {
         request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
+        let call = Call::of(request.extensions())?;
         let report = self.forwarder.status(deadline).await;
         self.record(Operation::Status, None, None, &report);
         let report = report?;
+        call.announce(report.key.clone());
         Ok(Response::new(StatusResponse {
             version: self.version.as_str().to_owned(),
             healthz: report.healthz,
-            key_id: report.key_id.to_string(),
+            key_id: report.key.key_id.to_string(),
         }))
     }
 
@@ -90,9 +92,10 @@ impl KeyManagementService for Service {
         let EncryptRequest { plaintext, uid } = request.into_inner();
         debug!(operation = "encrypt", uid, "call");
         call.span.uid(&uid);
+        let pin = Pin::Announced(call.last_announced());
         let answer = self
             .forwarder
-            .encrypt(&call, plaintext, Pin::Announced, deadline)
+            .encrypt(&call, plaintext, pin, deadline)
             .await;
         self.record(Operation::Encrypt, Some(&uid), None, &answer);
         let wrapped = answer?;

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_pass_the_limit_is_told() {
+    fn a_key_id_that_could_exceed_the_limit_is_reported() {
         assert!(KeyId::fits(&key("", "transit", &"k".repeat(900))));
         assert!(!KeyId::fits(&key("", "transit", &"k".repeat(980))));
         assert!(!KeyId::fits(&key(

@@ -97,11 +97,14 @@ impl State {
             let _ = call.reply.send(Err(replaced.clone()));
             return;
         }
-        let pinned = view.pinned().cloned();
+        let pinned = match &call.pin {
+            Pin::Announced(last) => view.pinned_for(last.clone()),
+            Pin::Latest => None,
+        };
         drop(view);
-        match (call.pin, pinned) {
-            (Pin::Announced, Some(pinned)) => self.encrypt_pinned(call, pinned),
-            _ => self.encrypt_later(call),
+        match pinned {
+            Some(pinned) => self.encrypt_pinned(call, pinned),
+            None => self.encrypt_later(call),
         }
     }
 
@@ -133,7 +136,7 @@ impl State {
                 let pinned = operations.pinned(call.deadline).await?;
                 // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
                 let proven = match call.pin {
-                    Pin::Announced => None,
+                    Pin::Announced(_) => None,
                     Pin::Latest => operations.view.borrow().proven.clone(),
                 };
                 let ProvenKey { key_id, stamp } = proven.unwrap_or(pinned);

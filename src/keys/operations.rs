@@ -310,7 +310,7 @@ impl Operations {
         if error.api_error != Some(ApiErrorKind::VersionTooOld) {
             return error;
         }
-        // Boxed, because it is rare: each call would reserve room for it.
+        // Boxed, because it is rare: each call would reserve memory for it.
         let info = Box::pin(self.read_key(key, deadline)).await;
         error.too_old_to_decrypt(version, info.ok().map(|info| info.min_decryption_version))
     }

@@ -36,7 +36,7 @@ pub async fn verify(
     let encrypted: EncryptedSeed = ask(actor, deadline, |reply| {
         KeyMsg::Encrypt(EncryptCall {
             plaintext,
-            pin: Pin::Announced,
+            pin: Pin::Announced(None),
             deadline,
             parent: Parent::NOBODY,
             reply,

@@ -132,6 +132,7 @@ impl Stored {
         };
         KeyView {
             announced: Some(proven.clone()),
+            announced_before: [proven.clone()].into(),
             proven: Some(proven),
             canary: self.canary.and_then(StoredCanary::into_canary),
             last_success: Some(now.checked_sub(silence).unwrap_or(now)),

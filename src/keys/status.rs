@@ -1,10 +1,9 @@
-//! The Status policy: what kube-apiserver is told, as a function of what is known and the time.
+//! The Status policy: what Status returns, as a function of what is known and the time.
 
 use std::time::Duration;
 
 use super::error::{ErrorKind, KeyError};
-use super::key_id::KeyId;
-use super::view::KeyView;
+use super::view::{KeyView, ProvenKey};
 use crate::session::SessionView;
 
 /// How long Vault may be silent before Status changes.
@@ -19,8 +18,8 @@ pub struct HealthLimits {
 /// What Status says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusReport {
-    /// The key_id that the next Encrypt uses.
-    pub key_id: KeyId,
+    /// The version that the next Encrypt on the same connection uses.
+    pub key: ProvenKey,
     /// `ok`, or the reason why not. Anything but `ok` turns kube-apiserver's readyz red while
     /// writes go on (`encryptionconfig/config.go`).
     pub healthz: String,
@@ -90,7 +89,7 @@ fn decide(
         reason.to_string()
     };
     Policy::Answer(StatusReport {
-        key_id: proven.key_id.clone(),
+        key: proven.clone(),
         healthz,
     })
 }

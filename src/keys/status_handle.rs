@@ -72,6 +72,7 @@ impl StatusHandle {
             let is_new = is_answer && view.announced != view.proven;
             if is_new {
                 view.announced.clone_from(&view.proven);
+                view.remember_announced();
             }
             if is_answer {
                 view.status_asked = true;
@@ -79,7 +80,7 @@ impl StatusHandle {
             is_new
         });
         if let (true, Some(Policy::Answer(report))) = (announced, &decided) {
-            let key_id = report.key_id.to_string();
+            let key_id = report.key.key_id.to_string();
             events::VersionAnnounced { key_id }.emit();
         }
         // `watch` has called the closure.

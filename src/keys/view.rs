@@ -1,5 +1,6 @@
 //! What is known of the key: the snapshot that the KeyManager publishes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -8,6 +9,9 @@ use super::error::KeyError;
 use super::key_id::KeyId;
 use crate::vault::{Ciphertext, KeyVersion, VersionStamp};
 
+/// How many announced versions are remembered.
+const MAX_ANNOUNCED: usize = 64;
+
 /// The snapshot. The Supervisor owns its sender, so that what was announced outlives the actor.
 #[derive(Debug, Default, Clone)]
 pub struct KeyView {
@@ -15,6 +19,10 @@ pub struct KeyView {
     pub announced: Option<ProvenKey>,
     /// The latest version that was seen to work; announced by the next Status.
     pub proven: Option<ProvenKey>,
+    /// What was announced for this key, the latest last. A connection may go on with what its
+    /// last Status returned only as long as that is in here: after a replaced key was accepted,
+    /// an earlier version has nothing to do with the key any more.
+    pub(super) announced_before: VecDeque<ProvenKey>,
     /// Whether this process has answered a Status: under KMS v1 nobody asks for one.
     pub(super) status_asked: bool,
     /// A ciphertext of the proven version and what it has to decrypt to.
@@ -77,6 +85,21 @@ impl KeyView {
         self.announced.as_ref().or(self.proven.as_ref())
     }
 
+    /// The version that an Encrypt has to use on a connection where Status last returned `last`.
+    pub(super) fn pinned_for(&self, last: Option<ProvenKey>) -> Option<ProvenKey> {
+        last.filter(|last| self.announced_before.contains(last))
+            .or_else(|| self.pinned().cloned())
+    }
+
+    pub(super) fn remember_announced(&mut self) {
+        if let Some(announced) = self.announced.clone() {
+            self.announced_before.push_back(announced);
+            if self.announced_before.len() > MAX_ANNOUNCED {
+                self.announced_before.pop_front();
+            }
+        }
+    }
+
     /// The version that Encrypts use now, by whichever protocol: once Status was asked, what it
     /// announced, else the proven one.
     #[must_use]
@@ -98,6 +121,7 @@ impl KeyView {
         }
         let stamp = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.stamp);
         self.announced.clone_from(&before.announced);
+        self.announced_before.clone_from(&before.announced_before);
         self.status_asked = before.status_asked;
         if stamp(&self.proven) < stamp(&before.proven) {
             self.proven.clone_from(&before.proven);

@@ -74,8 +74,8 @@ impl ApiErrorKind {
             _ if says(&VERSION_TOO_OLD) => Self::VersionTooOld,
             _ if says(&BAD_CIPHERTEXT) => Self::BadCiphertext,
             _ if says(&KEY_UNABLE) => Self::KeyUnable,
-            // RSA has no room for it, or the batch has a form that this server does not take: the 500s
-            // that are the caller's doing.
+            // The plaintext is too long for RSA, or this server does not take the batch's form: the
+            // 500s that the caller causes.
             500 if says(&[
                 "failed to RSA encrypt the plaintext",
                 "failed to parse batch input",

@@ -81,7 +81,12 @@ async fn status_shows_session_key_calls_and_peers() {
     client.decrypt(b"vault:v1:AAAA", "x").await.unwrap_err();
     let output = status(&daemon, &[]).await;
     assert_eq!(output.code, 0, "{}", output.text);
-    let own_pid = format!("pid {} uid 0 gid 0: 1", std::process::id());
+    let own_pid = format!(
+        "pid {} uid {} gid {}: 1",
+        std::process::id(),
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw()
+    );
     for part in [
         "ready       yes: Status returns ok",
         "session     by token, until ",

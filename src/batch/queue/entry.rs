@@ -49,7 +49,7 @@ impl<O: Operation> Default for Builder<O> {
 }
 
 impl<O: Operation> Builder<O> {
-    pub(super) fn has_room_for(&self, entry: &Entry<O>) -> bool {
+    pub(super) fn can_take(&self, entry: &Entry<O>) -> bool {
         let Some(first) = self.entries.first() else {
             return true;
         };

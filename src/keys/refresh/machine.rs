@@ -3,8 +3,8 @@
 //!
 //! A refresh reads the key and compares its latest version with the proven one (`freshness`). A
 //! version is proven by encrypting a canary pinned to it and decrypting that. Whether a newer
-//! version is a rotation or another key is told by the canary from before: a rotated key still
-//! decrypts it, a replaced one does not, and is not written to until an operator accepts it.
+//! version is a rotation or another key shows in the canary from before: a rotated key still decrypts
+//! it, a replaced one does not, and is not written to until an operator accepts it.
 
 mod conclusion;
 

@@ -1,6 +1,7 @@
 //! The Status policy as a table: what is known, and for how long Vault has been silent.
 
 use super::*;
+use crate::keys::KeyId;
 use crate::keys::view::{KeyFault, ProvenKey};
 use crate::session::{LoginFault, Session};
 use crate::vault::{
@@ -153,7 +154,7 @@ fn expect(row: &str, expected: Expected, key_id: Option<&KeyId>, silent: u64, po
                 600..3600 => report.healthz.contains(text),
                 _ => false,
             };
-            healthz && Some(&report.key_id) == key_id
+            healthz && Some(&report.key.key_id) == key_id
         }
         _ => false,
     };

@@ -137,7 +137,9 @@ async fn a_missing_key_is_reported_and_not_created() {
     vault.write_policy(&fixture.policy, &policy).await;
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     let mount = &fixture.mount;
-    let remedy = format!("there is no transit key {mount}/kms: create it, or correct transit.key");
+    let remedy = format!(
+        "there is no transit key {mount}/kms: restore or create it, or correct transit.key"
+    );
     said.ends_with(69).names("/keys/kms: HTTP 404", &remedy);
     let path = format!("{mount}/keys/kms");
     assert_eq!(vault.request("GET", &path, None).await.0, 404);

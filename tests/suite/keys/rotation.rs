@@ -149,7 +149,29 @@ async fn soak_fifty_rotations_are_each_announced_under_load() {
     rotate_under_load(&fixture, &client, &sockets, 1).await;
 }
 
+/// What Status returned on one connection is nothing that another client has seen.
+async fn an_encrypt_follows_the_status_of_its_own_connection() {
+    let (fixture, daemon, client) = ready_daemon().await;
+    let other = KmsClient::connect(daemon.socket());
+    let before = client.status().await.unwrap().key_id;
+    Vault::shared()
+        .await
+        .rotate(&fixture.mount, &fixture.key)
+        .await;
+    let after = super::next_key_id(&other, &before).await;
+    // Within the second after which an idle connection is closed.
+    assert_eq!(other.status().await.unwrap().key_id, after);
+    let (_, by_other) = other.encrypt(b"sees version 2").await.unwrap();
+    let (old, by_client) = client.encrypt(b"has seen version 1").await.unwrap();
+    assert_eq!((&by_other, &by_client), (&after, &before));
+    assert!(old.starts_with(b"vault:v1:"), "{old:?}");
+    assert_eq!(client.status().await.unwrap().key_id, after);
+    let (_, by_client) = client.encrypt(b"has seen version 2").await.unwrap();
+    assert_eq!(by_client, after);
+}
+
 tests! {
+    single an_encrypt_follows_the_status_of_its_own_connection [Vault];
     single kms_v1_pays_one_request_for_a_proven_version_that_no_status_announced [Vault];
     multi fifty_rotations_under_load_mix_no_versions [Vault];
     multi soak_fifty_rotations_are_each_announced_under_load soak "soak: 60 s, each of fifty versions is announced";

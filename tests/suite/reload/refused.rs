@@ -51,7 +51,7 @@ async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
                 free_port(),
                 missing.display()
             )),
-            "vault.ca_file: cannot read".to_owned(),
+            format!("vault.ca_file: {} cannot be opened", missing.display()),
         ),
         (
             changed(&format!(
