@@ -1,19 +1,19 @@
-# All that vault-kms-plugin needs. `transit` is the mount and `kms` the key of its configuration.
+# Everything that vault-kms-plugin needs. `transit` is the mount and `kms` the key of its configuration.
 #
-# `update` and not `create`: where `create` is granted, Vault answers an Encrypt with a mistyped key
-# name by making a new key of that name. With `update` alone a missing key is a 403.
+# `update` and not `create`: with `create`, Vault silently creates a key when the name of an Encrypt is
+# mistyped. With `update` alone a missing key is a 403.
 
-# Wraps the seeds of kube-apiserver.
+# Encrypts the seeds of kube-apiserver.
 path "transit/encrypt/kms" {
   capabilities = ["update"]
 }
 
-# Unwraps them, also those of older key versions.
+# Decrypts them, also those of older key versions.
 path "transit/decrypt/kms" {
   capabilities = ["update"]
 }
 
-# Tells the latest version of the key and when it was made: both are part of the key_id.
+# Reads the latest version of the key and its creation time: both are part of the key_id.
 path "transit/keys/kms" {
   capabilities = ["read"]
 }

@@ -108,7 +108,7 @@ async fn kube_apiserver_accepts_the_manifest() {
     }
 }
 
-/// A node with the plugin's configuration, as the README has an operator put it there.
+/// A node with the plugin's configuration, as docs/install/ has an operator put it there.
 struct Scene {
     node: Node,
     fixture: Fixture,
@@ -132,9 +132,10 @@ impl Scene {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("config.toml"), config).unwrap();
         fs::write(dir.join("token"), &fixture.token).unwrap();
-        // As the README's second step leaves it; the third makes it readable to the pod.
+        // As `install` leaves it; the next step makes it readable to the pod.
         fs::set_permissions(dir.join("token"), PermissionsExt::from_mode(0o600)).unwrap();
-        let commands = Page::read(&root().join("README.md")).blocks("3b. A static pod", "sh");
+        let commands = Page::read(&root().join("docs/install/static-pod.md"));
+        let commands = commands.blocks("Files on the node", "sh");
         let of_the_node = commands
             .iter()
             .find(|block| block.contains("chown"))

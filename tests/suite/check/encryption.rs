@@ -5,7 +5,7 @@ use super::{Said, proven, valid};
 
 const IDENTITY: &str = "      - identity: {} # reads what was written before\n";
 
-/// Writes the file of README.md with another endpoint and version. Returns its path.
+/// Writes the file of docs/install/kube-apiserver.md with another endpoint and version. Returns its path.
 pub(super) fn written(builder: &Builder, endpoint: &str, version: &str) -> String {
     let text = format!(
         r#"apiVersion: apiserver.config.k8s.io/v1
@@ -24,7 +24,7 @@ resources:
     file.display().to_string()
 }
 
-/// Checks, without Vault, the file of README.md after `change`.
+/// Checks, without Vault, the file of docs/install/kube-apiserver.md after `change`.
 async fn changed(change: impl Fn(&str) -> String) -> Said {
     let builder = valid();
     let endpoint = format!("unix://{}", builder.socket().display());

@@ -1,4 +1,5 @@
-//! The README's setup of a service, command by command, on a machine that has only the program.
+//! The setup of a service in docs/install/, command by command, on a machine that has only the
+//! program.
 
 use std::path::Path;
 
@@ -36,10 +37,12 @@ async fn machine() -> Machine {
     plan.boot().await
 }
 
-async fn the_readme_sets_up_a_service_and_its_socket() {
+async fn the_documents_set_up_a_service_and_its_socket() {
     let vault = Vault::start().await;
     let machine = machine().await;
-    let page = Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/install");
+    let of_vault = Page::read(&pages.join("vault.md"));
+    let of_the_node = Page::read(&pages.join("systemd.md"));
     let run = async |block: &str| {
         let (address, token) = (vault.address(), vault.root_token());
         let text = format!(
@@ -48,13 +51,19 @@ async fn the_readme_sets_up_a_service_and_its_socket() {
         );
         machine.ok(&["bash", "-euo", "pipefail", "-c", &text]).await
     };
-    for block in page.blocks("1. Vault", "sh") {
-        run(&block).await;
+    for (page, section) in [
+        (&of_vault, "Engine, key and policy"),
+        (&of_vault, "Token"),
+        (&of_the_node, "User and directories"),
+        (&of_the_node, "Token and configuration"),
+    ] {
+        let blocks = page.blocks(section, "sh");
+        assert!(!blocks.is_empty(), "no commands in {section}");
+        for block in blocks {
+            run(&block).await;
+        }
     }
-    for block in page.blocks("2. The node", "sh") {
-        run(&block).await;
-    }
-    let config: String = page.blocks("2. The node", "toml").concat();
+    let config: String = of_vault.blocks("Configuration file", "toml").concat();
     let config = config
         .replace("https://vault.example:8200", &vault.address())
         .replace("ca_file", "# ca_file");
@@ -65,16 +74,19 @@ async fn the_readme_sets_up_a_service_and_its_socket() {
         .await;
     assert_eq!(checked, format!("✓ configuration: {CONFIG} is valid\n"));
 
-    let blocks = page.blocks("3a. A systemd unit", "sh");
-    let [service, socket] = blocks.as_slice() else {
-        panic!("the README has other commands: {blocks:?}");
+    let commands = |section| {
+        let blocks = of_the_node.blocks(section, "sh");
+        let [block] = blocks.as_slice() else {
+            panic!("{section} has other commands: {blocks:?}");
+        };
+        block.clone()
     };
-    let status = run(service).await;
+    let status = run(&commands("Service")).await;
     assert!(status.contains("Active: active (running)"), "{status}");
     KmsClient::connect(machine.path(SOCKET))
         .wait_ok(LIMIT)
         .await;
-    run(socket).await;
+    run(&commands("Socket activation")).await;
     KmsClient::connect(machine.path(SOCKET))
         .wait_ok(LIMIT)
         .await;
@@ -87,5 +99,5 @@ async fn the_readme_sets_up_a_service_and_its_socket() {
 }
 
 tests! {
-    single the_readme_sets_up_a_service_and_its_socket [Vault, Machines];
+    single the_documents_set_up_a_service_and_its_socket [Vault, Machines];
 }
