@@ -22,7 +22,7 @@ pub(super) struct Distance {
 }
 
 impl Distance {
-    /// Stands before `target`; there and back takes `round_trip`.
+    /// Listens in front of `target`; a round trip takes `round_trip`.
     pub(super) fn start(target: SocketAddr, round_trip: Duration) -> Self {
         let requests = Arc::new(AtomicU64::new(0));
         let counted = requests.clone();

@@ -77,9 +77,7 @@ impl Connection {
             .header("grpc-timeout", "3S");
         let request = request.body(()).expect("a request");
         let mut sender = self.0.clone().ready().await.expect("it stays open");
-        let (answer, mut stream) = sender
-            .send_request(request, false)
-            .expect("room for a call");
+        let (answer, mut stream) = sender.send_request(request, false).expect("a free stream");
         stream
             .send_data(call.body.clone(), true)
             .expect("an open stream");

@@ -49,7 +49,7 @@ func (r *run) checks() []check {
 		{"a cold apiserver reads one object 50 times at once", r.readConcurrently},
 	}
 	if r.calls > 0 {
-		checks = append(checks, check{fmt.Sprintf("one connection stands %d calls", r.calls), r.callOften})
+		checks = append(checks, check{fmt.Sprintf("one connection carries %d calls", r.calls), r.callOften})
 	}
 	if r.rotate == "" {
 		return checks

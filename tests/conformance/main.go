@@ -62,7 +62,7 @@ func conforms(s settings, endpoint string) bool {
 	return true
 }
 
-// enableV1 opens the gate that stands before KMS v1 since Kubernetes 1.28.
+// enableV1 opens the feature gate of KMS v1, which is closed since Kubernetes 1.28.
 func enableV1() error {
 	gates := utilfeature.DefaultMutableFeatureGate
 	if _, known := gates.GetAll()["KMSv1"]; !known {

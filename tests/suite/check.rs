@@ -1,5 +1,5 @@
-//! `check --offline`: says of a configuration what the daemon would say, and touches nothing. What
-//! goes on to Vault has rooms of its own.
+//! `check --offline`: reports about a configuration what the daemon would report, and changes
+//! nothing. The steps that need Vault have modules of their own.
 
 mod broken;
 mod encryption;

@@ -1,5 +1,5 @@
 //! docs/authentication.md is true: each section's commands are run against a real Vault, and the
-//! daemon is started with the configuration that stands beside them.
+//! daemon is started with the section's configuration.
 
 pub(super) mod markdown;
 
@@ -25,7 +25,7 @@ use super::harness::workload_api::WorkloadApi;
 use super::tls::vault_with_tls;
 use markdown::Page;
 
-/// What stands before every method.
+/// The section before every method.
 const FIRST: &str = "Before any method";
 /// The directory of the node, in the page's configurations.
 const NODE: &str = "/etc/vault-kms-plugin/";
@@ -90,7 +90,7 @@ impl Scene {
         scene
     }
 
-    /// In the page, `name` stands for `value`.
+    /// In the page, `name` means `value`.
     fn means(mut self, name: &str, value: &str) -> Self {
         self.names.insert(0, (name.to_owned(), value.to_owned()));
         self

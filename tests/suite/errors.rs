@@ -1,4 +1,4 @@
-//! What Vault says and what kube-apiserver is told: each error has its gRPC code, names the Vault
+//! What Vault answers and what kube-apiserver gets: each error has its gRPC code, names the Vault
 //! path, repeats Vault's words and says how to fix it. The texts are those of Vault and OpenBao;
 //! a proxy says them, because most cannot be had from a real server on request.
 
@@ -281,20 +281,20 @@ async fn every_refusal_of_vaults_has_its_code_and_its_remedy() {
     assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), SEED);
 }
 
-/// What a call is told that cannot succeed.
+/// The error of a call that cannot succeed.
 async fn refused<T: std::fmt::Debug>(
     client: &KmsClient,
     call: impl AsyncFn(KmsClient) -> Result<T, Status>,
 ) -> Status {
-    let mut told = Status::unknown("not called");
+    let mut error = Status::unknown("not called");
     for timeout in TIMEOUTS {
-        told = call(client.with_timeout(timeout)).await.unwrap_err();
+        error = call(client.with_timeout(timeout)).await.unwrap_err();
         // The client's own end of patience says nothing of the daemon.
-        if told.code() != Code::Cancelled {
+        if error.code() != Code::Cancelled {
             break;
         }
     }
-    told
+    error
 }
 
 /// Nothing but this is said there from now on.

@@ -1,4 +1,4 @@
-//! What every test stands on: real servers as child processes, a daemon under test, a client that
+//! What every test uses: real servers as child processes, a daemon under test, a client that
 //! plays kube-apiserver, and the doubles for what a real server cannot be made to do.
 //!
 //! Nothing in here asserts anything about the daemon; that is for the modules beside it.

@@ -68,7 +68,7 @@ fn daemon_for(address: &str, fixture: &Fixture) -> Builder {
     daemon_at(address, fixture).token(&fixture.token)
 }
 
-/// The same, told nothing yet of how to log in.
+/// The same, without a login method.
 fn daemon_at(address: &str, fixture: &Fixture) -> Builder {
     Daemon::builder()
         .vault(address)

@@ -57,7 +57,7 @@ async fn rotated_behind_a_standby_that_lags(
     announced
 }
 
-/// Rotates; the key_id that is announced then, and what was told of the key before.
+/// Rotates; the key_id that is announced then, and what Vault reported of the key before.
 async fn rotated(fixture: &Fixture, client: &KmsClient) -> (String, Fault) {
     let vault = Vault::shared().await;
     let path = format!("{}/keys/{}", fixture.mount, fixture.key);
@@ -89,8 +89,8 @@ async fn a_standby_that_lags_ends_no_verdict() {
             .decrypt(b"vault:v1:AAAA", &announced)
             .await
             .unwrap_err();
-        let told = client.status().await;
-        told.is_err_and(|error| error.code() == Code::PermissionDenied)
+        let status = client.status().await;
+        status.is_err_and(|error| error.code() == Code::PermissionDenied)
     };
     wait::until_true("the verdict", LIMIT, denies).await;
     proxy.fault("/keys/", old);

@@ -1,6 +1,6 @@
 //! A child process that dies with the test process, even if that one is killed with SIGKILL.
 //!
-//! A small shell stands at its cradle: it leaves a watcher behind, which reads from a pipe that
+//! A small shell starts it: it leaves a watcher behind, which reads from a pipe that
 //! only the test process holds, and then becomes the program. When the pipe closes without a
 //! farewell, the watcher kills the program.
 

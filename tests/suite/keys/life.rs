@@ -171,7 +171,7 @@ async fn a_key_restored_from_its_backup_keeps_its_key_id() {
 }
 
 /// Another key under the same name, version and creation time: nothing but a ciphertext tells them
-/// apart. A changed backup stands for an operator with a quick hand.
+/// apart. A changed backup plays a very quick operator.
 async fn a_key_recreated_within_its_second_is_noticed_by_its_canary() {
     let (fixture, daemon, client) = ready_daemon().await;
     let vault = Vault::shared().await;

@@ -97,11 +97,11 @@ async fn another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so
         let after = client.wait_ok(LIMIT).await.key_id;
         assert_ne!(after, before);
         assert_eq!(works(&client).await, after);
-        let told = daemon.log_lines().into_iter().any(|line| {
+        let logged = daemon.log_lines().into_iter().any(|line| {
             let text = line.to_string();
             line["level"] == "ERROR" && text.contains(&before) && text.contains("decrypt_also")
         });
-        assert!(told, "{}", daemon.log());
+        assert!(logged, "{}", daemon.log());
     }
 }
 

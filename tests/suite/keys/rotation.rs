@@ -1,4 +1,4 @@
-//! Rotations under load: no key_id ever stands for two versions, and Encrypt follows Status.
+//! Rotations under load: no key_id ever means two versions, and Encrypt follows Status.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,12 +26,12 @@ struct Seen {
 
 /// What kube-apiserver does at a new key_id: Status, Encrypt, and somewhere a Decrypt.
 async fn one_round(client: &KmsClient, seen: &Seen) -> Result<(), String> {
-    let told = |error: tonic::Status| error.to_string();
-    let status = client.status().await.map_err(told)?;
+    let text = |error: tonic::Status| error.to_string();
+    let status = client.status().await.map_err(text)?;
     seen.announced.lock().unwrap().insert(status.key_id.clone());
-    let (ciphertext, key_id) = client.encrypt(&SEED).await.map_err(told)?;
+    let (ciphertext, key_id) = client.encrypt(&SEED).await.map_err(text)?;
     let version = version_in(&ciphertext);
-    let plaintext = client.decrypt(&ciphertext, &key_id).await.map_err(told)?;
+    let plaintext = client.decrypt(&ciphertext, &key_id).await.map_err(text)?;
     seen.calls.fetch_add(3, Ordering::Relaxed);
     let mut written = seen.written.lock().unwrap();
     written.entry(key_id.clone()).or_default().insert(version);

@@ -20,7 +20,7 @@ pub fn run(name: &str, command: &mut Command) {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut pipe = process.stderr.take().expect("standard error is piped");
-    let (finished, news) = mpsc::channel();
+    let (finished, ended) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut words = Vec::new();
         // What cannot be read is only missing from the report of a failure.
@@ -28,7 +28,7 @@ pub fn run(name: &str, command: &mut Command) {
         let _ = finished.send(());
         words
     });
-    while news.recv_timeout(REPORT_EVERY) == Err(RecvTimeoutError::Timeout) {
+    while ended.recv_timeout(REPORT_EVERY) == Err(RecvTimeoutError::Timeout) {
         say(&format!(
             "still building {name}, {} s",
             start.elapsed().as_secs()

@@ -15,7 +15,7 @@ pub(super) struct Recipe {
     pub(super) dir: PathBuf,
     /// Its pins and its source: when they change it is built again.
     pub(super) made_of: Vec<PathBuf>,
-    /// What `go build` is told, the package last.
+    /// The arguments of `go build`, the package last.
     pub(super) arguments: Vec<OsString>,
     /// What can be done where Go is missing.
     pub(super) remedy: String,
