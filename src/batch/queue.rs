@@ -373,7 +373,13 @@ impl<O: Operation> Queue<O> {
         };
         let delayed = self.delayed.iter_mut().flat_map(|(_, it)| it);
         for entry in self.waiting.iter_mut().chain(delayed) {
-            let last = entry.last_error.clone().map(Error::Call);
+            let last = entry
+                .last_error
+                .clone()
+                .map(|error| match error.api_error() {
+                    Some(ApiErrorKind::TokenRefused) => Error::TokenUnverified(error),
+                    _ => Error::Call(error),
+                });
             let reason = no_session().or(last).unwrap_or_else(|| timed_out(entry));
             entry.complete_where(|it| it.deadline <= now, || reason.clone());
         }

@@ -244,6 +244,18 @@ impl KeyError {
         self.kind != ErrorKind::Precondition && (self.is_transient() || self.is_lag())
     }
 
+    /// Whether, of a canary, it says that another key answered, or one that lost versions.
+    pub(super) fn says_replaced(&self) -> bool {
+        matches!(
+            self.api_error,
+            Some(
+                ApiErrorKind::BadCiphertext
+                    | ApiErrorKind::VersionTooNew
+                    | ApiErrorKind::VersionTooOld
+            )
+        )
+    }
+
     /// Whether it says that the key was replaced.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
@@ -283,7 +295,7 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
         ),
         ApiErrorKind::KeyMissing => (
             ErrorKind::Precondition,
-            format!("there is no transit key {key}: restore or create it, or correct transit.key"),
+            format!("there is no transit key {key}: restore it, or create it if nothing was ever encrypted with it, or correct transit.key"),
         ),
         ApiErrorKind::NotMounted => (
             ErrorKind::Precondition,

@@ -3,6 +3,7 @@
 //! Frozen: a changed format would make all of etcd stale at once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -22,15 +23,30 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~');
 
 /// `transit1:<namespace>:<mount>:<key>:v<version>:<created>`.
+///
+/// A clone shares the text: each Encrypt makes several.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct KeyId(String);
+#[serde(from = "String", into = "String")]
+pub struct KeyId(Arc<str>);
+
+impl From<String> for KeyId {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(key_id: KeyId) -> Self {
+        key_id.as_str().to_owned()
+    }
+}
 
 impl KeyId {
     /// The key_id of a key at a stamp of its life.
     #[must_use]
     pub fn new(key: &TransitKey, stamp: VersionStamp) -> Self {
         let (version, created) = (stamp.version.get(), stamp.created);
-        Self(format!("{}{version}:{created}", prefix(key)))
+        Self(format!("{}{version}:{created}", prefix(key)).into())
     }
 
     /// Whether a key_id, of whatever origin, names this key in one of its versions.

@@ -26,7 +26,8 @@ pub struct State {
     /// All keys that decrypt, the writing one first.
     readers: Arc<[Arc<TransitKey>]>,
     machine: Machine,
-    timer: Option<AbortHandle>,
+    /// Fires at that time.
+    timer: Option<(Instant, AbortHandle)>,
     tasks: JoinSet<()>,
     /// The two batchers, whose end is a failure of the actor.
     batchers: JoinSet<()>,
@@ -98,8 +99,8 @@ impl State {
             return;
         }
         let pinned = match &call.pin {
-            Pin::Announced(last) => view.pinned_for(last.clone()),
-            Pin::Latest => None,
+            Pin::Announced(last) if view.is_refreshed => view.pinned_for(last.clone()),
+            _ => None,
         };
         drop(view);
         match pinned {
@@ -275,14 +276,19 @@ impl State {
     }
 
     fn set_timer(&mut self) {
-        if let Some(timer) = self.timer.take() {
+        let due = self.machine.due();
+        // Setting it again for each of many calls would keep it from ever firing.
+        if due.is_some() && due == self.timer.as_ref().map(|(at, _)| *at) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
             timer.abort();
         }
-        if let Some(due) = self.machine.due() {
+        if let Some(due) = due {
             let wait = due.saturating_duration_since(Instant::now());
             let event = || KeyMsg::Refresh(RefreshEvent::Due);
             let timer = self.operations.manager.send_after(wait, event);
-            self.timer = Some(timer.abort_handle());
+            self.timer = Some((due, timer.abort_handle()));
         }
     }
 }

@@ -209,11 +209,14 @@ impl Operations {
     /// With the verdict as soon as there is one, or at the deadline with the reason.
     pub(super) async fn pinned(&self, deadline: Instant) -> Result<ProvenKey, KeyError> {
         let mut view = self.view.subscribe();
-        let ready = |view: &KeyView| view.pinned().is_some() || view.verdict().is_some();
+        let ready = |view: &KeyView| {
+            let is_pinned = view.pinned().is_some() && view.is_refreshed;
+            is_pinned || view.verdict().is_some()
+        };
         drop(timeout_at(deadline, view.wait_for(ready)).await);
         let known = self.view.borrow().clone();
         match known.pinned() {
-            Some(pinned) if known.replaced().is_none() => Ok(pinned.clone()),
+            Some(pinned) if known.is_refreshed && known.replaced().is_none() => Ok(pinned.clone()),
             _ => Err(status::reason(&known, &self.sessions.view())),
         }
     }

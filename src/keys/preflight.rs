@@ -20,8 +20,8 @@ use crate::vault::Ciphertext;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Encrypts and decrypts through `actor`, then decrypts the canary of `before`, if there is one.
-/// `accepted` is the key_id of a replaced key that the operator accepts: with that key, data from
-/// before is known to be lost.
+/// `accepted` is the key_id of a replaced key that the operator accepts. Returns whether it was
+/// accepted now: what was encrypted before is lost.
 ///
 /// # Errors
 /// What failed; at the deadline the reason why nothing was possible.
@@ -30,7 +30,7 @@ pub async fn verify(
     before: &KeyView,
     accepted: Option<&str>,
     deadline: Instant,
-) -> Result<(), KeyError> {
+) -> Result<bool, KeyError> {
     let seed = random_bytes()?;
     let plaintext = Arc::new(Plaintext::new(seed.to_vec()));
     let encrypted: EncryptedSeed = ask(actor, deadline, |reply| {
@@ -53,21 +53,20 @@ pub async fn verify(
         ));
     }
     let (Some(canary), Some(proven)) = (&before.canary, &before.proven) else {
-        return Ok(());
+        return Ok(false);
     };
-    if is_accepted {
-        return Ok(());
-    }
     let key_id = proven.key_id.as_str().to_owned();
-    let decrypted = decrypt(actor, canary.ciphertext.clone(), key_id, deadline)
-        .await
-        .map_err(KeyError::of_earlier_data)?;
+    let decrypted = match decrypt(actor, canary.ciphertext.clone(), key_id, deadline).await {
+        Ok(decrypted) => decrypted,
+        Err(error) if is_accepted && error.says_replaced() => return Ok(true),
+        Err(error) => return Err(error.of_earlier_data()),
+    };
     if !canary.is_plaintext(decrypted.expose_secret()) {
         return Err(internal(
             "data encrypted until now decrypted to a different plaintext",
         ));
     }
-    Ok(())
+    Ok(false)
 }
 
 async fn decrypt(

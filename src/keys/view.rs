@@ -23,6 +23,9 @@ pub struct KeyView {
     /// last Status returned only as long as that is in here: after a replaced key was accepted,
     /// an earlier version has nothing to do with the key any more.
     pub(super) announced_before: VecDeque<ProvenKey>,
+    /// Whether a refresh of this process has ended: before that, a key that was replaced while no
+    /// process ran is not known yet.
+    pub(super) is_refreshed: bool,
     /// Whether this process has answered a Status: under KMS v1 nobody asks for one.
     pub(super) status_asked: bool,
     /// A ciphertext of the proven version and what it has to decrypt to.
@@ -91,6 +94,12 @@ impl KeyView {
             .or_else(|| self.pinned().cloned())
     }
 
+    /// Forgets what was announced for a key that is gone.
+    pub(super) fn forget_announced(&mut self) {
+        self.announced = None;
+        self.announced_before.clear();
+    }
+
     pub(super) fn remember_announced(&mut self) {
         if let Some(announced) = self.announced.clone() {
             self.announced_before.push_back(announced);
@@ -114,16 +123,15 @@ impl KeyView {
     /// Takes over what an earlier backend for the same key had found out: what was announced, and a
     /// later version than this one has seen, where it meets a standby that lags.
     pub fn inherit(&mut self, before: &Self) {
-        let proven = self.proven.as_ref().map(|proven| proven.key_id.as_str());
-        if proven.is_some() && proven == self.accepted_replacement.as_deref() {
-            // The key before is gone, and so is what is known of it.
-            return;
-        }
-        let stamp = |proven: &Option<ProvenKey>| proven.as_ref().map(|proven| proven.stamp);
+        // Versions count up, whatever Vault's clock says.
+        let order = |proven: &Option<ProvenKey>| {
+            let stamp = proven.as_ref().map(|proven| proven.stamp);
+            stamp.map(|stamp| (stamp.version, stamp.created))
+        };
         self.announced.clone_from(&before.announced);
         self.announced_before.clone_from(&before.announced_before);
         self.status_asked = before.status_asked;
-        if stamp(&self.proven) < stamp(&before.proven) {
+        if order(&self.proven) < order(&before.proven) {
             self.proven.clone_from(&before.proven);
             self.canary.clone_from(&before.canary);
         }
@@ -136,9 +144,10 @@ impl KeyView {
         fault.map(|fault| &fault.error)
     }
 
-    /// The verdict that the key was replaced: nothing is encrypted with it.
-    #[must_use]
-    pub fn replaced(&self) -> Option<&KeyError> {
-        self.verdict().filter(|error| error.is_replaced())
+    /// Why the key is taken for a replaced one, be it a verdict or still unconfirmed: nothing is
+    /// encrypted with it.
+    pub(super) fn replaced(&self) -> Option<&KeyError> {
+        let fault = self.fault.as_ref().map(|fault| &fault.error);
+        fault.filter(|error| error.is_replaced())
     }
 }

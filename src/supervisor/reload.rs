@@ -45,7 +45,7 @@ struct Read {
 
 /// How the validation of a new backend ended.
 #[derive(Debug)]
-pub struct ValidationOutcome(Result<(), String>);
+pub struct ValidationOutcome(Result<bool, String>);
 
 /// The state of reloading.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ struct Candidate {
     changes: Changes,
     socket: Option<BoundSocket>,
     backend: Option<Backend>,
+    /// Whether a replaced key was accepted: nothing of what was known of the key before holds.
+    replaces_key: bool,
 }
 
 impl State {
@@ -173,6 +175,7 @@ impl State {
             changes,
             socket,
             backend,
+            replaces_key: false,
         })
     }
 
@@ -203,11 +206,14 @@ impl State {
         myself: &ActorRef<SupervisorMsg>,
         ValidationOutcome(outcome): ValidationOutcome,
     ) {
-        let Stage::Validating(candidate) = std::mem::take(&mut self.reload.stage) else {
+        let Stage::Validating(mut candidate) = std::mem::take(&mut self.reload.stage) else {
             return;
         };
         match outcome {
-            Ok(()) => self.apply(myself, *candidate).await,
+            Ok(replaces_key) => {
+                candidate.replaces_key = replaces_key;
+                self.apply(myself, *candidate).await;
+            }
             Err(reason) => {
                 if let Some(backend) = candidate.backend {
                     self.retire(backend);
@@ -239,10 +245,11 @@ impl State {
             changes,
             socket,
             backend,
+            replaces_key,
         } = candidate;
         let parent: ActorCell = myself.get_cell();
         match backend {
-            Some(backend) => self.replace_backend(backend, &config),
+            Some(backend) => self.replace_backend(backend, &config, replaces_key),
             None => {
                 self.args.children.set_limits(&config);
                 self.args.children.retry_login();
@@ -283,10 +290,17 @@ impl State {
         self.done(myself);
     }
 
-    fn replace_backend(&mut self, backend: Backend, config: &Config) {
+    fn replace_backend(&mut self, backend: Backend, config: &Config, replaces_key: bool) {
         let same_key = self.args.config.keys.key == config.keys.key;
-        if same_key {
-            let before = self.args.children.backend().keys_view().borrow().clone();
+        let before = self.args.children.backend().keys_view().borrow().clone();
+        if replaces_key {
+            let key_id = |view: &KeyView| view.writing().map(|it| it.key_id.to_string());
+            events::ReplacementAccepted {
+                before: key_id(&before).unwrap_or_default(),
+                key_id: key_id(&backend.keys_view().borrow()).unwrap_or_default(),
+            }
+            .emit();
+        } else if same_key {
             backend
                 .keys_view()
                 .send_modify(|view| view.inherit(&before));
@@ -329,7 +343,7 @@ async fn validate_candidate(
     before: KeyView,
     accepted: Option<String>,
     mut sessions: watch::Receiver<SessionView>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.rejected));
     tokio::select! {
         validated = keys::verify(&actor, &before, accepted.as_deref(), Instant::now() + VALIDATION_LIMIT) => {

@@ -156,7 +156,7 @@ async fn a_missing_key_and_a_wrong_mount_are_reported_with_the_remedy() {
         (
             fixture.mount.as_str(),
             "missing",
-            "create it, or correct transit.key",
+            "or create it if nothing was ever encrypted with it, or correct transit.key",
         ),
     ];
     for (mount, key, remedy) in wrong {

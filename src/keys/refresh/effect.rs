@@ -37,6 +37,8 @@ pub(in crate::keys) struct Publication {
     /// A version that was proven.
     pub(super) proven: Option<Canary>,
     pub(super) key_id: Option<KeyId>,
+    /// Whether it belongs to another key than before, which the operator accepted.
+    pub(super) replaces: bool,
     /// Whether Vault did what was asked of it.
     pub(super) succeeded: bool,
     /// Why the refresh failed last, unless something succeeded since.
@@ -49,7 +51,11 @@ impl Publication {
         if self.succeeded {
             view.last_success = Some(now);
         }
+        view.is_refreshed = true;
         view.fault = self.fault;
+        if self.replaces {
+            view.forget_announced();
+        }
         if let (Some(canary), Some(key_id)) = (self.proven, self.key_id) {
             let stamp = canary.stamp;
             view.proven = Some(ProvenKey { key_id, stamp });

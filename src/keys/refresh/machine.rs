@@ -60,6 +60,10 @@ struct Report {
 pub(in crate::keys) struct Machine {
     key: TransitKey,
     accepted: Option<String>,
+    /// Whether a later version than the accepted one was proven.
+    acceptance_is_used: bool,
+    /// Whether the version that was just proven belongs to another key than before.
+    replaces: bool,
     proven: Option<VersionStamp>,
     canary: Option<Canary>,
     phase: Phase,
@@ -90,6 +94,8 @@ impl Machine {
         Self {
             key,
             accepted,
+            acceptance_is_used: false,
+            replaces: false,
             proven: view.proven.as_ref().map(|proven| proven.stamp),
             canary: view.canary.clone(),
             phase: Phase::Idle,
@@ -223,9 +229,6 @@ impl Machine {
         };
         let freshness = Freshness::of(proven, report.latest);
         self.stale.note(freshness, report.latest, now);
-        if freshness != Freshness::Unchanged && self.is_accepted(report.latest) {
-            return self.prove(report, Purpose::Accepted);
-        }
         let contradicted = self.on_demand || self.fault.is_some();
         match freshness {
             Freshness::Unchanged => match self.last_proof.due(contradicted, now) {
@@ -233,16 +236,20 @@ impl Machine {
                 due => self.check_canary(report, Purpose::Routine(due)),
             },
             Freshness::Newer => self.prove(report, Purpose::Newer),
-            Freshness::Older if self.stale.is_believed(report.latest, now) => {
-                self.check_canary(report, Purpose::Older)
+            Freshness::Older
+                if self.canary.is_none() && !self.stale.is_believed(report.latest, now) =>
+            {
+                self.succeeded(report, None, now, random)
             }
-            Freshness::Older => self.succeeded(report, None, now, random),
+            Freshness::Older => self.check_canary(report, Purpose::Older),
         }
     }
 
+    /// Whether the operator accepts this version of a replaced key. What was accepted once and
+    /// rotated since is no longer.
     fn is_accepted(&self, stamp: VersionStamp) -> bool {
         let key_id = KeyId::new(&self.key, stamp);
-        self.accepted.as_deref() == Some(key_id.as_str())
+        !self.acceptance_is_used && self.accepted.as_deref() == Some(key_id.as_str())
     }
 
     /// Decrypts the canary from before; without one proves at once.
@@ -291,7 +298,14 @@ impl Machine {
             }
             Err(error) => error,
         };
+        let is_believed = self.stale.is_believed(report.latest, now);
         match (purpose, error.api_error) {
+            // A standby that lags does not have that version yet, or no longer a snapshot has it.
+            (Purpose::Older, Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld))
+                if !is_believed =>
+            {
+                self.succeeded(report, None, now, random)
+            }
             // The key's minimum was raised above the version: that is no sign of another key.
             (Purpose::Lineage(canary), Some(ApiErrorKind::VersionTooOld)) => {
                 self.took_proof(report, Purpose::Newer, canary, now, random)
@@ -301,7 +315,7 @@ impl Machine {
             | (
                 purpose @ (Purpose::Lineage(_) | Purpose::Older),
                 Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld),
-            ) => self.replaced(report, &purpose, error, now),
+            ) => self.replaced(report, purpose, error, now, random),
             (Purpose::Fallback(rejected), _) if !error.is_transient() => self.failed(rejected, now),
             _ => self.failed(error, now),
         }
@@ -309,9 +323,12 @@ impl Machine {
 
     /// An older version was reported, but the proven one still decrypts: a standby lags.
     fn disproved(&mut self, report: Report, now: Instant, random: f64) -> Vec<Effect> {
-        self.stale.disprove();
         let mut effects = Vec::new();
-        if let (false, Some(proven)) = (self.lag_logged, self.proven) {
+        let is_believed = self.stale.is_believed(report.latest, now);
+        if is_believed {
+            self.stale.disprove();
+        }
+        if let (true, false, Some(proven)) = (is_believed, self.lag_logged, self.proven) {
             self.lag_logged = true;
             effects.push(Effect::Log(LogEntry::OlderDisproved {
                 reported: report.latest.version.get(),
@@ -327,16 +344,25 @@ impl Machine {
     fn replaced(
         &mut self,
         report: Report,
-        purpose: &Purpose,
+        purpose: Purpose,
         error: KeyError,
         now: Instant,
+        random: f64,
     ) -> Vec<Effect> {
+        if self.is_accepted(report.latest) {
+            return match purpose {
+                Purpose::Lineage(canary) => {
+                    self.took_proof(report, Purpose::Accepted, canary, now, random)
+                }
+                _ => self.prove(report, Purpose::Accepted),
+            };
+        }
         let stamp = self.canary.as_ref().map_or(report.latest, |it| it.stamp);
         let before = KeyId::new(&self.key, stamp);
         let found = KeyId::new(&self.key, report.latest);
         let error = error.of_replaced_key(&self.key, &before, &found);
         let mut effects = Vec::new();
-        if *purpose == Purpose::Older {
+        if purpose == Purpose::Older {
             effects.extend(self.log_once(LogEntry::OlderReported {
                 version: report.latest.version.get(),
             }));
@@ -404,6 +430,12 @@ impl Machine {
                 before: KeyId::new(&self.key, before).to_string(),
                 key_id: key_id.clone(),
             }));
+        }
+        self.replaces = purpose == Purpose::Accepted;
+        let is_accepted = self.is_accepted(canary.stamp);
+        let was_accepted = self.proven.is_some_and(|proven| self.is_accepted(proven));
+        if was_accepted && !is_accepted {
+            self.acceptance_is_used = true;
         }
         let rejected = match purpose {
             Purpose::Fallback(rejected) => Some(rejected),

@@ -138,7 +138,7 @@ async fn a_missing_key_is_reported_and_not_created() {
     let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
     let mount = &fixture.mount;
     let remedy = format!(
-        "there is no transit key {mount}/kms: restore or create it, or correct transit.key"
+        "there is no transit key {mount}/kms: restore it, or create it if nothing was ever encrypted with it, or correct transit.key"
     );
     said.ends_with(69).names("/keys/kms: HTTP 404", &remedy);
     let path = format!("{mount}/keys/kms");

@@ -45,6 +45,7 @@ async fn a_key_recreated_under_its_name_is_written_to_only_once_it_is_accepted()
     }
     let after = accepted(&daemon, &client, &error).await;
     assert!(after.contains(":v1:") && after != before, "{after}");
+    daemon.logged("replaced transit key accepted").await;
     let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
     assert_eq!(key_id, after);
     assert_eq!(client.decrypt(&ciphertext, &key_id).await.unwrap(), SEED);
@@ -96,6 +97,9 @@ async fn a_key_replaced_while_the_daemon_was_stopped_is_noticed() {
     vault.create_key(&fixture.mount, &fixture.key).await;
     daemon.restart().await;
     let client = KmsClient::connect(daemon.socket());
+    // Not even before the verdict is anything encrypted with the other key.
+    let refused = client.encrypt(&SEED).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     let error = replaced(&client).await;
     let text = "no longer decrypts what it encrypted";
     assert!(error.message().contains(text), "{error}");

@@ -12,7 +12,7 @@ use crate::keys::refresh::verdict::{Classification, RefusalStreak};
 use crate::keys::view::{Canary, KeyFault};
 use crate::vault::KeyVersion;
 
-/// Reasons of failures that are logged one by one; more than these are only counted.
+/// Reasons of transient failures that are logged one by one; more than these are not.
 const MAX_LOGGED_REASONS: usize = 8;
 
 impl Machine {
@@ -69,7 +69,9 @@ impl Machine {
             self.proven = Some(canary.stamp);
             self.canary = Some(canary.clone());
         }
+        let replaces = std::mem::take(&mut self.replaces);
         effects.push(Effect::Publish(Publication {
+            replaces,
             key_id: proof.as_ref().map(|it| KeyId::new(&self.key, it.stamp)),
             proven: proof,
             succeeded: true,
@@ -114,6 +116,7 @@ impl Machine {
             self.fault = Some(KeyFault { error, verdict });
         }
         effects.push(Effect::Publish(Publication {
+            replaces: false,
             proven: None,
             key_id: None,
             succeeded: false,
@@ -128,7 +131,9 @@ impl Machine {
 
     /// Logs it, unless it was logged since something succeeded.
     pub(super) fn log_once(&mut self, entry: LogEntry) -> Option<Effect> {
-        if self.logged.contains(&entry) || self.logged.len() >= MAX_LOGGED_REASONS {
+        let is_limited = matches!(entry, LogEntry::RefreshFailed { .. });
+        let is_over = is_limited && self.logged.len() >= MAX_LOGGED_REASONS;
+        if is_over || self.logged.contains(&entry) {
             return None;
         }
         self.logged.push(entry.clone());

@@ -429,3 +429,69 @@ fn what_the_backend_before_knew_is_not_taken_back_by_a_promotion() {
     run.run(&lagging, 300);
     assert_eq!(run.proven_version(), 2);
 }
+
+#[test]
+fn an_acceptance_that_stays_configured_takes_no_later_rotation_back() {
+    let replaced = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let mut before = Run::proven(&Server::new(&[V1, V2]));
+    before.run(&replaced, 40);
+    let accepted = KeyId::new(&key(), replaced.latest());
+    let mut run = Run::accepting(before.view, Some(accepted.as_str()));
+    run.refresh(&replaced);
+    assert_eq!(run.proven_version(), 1);
+    let rotated = Server::new(&[(1, 300, "b3RoZXI="), (2, 400, "eA==")]);
+    run.run(&rotated, 40);
+    assert_eq!(run.proven_version(), 2);
+    let mut lagging = rotated.clone();
+    lagging.reported = Some(1);
+    run.run(&lagging, 300);
+    assert_eq!(
+        run.proven_version(),
+        2,
+        "a standby that lags took version 2 back"
+    );
+    // A snapshot without version 2 was never accepted.
+    run.run(&replaced, 200);
+    assert_eq!(run.proven_version(), 2);
+    assert!(run.view.replaced().is_some());
+}
+
+#[test]
+fn an_accepted_replacement_forgets_what_was_announced_for_the_key_before() {
+    let server = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let mut before = Run::proven(&Server::new(&[V1]));
+    before.view.announced.clone_from(&before.view.proven);
+    before.view.remember_announced();
+    let old = before.view.announced.clone();
+    before.run(&server, 40);
+    let accepted = KeyId::new(&key(), server.latest());
+    let mut run = Run::accepting(before.view, Some(accepted.as_str()));
+    run.refresh(&server);
+    let pinned = run.view.pinned_for(old).expect("a proven version");
+    assert_eq!(pinned.stamp, server.latest());
+}
+
+#[test]
+fn another_key_with_the_same_or_an_older_version_is_found_at_the_first_report() {
+    for server in [
+        Server::new(&[(1, 50, "b3RoZXI="), (2, 60, "b3RoZXI=")]),
+        Server::new(&[V1, (2, 150, "b3RoZXI=")]),
+    ] {
+        let mut run = Run::proven(&Server::new(&[V1, V2]));
+        run.run(&server, 33);
+        assert!(run.view.replaced().is_some(), "{:?}", run.view.fault);
+    }
+}
+
+#[test]
+fn a_verdict_is_logged_however_many_reasons_came_before() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    for number in 0..20 {
+        let entry = LogEntry::RefreshFailed {
+            error: number.to_string(),
+        };
+        run.machine.log_once(entry);
+    }
+    run.run(&Server::new(&[(1, 300, "b3RoZXI=")]), 60);
+    assert!(run.has_logged(is_replaced), "{:?}", run.log);
+}
