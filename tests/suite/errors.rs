@@ -29,7 +29,7 @@ const TOO_OLD_TO_READ: &str = "below the key's min_decryption_version";
 const OTHER_KEY: &str = "was not made by transit key";
 const UNABLE: &str = "use one of type aes256-gcm96";
 const QUOTA: &str = "raise the rate limit quota";
-const NO_MEND: &str = "";
+const NO_REMEDY: &str = "";
 
 /// Vault's answers to any call: section 0 of its API.
 const ANY_CALL: [Row; 21] = {
@@ -52,33 +52,38 @@ const ANY_CALL: [Row; 21] = {
             MOUNT,
         ),
         (404, "namespace not found", FailedPrecondition, MOUNT),
-        (503, "Vault is sealed", Unavailable, NO_MEND),
-        (503, "namespace is sealed", Unavailable, NO_MEND),
+        (503, "Vault is sealed", Unavailable, NO_REMEDY),
+        (503, "namespace is sealed", Unavailable, NO_REMEDY),
         (
             503,
             "API access to this namespace has been locked by an administrator - \"ns/\" must be unlocked to gain access.",
             Unavailable,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             500,
             "local node not active but active cluster node not found",
             Unavailable,
-            NO_MEND,
+            NO_REMEDY,
         ),
-        (503, "no active Vault instance found", Unavailable, NO_MEND),
-        (503, "node is not active", Unavailable, NO_MEND),
+        (
+            503,
+            "no active Vault instance found",
+            Unavailable,
+            NO_REMEDY,
+        ),
+        (503, "node is not active", Unavailable, NO_REMEDY),
         (
             500,
             "active context canceled after getting state lock",
             Unavailable,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             500,
             "1 error occurred:\n\t* internal error\n\n",
             Unavailable,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             429,
@@ -86,30 +91,30 @@ const ANY_CALL: [Row; 21] = {
             ResourceExhausted,
             QUOTA,
         ),
-        (502, "upstream rate limited", Unavailable, NO_MEND),
+        (502, "upstream rate limited", Unavailable, NO_REMEDY),
         (
             412,
             "required index state not present",
             Unavailable,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             413,
             "http: request body too large",
             InvalidArgument,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             400,
             "refused JSON input due to high complexity: exceeded maximum number of strings",
             InvalidArgument,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             400,
             "failed to decode JSON input: unexpected EOF",
             InvalidArgument,
-            NO_MEND,
+            NO_REMEDY,
         ),
     ]
 };
@@ -158,13 +163,13 @@ const ENCRYPT: [Row; 8] = {
             500,
             "failed to RSA encrypt the plaintext: message too long",
             InvalidArgument,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             400,
             "missing plaintext to encrypt",
             InvalidArgument,
-            NO_MEND,
+            NO_REMEDY,
         ),
     ]
 };
@@ -178,7 +183,7 @@ const DECRYPT: [Row; 15] = {
             400,
             "missing ciphertext to decrypt",
             InvalidArgument,
-            NO_MEND,
+            NO_REMEDY,
         ),
         (
             400,
@@ -263,18 +268,18 @@ async fn every_refusal_of_vaults_has_its_code_and_its_remedy() {
     for row in ANY_CALL.iter().chain(&ENCRYPT) {
         say_at(&proxy, "/encrypt/", row);
         let error = refused(&client, async |client| client.encrypt(&SEED).await).await;
-        assert_told(&error, row, &path("encrypt"));
+        assert_described(&error, row, &path("encrypt"));
     }
     for row in &ENCRYPT {
         say_at(&proxy, "/encrypt/", row);
         let error = refused(&client, async |client| client.encrypt_v1(&SEED).await).await;
-        assert_told(&error, row, &path("encrypt"));
+        assert_described(&error, row, &path("encrypt"));
     }
     for row in ANY_CALL.iter().chain(&DECRYPT) {
         say_at(&proxy, "/decrypt/", row);
         let decrypt = async |client: KmsClient| client.decrypt(&ciphertext, &key_id).await;
         let error = refused(&client, decrypt).await;
-        assert_told(&error, row, &path("decrypt"));
+        assert_described(&error, row, &path("decrypt"));
     }
     proxy.clear();
     client.encrypt(&SEED).await.unwrap();
@@ -303,7 +308,7 @@ fn say_at(proxy: &Proxy, path: &str, row: &Row) {
     proxy.fault(path, Fault::error(row.0, row.1));
 }
 
-fn assert_told(error: &Status, (status, words, code, remedy): &Row, path: &str) {
+fn assert_described(error: &Status, (status, words, code, remedy): &Row, path: &str) {
     let text = error.message();
     assert_eq!(error.code(), *code, "{status} {words:?}: {text}");
     let bare = words.rsplit("* ").next().unwrap_or_default().trim();

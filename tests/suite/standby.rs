@@ -26,7 +26,7 @@ async fn a_standby_that_lags_is_asked_again() {
     assert!(proxy.count("/v1/") >= 6, "{:?}", proxy.requests());
 }
 
-async fn a_standby_that_never_catches_up_is_told_at_the_deadline() {
+async fn a_standby_that_never_catches_up_is_reported_at_the_deadline() {
     let (_fixture, proxy, _daemon, client) = ready_daemon_behind_proxy().await;
     let client = client.with_timeout(Duration::from_secs(1));
     let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
@@ -169,7 +169,7 @@ async fn soak_a_standby_that_lags_for_minutes_takes_nothing_back_from_an_idle_da
 tests! {
     [fail_over]
     single a_standby_that_lags_is_asked_again [Vault];
-    single a_standby_that_never_catches_up_is_told_at_the_deadline [Vault];
+    single a_standby_that_never_catches_up_is_reported_at_the_deadline [Vault];
     single a_standby_that_lags_ends_no_verdict [Vault];
     single a_standby_that_lags_takes_no_announced_version_back [Vault];
     single a_restart_behind_a_standby_that_lags_takes_no_announced_version_back [Vault];

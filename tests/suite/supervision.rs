@@ -33,7 +33,7 @@ pub(super) async fn start(builder: &Builder) -> Daemon {
 }
 
 async fn start_with(builder: &Builder, policy: RestartPolicy) -> Daemon {
-    quiet_on_request();
+    silent_on_request();
     let file = builder.write_file("inside.toml", &builder.config_text());
     let source = Source {
         file: Some(file),
@@ -48,7 +48,7 @@ async fn start_with(builder: &Builder, policy: RestartPolicy) -> Daemon {
 
 /// A panic that a test asked for prints nothing. To find out where it happened takes seconds in a
 /// debug build on a loaded machine, and holds up a worker that calls wait for.
-fn quiet_on_request() {
+fn silent_on_request() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
