@@ -1,25 +1,22 @@
-//! The plugin in ten seconds: `cargo run --example quickstart`.
+//! The plugin in ten seconds: `cargo run -p quickstart`.
 //!
 //! Builds and starts the real daemon with a Transit server in memory, then plays kube-apiserver:
 //! encrypts, decrypts, rotates the key and switches Transit off. With `--vault` it uses the server of
 //! `VAULT_ADDR` and `VAULT_TOKEN` instead, with a key of its own that it deletes at the end.
 
 #[expect(dead_code, unreachable_pub, reason = "a part of the tests' harness")]
-#[path = "../tests/suite/harness/child.rs"]
+#[path = "../../../tests/suite/harness/child.rs"]
 mod child;
 #[expect(dead_code, unreachable_pub, reason = "a part of the tests' harness")]
-#[path = "../tests/suite/harness/kms.rs"]
+#[path = "../../../tests/suite/harness/kms.rs"]
 mod kms;
-#[path = "../tests/suite/harness/memory_transit.rs"]
+#[path = "../../../tests/suite/harness/memory_transit.rs"]
 mod memory_transit;
-#[path = "quickstart/plugin.rs"]
 mod plugin;
-#[path = "quickstart/say.rs"]
 mod say;
-#[path = "quickstart/server.rs"]
 mod server;
 #[expect(dead_code, unreachable_pub, reason = "a part of the tests' harness")]
-#[path = "../tests/suite/harness/wait.rs"]
+#[path = "../../../tests/suite/harness/wait.rs"]
 mod wait;
 
 use std::error::Error;
@@ -61,7 +58,10 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    let runtime = tokio::runtime::Runtime::new().map_err(Into::into);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Into::into);
     match runtime.and_then(|runtime| runtime.block_on(quickstart(vault))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -30,16 +30,15 @@ pub(super) struct Plugin {
     dir: TempDir,
 }
 
-/// Builds the daemon, as `cargo build` does, in the profile of this program.
+/// Builds the daemon in the profile of this program. Both packages are named, so that their dependencies have
+/// the features that they were compiled with for this program, and none is compiled again.
 pub(super) fn build() -> Outcome<PathBuf> {
+    let packages = ["--package", "quickstart", "--package", "vault-kms-plugin"];
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--bin",
-        "vault-kms-plugin",
-    ]);
+    cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--locked", "--bins"])
+        .args(packages);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
@@ -49,10 +48,8 @@ pub(super) fn build() -> Outcome<PathBuf> {
         "a build of the daemon",
         &status.to_string(),
     )?;
-    // Examples are built in a directory beside the programs.
     let this = std::env::current_exe()?;
-    let directory = this.parent().and_then(Path::parent).unwrap_or(&this);
-    Ok(directory.join("vault-kms-plugin"))
+    Ok(this.with_file_name("vault-kms-plugin"))
 }
 
 impl Plugin {
