@@ -93,11 +93,12 @@ async fn ask<T: Send + 'static>(
     message: impl FnOnce(Reply<T>) -> KeyMsg,
 ) -> Result<T, KeyError> {
     let (reply, answer) = oneshot::channel();
-    let sent = actor.cast(message(reply));
+    let no_answer = || internal("the KeyManager did not answer");
+    actor.cast(message(reply)).map_err(|_| no_answer())?;
     // It answers at the deadline at the latest, and then says why.
-    match (sent, timeout_at(deadline + GRACE, answer).await) {
-        (Ok(()), Ok(Ok(answer))) => answer,
-        _ => Err(internal("the KeyManager did not answer")),
+    match timeout_at(deadline + GRACE, answer).await {
+        Ok(Ok(answer)) => answer,
+        _ => Err(no_answer()),
     }
 }
 
