@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::entry::MAX_BYTES;
 use super::*;
 use crate::batch::RetryPolicy;
 use crate::telemetry::spans::Parent;
