@@ -7,13 +7,13 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::arguments::Arguments;
 use super::key_id::KeyId;
-use super::operations::{
-    CallObservation, DecryptCompletion, EncryptCompletion, EncryptedSeed, FailedDecrypt, Operations,
-};
-use super::refresh::{self, Effect, Machine, RefreshEvent};
+use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
+use super::operations::{DecryptCompletion, EncryptCompletion, Operations};
+use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
+use super::state_file;
 use super::view::ProvenKey;
-use super::{Arguments, DecryptCall, EncryptCall, KeyMsg, Pin, Reply, state_file};
 use crate::actor::{Timer, reap};
 use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
 use crate::vault::TransitKey;

@@ -9,12 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{ErrorKind, KeyError};
-use super::operations::EncryptedSeed;
+use super::message::{DecryptCall, EncryptCall, EncryptedSeed, KeyMsg, Pin, Reply};
 use super::refresh::random_bytes;
 use super::view::KeyView;
-use super::{DecryptCall, EncryptCall, KeyMsg, Pin, Plaintext, Reply};
 use crate::telemetry::spans::Parent;
-use crate::vault::Ciphertext;
+use crate::vault::{Ciphertext, Plaintext};
 
 /// How much longer than its deadline an answer may take.
 const GRACE: Duration = Duration::from_secs(1);
