@@ -1,9 +1,12 @@
-//! What all actors use: references to the current one, reaping of tasks, and the fault hook of test
-//! builds. Does not depend on any actor.
+//! What all actors use: references to the current one, reaping of tasks, a timer, and the fault hook
+//! of test builds. Does not depend on any actor.
+
+use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 /// The current actor of a kind; `None` while it restarts. References to a failed actor stay dead, so
 /// this is read for every message.
@@ -22,6 +25,30 @@ pub(crate) fn reap(tasks: &mut JoinSet<()>) -> Result<(), ActorProcessingErr> {
         }
     }
     Ok(())
+}
+
+/// Sends an actor one message, at a time that can be changed.
+#[derive(Debug, Default)]
+pub(crate) struct Timer(Option<(Instant, AbortHandle)>);
+
+impl Timer {
+    /// Fires at `due`, and no longer at the time that was set before. `arm` sends the message after
+    /// a wait; it is called only if the time has changed, because a timer that is due now and set
+    /// again for each of many calls would never fire.
+    pub(crate) fn set(
+        &mut self,
+        due: Option<Instant>,
+        now: Instant,
+        arm: impl FnOnce(Duration) -> AbortHandle,
+    ) {
+        if due == self.0.as_ref().map(|(at, _)| *at) {
+            return;
+        }
+        if let Some((_, armed)) = self.0.take() {
+            armed.abort();
+        }
+        self.0 = due.map(|at| (at, arm(at.saturating_duration_since(now))));
+    }
 }
 
 /// A failure on request. Only builds with the feature `faults` have it; releases do not.
@@ -48,5 +75,51 @@ impl Fault {
             Self::Hang => std::future::pending().await,
             Self::Kill => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// Sets the timer, and returns what it armed.
+    fn set(timer: &mut Timer, due: Option<Instant>, now: Instant) -> Option<JoinHandle<()>> {
+        let mut armed = None;
+        timer.set(due, now, |_| {
+            let task = tokio::spawn(pending());
+            armed.insert(task).abort_handle()
+        });
+        armed
+    }
+
+    #[tokio::test]
+    async fn a_timer_is_armed_once_for_a_time_and_never_twice_at_once() {
+        let (now, mut timer) = (Instant::now(), Timer::default());
+        assert!(set(&mut timer, None, now).is_none());
+        let first = set(&mut timer, Some(now), now).expect("armed");
+        for _ in 0..100 {
+            assert!(set(&mut timer, Some(now), now).is_none(), "armed again");
+        }
+        assert!(!first.is_finished());
+        let second = set(&mut timer, Some(now + Duration::from_secs(1)), now).expect("armed");
+        assert!(first.await.expect_err("aborted").is_cancelled());
+        assert!(set(&mut timer, None, now).is_none());
+        assert!(second.await.expect_err("aborted").is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_time_that_has_passed_is_not_waited_for() {
+        let now = Instant::now();
+        let earlier = now.checked_sub(Duration::from_secs(1));
+        let mut waited = None;
+        Timer::default().set(earlier, now, |wait| {
+            waited = Some(wait);
+            tokio::spawn(async {}).abort_handle()
+        });
+        assert_eq!(waited, Some(Duration::ZERO));
     }
 }

@@ -2,14 +2,13 @@
 //! retried without limit and never ends the process.
 
 mod address;
+mod arguments;
 mod gauges;
 mod readiness;
 mod render;
 mod report;
 
 use std::collections::VecDeque;
-use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,21 +23,16 @@ use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
-use crate::grpc::Connections;
-use crate::keys::{HealthLimits, KeyView};
-use crate::session::SessionView;
 use crate::system::socket_file::{SocketFile, SocketPermissions};
-use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
-use crate::telemetry::metrics::{Exposition, Metrics};
-use crate::vault::Client;
+use crate::telemetry::metrics::Exposition;
 pub use address::Address;
+pub use arguments::Arguments;
 use readiness::Readiness;
 use report::Report;
 
@@ -60,29 +54,6 @@ pub(crate) const SERVER: &str = env!("CARGO_PKG_NAME");
 /// The actor. Everything is in its state.
 #[derive(Debug)]
 pub struct AdminServer;
-
-/// The actor's arguments, the same at every restart.
-#[derive(Debug, Clone)]
-pub struct Arguments {
-    /// Where to listen.
-    pub listen: Address,
-    /// The Status policy's limits.
-    pub limits: HealthLimits,
-    /// The state of the session.
-    pub sessions: watch::Receiver<SessionView>,
-    /// What is known about the key.
-    pub keys: watch::Receiver<KeyView>,
-    /// The open connections.
-    pub connections: Connections,
-    /// The client of Vault.
-    pub client: Arc<Client>,
-    /// The counters.
-    pub metrics: Metrics,
-    /// How the session logs in: `auth.method`.
-    pub method: &'static str,
-    /// The last reload, if there was one.
-    pub last_reload: watch::Receiver<Option<ReloadStatus>>,
-}
 
 /// The actor's messages.
 #[derive(Debug)]
@@ -238,31 +209,5 @@ async fn status_json(Shared(args): Shared<Arguments>) -> impl IntoResponse {
     match serde_json::to_string(&Report::of(&args)) {
         Ok(text) => (StatusCode::OK, names, text + "\n").into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-/// A key_id as the metrics of kube-apiserver show it (`envelope/metrics/metrics.go`).
-fn key_id_hash(key_id: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, key_id.as_bytes());
-    let mut hash = "sha256:".to_owned();
-    for byte in digest.as_ref() {
-        // Writing to a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    hash
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_id_is_hashed_as_kube_apiserver_does() {
-        // From a running one.
-        let hash = key_id_hash("key-v1");
-        assert!(
-            hash.starts_with("sha256:cd3373fb") && hash.ends_with("7b3c0"),
-            "{hash}"
-        );
     }
 }

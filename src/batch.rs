@@ -6,6 +6,7 @@
 
 mod operation;
 mod queue;
+mod request;
 mod retry;
 mod task;
 
@@ -16,42 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use operation::{Decrypt, Encrypt, Operation};
-pub(crate) use retry::{RetryPolicy, backoff_within, call_with_retries};
+pub(crate) use request::{Completion, Error, Request, RetryPolicy};
+pub(crate) use retry::{backoff_within, call_with_retries};
 
-use crate::session::{LoginFault, Sessions};
+use crate::session::Sessions;
 use crate::telemetry::spans::Parent;
-use crate::vault::{CallError, Client, TransitKey};
-
-/// Why a call has no result.
-#[derive(Debug, Clone)]
-pub(crate) enum Error {
-    /// Vault rejected it, or did not answer in time.
-    Call(CallError),
-    /// Vault rejected the token, and whether it is still valid was not known in time: this says
-    /// nothing of the key.
-    TokenUnverified(CallError),
-    /// There was no session until the deadline, for this reason.
-    NoSession(LoginFault),
-}
-
-/// A call on its way to Vault.
-pub(crate) struct Request<O: Operation> {
-    pub(crate) operation: O,
-    pub(crate) key: Arc<TransitKey>,
-    pub(crate) deadline: Instant,
-    pub(crate) policy: RetryPolicy,
-    /// The call's span.
-    pub(crate) parent: Parent,
-    pub(crate) completion: Box<dyn Completion<O::Output>>,
-}
-
-/// Takes the outcome of a call.
-pub(crate) trait Completion<T>: Send {
-    /// Whether nobody waits for the outcome any more.
-    fn is_abandoned(&self) -> bool;
-    /// Called exactly once, unless the call was abandoned or its task ended.
-    fn complete(self: Box<Self>, outcome: Result<T, Error>);
-}
+use crate::vault::{Client, TransitKey};
 
 /// The sending end of one operation's task.
 #[derive(Debug, Clone)]
@@ -94,15 +65,5 @@ impl<O: Operation> Batcher<O> {
             completion: Box::new(reply),
         });
         outcome.await.ok()
-    }
-}
-
-impl<T: Send> Completion<T> for oneshot::Sender<Result<T, Error>> {
-    fn is_abandoned(&self) -> bool {
-        self.is_closed()
-    }
-
-    fn complete(self: Box<Self>, outcome: Result<T, Error>) {
-        let _ = self.send(outcome);
     }
 }

@@ -32,6 +32,7 @@ use tracing::debug;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
+use codec::MAX_MESSAGE;
 pub use connections::Connections;
 pub use forward::Forwarder;
 pub use peers::{AllowedPeers, Peer};
@@ -39,8 +40,6 @@ pub use socket::{BindError, BoundSocket, PassedError, PassedSocket};
 pub use socket::{Settings as SocketSettings, SocketPath};
 pub use v2::KmsVersion;
 
-/// A KMS message is a seed of 32 bytes and little more; a key_id is at most 1 KiB.
-const MAX_MESSAGE: usize = 64 * 1024;
 /// The wait when the process has no file descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

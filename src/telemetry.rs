@@ -69,7 +69,7 @@ impl Telemetry {
         tracing_subscriber::registry()
             .with(filter)
             .with(layer)
-            .with(export.layer())
+            .with(export.layer(spans::TARGET))
             .try_init()
             .map_err(|error| refused(&error))?;
         export.announce();

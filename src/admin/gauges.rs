@@ -9,8 +9,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::arguments::Arguments;
 use super::readiness::Readiness;
-use super::{Arguments, key_id_hash};
 use crate::keys::ProvenKey;
 use crate::system::clock::wall_time;
 use crate::telemetry::metrics;
@@ -76,7 +76,7 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
 fn of_key(registry: &mut Registry, args: &Arguments) {
     let view = args.keys.borrow();
     if let Some(ProvenKey { key_id, stamp }) = view.writing() {
-        let labels = [("key_id_hash", key_id_hash(&key_id.to_string()))];
+        let labels = [("key_id_hash", key_id.hash())];
         let help = "The key_id that Encrypts use, as kube-apiserver's metrics show it";
         registry.register("key", help, Info::new(labels));
         let help = "The version of the key that Encrypts use";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Arguments;
+use super::arguments::Arguments;
 use crate::keys::{Policy, status_now};
 
 /// Each condition of readiness.

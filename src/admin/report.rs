@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::arguments::Arguments;
 use super::readiness::Readiness;
-use super::{Arguments, key_id_hash};
 use crate::grpc;
 use crate::keys::ProvenKey;
 use crate::system::clock::wall_time;
@@ -171,11 +171,10 @@ impl Key {
 
 impl Version {
     fn of(ProvenKey { key_id, stamp }: &ProvenKey) -> Option<Self> {
-        let key_id = key_id.to_string();
         Some(Self {
             version: stamp.version.get(),
-            key_id_hash: key_id_hash(&key_id),
-            key_id,
+            key_id_hash: key_id.hash(),
+            key_id: key_id.to_string(),
             created: Timestamp::from_second(stamp.created).ok()?,
         })
     }

@@ -9,19 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::operation::Operation;
+use super::request::{Error, Request};
 use super::retry::{self, RetryDecision};
-use super::{Error, Operation, Request};
 use crate::session::{Session, TokenStatus};
 use crate::telemetry::spans::Callers;
 use crate::vault::{ApiErrorKind, CallError, Outcomes, TransitKey};
-use entry::{Builder, Entry, Waiter};
+use entry::{Builder, Entry, MAX_ITEMS, Waiter};
 
-/// Transit takes 1,000 strings in a request, two for each item (`vault-api.md` 1.4); far fewer
-/// already share what a request costs.
-const MAX_ITEMS: usize = 128;
-/// A seed is 32 bytes; items as large as a message may be must not add up to a body that Vault or a
-/// proxy rejects, nor to a response of over 1 MiB.
-const MAX_BYTES: usize = 384 * 1024;
 /// Vault answers a batch in a few milliseconds. One that takes longer than this waits for something
 /// else, and must not hold up the next.
 const SLOW_AFTER: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Error;
+use super::request::{Error, RetryPolicy};
 use crate::session::{Session, Sessions, TokenStatus};
 use crate::vault::{ApiErrorKind, CallError};
 
@@ -18,17 +18,6 @@ const MIN_LAG_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// What a last attempt needs: with less left before the deadline the failure is the answer.
 const LAST_ATTEMPT: Duration = Duration::from_millis(50);
-
-/// Which failures are retried until the deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum RetryPolicy {
-    /// None.
-    Once,
-    /// Transient ones.
-    Transient,
-    /// Transient ones, and a version that the server does not know: a standby that lags behind.
-    TransientOrLagging,
-}
 
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

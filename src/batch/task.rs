@@ -9,8 +9,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::operation::Operation;
 use super::queue::{Batch, BatchId, Queue, TokenCheck};
-use super::{Error, Operation, Request};
+use super::request::{Error, Request};
 use crate::session::{Sessions, TokenStatus};
 use crate::telemetry::spans::BatchSpan;
 use crate::vault::{CallError, Client, Outcomes};

@@ -6,6 +6,8 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::ProstCodec;
 
+/// A KMS message is a seed of 32 bytes and little more; a key_id is at most 1 KiB.
+pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 /// tonic allocates a buffer for each message in either direction, by default of 8 KiB. A seed's
 /// messages are smaller than this; for others it grows.
 const BUFFER: usize = 512;

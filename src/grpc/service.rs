@@ -17,8 +17,8 @@ use tonic::codegen::Service as _;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
-use super::MAX_MESSAGE;
 use super::call::{Call, ConnectionState};
+use super::codec::MAX_MESSAGE;
 use super::deadline;
 use super::error;
 use super::seed_residue::SeedActivity;

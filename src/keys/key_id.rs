@@ -2,7 +2,7 @@
 //!
 //! Frozen: a changed format would make all of etcd stale at once.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -65,6 +65,18 @@ impl KeyId {
     #[must_use]
     pub fn fits(key: &TransitKey) -> bool {
         prefix(key).len() + LONGEST_MOMENT <= MAX_BYTES
+    }
+
+    /// The key_id as the metrics of kube-apiserver show it (`envelope/metrics/metrics.go`).
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.0.as_bytes());
+        let mut hash = "sha256:".to_owned();
+        for byte in digest.as_ref() {
+            // Writing to a String cannot fail.
+            let _ = write!(hash, "{byte:02x}");
+        }
+        hash
     }
 
     /// The text.
@@ -169,5 +181,15 @@ mod tests {
             &"b/".repeat(200),
             "k"
         )));
+    }
+
+    #[test]
+    fn a_key_id_is_hashed_as_kube_apiserver_does() {
+        // From a running one.
+        let hash = KeyId::from("key-v1".to_owned()).hash();
+        assert!(
+            hash.starts_with("sha256:cd3373fb") && hash.ends_with("7b3c0"),
+            "{hash}"
+        );
     }
 }

@@ -4,17 +4,17 @@ use std::pin::{self, pin};
 use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::arguments::Arguments;
 use super::key_id::KeyId;
-use super::operations::{
-    CallObservation, DecryptCompletion, EncryptCompletion, EncryptedSeed, FailedDecrypt, Operations,
-};
-use super::refresh::{self, Effect, Machine, RefreshEvent};
+use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
+use super::operations::{DecryptCompletion, EncryptCompletion, Operations};
+use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
+use super::state_file;
 use super::view::ProvenKey;
-use super::{Arguments, DecryptCall, EncryptCall, KeyMsg, Pin, Reply, state_file};
-use crate::actor::reap;
+use crate::actor::{Timer, reap};
 use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
 use crate::vault::TransitKey;
 
@@ -26,8 +26,8 @@ pub struct State {
     /// All keys that decrypt, the writing one first.
     readers: Arc<[Arc<TransitKey>]>,
     machine: Machine,
-    /// Fires at that time.
-    timer: Option<(Instant, AbortHandle)>,
+    /// Begins the next refresh.
+    timer: Timer,
     tasks: JoinSet<()>,
     /// The two batchers, whose end is a failure of the actor.
     batchers: JoinSet<()>,
@@ -76,7 +76,7 @@ impl State {
             }),
             readers: readers.into(),
             machine,
-            timer: None,
+            timer: Timer::default(),
             tasks,
             batchers,
             args,
@@ -276,20 +276,11 @@ impl State {
     }
 
     fn set_timer(&mut self) {
-        let due = self.machine.due();
-        // Setting it again for each of many calls would keep it from ever firing.
-        if due.is_some() && due == self.timer.as_ref().map(|(at, _)| *at) {
-            return;
-        }
-        if let Some((_, timer)) = self.timer.take() {
-            timer.abort();
-        }
-        if let Some(due) = due {
-            let wait = due.saturating_duration_since(Instant::now());
+        let manager = &self.operations.manager;
+        self.timer.set(self.machine.due(), Instant::now(), |wait| {
             let event = || KeyMsg::Refresh(RefreshEvent::Due);
-            let timer = self.operations.manager.send_after(wait, event);
-            self.timer = Some((due, timer.abort_handle()));
-        }
+            manager.send_after(wait, event).abort_handle()
+        });
     }
 }
 

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{ErrorKind, KeyError};
-use super::key_id::KeyId;
+use super::message::{EncryptedSeed, FailedDecrypt, KeyMsg, Reply};
+use super::refresh::event::CallObservation;
 use super::status;
 use super::view::{KeyView, ProvenKey};
-use super::{KeyMsg, Reply};
 use crate::batch::{
     self, Batcher, Completion, Decrypt, Encrypt, RetryPolicy, backoff_within, call_with_retries,
 };
@@ -25,36 +25,6 @@ use crate::vault::{
 const ROUND_BACKOFF: Duration = Duration::from_millis(50);
 /// The longest wait between two rounds.
 const MAX_ROUND_BACKOFF: Duration = Duration::from_secs(1);
-
-/// An encrypted seed and the key_id that it was encrypted under.
-#[derive(Debug)]
-pub struct EncryptedSeed {
-    /// Transit's ciphertext.
-    pub ciphertext: Ciphertext,
-    /// The announced key_id; under KMS v1 nobody asks for it.
-    pub key_id: KeyId,
-}
-
-/// What a call showed of the writing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallObservation {
-    /// It worked, although the last refresh failed.
-    Recovered,
-    /// It encrypted with a version that is newer than the proven one.
-    NewerVersion,
-    /// Vault contradicted what is known of the key.
-    Contradicted,
-}
-
-/// A Decrypt that was rejected because its version is below the key's limit.
-#[derive(Debug)]
-pub struct FailedDecrypt {
-    pub(super) key: Arc<TransitKey>,
-    pub(super) version: KeyVersion,
-    pub(super) error: KeyError,
-    pub(super) deadline: Instant,
-    pub(super) reply: Reply<Plaintext>,
-}
 
 /// Where calls are sent.
 #[derive(Debug)]

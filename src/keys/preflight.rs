@@ -9,12 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{ErrorKind, KeyError};
-use super::operations::EncryptedSeed;
+use super::message::{DecryptCall, EncryptCall, EncryptedSeed, KeyMsg, Pin, Reply};
 use super::refresh::random_bytes;
 use super::view::KeyView;
-use super::{DecryptCall, EncryptCall, KeyMsg, Pin, Plaintext, Reply};
 use crate::telemetry::spans::Parent;
-use crate::vault::Ciphertext;
+use crate::vault::{Ciphertext, Plaintext};
 
 /// How much longer than its deadline an answer may take.
 const GRACE: Duration = Duration::from_secs(1);
@@ -93,11 +92,12 @@ async fn ask<T: Send + 'static>(
     message: impl FnOnce(Reply<T>) -> KeyMsg,
 ) -> Result<T, KeyError> {
     let (reply, answer) = oneshot::channel();
-    let sent = actor.cast(message(reply));
+    let no_answer = || internal("the KeyManager did not answer");
+    actor.cast(message(reply)).map_err(|_| no_answer())?;
     // It answers at the deadline at the latest, and then says why.
-    match (sent, timeout_at(deadline + GRACE, answer).await) {
-        (Ok(()), Ok(Ok(answer))) => answer,
-        _ => Err(internal("the KeyManager did not answer")),
+    match timeout_at(deadline + GRACE, answer).await {
+        Ok(Ok(answer)) => answer,
+        _ => Err(no_answer()),
     }
 }
 

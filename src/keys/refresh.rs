@@ -2,7 +2,7 @@
 //! session? `machine` decides, `probe` calls Vault, the actor carries out what follows.
 
 mod effect;
-mod event;
+pub(super) mod event;
 mod freshness;
 mod log;
 mod machine;
@@ -11,6 +11,6 @@ mod schedule;
 mod verdict;
 
 pub(super) use effect::Effect;
-pub use event::RefreshEvent;
+pub use event::{CallObservation, RefreshEvent};
 pub(super) use machine::Machine;
 pub(super) use probe::{call, random_bytes};

@@ -1,5 +1,5 @@
-//! Status, answered from what is known, without a word to the actor: in its mailbox, and in the
-//! runtime's queue behind it, Status would wait for all the Encrypts and Decrypts that came before.
+//! Status, answered from what is known, past the mailbox of the actor, in which it would wait behind
+//! Encrypts and Decrypts.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::arguments::Arguments;
 use super::error::KeyError;
+use super::message::KeyMsg;
 use super::status::{HealthLimits, Policy, StatusReport, status_now};
 use super::view::KeyView;
-use super::{Arguments, KeyMsg};
 use crate::session::Sessions;
 use crate::telemetry::events;
 

@@ -151,3 +151,88 @@ impl KeyView {
         fault.filter(|error| error.is_replaced())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::{KeyName, MountPath, Namespace, TransitKey};
+
+    fn proven((created, version): (i64, u32)) -> ProvenKey {
+        let key = TransitKey {
+            namespace: Namespace::default(),
+            mount: MountPath::try_new("transit").expect("mount"),
+            name: KeyName::try_new("kms").expect("name"),
+        };
+        let version = KeyVersion::try_new(version).expect("version");
+        let stamp = VersionStamp { created, version };
+        let key_id = KeyId::new(&key, stamp);
+        ProvenKey { key_id, stamp }
+    }
+
+    /// A view of a version that was proven, with its canary.
+    fn view(version: (i64, u32)) -> KeyView {
+        let proven = proven(version);
+        let text = format!("vault:v{}:AAAA", proven.stamp.version.get());
+        let ciphertext = Ciphertext::try_new(text.into_bytes()).expect("a ciphertext");
+        KeyView {
+            canary: Some(Canary {
+                digest: [0; 32],
+                ciphertext: Arc::new(ciphertext),
+                stamp: proven.stamp,
+            }),
+            proven: Some(proven),
+            ..KeyView::default()
+        }
+    }
+
+    #[test]
+    fn the_later_version_is_inherited_whatever_its_creation_time() {
+        for (own, before, kept) in [
+            ((100, 1), (200, 2), (200, 2)),
+            ((100, 1), (50, 2), (50, 2)),
+            ((200, 2), (100, 1), (200, 2)),
+            ((50, 2), (100, 1), (50, 2)),
+            ((100, 2), (200, 2), (200, 2)),
+            ((200, 2), (100, 2), (200, 2)),
+        ] {
+            let mut inheriting = view(own);
+            inheriting.inherit(&view(before));
+            assert_eq!(inheriting.proven, Some(proven(kept)), "{own:?} {before:?}");
+            let canary = inheriting.canary.map(|canary| canary.stamp);
+            assert_eq!(canary, Some(proven(kept).stamp), "{own:?} {before:?}");
+        }
+        let mut unproven = KeyView::default();
+        unproven.inherit(&view((100, 1)));
+        assert_eq!(unproven.proven, Some(proven((100, 1))));
+        let mut inheriting = view((100, 1));
+        inheriting.inherit(&KeyView::default());
+        assert_eq!(inheriting.proven, Some(proven((100, 1))));
+    }
+
+    #[test]
+    fn what_was_announced_is_inherited_though_a_later_version_is_proven() {
+        let mut before = view((100, 1));
+        before.announced.clone_from(&before.proven);
+        before.remember_announced();
+        before.status_asked = true;
+        let mut inheriting = view((200, 2));
+        inheriting.inherit(&before);
+        assert_eq!(inheriting.pinned(), before.proven.as_ref());
+        assert_eq!(inheriting.writing(), before.proven.as_ref());
+        assert_eq!(
+            inheriting.pinned_for(before.announced.clone()),
+            before.announced
+        );
+        assert_eq!(inheriting.proven, Some(proven((200, 2))));
+    }
+
+    /// Under KMS v1 nobody calls Status, whatever an earlier process announced.
+    #[test]
+    fn the_proven_version_writes_until_status_is_asked() {
+        let mut view = view((200, 2));
+        view.announced = Some(proven((100, 1)));
+        assert_eq!(view.writing(), Some(&proven((200, 2))));
+        view.status_asked = true;
+        assert_eq!(view.writing(), Some(&proven((100, 1))));
+    }
+}

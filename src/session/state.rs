@@ -20,7 +20,7 @@ use super::machine::{Event, Failure, Machine, Step};
 use super::message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg};
 use super::schedule::{self, HEALTH_TIMEOUT, LOGIN_TIMEOUT};
 use super::view::{LoginFault, Session, SessionView};
-use crate::actor::reap;
+use crate::actor::{Timer, reap};
 use crate::telemetry::FailureStreak;
 use crate::telemetry::events;
 use crate::vault::{CallError, Client, Token};
@@ -48,7 +48,7 @@ pub struct Arguments {
 pub struct State {
     args: Arguments,
     machine: Machine,
-    timer: Option<AbortHandle>,
+    timer: Timer,
     /// Waits for a change of credentials that Vault rejected.
     watcher: Option<AbortHandle>,
     checks: PendingChecks,
@@ -67,7 +67,7 @@ impl State {
         let mut state = Self {
             machine: Machine::start(session, view.suspended_until, now, fastrand::f64()),
             args,
-            timer: None,
+            timer: Timer::default(),
             watcher: None,
             checks: PendingChecks::default(),
             failed: FailureStreak::default(),
@@ -114,20 +114,16 @@ impl State {
     }
 
     fn set_timer(&mut self, myself: &ActorRef<SessionMsg>) {
-        if let Some(timer) = self.timer.take() {
-            timer.abort();
-        }
         let due = self.machine.wake();
         // Nobody waits for this field, so nobody is woken.
         self.args.view.send_if_modified(|view| {
             view.next_step = due;
             false
         });
-        if let Some(due) = due {
-            let wait = due.saturating_duration_since(Instant::now());
-            let timer = myself.send_after(wait, || SessionMsg::Happened(Event::TimerFired));
-            self.timer = Some(timer.abort_handle());
-        }
+        self.timer.set(due, Instant::now(), |wait| {
+            let event = || SessionMsg::Happened(Event::TimerFired);
+            myself.send_after(wait, event).abort_handle()
+        });
     }
 
     fn start_health_check(&mut self, myself: &ActorRef<SessionMsg>) {

@@ -146,8 +146,12 @@ impl Sessions {
             generation,
             reply: reply.into(),
         });
-        match (sent, timeout_at(deadline, status).await) {
-            (Ok(()), Ok(Ok(status))) => status,
+        // An actor that has ended gives the message back, and with it the reply channel.
+        if sent.is_err() {
+            return TokenStatus::Unknown;
+        }
+        match timeout_at(deadline, status).await {
+            Ok(Ok(status)) => status,
             _ => TokenStatus::Unknown,
         }
     }
@@ -190,5 +194,72 @@ impl Sessions {
     /// Lets the actor know that a call waits for a session.
     pub(crate) fn request(&self) {
         self.send(Event::SessionRequested);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+    use super::*;
+
+    /// Keeps every message unanswered.
+    struct Unresponsive;
+
+    impl Actor for Unresponsive {
+        type Msg = SessionMsg;
+        type State = Vec<SessionMsg>;
+        type Arguments = ();
+
+        async fn pre_start(
+            &self,
+            _: ActorRef<SessionMsg>,
+            (): (),
+        ) -> Result<Vec<SessionMsg>, ActorProcessingErr> {
+            Ok(Vec::new())
+        }
+
+        async fn handle(
+            &self,
+            _: ActorRef<SessionMsg>,
+            message: SessionMsg,
+            messages: &mut Vec<SessionMsg>,
+        ) -> Result<(), ActorProcessingErr> {
+            messages.push(message);
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_not_checked_by_the_deadline_is_unknown() {
+        let view = watch::Sender::new(SessionView::default());
+        let slot = watch::Sender::new(None);
+        let sessions = Sessions::new(view.subscribe(), slot.subscribe());
+        let began = Instant::now();
+        let deadline = began + Duration::from_secs(3);
+        // The actor restarts: that is known at once.
+        let status = sessions.check_token(1, deadline).await;
+        assert_eq!(
+            (status, began.elapsed()),
+            (TokenStatus::Unknown, Duration::ZERO)
+        );
+        let (actor, ended) = Actor::spawn(None, Unresponsive, ()).await.expect("started");
+        slot.send_replace(Some(actor.clone()));
+        let status = sessions.check_token(1, deadline).await;
+        assert_eq!(status, TokenStatus::Unknown);
+        assert!(Instant::now() >= deadline && began.elapsed() < Duration::from_secs(4));
+        // An actor that has ended is not waited for.
+        actor.stop(None);
+        ended.await.expect("ended");
+        let began = Instant::now();
+        let status = sessions
+            .check_token(1, began + Duration::from_secs(3))
+            .await;
+        assert_eq!(
+            (status, began.elapsed()),
+            (TokenStatus::Unknown, Duration::ZERO)
+        );
     }
 }

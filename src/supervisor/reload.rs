@@ -1,6 +1,8 @@
 //! SIGHUP: the configuration is read, checked, compared, validated, and only then applied. On any
 //! error the running configuration is kept.
 
+pub(super) mod stage;
+
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,8 +15,8 @@ use tracing::debug;
 
 use super::backend::Backend;
 use super::changes::Changes;
-use super::run::log_warnings;
-use super::{STOP_LIMIT, State, SupervisorMsg};
+use super::message::SupervisorMsg;
+use super::state::{STOP_LIMIT, State, log_warnings};
 use crate::admin;
 use crate::config::Config;
 use crate::grpc::BoundSocket;
@@ -25,6 +27,7 @@ use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Reloaded;
 use crate::vault::Client;
+use stage::{Candidate, Read, ReloadOutcome, Stage, ValidationOutcome};
 
 /// How long a new backend may take to prove that it works.
 const VALIDATION_LIMIT: Duration = Duration::from_secs(10);
@@ -32,65 +35,6 @@ const VALIDATION_LIMIT: Duration = Duration::from_secs(10);
 const RELOAD_LIMIT: Duration = Duration::from_secs(15);
 /// How often systemd is asked for more time. Shorter than any sensible `TimeoutStartSec=`.
 const EXTEND_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What was read.
-#[derive(Debug)]
-pub struct ReloadOutcome(Result<Read, String>);
-
-#[derive(Debug)]
-struct Read {
-    config: Box<Config>,
-    client: Arc<Client>,
-}
-
-/// How the validation of a new backend ended.
-#[derive(Debug)]
-pub struct ValidationOutcome(Result<bool, String>);
-
-/// The state of reloading.
-#[derive(Debug)]
-pub(super) struct Reload {
-    stage: Stage,
-    /// Whether another reload was requested meanwhile: many signals are one more reload.
-    again: bool,
-    /// The outcome of the last reload.
-    last: watch::Sender<Option<ReloadStatus>>,
-}
-
-impl Reload {
-    /// Reports outcomes to `reports`.
-    pub(super) fn new(reports: watch::Sender<Option<ReloadStatus>>) -> Self {
-        Self {
-            stage: Stage::default(),
-            again: false,
-            last: reports,
-        }
-    }
-
-    /// The outcome of the last reload.
-    pub(super) fn last(&self) -> watch::Receiver<Option<ReloadStatus>> {
-        self.last.subscribe()
-    }
-}
-
-#[derive(Debug, Default)]
-enum Stage {
-    #[default]
-    Idle,
-    Reading,
-    Validating(Box<Candidate>),
-}
-
-/// What will be applied if it works.
-#[derive(Debug)]
-struct Candidate {
-    config: Box<Config>,
-    changes: Changes,
-    socket: Option<BoundSocket>,
-    backend: Option<Backend>,
-    /// Whether a replaced key was accepted: nothing of what was known of the key before holds.
-    replaces_key: bool,
-}
 
 impl State {
     pub(super) fn reload(&mut self, myself: &ActorRef<SupervisorMsg>) {

@@ -7,10 +7,13 @@ use ractor::{Actor, ActorRef};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::actor::Supervisor;
 #[cfg(feature = "faults")]
 use super::child::Child;
 use super::children::Children;
-use super::{Arguments, RestartPolicy, Supervisor, SupervisorMsg};
+use super::message::SupervisorMsg;
+use super::restart_policy::RestartPolicy;
+use super::state::{Arguments, log_warnings};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
@@ -18,7 +21,6 @@ use crate::grpc::{BindError, BoundSocket, PassedSocket};
 use crate::system::socket_file::SocketError;
 use crate::system::{Exit, Signal};
 use crate::telemetry::LogHandle;
-use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::{BuildError, Client};
 
@@ -137,13 +139,5 @@ impl Daemon {
     #[cfg(feature = "faults")]
     pub fn inject(&self, child: Child, fault: Fault) {
         let _ = self.supervisor.cast(SupervisorMsg::Inject(child, fault));
-    }
-}
-
-/// Logs what works but may have to be corrected.
-pub(super) fn log_warnings(config: &Config) {
-    for warning in &config.warnings {
-        let warning = warning.clone();
-        events::ConfigurationWarning { warning }.emit();
     }
 }

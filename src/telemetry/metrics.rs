@@ -3,28 +3,23 @@
 //! Labels have few values, all from fixed sets: nothing that a client or Vault sends becomes one.
 
 mod exposition;
+mod families;
 mod labels;
 mod process;
 mod recent;
 
 use std::fmt;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 
 pub use exposition::{Exposition, plugin_registry};
+use families::MetricFamilies;
 use labels::{ActorLabel, CallLabels, ClassLabel, OperationLabel, OutcomeLabel, RequestLabels};
+pub use labels::{CallKind, LoginFailure, Reloaded};
 pub use recent::{Recent, RecentCalls};
 
-/// In seconds. kube-apiserver gives up after 3.
-const DURATIONS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 3.0, 5.0];
-/// Items in a request to Vault; 128 is the most.
-const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// The code of a call that its client cancelled.
 const CANCELLED: &str = "CANCELLED";
 
@@ -44,131 +39,6 @@ pub struct CallTimer {
 /// A call that waits for Vault, until this is dropped.
 #[derive(Debug)]
 pub struct Waiting(Metrics);
-
-/// What a gRPC call is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CallKind {
-    /// `encrypt`, `decrypt`, `status`, `version`, or `other`.
-    pub operation: &'static str,
-    /// `v1` or `v2`, or `none`.
-    pub kms_version: &'static str,
-}
-
-/// The outcome of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reloaded {
-    /// The new configuration is in use.
-    Applied,
-    /// The running configuration was kept.
-    Refused,
-}
-
-/// Why a login failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoginFailure {
-    /// Vault is unreachable or sealed.
-    Unreachable,
-    /// A credential of the plugin cannot be used.
-    Credential,
-    /// The SPIFFE agent provided no identity.
-    Spiffe,
-    /// Vault rejected the credential.
-    Refused,
-    /// Vault failed for now.
-    Transient,
-}
-
-struct MetricFamilies {
-    calls: Family<CallLabels, Counter>,
-    call_duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
-    waiting: Gauge,
-    recent: Mutex<Recent>,
-    requests: Family<RequestLabels, Counter>,
-    request_duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
-    batch_size: Family<OperationLabel, Histogram, fn() -> Histogram>,
-    login_failures: Family<ClassLabel, Counter>,
-    restarts: Family<ActorLabel, Counter>,
-    reloads: Family<OutcomeLabel, Counter>,
-    peers_refused: Counter,
-    connections_refused: Counter,
-    connections_evicted: Counter,
-    started: Instant,
-    began: SystemTime,
-}
-
-impl Default for MetricFamilies {
-    fn default() -> Self {
-        Self {
-            calls: Family::default(),
-            call_duration: Family::new_with_constructor(durations),
-            waiting: Gauge::default(),
-            recent: Mutex::default(),
-            requests: Family::default(),
-            request_duration: Family::new_with_constructor(durations),
-            batch_size: Family::new_with_constructor(sizes),
-            login_failures: initialised(
-                LoginFailure::ALL.map(|it| ClassLabel { class: it.as_str() }),
-            ),
-            restarts: Family::default(),
-            reloads: initialised(Reloaded::ALL.map(|it| OutcomeLabel {
-                outcome: it.as_str(),
-            })),
-            peers_refused: Counter::default(),
-            connections_refused: Counter::default(),
-            connections_evicted: Counter::default(),
-            started: Instant::now(),
-            began: SystemTime::now(),
-        }
-    }
-}
-
-fn durations() -> Histogram {
-    Histogram::new(DURATIONS)
-}
-
-fn sizes() -> Histogram {
-    Histogram::new(SIZES)
-}
-
-/// Creates the series at zero: an alert on an increase needs to see the zero.
-fn initialised<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
-    let counts = Family::default();
-    for labels in labels {
-        drop(counts.get_or_create(&labels));
-    }
-    counts
-}
-
-impl LoginFailure {
-    const ALL: [Self; 5] = [
-        Self::Unreachable,
-        Self::Credential,
-        Self::Spiffe,
-        Self::Refused,
-        Self::Transient,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Credential => "credential",
-            Self::Spiffe => "spiffe",
-            Self::Refused => "refused",
-            Self::Transient => "transient",
-        }
-    }
-}
-
-impl Reloaded {
-    const ALL: [Self; 2] = [Self::Applied, Self::Refused];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Refused => "refused",
-        }
-    }
-}
 
 impl Metrics {
     /// Records the start of a gRPC call.
@@ -270,6 +140,12 @@ impl Metrics {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
+    }
+
+    /// A registry of all counters. The caller adds the gauges with [`plugin_registry`].
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        self.0.registry()
     }
 
     fn lock_recent(&self) -> std::sync::MutexGuard<'_, Recent> {

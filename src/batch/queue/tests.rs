@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::entry::MAX_BYTES;
 use super::*;
 use crate::batch::RetryPolicy;
 use crate::telemetry::spans::Parent;
@@ -456,4 +457,39 @@ fn an_equal_decrypt_of_another_key_is_not_shared() {
         outcome.try_recv().expect("answered").expect("a number")
     });
     assert_eq!(outcomes.collect::<Vec<_>>(), [10, 11, 10]);
+}
+
+/// The outcome of the only caller of a model whose token was rejected and checked so, if at all.
+fn outcome_of_a_rejected_token(within: u64, checked: Option<TokenStatus>) -> Result<u32, Error> {
+    let mut model = Model::new();
+    model.call(number(10), within, true);
+    assert!(model.send());
+    model.return_batch(0, 1, Failure::OfToken);
+    assert_eq!(model.checks.len(), 1);
+    if let Some(status) = checked {
+        model.take(Step::CheckToken(status));
+    }
+    model.wait(within);
+    let outcome = model.callers.remove(0).outcome;
+    outcome.expect("waits").try_recv().expect("answered")
+}
+
+#[test]
+fn a_token_that_was_not_checked_in_time_says_nothing_of_the_key() {
+    for (within, checked) in [
+        // The check is still under way at the deadline.
+        (3_000, None),
+        // It ended without a result, and no session was found to try again with.
+        (3_000, Some(TokenStatus::Unknown)),
+        // The same, with no time for another attempt.
+        (20, Some(TokenStatus::Unknown)),
+        // The token was invalid, and no new session came in time.
+        (3_000, Some(TokenStatus::Invalid)),
+    ] {
+        let outcome = outcome_of_a_rejected_token(within, checked);
+        let is_unverified = matches!(outcome, Err(Error::TokenUnverified(_)));
+        assert!(is_unverified, "{within} {checked:?}: {outcome:?}");
+    }
+    let outcome = outcome_of_a_rejected_token(3_000, Some(TokenStatus::Valid));
+    assert!(matches!(outcome, Err(Error::Call(_))), "{outcome:?}");
 }

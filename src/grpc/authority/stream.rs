@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Repair;
+use super::repair::Repair;
 
 /// A client's connection, as the HTTP/2 server should see it.
 #[derive(Debug)]

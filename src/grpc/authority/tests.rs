@@ -5,7 +5,7 @@ use http::uri::Authority;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::frame::HEADER;
+use super::frame::{Block, Extent, Frame, HEADER};
 use super::*;
 use drive::repaired;
 

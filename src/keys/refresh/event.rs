@@ -1,7 +1,6 @@
 //! What can happen to a refresh.
 
 use crate::keys::error::KeyError;
-use crate::keys::operations::CallObservation;
 use crate::keys::view::Canary;
 use crate::vault::KeyInfo;
 
@@ -14,6 +13,17 @@ pub enum RefreshEvent {
     Observed(CallObservation),
     /// A call of the refresh ended.
     Ended(CallOutcome),
+}
+
+/// What a call showed of the writing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallObservation {
+    /// It worked, although the last refresh failed.
+    Recovered,
+    /// It encrypted with a version that is newer than the proven one.
+    NewerVersion,
+    /// Vault contradicted what is known of the key.
+    Contradicted,
 }
 
 /// How a call of the refresh ended.

@@ -11,14 +11,13 @@ mod conclusion;
 use tokio::time::Instant;
 
 use super::effect::{Call, Effect};
-use super::event::{CallOutcome, Outcome, RefreshEvent};
+use super::event::{CallObservation, CallOutcome, Outcome, RefreshEvent};
 use super::freshness::{Freshness, StaleReads};
 use super::log::LogEntry;
 use super::schedule::{self, LastProof, ProofDue};
 use super::verdict::{Classification, RefusalStreak};
 use crate::keys::error::KeyError;
 use crate::keys::key_id::KeyId;
-use crate::keys::operations::CallObservation;
 use crate::keys::view::{Canary, KeyFault, KeyView};
 use crate::telemetry::FailureStreak;
 use crate::vault::{ApiErrorKind, KeyVersion, TransitKey, VersionStamp};

@@ -99,3 +99,36 @@ fn status_of(lease: Result<Lease, CallError>) -> TokenStatus {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(kind: ApiErrorKind) -> CallError {
+        CallError::Api {
+            path: "auth/token/lookup-self".to_owned(),
+            status: 403,
+            message: String::new(),
+            kind,
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_token_itself_is_a_sign_that_it_is_invalid() {
+        let timed_out = CallError::TimedOut {
+            path: "auth/token/lookup-self".to_owned(),
+            address: "http://127.0.0.1:8200".to_owned(),
+        };
+        for (error, status) in [
+            (api(ApiErrorKind::TokenRefused), TokenStatus::Invalid),
+            (api(ApiErrorKind::PolicyDenied), TokenStatus::Valid),
+            (api(ApiErrorKind::Transient), TokenStatus::Unknown),
+            (api(ApiErrorKind::Throttled), TokenStatus::Unknown),
+            (timed_out, TokenStatus::Unknown),
+        ] {
+            let text = error.to_string();
+            assert_eq!(status_of(Err(error)), status, "{text}");
+        }
+    }
+}

@@ -22,7 +22,6 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::TARGET;
 use crate::telemetry::events;
 
 /// Spans are exported if one of them is set; the first one counts.
@@ -78,8 +77,11 @@ impl Export {
         matches!(self.0, Ok(Some(_)))
     }
 
-    /// What turns tracing's spans into OpenTelemetry's.
-    pub(in crate::telemetry) fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + 'static>
+    /// What turns tracing's spans of this target into OpenTelemetry's.
+    pub(in crate::telemetry) fn layer<S>(
+        &self,
+        target: &str,
+    ) -> Option<impl Layer<S> + Send + Sync + 'static>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
@@ -93,7 +95,7 @@ impl Export {
             .with_tracked_inactivity(false)
             .with_context_activation(false);
         // Only spans: events would become part of the span that they happen in.
-        Some(layer.with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO)))
+        Some(layer.with_filter(Targets::new().with_target(target, LevelFilter::INFO)))
     }
 
     /// Logs where the spans go, or why they are not exported.

@@ -495,3 +495,50 @@ fn a_verdict_is_logged_however_many_reasons_came_before() {
     run.run(&Server::new(&[(1, 300, "b3RoZXI=")]), 60);
     assert!(run.has_logged(is_replaced), "{:?}", run.log);
 }
+
+#[test]
+fn a_planned_refresh_is_brought_forward_and_never_postponed() {
+    let server = Server::new(&[V1]);
+    let mut run = Run::proven(&server);
+    let planned = run.machine.due().expect("planned");
+    run.now += Duration::from_secs(5);
+    let contradicted = || RefreshEvent::Observed(CallObservation::Contradicted);
+    run.step(contradicted());
+    let due = run.machine.due().expect("planned");
+    assert!(due < planned);
+    // Calls go on, and so does the time, while the event that the timer sent waits in the mailbox.
+    for _ in 0..100 {
+        run.now += Duration::from_millis(10);
+        run.step(contradicted());
+        assert_eq!(run.machine.due(), Some(due));
+    }
+}
+
+#[test]
+fn no_timer_runs_and_no_second_refresh_begins_while_one_is_under_way() {
+    let server = Server::new(&[V1]);
+    let mut run = Run::proven(&server);
+    run.now = run.machine.due().expect("planned");
+    let mut calls = run.step(RefreshEvent::Due);
+    let mut rounds = 0;
+    while let Some(call) = calls.pop() {
+        for event in [
+            RefreshEvent::Due,
+            RefreshEvent::Observed(CallObservation::Contradicted),
+            RefreshEvent::Observed(CallObservation::NewerVersion),
+        ] {
+            assert_eq!(run.step(event), []);
+            assert_eq!(run.machine.due(), None);
+        }
+        calls = run.step(RefreshEvent::Ended(CallOutcome(server.call(&call))));
+        rounds += 1;
+    }
+    assert!(rounds > 0);
+    // What was contradicted meanwhile is looked into soon after.
+    let due = run.machine.due().expect("planned");
+    assert!(
+        due <= run.now + Duration::from_secs(1),
+        "{:?}",
+        due - run.now
+    );
+}

@@ -1,0 +1,63 @@
+//! A call on its way to Vault: what it asks for, who takes its outcome, and why it may have none.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::operation::Operation;
+use crate::session::LoginFault;
+use crate::telemetry::spans::Parent;
+use crate::vault::{CallError, TransitKey};
+
+/// Why a call has no result.
+#[derive(Debug, Clone)]
+pub(crate) enum Error {
+    /// Vault rejected it, or did not answer in time.
+    Call(CallError),
+    /// Vault rejected the token, and whether it is still valid was not known in time: this says
+    /// nothing of the key.
+    TokenUnverified(CallError),
+    /// There was no session until the deadline, for this reason.
+    NoSession(LoginFault),
+}
+
+/// A call on its way to Vault.
+pub(crate) struct Request<O: Operation> {
+    pub(crate) operation: O,
+    pub(crate) key: Arc<TransitKey>,
+    pub(crate) deadline: Instant,
+    pub(crate) policy: RetryPolicy,
+    /// The call's span.
+    pub(crate) parent: Parent,
+    pub(crate) completion: Box<dyn Completion<O::Output>>,
+}
+
+/// Which failures are retried until the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RetryPolicy {
+    /// None.
+    Once,
+    /// Transient ones.
+    Transient,
+    /// Transient ones, and a version that the server does not know: a standby that lags behind.
+    TransientOrLagging,
+}
+
+/// Takes the outcome of a call.
+pub(crate) trait Completion<T>: Send {
+    /// Whether nobody waits for the outcome any more.
+    fn is_abandoned(&self) -> bool;
+    /// Called exactly once, unless the call was abandoned or its task ended.
+    fn complete(self: Box<Self>, outcome: Result<T, Error>);
+}
+
+impl<T: Send> Completion<T> for oneshot::Sender<Result<T, Error>> {
+    fn is_abandoned(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn complete(self: Box<Self>, outcome: Result<T, Error>) {
+        let _ = self.send(outcome);
+    }
+}

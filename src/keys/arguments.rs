@@ -1,0 +1,44 @@
+//! What a KeyManager needs: its keys, its limits, and where it finds the others.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::status::HealthLimits;
+use super::view::KeyView;
+use crate::session::Sessions;
+use crate::vault::{Client, TransitKey};
+
+/// Which keys, and the Status policy.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The key that encrypts.
+    pub key: TransitKey,
+    /// Keys that may still decrypt.
+    pub decrypt_also: Vec<TransitKey>,
+    /// The key_id of a replaced key that an operator accepts (`transit.accept_replaced`).
+    pub accept_replaced: Option<String>,
+    /// How long Vault may be silent.
+    pub limits: HealthLimits,
+    /// How many requests of each operation may be in flight at a time.
+    pub max_in_flight: usize,
+    /// Where what was announced is stored.
+    pub state_file: PathBuf,
+}
+
+/// What the actor needs; the same at every restart.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// The server.
+    pub client: Arc<Client>,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Which keys.
+    pub settings: Arc<Settings>,
+    /// Where what is known of the key is published.
+    pub view: Arc<watch::Sender<KeyView>>,
+    /// Whether this KeyManager serves. The candidate of a reload does not yet: it writes no state
+    /// file, and logs nothing as if it did.
+    pub serving: watch::Receiver<bool>,
+}
