@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ractor::{ActorProcessingErr, ActorRef};
+use ractor::{ActorProcessingErr, ActorRef, Message};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -25,6 +25,39 @@ pub(crate) fn reap(tasks: &mut JoinSet<()>) -> Result<(), ActorProcessingErr> {
         }
     }
     Ok(())
+}
+
+/// Runs a task that has to run as long as its actor. However it ends, by a panic too, the actor
+/// receives `ended` and fails: what an actor does in tasks is supervised like the actor itself.
+pub(crate) fn spawn_watched<M: Message>(
+    tasks: &mut JoinSet<()>,
+    actor: ActorRef<M>,
+    ended: impl FnOnce() -> M + Send + 'static,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let guard = WatchedTask {
+        actor,
+        ended: Some(ended),
+    };
+    tasks.spawn(async move {
+        let _guard = guard;
+        task.await;
+    });
+}
+
+/// Reports the end of a task when dropped.
+struct WatchedTask<M: Message, F: FnOnce() -> M> {
+    actor: ActorRef<M>,
+    ended: Option<F>,
+}
+
+impl<M: Message, F: FnOnce() -> M> Drop for WatchedTask<M, F> {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            // An actor that stops aborts its tasks, and receives nothing any more.
+            let _ = self.actor.cast(ended());
+        }
+    }
 }
 
 /// Sends an actor one message, at a time that can be changed.
@@ -63,6 +96,8 @@ pub enum Fault {
     Hang,
     /// Is killed by the Supervisor; never reaches the actor.
     Kill,
+    /// Its tasks end, and it goes on.
+    EndTasks,
 }
 
 #[cfg(feature = "faults")]
@@ -73,7 +108,7 @@ impl Fault {
             Self::Panic => panic!("a panic on request"),
             Self::Error => Err("an error on request".into()),
             Self::Hang => std::future::pending().await,
-            Self::Kill => Ok(()),
+            Self::Kill | Self::EndTasks => Ok(()),
         }
     }
 }

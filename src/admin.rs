@@ -28,6 +28,7 @@ use tokio::time::timeout;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
+use crate::actor::{reap, spawn_watched};
 use crate::system::socket_file::{SocketFile, SocketPermissions};
 use crate::telemetry::events;
 use crate::telemetry::metrics::Exposition;
@@ -78,22 +79,38 @@ impl Actor for AdminServer {
         args: Arguments,
     ) -> Result<JoinSet<()>, ActorProcessingErr> {
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
+        let ended = || AdminMsg::Ended("the admin server ended".to_owned());
+        spawn_watched(&mut tasks, myself.clone(), ended, async move {
             let reason = serve(args).await;
             let _ = myself.cast(AdminMsg::Ended(reason));
         });
         Ok(tasks)
     }
 
+    /// Releases the port only after the server has ended: a successor binds the same one.
+    async fn post_stop(
+        &self,
+        _: ActorRef<AdminMsg>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), ActorProcessingErr> {
+        tasks.shutdown().await;
+        Ok(())
+    }
+
     async fn handle(
         &self,
         _: ActorRef<AdminMsg>,
         message: AdminMsg,
-        _: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            AdminMsg::Ended(reason) => return Err(reason.into()),
+            AdminMsg::Ended(reason) => {
+                reap(tasks)?;
+                return Err(reason.into());
+            }
             AdminMsg::Ping(reply) => drop(reply.send(())),
+            #[cfg(feature = "faults")]
+            AdminMsg::Fail(Fault::EndTasks) => tasks.abort_all(),
             #[cfg(feature = "faults")]
             AdminMsg::Fail(fault) => fault.strike().await?,
         }

@@ -22,16 +22,18 @@ mod socket;
 mod v1;
 mod v2;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
-use tracing::debug;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
+use crate::actor::{reap, spawn_watched};
+use crate::telemetry::{SharedLogThrottle, events};
 use codec::MAX_MESSAGE;
 pub use connections::Connections;
 pub use forward::Forwarder;
@@ -40,8 +42,10 @@ pub use socket::{BindError, BoundSocket, PassedError, PassedSocket};
 pub use socket::{Settings as SocketSettings, SocketPath};
 pub use v2::KmsVersion;
 
-/// The wait when the process has no file descriptor left for a connection.
+/// The wait when the process has no file descriptor or no memory left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// That lasts, and fails ten times a second.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The actor. Everything is in its state.
 #[derive(Debug)]
@@ -65,6 +69,8 @@ pub struct Arguments {
 /// The actor's messages.
 #[derive(Debug)]
 pub enum GrpcMsg {
+    /// The accept loop ended, with this reason.
+    Ended(String),
     /// A heartbeat of the Supervisor, which kills an actor that does not answer.
     Ping(RpcReplyPort<()>),
     /// Fails on request.
@@ -79,11 +85,15 @@ impl Actor for GrpcServer {
 
     async fn pre_start(
         &self,
-        _: ActorRef<GrpcMsg>,
+        myself: ActorRef<GrpcMsg>,
         args: Arguments,
     ) -> Result<JoinSet<()>, ActorProcessingErr> {
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(args));
+        let ended = || GrpcMsg::Ended("the accept loop ended".to_owned());
+        spawn_watched(&mut tasks, myself.clone(), ended, async move {
+            let error = accept(args).await;
+            let _ = myself.cast(GrpcMsg::Ended(format!("cannot accept: {error}")));
+        });
         Ok(tasks)
     }
 
@@ -101,10 +111,16 @@ impl Actor for GrpcServer {
         &self,
         _: ActorRef<GrpcMsg>,
         message: GrpcMsg,
-        _: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            GrpcMsg::Ended(reason) => {
+                reap(tasks)?;
+                return Err(reason.into());
+            }
             GrpcMsg::Ping(reply) => drop(reply.send(())),
+            #[cfg(feature = "faults")]
+            GrpcMsg::Fail(Fault::EndTasks) => tasks.abort_all(),
             #[cfg(feature = "faults")]
             GrpcMsg::Fail(fault) => fault.strike().await?,
         }
@@ -112,9 +128,10 @@ impl Actor for GrpcServer {
     }
 }
 
-/// Accepts until it is aborted.
-async fn accept(args: Arguments) {
+/// Accepts until the listener itself is broken. Returns that error.
+async fn accept(args: Arguments) -> io::Error {
     let services = services(&args);
+    let lines = SharedLogThrottle::new(LINE_INTERVAL);
     loop {
         match args.socket.accept().await {
             Ok(stream) => {
@@ -122,12 +139,34 @@ async fn accept(args: Arguments) {
                 args.connections
                     .serve(stream, &args.peers, budgets, &services);
             }
-            Err(error) => {
-                debug!(%error, "accept failed");
+            Err(error) if may_pass(&error) => {
+                if let Some(suppressed) = lines.allow() {
+                    let error = error.to_string();
+                    events::AcceptFailed { error, suppressed }.emit();
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+            Err(error) => return error,
         }
     }
+}
+
+/// Returns whether a later `accept` can succeed: the client gave up, or the process or the host has
+/// reached a limit (accept(2)).
+fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = [
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::AGAIN,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::PERM,
+        Errno::PROTO,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno))
 }
 
 fn services(args: &Arguments) -> Routes {

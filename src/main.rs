@@ -1,5 +1,6 @@
 //! The binary: reads the command line and runs the command.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
@@ -7,7 +8,7 @@ use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::check::{self, Style};
 use vault_kms_plugin::commands::{prepare_dir, print_error, serve, status};
 use vault_kms_plugin::config::Source;
-use vault_kms_plugin::system::Exit;
+use vault_kms_plugin::system::{self, Exit};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes freed memory: tokens and seeds pass through buffers of libraries too. Returns it to the
@@ -19,6 +20,10 @@ static ALLOCATOR: ZeroAlloc<Jemalloc> = ZeroAlloc(Jemalloc);
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    let hardened = match system::harden() {
+        Ok(hardened) => hardened,
+        Err(error) => return print_error(&error, Exit::Internal).into(),
+    };
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
@@ -28,7 +33,7 @@ fn main() -> ExitCode {
     };
     let source = Source::of_process(cli.config);
     let exit = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(source),
+        Command::Serve => serve::run(source, hardened),
         Command::Check(options) => check(&options, &source),
         Command::Status(options) => status::run(&options, &source)
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
@@ -48,6 +53,8 @@ fn check(options: &cli::Check, source: &Source) -> Exit {
         Err(error) => return print_error(&error, Exit::Internal),
     };
     match report.write(std::io::stdout().lock(), Style::of(options.json)) {
+        // The reader of a pipe may have seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => report.exit(options.strict),
         Ok(()) => report.exit(options.strict),
         Err(error) => print_error(&error, Exit::Internal),
     }

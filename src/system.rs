@@ -8,6 +8,7 @@ pub mod socket_file;
 pub mod watched_file;
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use futures_util::StreamExt;
@@ -19,7 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use crate::telemetry::events;
-pub use one_line::one_line;
+pub use one_line::{bounded, one_line};
 
 /// How the process ends, with the codes of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl SignalStream {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn register() -> std::io::Result<Self> {
+    pub fn register() -> io::Result<Self> {
         Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
     }
 
@@ -87,33 +88,47 @@ impl SignalStream {
     }
 }
 
-/// Locks pages when they are first used, so that reserved memory does not become resident. Must not be
-/// called under a limit, where a later allocation would fail.
-fn lock_memory() {
-    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    // Some sandboxes forbid it, which must not keep the plugin from running.
-    if let Err(error) = mlockall(all) {
-        events::MemoryNotLocked {
-            error: error.to_string(),
+/// A process that is hardened.
+#[derive(Debug)]
+pub struct Hardened {
+    /// Why its memory could not be locked. Some sandboxes forbid it, which must not keep the plugin from
+    /// running.
+    not_locked: Option<io::Error>,
+}
+
+impl Hardened {
+    /// Logs what could not be done. Needs logging, which starts after [`harden`].
+    pub fn report(self) {
+        if let Some(error) = self.not_locked {
+            let error = error.to_string();
+            events::MemoryNotLocked { error }.emit();
         }
-        .emit();
     }
 }
 
+/// Locks pages when they are first used, so that reserved memory does not become resident. Must not be
+/// called under a limit, where a later allocation would fail.
+fn lock_memory() -> io::Result<()> {
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    Ok(mlockall(all)?)
+}
+
 /// Keeps memory, which holds tokens and seeds, out of core dumps, away from debuggers, and, if the
-/// process may lock any amount (`RLIMIT_MEMLOCK`), out of swap.
+/// process may lock any amount (`RLIMIT_MEMLOCK`), out of swap. Has to be the first thing that a process
+/// does: the environment and the configuration may hold secrets too.
 ///
 /// # Errors
 /// If the kernel refuses.
-pub fn harden() -> std::io::Result<()> {
+pub fn harden() -> io::Result<Hardened> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    if getrlimit(Resource::Memlock).current.is_none() {
-        lock_memory();
-    }
-    Ok(())
+    let may_lock = getrlimit(Resource::Memlock).current.is_none();
+    let locked = if may_lock { lock_memory() } else { Ok(()) };
+    Ok(Hardened {
+        not_locked: locked.err(),
+    })
 }

@@ -6,17 +6,17 @@ use super::print_error;
 use crate::config::{Config, Source};
 use crate::grpc::PassedSocket;
 use crate::supervisor::Daemon;
-use crate::system::{self, Exit, SignalStream, notify};
+use crate::system::{Exit, Hardened, SignalStream, notify};
 use crate::telemetry::{Telemetry, events};
 
 /// Runs until a signal or a failure ends it.
-pub fn run(source: Source) -> Exit {
+pub fn run(source: Source, hardened: Hardened) -> Exit {
     let passed = match PassedSocket::take() {
         Ok(passed) => passed,
         Err(error) => return print_error(&error, Exit::Config),
     };
     match source.load() {
-        Ok(config) => with_runtime(&config, source, passed),
+        Ok(config) => with_runtime(&config, source, hardened, passed),
         Err(errors) => {
             let problem = format!("the configuration is wrong, nothing was started:\n{errors}");
             print_error(&problem, Exit::Config)
@@ -24,15 +24,18 @@ pub fn run(source: Source) -> Exit {
     }
 }
 
-fn with_runtime(config: &Config, source: Source, passed: Option<PassedSocket>) -> Exit {
+fn with_runtime(
+    config: &Config,
+    source: Source,
+    hardened: Hardened,
+    passed: Option<PassedSocket>,
+) -> Exit {
     // Dropped after the runtime: it writes the last log lines and exports the last spans.
     let log = match Telemetry::start(config.log) {
         Ok(log) => log,
         Err(error) => return print_error(&error, Exit::Internal),
     };
-    if let Err(error) = system::harden() {
-        return log_fatal(&error, Exit::Internal);
-    }
+    hardened.report();
     // One thread: a call passes through four tasks, and with more threads they would wake each other
     // across cores, which takes longer than their work (docs/performance.md). What may block, such
     // as reading files, has threads of its own.
@@ -40,7 +43,12 @@ fn with_runtime(config: &Config, source: Source, passed: Option<PassedSocket>) -
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(supervise(config, source, &log, passed)),
+        Ok(runtime) => {
+            let exit = runtime.block_on(supervise(config, source, &log, passed));
+            // Does not wait for blocking work: a name server or a mount that hangs must not hold up the end.
+            runtime.shutdown_background();
+            exit
+        }
         Err(error) => log_fatal(&error, Exit::Internal),
     }
 }

@@ -60,6 +60,12 @@ impl<T: Idleness> ConnectionLimiter<T> {
         Some(Admitted { id, evicted })
     }
 
+    /// Removes every connection whose peer fulfils this, and returns what was kept for each.
+    pub(super) fn remove_where(&mut self, matches: impl Fn(Peer) -> bool) -> Vec<T> {
+        let removed = self.held.extract_if(|_, (peer, _)| matches(*peer));
+        removed.map(|(_, (_, entry))| entry).collect()
+    }
+
     /// Records that the connection has ended; it may have been evicted before.
     pub(super) fn release(&mut self, id: ConnectionId) {
         self.held.remove(&id);
@@ -147,6 +153,14 @@ mod tests {
         limiter.release(2);
         assert!(limiter.acquire(peer(0, Some(1)), 0).is_some());
         assert!(limiter.acquire(peer(0, Some(1)), 0).is_none());
+    }
+
+    #[test]
+    fn peers_that_are_no_longer_allowed_are_removed() {
+        let mut limiter = full(&[(0, Some(1), 2), (500, Some(2), 3)]);
+        assert_eq!(limiter.remove_where(|peer| peer.uid == 500).len(), 3);
+        assert_eq!(limiter.peers(), [(peer(0, Some(1)), 2)]);
+        assert!(limiter.acquire(peer(500, Some(2)), 0).is_some());
     }
 
     #[test]

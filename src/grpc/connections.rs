@@ -30,7 +30,10 @@ pub struct Connections(Arc<All>);
 struct All {
     tasks: TaskTracker,
     limiter: Mutex<ConnectionLimiter<Entry>>,
+    /// Cancelled when the process stops.
     drain: CancellationToken,
+    /// Cancelled when the connections so far have to be made again.
+    renew: Mutex<CancellationToken>,
     refusals: Refusals,
     metrics: Metrics,
     /// New connections that were closed.
@@ -64,10 +67,12 @@ impl Connections {
     /// No connection yet. Those that come are counted in `metrics`.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
+        let drain = CancellationToken::new();
         Self(Arc::new(All {
             tasks: TaskTracker::new(),
             limiter: Mutex::new(ConnectionLimiter::new(MAX_CONNECTIONS)),
-            drain: CancellationToken::new(),
+            renew: Mutex::new(drain.child_token()),
+            drain,
             refusals: Refusals::default(),
             metrics,
             closed: SharedLogThrottle::new(LINE_INTERVAL),
@@ -124,14 +129,15 @@ impl Connections {
             id: admitted.id,
         };
         let connections = self.count();
+        let drain = self.0.renew().clone();
         self.0.tasks.spawn(async move {
-            let drain = &slot.all.drain;
+            let _slot = slot;
             let connection = http2::serve(
                 stream.into_split(),
                 services,
                 connection,
                 connections,
-                drain,
+                &drain,
             );
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
@@ -140,6 +146,27 @@ impl Connections {
                 () = evict.cancelled() => {}
             }
         });
+    }
+
+    /// Closes at once the connections of peers that may not connect any more.
+    pub fn enforce(&self, allowed: &AllowedPeers) {
+        let closed = self.0.limiter().remove_where(|peer| !allowed.admit(peer));
+        for entry in &closed {
+            entry.evict.cancel();
+        }
+        if !closed.is_empty() {
+            events::PeersDisconnected {
+                count: closed.len(),
+            }
+            .emit();
+        }
+    }
+
+    /// Sends every client a GOAWAY: it connects again, while its calls in flight are answered, and the
+    /// new connection has the limits of now.
+    pub fn renew(&self) {
+        let next = self.0.drain.child_token();
+        std::mem::replace(&mut *self.0.renew(), next).cancel();
     }
 
     /// Sends every client a GOAWAY and waits until the calls in flight are answered.
@@ -165,6 +192,10 @@ impl Connections {
 impl All {
     fn limiter(&self) -> MutexGuard<'_, ConnectionLimiter<Entry>> {
         self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn renew(&self) -> MutexGuard<'_, CancellationToken> {
+        self.renew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report_closed(&self, Peer { pid, uid, gid }: Peer) {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use http::{Extensions, HeaderMap};
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
+use tonic::Status;
 
 /// kube-apiserver's own default (`apis/apiserver/v1/defaults.go`).
 const DEFAULT: Duration = Duration::from_secs(3);
@@ -24,13 +25,20 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Reads the deadline of a request that arrived now.
-    pub(super) fn of(metadata: &MetadataMap) -> Self {
-        let asked = metadata
+    /// Reads the deadline of a call whose headers arrived now: its caller counts from there, however
+    /// long the message takes.
+    pub(super) fn of_headers(headers: &HeaderMap) -> Self {
+        let asked = headers
             .get("grpc-timeout")
             .and_then(|value| value.to_str().ok())
             .and_then(parse);
         Self::within(asked.unwrap_or(DEFAULT).min(MAX_DEADLINE), Instant::now())
+    }
+
+    /// The deadline of the call that a request belongs to.
+    pub(super) fn of(extensions: &Extensions) -> Result<Self, Status> {
+        let deadline = extensions.get::<Self>().copied();
+        deadline.ok_or_else(|| Status::internal("the plugin lost a call's deadline"))
     }
 
     fn within(timeout: Duration, now: Instant) -> Self {

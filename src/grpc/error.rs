@@ -5,6 +5,11 @@ use std::sync::Arc;
 use tonic::{Code, Status};
 
 use crate::keys::{ErrorKind, KeyError};
+use crate::system::bounded;
+
+/// kube-apiserver keeps this much of an error in a condition, and the log needs no more of what a client
+/// or a proxy sent.
+pub(super) const MAX_TEXT: usize = 1024;
 
 /// The status of a failed operation.
 pub(super) fn of_error(error: &KeyError) -> Status {
@@ -17,7 +22,7 @@ pub(super) fn of_error(error: &KeyError) -> Status {
         ErrorKind::Invalid => Code::InvalidArgument,
         ErrorKind::Internal => Code::Internal,
     };
-    let mut status = Status::new(code, error.to_string());
+    let mut status = Status::new(code, bounded(&error.to_string(), MAX_TEXT));
     // For the log; it is not sent.
     status.set_source(Arc::new(error.clone()));
     status
@@ -67,6 +72,11 @@ pub(super) fn out_of_memory() -> Status {
 /// The headers came, but no whole message.
 pub(super) fn message_too_slow() -> Status {
     Status::deadline_exceeded("the plugin did not get the whole message in time")
+}
+
+/// The KeyManager failed each time that it had this call.
+pub(super) fn lost() -> Status {
+    Status::internal("the plugin's KeyManager failed repeatedly during this call: see its log")
 }
 
 /// Nothing was returned in time, not even a reason.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
-use super::error::{name_of, vault_path};
+use super::error::{MAX_TEXT, name_of, vault_path};
+use crate::system::bounded;
 use crate::telemetry::events;
 use crate::telemetry::{FailureStreak, LogThrottle, StreakSummary};
 
@@ -18,12 +19,14 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(5);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// … and so on, up to this.
 const MAX_LINE_INTERVAL: Duration = Duration::from_secs(600);
+/// After so long without a failure, the next one gets a line at once, whatever there was before.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1800);
 /// Reasons that get a line of their own at once. A client can make up any number.
 const MAX_REASONS: usize = 8;
 
 /// Where all services report how calls ended. A clone is another handle on the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Failures(Arc<[Mutex<Option<Outage>>; 3]>);
+pub(super) struct Failures(Arc<[Mutex<OperationLog>; 3]>);
 
 /// What can fail; each has outages of its own.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,23 @@ pub(super) struct CallInfo<'a> {
     pub(super) key_id: Option<&'a str>,
 }
 
+/// What is known of the failures of an operation.
+#[derive(Debug, Default)]
+struct OperationLog {
+    outage: Option<Outage>,
+    /// The lines about earlier outages: calls that fail now and then, between others that succeed, get
+    /// no more lines than calls that fail all the time.
+    lines: Option<Lines>,
+}
+
+/// Which failures get a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lines {
+    reasons: Vec<(Code, String)>,
+    throttle: LogThrottle,
+    last_failed: Instant,
+}
+
 /// A time in which calls of an operation fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Outage {
@@ -53,8 +73,8 @@ struct Outage {
     succeeded: Option<Instant>,
     /// Whether a task waits for its end.
     is_watched: bool,
-    reasons: Vec<(Code, String)>,
-    throttle: LogThrottle,
+    /// Whether it had a line, so that its end gets one too.
+    is_logged: bool,
 }
 
 /// Whether an outage is over.
@@ -81,19 +101,15 @@ impl Failures {
         let code = status.code();
         let error = status.message();
         let now = Instant::now();
-        let line = {
-            let mut outage = self.outage(call.operation);
-            let outage = outage.get_or_insert_with(|| Outage::new(now));
-            outage.failed(code, error, now)
-        };
+        let line = { self.of(call.operation).failed(code, error, now) };
         if let Some(suppressed) = line {
             events::CallFailed {
                 operation: call.operation.as_str(),
                 kms: call.kms,
-                uid: call.uid.map(str::to_owned),
-                key_id: call.key_id.map(str::to_owned),
+                uid: call.uid.map(|it| bounded(it, MAX_TEXT)),
+                key_id: call.key_id.map(|it| bounded(it, MAX_TEXT)),
                 code: name_of(code),
-                error: error.to_owned(),
+                error: bounded(error, MAX_TEXT),
                 vault_path: vault_path(status).map(str::to_owned),
                 suppressed,
             }
@@ -102,8 +118,8 @@ impl Failures {
     }
 
     fn succeeded(&self, operation: Operation) {
-        let mut outage = self.outage(operation);
-        if outage.as_mut().is_some_and(Outage::succeeded) {
+        let mut log = self.of(operation);
+        if log.outage.as_mut().is_some_and(Outage::succeeded) {
             tokio::spawn(self.clone().await_recovery(operation));
         }
     }
@@ -113,11 +129,15 @@ impl Failures {
         let mut due = Instant::now() + RECOVERED_AFTER;
         loop {
             sleep_until(due).await;
-            let mut outage = self.outage(operation);
-            match outage.as_mut().map(|it| it.progress(Instant::now())) {
+            let mut log = self.of(operation);
+            match log.outage.as_mut().map(|it| it.progress(Instant::now())) {
                 Some(Progress::NotBefore(then)) => due = then,
                 Some(Progress::Recovered(summary)) => {
-                    *outage = None;
+                    let is_logged = log.outage.take().is_some_and(|outage| outage.is_logged);
+                    drop(log);
+                    if !is_logged {
+                        return;
+                    }
                     events::CallsRecovered {
                         operation: operation.as_str(),
                         failed: summary.failed,
@@ -131,9 +151,9 @@ impl Failures {
         }
     }
 
-    fn outage(&self, operation: Operation) -> MutexGuard<'_, Option<Outage>> {
-        let Self(outages) = self;
-        outages[operation as usize]
+    fn of(&self, operation: Operation) -> MutexGuard<'_, OperationLog> {
+        let Self(logs) = self;
+        logs[operation as usize]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,6 +169,44 @@ impl Operation {
     }
 }
 
+impl OperationLog {
+    /// Records a failure. Returns how many got no line since the last, or `None` if this one gets
+    /// none either.
+    fn failed(&mut self, code: Code, error: &str, now: Instant) -> Option<u64> {
+        let outage = self.outage.get_or_insert_with(|| Outage::new(now));
+        outage.failed(now);
+        let is_old =
+            |lines: &Lines| now.saturating_duration_since(lines.last_failed) > FORGOTTEN_AFTER;
+        if self.lines.as_ref().is_some_and(is_old) {
+            self.lines = None;
+        }
+        let lines = self.lines.get_or_insert_with(|| Lines::new(now));
+        lines.last_failed = now;
+        let line = lines.of(code, error, now);
+        outage.is_logged |= line.is_some();
+        line
+    }
+}
+
+impl Lines {
+    fn new(now: Instant) -> Self {
+        Self {
+            reasons: Vec::new(),
+            throttle: LogThrottle::growing(LINE_INTERVAL, MAX_LINE_INTERVAL),
+            last_failed: now,
+        }
+    }
+
+    fn of(&mut self, code: Code, error: &str, now: Instant) -> Option<u64> {
+        let is_known = |(a, b): &(Code, String)| (*a, b.as_str()) == (code, error);
+        let is_new = self.reasons.len() < MAX_REASONS && !self.reasons.iter().any(is_known);
+        if is_new {
+            self.reasons.push((code, error.to_owned()));
+        }
+        self.throttle.allow(is_new, now)
+    }
+}
+
 impl Outage {
     /// Without failures so far.
     fn new(now: Instant) -> Self {
@@ -157,28 +215,14 @@ impl Outage {
             last_failed: now,
             succeeded: None,
             is_watched: false,
-            reasons: Vec::new(),
-            throttle: LogThrottle::growing(LINE_INTERVAL, MAX_LINE_INTERVAL),
+            is_logged: false,
         }
     }
 
-    /// Records a failure. Returns how many got no line since the last, or `None` if this one gets
-    /// none either.
-    fn failed(&mut self, code: Code, error: &str, now: Instant) -> Option<u64> {
+    fn failed(&mut self, now: Instant) {
         self.last_failed = now;
         self.succeeded = None;
         self.streak.failed(now);
-        let is_new = self.is_new(code, error);
-        self.throttle.allow(is_new, now)
-    }
-
-    fn is_new(&mut self, code: Code, error: &str) -> bool {
-        let is_known = |(a, b): &(Code, String)| (*a, b.as_str()) == (code, error);
-        let is_new = self.reasons.len() < MAX_REASONS && !self.reasons.iter().any(is_known);
-        if is_new {
-            self.reasons.push((code, error.to_owned()));
-        }
-        is_new
     }
 
     /// Records a success. Returns whether a task has to wait for the end from now on.
@@ -197,7 +241,8 @@ impl Outage {
             return Progress::NotBefore(recovered);
         }
         // There is a streak: an outage begins with a failure.
-        let streak = self.streak.end(succeeded);
+        // Nobody knows whether calls would have failed for as long as none came.
+        let streak = self.streak.end(succeeded.min(recovered));
         streak.map_or(Progress::Failing, Progress::Recovered)
     }
 }
@@ -213,10 +258,10 @@ mod tests {
     fn lines(failures: &[(u64, (Code, &str))]) -> Vec<Option<u64>> {
         let start = Instant::now();
         let (code, error) = failures[0].1;
-        let mut outage = Outage::new(start);
-        outage.failed(code, error, start);
+        let mut log = OperationLog::default();
+        log.failed(code, error, start);
         let later = failures[1..].iter().map(|&(second, (code, error))| {
-            outage.failed(code, error, start + Duration::from_secs(second))
+            log.failed(code, error, start + Duration::from_secs(second))
         });
         later.collect()
     }
@@ -255,8 +300,8 @@ mod tests {
         let second = Duration::from_secs(1);
         let start = Instant::now();
         let mut outage = Outage::new(start);
-        outage.failed(A.0, A.1, start);
-        outage.failed(A.0, A.1, start + 3 * second);
+        outage.failed(start);
+        outage.failed(start + 3 * second);
         assert_eq!(outage.progress(start + 20 * second), Progress::Failing);
         tokio::time::advance(4 * second).await;
         assert!(outage.succeeded());
@@ -270,7 +315,7 @@ mod tests {
             panic!("{outage:?}");
         };
         assert_eq!((ended.failed, ended.lasted().as_str()), (2, "4s"));
-        outage.failed(A.0, A.1, recovered);
+        outage.failed(recovered);
         assert_eq!(outage.progress(recovered + 20 * second), Progress::Failing);
     }
 
@@ -288,10 +333,41 @@ mod tests {
             failures.record(call, &Ok(()));
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let failed = |it: &Option<Outage>| it.as_ref().map(|it| it.streak.count());
-        assert_eq!(failed(&failures.outage(Operation::Encrypt)), Some(100));
-        assert_eq!(failed(&failures.outage(Operation::Decrypt)), None);
+        let failed = |log: &OperationLog| log.outage.as_ref().map(|it| it.streak.count());
+        assert_eq!(failed(&failures.of(Operation::Encrypt)), Some(100));
+        assert_eq!(failed(&failures.of(Operation::Decrypt)), None);
         tokio::time::sleep(2 * RECOVERED_AFTER).await;
-        assert_eq!(failed(&failures.outage(Operation::Encrypt)), None);
+        assert_eq!(failed(&failures.of(Operation::Encrypt)), None);
+    }
+
+    /// What the log says of one unreadable object, read once a minute between others, in a day.
+    #[tokio::test(start_paused = true)]
+    async fn one_call_that_fails_again_and_again_between_others_does_not_fill_the_log() {
+        let mut log = OperationLog::default();
+        let mut lines = 0;
+        for _ in 0..24 * 60 {
+            lines += usize::from(log.failed(A.0, A.1, Instant::now()).is_some());
+            tokio::time::advance(Duration::from_secs(60)).await;
+            let outage = log.outage.as_mut().expect("an outage");
+            outage.succeeded();
+            assert!(matches!(
+                outage.progress(Instant::now()),
+                Progress::Recovered(_)
+            ));
+            log.outage = None;
+        }
+        assert!((100..200).contains(&lines), "{lines}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_does_not_last_while_nobody_calls() {
+        let mut outage = Outage::new(Instant::now());
+        outage.failed(Instant::now());
+        tokio::time::advance(Duration::from_secs(30 * 24 * 3600)).await;
+        outage.succeeded();
+        let Progress::Recovered(ended) = outage.progress(Instant::now()) else {
+            panic!("{outage:?}");
+        };
+        assert_eq!(ended.lasted(), "5s");
     }
 }

@@ -22,6 +22,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// A call that was lost while its actor lives on is repeated after this.
 const REPEAT_IN: Duration = Duration::from_millis(20);
+/// A call that was lost more often than this may be what makes the actor fail, and is not repeated.
+const MAX_LOST: u32 = 4;
 
 /// The way from a gRPC call to the KeyManager and back.
 #[derive(Debug, Clone)]
@@ -29,6 +31,7 @@ pub struct Forwarder {
     keys: watch::Receiver<Option<KeyManagerHandle>>,
     /// Mailboxes are unbounded, so what may wait is bounded here.
     budgets: Budgets,
+    max_waiting: usize,
     failures: Failures,
 }
 
@@ -44,8 +47,15 @@ impl Forwarder {
         Self {
             keys,
             budgets: Budgets::new(max_waiting, MAX_CONNECTIONS, metrics),
+            max_waiting,
             failures: Failures::default(),
         }
+    }
+
+    /// How many Encrypts and Decrypts may wait at once.
+    #[must_use]
+    pub fn max_waiting(&self) -> usize {
+        self.max_waiting
     }
 
     /// The budgets of all connections.
@@ -139,12 +149,17 @@ impl Forwarder {
     {
         let asked = async {
             let mut keys = self.keys.clone();
+            let mut lost = 0;
             loop {
                 let serving = keys.borrow_and_update().clone();
-                if let Some(serving) = serving
-                    && let Some(answer) = ask(serving).await
-                {
-                    return answer;
+                if let Some(serving) = serving {
+                    if let Some(answer) = ask(serving).await {
+                        return answer.map_err(|error| error::of_error(&error));
+                    }
+                    lost += 1;
+                    if lost > MAX_LOST {
+                        return Err(error::lost());
+                    }
                 }
                 // The actor or its task failed; a successor starts in a moment.
                 tokio::select! {
@@ -153,10 +168,8 @@ impl Forwarder {
                 }
             }
         };
-        match timeout_at(deadline.answer, asked).await {
-            Ok(answer) => answer.map_err(|error| error::of_error(&error)),
-            Err(_) => Err(error::no_answer()),
-        }
+        let answer = timeout_at(deadline.answer, asked).await;
+        answer.unwrap_or_else(|_| Err(error::no_answer()))
     }
 }
 

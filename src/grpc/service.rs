@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 use super::call::{Call, ConnectionState};
 use super::codec::MAX_MESSAGE;
-use super::deadline;
+use super::deadline::{self, Deadline};
 use super::error;
 use super::seed_residue::SeedActivity;
 use crate::telemetry::metrics::CallKind;
@@ -71,6 +71,7 @@ impl Service<Request<Incoming>> for CallService {
     type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let deadline = Deadline::of_headers(request.headers());
         let path = request.uri().path();
         let timer = self.connection.metrics().call(kind_of(path));
         let seed_call = self.seeds.record(path);
@@ -78,7 +79,7 @@ impl Service<Request<Incoming>> for CallService {
         let call = Call::begin(&self.connection, span.clone());
         let routes = self.routes.clone();
         Box::pin(async move {
-            let answer = answer(request, call, routes).await?;
+            let answer = answer(request, call, deadline, routes).await?;
             drop(seed_call);
             timer.end(code_of(&answer));
             span.end(answer.headers());
@@ -90,6 +91,7 @@ impl Service<Request<Incoming>> for CallService {
 async fn answer(
     request: Request<Incoming>,
     call: Option<Arc<Call>>,
+    deadline: Deadline,
     mut routes: Routes,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let Some(call) = call else {
@@ -104,6 +106,7 @@ async fn answer(
         Err(status) => return Ok(refusal(&status)),
     };
     head.extensions.insert(call.clone());
+    head.extensions.insert(deadline);
     let answer = routes.call(Request::from_parts(head, message)).await?;
     let _call = Some(call);
     Ok(answer.map(|body| ResponseBody { body, _call }))

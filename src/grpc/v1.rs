@@ -55,7 +55,7 @@ impl KeyManagementService for Service {
         &self,
         request: Request<EncryptRequest>,
     ) -> Result<Response<EncryptResponse>, Status> {
-        let deadline = Deadline::of(request.metadata());
+        let deadline = Deadline::of(request.extensions())?;
         let call = Call::of(request.extensions())?;
         let plain = request.into_inner().plain;
         let answer = self
@@ -73,7 +73,7 @@ impl KeyManagementService for Service {
         &self,
         request: Request<DecryptRequest>,
     ) -> Result<Response<DecryptResponse>, Status> {
-        let deadline = Deadline::of(request.metadata());
+        let deadline = Deadline::of(request.extensions())?;
         let call = Call::of(request.extensions())?;
         let cipher = request.into_inner().cipher;
         let answer = self.forwarder.decrypt(&call, cipher, None, deadline).await;

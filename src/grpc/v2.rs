@@ -7,6 +7,7 @@ use tracing::debug;
 
 use super::call::Call;
 use super::deadline::Deadline;
+use super::error::MAX_TEXT;
 use super::failures::{CallInfo, Operation};
 use super::forward::Forwarder;
 use super::proto::v2::key_management_service_server::KeyManagementService;
@@ -14,6 +15,7 @@ use super::proto::v2::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
 };
 use crate::keys::Pin;
+use crate::system::bounded;
 
 /// The version that Status returns. It must never change under a running kube-apiserver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl KeyManagementService for Service {
         &self,
         request: Request<StatusRequest>,
     ) -> Result<Response<StatusResponse>, Status> {
-        let deadline = Deadline::of(request.metadata());
+        let deadline = Deadline::of(request.extensions())?;
         let call = Call::of(request.extensions())?;
         let report = self.forwarder.status(deadline).await;
         self.record(Operation::Status, None, None, &report);
@@ -78,7 +80,7 @@ impl KeyManagementService for Service {
         call.announce(report.key.clone());
         Ok(Response::new(StatusResponse {
             version: self.version.as_str().to_owned(),
-            healthz: report.healthz,
+            healthz: bounded(&report.healthz, MAX_TEXT),
             key_id: report.key.key_id.to_string(),
         }))
     }
@@ -87,7 +89,7 @@ impl KeyManagementService for Service {
         &self,
         request: Request<EncryptRequest>,
     ) -> Result<Response<EncryptResponse>, Status> {
-        let deadline = Deadline::of(request.metadata());
+        let deadline = Deadline::of(request.extensions())?;
         let call = Call::of(request.extensions())?;
         let EncryptRequest { plaintext, uid } = request.into_inner();
         debug!(operation = "encrypt", uid, "call");
@@ -111,7 +113,7 @@ impl KeyManagementService for Service {
         &self,
         request: Request<DecryptRequest>,
     ) -> Result<Response<DecryptResponse>, Status> {
-        let deadline = Deadline::of(request.metadata());
+        let deadline = Deadline::of(request.extensions())?;
         let call = Call::of(request.extensions())?;
         let DecryptRequest {
             ciphertext,

@@ -51,9 +51,9 @@ pub(super) fn reason(keys: &KeyView, sessions: &SessionView) -> KeyError {
         (None, Some(fault), _) => fault.clone().into(),
         (None, None, _) => unavailable("not logged in to Vault yet"),
         (Some(_), _, Some(error)) => error,
-        (Some(_), _, None) if keys.proven.is_some() => unavailable(
-            "vault has not answered for a while; a look at the transit key is under way",
-        ),
+        (Some(_), _, None) if keys.proven.is_some() => {
+            unavailable("vault has not answered for a while; the transit key is being checked")
+        }
         (Some(_), _, None) => unavailable(
             "the transit key has not been proven yet; it will be as soon as vault answers",
         ),
@@ -75,8 +75,9 @@ fn decide(
         return Policy::Wait(reason.clone());
     };
     if silence >= limits.fail_after {
-        let span = humantime::format_duration(Duration::from_secs(silence.as_secs()));
-        let text = format!("no success with vault for {span}: {reason}");
+        // Not the silence itself: a text that changes each second would be logged each time.
+        let limit = humantime::format_duration(limits.fail_after);
+        let text = format!("no success with vault for more than {limit}: {reason}");
         let kind = match reason.kind {
             ErrorKind::Denied | ErrorKind::Precondition => reason.kind,
             _ => ErrorKind::Unavailable,

@@ -44,8 +44,10 @@ impl Actor for Supervisor {
             SupervisorMsg::Validated(outcome) => state.validated(&myself, outcome).await,
             SupervisorMsg::CheckHeartbeats => state.check_heartbeats(&myself),
             SupervisorMsg::Stop => state.stop(&myself, Exit::Ok),
-            // Children that hang are killed and restarted; the watchdog is for this actor.
-            SupervisorMsg::Tick => notify::alive(),
+            // Children that hang are killed and restarted. The watchdog is for this actor, and for a child
+            // that cannot even be killed.
+            SupervisorMsg::Tick if state.args.children.all_answer() => notify::alive(),
+            SupervisorMsg::Tick => {}
             #[cfg(feature = "faults")]
             SupervisorMsg::Inject(child, fault) => state.args.children.inject(child, fault),
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorId, ActorRef, Message};
+use ractor::{Actor, ActorCell, ActorId, ActorRef, ActorStatus, Message};
 use tokio::sync::watch;
 
 use super::child::Child;
@@ -85,6 +85,15 @@ impl Backend {
         is(cell(&self.keys)).then_some(Child::Keys)
     }
 
+    /// Which of the two has ended, if one has.
+    pub(super) fn ended(&self) -> Option<Child> {
+        let is_over = |cell: Option<ActorCell>| cell.is_none_or(|cell| has_ended(&cell));
+        if is_over(cell(&self.session)) {
+            return Some(Child::Session);
+        }
+        is_over(cell(&self.keys)).then_some(Child::Keys)
+    }
+
     /// The KeyManager. Returns `None` while it restarts.
     pub(super) fn serving(&self) -> Option<KeyManagerHandle> {
         let actor = self.keys.borrow().clone()?;
@@ -150,6 +159,14 @@ pub(super) async fn stop(cell: Option<ActorCell>, child: Child, limit: Duration)
         }
         .emit();
     }
+}
+
+/// Returns whether an actor has ended, or is about to.
+pub(super) fn has_ended(cell: &ActorCell) -> bool {
+    matches!(
+        cell.get_status(),
+        ActorStatus::Stopping | ActorStatus::Stopped
+    )
 }
 
 pub(super) fn cell<M: Message>(slot: &Slot<M>) -> Option<ActorCell> {

@@ -1,5 +1,7 @@
 //! What a new configuration changes, and which changes are rejected: a function of two configurations.
 
+use std::fmt;
+
 use crate::config::Config;
 
 /// The parts of the daemon that have to change.
@@ -52,5 +54,32 @@ impl Changes {
             admission: socket_path || old.peers != new.peers || old.max_waiting != new.max_waiting,
             admin: old.admin != new.admin,
         })
+    }
+}
+
+/// The tables of the configuration that changed, or `none`.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            backend,
+            limits,
+            socket_path,
+            socket_permissions,
+            admission,
+            admin,
+        } = *self;
+        let named = [
+            (backend, "the connection, login or keys"),
+            (limits, "health limits"),
+            (socket_path, "socket path"),
+            (socket_permissions, "socket mode or owner"),
+            (admission, "admission"),
+            (admin, "admin address"),
+        ];
+        let changed: Vec<_> = named.iter().filter(|it| it.0).map(|it| it.1).collect();
+        if changed.is_empty() {
+            return f.write_str("none");
+        }
+        f.write_str(&changed.join(", "))
     }
 }

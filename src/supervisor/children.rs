@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::backend::{self, Backend, Slot};
 use super::child::Child;
-use super::heartbeat::Heartbeats;
+use super::heartbeat::{Heartbeats, Pulse};
 use super::restart::{Decision, Failures};
 use super::restart_policy::RestartPolicy;
 #[cfg(feature = "faults")]
@@ -126,10 +126,17 @@ impl Children {
     }
 
     /// Records that the actor with this id has ended. Returns `None` if it is not a current child.
-    pub(super) fn on_exit(&self, id: ActorId) -> Option<Child> {
+    pub(super) fn on_exit(&mut self, id: ActorId) -> Option<Child> {
         let child = Child::ALL
             .into_iter()
             .find(|&child| self.cell(child).is_some_and(|cell| cell.get_id() == id))?;
+        self.vacate(child);
+        Some(child)
+    }
+
+    /// Has no actor of this kind any more.
+    fn vacate(&mut self, child: Child) {
+        self.heartbeats.forget(child);
         match child {
             Child::Session => drop(self.backend.session.send_replace(None)),
             Child::Keys => {
@@ -139,7 +146,6 @@ impl Children {
             Child::Grpc => drop(self.grpc.send_replace(None)),
             Child::Admin => drop(self.admin.send_replace(None)),
         }
-        Some(child)
     }
 
     /// The current backend.
@@ -155,6 +161,7 @@ impl Children {
         self.admin_args = self.admin_args(config);
         for child in [Child::Session, Child::Keys] {
             self.failures.remove(&child);
+            self.heartbeats.forget(child);
         }
         before
     }
@@ -186,12 +193,21 @@ impl Children {
             args.socket = Arc::new(socket);
         }
         args.peers = Arc::new(config.peers.clone());
-        args.forwarder = Forwarder::new(
-            self.serving.subscribe(),
-            config.max_waiting,
-            self.metrics.clone(),
-        );
+        let peers = args.peers.clone();
+        let new_limit = args.forwarder.max_waiting() != config.max_waiting;
+        if new_limit {
+            args.forwarder = Forwarder::new(
+                self.serving.subscribe(),
+                config.max_waiting,
+                self.metrics.clone(),
+            );
+        }
         self.restart(Child::Grpc, parent).await;
+        // Only now: what connected before the restart was admitted by the previous configuration.
+        self.connections.enforce(&peers);
+        if new_limit {
+            self.connections.renew();
+        }
     }
 
     /// Returns whether systemd passed the socket, and so sets its path and mode.
@@ -209,8 +225,9 @@ impl Children {
     }
 
     /// Restarts a child on purpose, which counts as no failure.
-    async fn restart(&self, child: Child, parent: ActorCell) {
+    async fn restart(&mut self, child: Child, parent: ActorCell) {
         let cell = self.cell(child);
+        self.heartbeats.forget(child);
         match child {
             Child::Grpc => drop(self.grpc.send_replace(None)),
             Child::Admin => drop(self.admin.send_replace(None)),
@@ -228,30 +245,45 @@ impl Children {
         self.policy.heartbeat_interval
     }
 
-    /// Kills children that have not answered in time, and sends heartbeats to the others.
-    pub(super) fn check_heartbeats(&mut self) {
+    /// Kills children that have not answered in time, and sends heartbeats to the others. Returns those
+    /// that have ended without a supervision event.
+    pub(super) fn check_heartbeats(&mut self) -> Vec<Child> {
+        let mut ended = Vec::new();
         for child in Child::ALL {
-            if self.heartbeats.is_unresponsive(child, &self.policy) {
-                events::ActorUnresponsive {
-                    actor: child.name(),
+            match self.heartbeats.check(child, &self.policy) {
+                Pulse::Unresponsive(silence) => {
+                    let actor = child.name();
+                    events::ActorUnresponsive { actor }.emit();
+                    self.failures.entry(child).or_default().hung(silence);
+                    self.kill(child);
                 }
-                .emit();
-                self.heartbeats.forget(child);
-                self.kill(child);
-                continue;
+                Pulse::Ended
+                    if self
+                        .cell(child)
+                        .is_some_and(|cell| backend::has_ended(&cell)) =>
+                {
+                    self.vacate(child);
+                    ended.push(child);
+                }
+                Pulse::Alive | Pulse::Ended => self.send_heartbeat(child),
             }
-            let backend = &self.backend;
-            let heartbeats = &mut self.heartbeats;
-            heartbeats.send(child, |reply| {
-                // A child that restarts gets none.
-                match child {
-                    Child::Session => backend::send(&backend.session, SessionMsg::Ping(reply)),
-                    Child::Keys => backend::send(&backend.keys, KeyMsg::Ping(reply)),
-                    Child::Grpc => backend::send(&self.grpc, GrpcMsg::Ping(reply)),
-                    Child::Admin => backend::send(&self.admin, AdminMsg::Ping(reply)),
-                };
-            });
         }
+        ended
+    }
+
+    fn send_heartbeat(&mut self, child: Child) {
+        let backend = &self.backend;
+        self.heartbeats.send(child, |reply| match child {
+            Child::Session => backend::send(&backend.session, SessionMsg::Ping(reply)),
+            Child::Keys => backend::send(&backend.keys, KeyMsg::Ping(reply)),
+            Child::Grpc => backend::send(&self.grpc, GrpcMsg::Ping(reply)),
+            Child::Admin => backend::send(&self.admin, AdminMsg::Ping(reply)),
+        });
+    }
+
+    /// Returns whether every child answers, or has ended and is restarted.
+    pub(super) fn all_answer(&self) -> bool {
+        self.heartbeats.all_answer(&self.policy)
     }
 
     fn kill(&self, child: Child) {

@@ -27,7 +27,7 @@ use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Reloaded;
 use crate::vault::Client;
-use stage::{Candidate, Read, ReloadOutcome, Stage, ValidationOutcome};
+use stage::{Candidate, CandidateId, Read, ReloadOutcome, Stage, ValidationOutcome};
 
 /// How long a new backend may take to prove that it works.
 const VALIDATION_LIMIT: Duration = Duration::from_secs(10);
@@ -47,16 +47,22 @@ impl State {
         let source = self.args.source.clone();
         let myself = myself.clone();
         let metrics = self.args.children.metrics().clone();
-        self.tasks.spawn_blocking(move || {
+        // In a task of its own: a parser that panics is a refusal, too.
+        let reading = tokio::task::spawn_blocking(move || {
             let read = source.load().map_err(|errors| errors.to_string());
-            let read = read.and_then(|config| {
+            read.and_then(|config| {
                 let client =
                     Client::new(&config.vault, metrics).map_err(|error| error.to_string())?;
                 Ok(Read {
                     config: Box::new(config),
                     client: Arc::new(client),
                 })
-            });
+            })
+        });
+        self.tasks.spawn(async move {
+            let read = reading
+                .await
+                .unwrap_or_else(|error| Err(format!("the configuration cannot be read: {error}")));
             let _ = myself.cast(SupervisorMsg::Reloaded(ReloadOutcome(read)));
         });
     }
@@ -78,7 +84,8 @@ impl State {
         match &candidate.backend {
             None => self.apply(myself, candidate).await,
             Some(backend) => {
-                if let Err(reason) = self.start_validation(backend, myself).await {
+                let id = candidate.id;
+                if let Err(reason) = self.start_validation(id, backend, myself).await {
                     backend.stop(STOP_LIMIT).await;
                     return self.reject(myself, &reason);
                 }
@@ -88,7 +95,7 @@ impl State {
     }
 
     /// Does everything that can fail without Vault.
-    fn build(&self, Read { config, client }: Read) -> Result<Candidate, String> {
+    fn build(&mut self, Read { config, client }: Read) -> Result<Candidate, String> {
         let present = self.args.children.backend().keys_view().borrow().clone();
         let mut changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
         if self.args.children.socket_is_passed()
@@ -114,7 +121,10 @@ impl State {
         let backend = changes
             .backend
             .then(|| Backend::new(&config, client, KeyView::default()));
+        let id = self.reload.next_id;
+        self.reload.next_id += 1;
         Ok(Candidate {
+            id,
             config,
             changes,
             socket,
@@ -126,6 +136,7 @@ impl State {
     /// Starts the new actors beside the old ones and validates them.
     async fn start_validation(
         &mut self,
+        candidate: CandidateId,
         backend: &Backend,
         myself: &ActorRef<SupervisorMsg>,
     ) -> Result<(), String> {
@@ -139,8 +150,9 @@ impl State {
         let sessions = backend.session_view().subscribe();
         let myself = myself.clone();
         self.tasks.spawn(async move {
-            let outcome = validate_candidate(actor, before, accepted, sessions).await;
-            let _ = myself.cast(SupervisorMsg::Validated(ValidationOutcome(outcome)));
+            let result = validate_candidate(actor, before, accepted, sessions).await;
+            let outcome = ValidationOutcome { candidate, result };
+            let _ = myself.cast(SupervisorMsg::Validated(outcome));
         });
         Ok(())
     }
@@ -148,12 +160,17 @@ impl State {
     pub(super) async fn validated(
         &mut self,
         myself: &ActorRef<SupervisorMsg>,
-        ValidationOutcome(outcome): ValidationOutcome,
+        ValidationOutcome { candidate, result }: ValidationOutcome,
     ) {
-        let Stage::Validating(mut candidate) = std::mem::take(&mut self.reload.stage) else {
+        let Some(mut candidate) = self.reload.take(candidate) else {
             return;
         };
-        match outcome {
+        let backend = candidate.backend.as_ref();
+        let result = match backend.and_then(Backend::ended) {
+            Some(child) if result.is_ok() => Err(format!("{child} ended during the validation")),
+            _ => result,
+        };
+        match result {
             Ok(replaces_key) => {
                 candidate.replaces_key = replaces_key;
                 self.apply(myself, *candidate).await;
@@ -177,7 +194,10 @@ impl State {
         if let Stage::Validating(candidate) = &self.reload.stage
             && let Some(child) = candidate.backend.as_ref().and_then(|it| it.owner_of(id))
         {
-            let outcome = ValidationOutcome(Err(format!("{child} failed: {reason}")));
+            let outcome = ValidationOutcome {
+                candidate: candidate.id,
+                result: Err(format!("{child} failed: {reason}")),
+            };
             let _ = myself.cast(SupervisorMsg::Validated(outcome));
         }
     }
@@ -185,6 +205,7 @@ impl State {
     /// Applies the candidate. Nothing can fail from here on.
     async fn apply(&mut self, myself: &ActorRef<SupervisorMsg>, candidate: Candidate) {
         let Candidate {
+            id: _,
             config,
             changes,
             socket,
@@ -226,7 +247,7 @@ impl State {
         self.args.children.metrics().reloaded(Reloaded::Applied);
         events::ConfigurationReloaded {
             level: config.log.level.to_string(),
-            changes: format!("{changes:?}"),
+            changes: changes.to_string(),
         }
         .emit();
         log_warnings(&config);

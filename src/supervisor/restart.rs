@@ -39,6 +39,14 @@ impl Failures {
         Decision::RestartIn(wait(policy, self.times.len(), jitter))
     }
 
+    /// The actor did nothing for this long before it was killed. Its earlier failures do not grow old
+    /// meanwhile: otherwise one that hangs after each restart would never reach the limit.
+    pub(super) fn hung(&mut self, hung_for: Duration) {
+        for time in &mut self.times {
+            *time += hung_for;
+        }
+    }
+
     /// Records a failure of an actor whose failures never end the process.
     pub(super) fn record_unlimited(
         &mut self,
@@ -83,6 +91,22 @@ mod tests {
             failures.record(&DEFAULT, start + Duration::from_secs(6), 0.0),
             Decision::GiveUp
         );
+    }
+
+    #[test]
+    fn an_actor_that_hangs_after_each_restart_reaches_the_limit_too() {
+        let (mut now, mut failures) = (Instant::now(), Failures::default());
+        let hang = DEFAULT.heartbeat_timeout + DEFAULT.heartbeat_interval;
+        let mut decisions = Vec::new();
+        for _ in 0..6 {
+            now += hang;
+            failures.hung(hang);
+            decisions.push(failures.record(&DEFAULT, now, 0.0));
+            now += DEFAULT.heartbeat_interval;
+        }
+        let restarts = decisions.iter().filter(|it| **it != Decision::GiveUp);
+        assert_eq!(restarts.count(), 5);
+        assert_eq!(decisions.last(), Some(&Decision::GiveUp));
     }
 
     #[test]

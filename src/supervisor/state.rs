@@ -106,7 +106,9 @@ impl State {
     }
 
     pub(super) fn check_heartbeats(&mut self, myself: &ActorRef<SupervisorMsg>) {
-        self.args.children.check_heartbeats();
+        for child in self.args.children.check_heartbeats() {
+            self.restart(myself, child, "it has ended");
+        }
         myself.send_after(self.args.children.heartbeat_interval(), || {
             SupervisorMsg::CheckHeartbeats
         });
@@ -132,6 +134,9 @@ impl State {
             () = self.args.quit.cancelled() => {
                 events::StoppingNow { connections: connections.count() }.emit();
             }
+        }
+        if let Some(candidate) = self.reload.abandon() {
+            candidate.stop(STOP_LIMIT).await;
         }
         for child in [Child::Keys, Child::Session, Child::Admin] {
             self.args.children.stop(child, STOP_LIMIT).await;

@@ -3,39 +3,44 @@
 //! The crate formats the messages; they are sent here, for two reasons. Sending must not block: a busy
 //! PID 1 would delay the caller. And the crate takes an abstract `NOTIFY_SOCKET` (`@name`) for a path.
 
-use std::ffi::OsStr;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tracing::debug;
 
-use super::one_line;
+use super::{bounded, one_line};
 
 /// Where systemd listens: a path, or `@` and an abstract name.
 const SOCKET: &str = "NOTIFY_SOCKET";
 /// systemd reads datagrams of 4 KiB; a status is one line on a terminal.
 const MAX_STATUS: usize = 1024;
+/// How soon a message is sent again that systemd did not take, because its queue was full.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Returns whether systemd listens.
 #[must_use]
 pub fn is_wanted() -> bool {
-    std::env::var_os(SOCKET).is_some_and(|address| !address.is_empty())
+    address().is_some()
 }
 
 /// The process serves: sent at the start, and after each [`reloading`].
 pub fn ready() {
-    send(&[NotifyState::Ready, NotifyState::Watchdog]);
+    send_surely(&[NotifyState::Ready, NotifyState::Watchdog]);
 }
 
 /// A reload begins and ends within this time; [`ready`] must follow, whatever its outcome.
 pub fn reloading(within: Duration) {
     // The time shows systemd that this answers its signal and not an older one.
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => send(&[NotifyState::Reloading, now, longer(within)]),
+        Ok(now) => send_surely(&[NotifyState::Reloading, now, longer(within)]),
         Err(error) => debug!(%error, "cannot notify systemd of a reload"),
     }
 }
@@ -49,7 +54,7 @@ pub fn still_reloading(within: Duration) {
 /// The process ends within this time; systemd waits that long, whatever its own limit.
 pub fn stopping(within: Duration) {
     // The Supervisor notifies no watchdog while it drains, so the drain's limit applies to it too.
-    send(&[NotifyState::Stopping, longer(within), NotifyState::Watchdog]);
+    send_surely(&[NotifyState::Stopping, longer(within), NotifyState::Watchdog]);
 }
 
 fn longer(within: Duration) -> NotifyState<'static> {
@@ -74,15 +79,69 @@ pub fn watchdog_period() -> Option<Duration> {
     limit.filter(|_| is_wanted()).map(|limit| limit / 2)
 }
 
-/// Only logs a failure: then systemd's own timeouts decide.
+/// A message that is superseded by the next one: only logs a failure.
 fn send(states: &[NotifyState<'_>]) {
-    let Some(address) = std::env::var_os(SOCKET).filter(|address| !address.is_empty()) else {
-        return;
-    };
-    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
-    if let Err(error) = send_to(&address, message.as_bytes()) {
+    if let Some(address) = address()
+        && let Err(error) = send_to(&address, message_of(states).as_bytes())
+    {
         debug!(%error, "cannot notify systemd");
     }
+}
+
+/// A message that systemd waits for. If its queue is full, a thread sends it as soon as it is not,
+/// and every later one after it.
+fn send_surely(states: &[NotifyState<'_>]) {
+    static LATER: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+    let Some(address) = address() else { return };
+    let message = message_of(states);
+    let mut later = LATER.lock().unwrap_or_else(PoisonError::into_inner);
+    if later.is_empty() {
+        match send_to(&address, message.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return debug!(%error, "cannot notify systemd"),
+            Ok(()) => return,
+        }
+    }
+    later.push_back(message);
+    if later.len() == 1 {
+        let thread = thread::Builder::new().name("notify".to_owned());
+        let sent = thread.spawn(move || send_later(&address, &LATER));
+        if let Err(error) = sent {
+            debug!(%error, "cannot notify systemd");
+            later.clear();
+        }
+    }
+}
+
+/// Sends what is queued, in order, until nothing is left.
+fn send_later(address: &OsStr, queue: &Mutex<VecDeque<String>>) {
+    let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let Some(message) = queue().front().cloned() else {
+            return;
+        };
+        match send_to(address, message.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(RETRY_INTERVAL);
+                continue;
+            }
+            Err(error) => debug!(%error, "cannot notify systemd"),
+            Ok(()) => {}
+        }
+        let mut queue = queue();
+        queue.pop_front();
+        if queue.is_empty() {
+            return;
+        }
+    }
+}
+
+fn address() -> Option<OsString> {
+    std::env::var_os(SOCKET).filter(|address| !address.is_empty())
+}
+
+fn message_of(states: &[NotifyState<'_>]) -> String {
+    states.iter().map(|state| format!("{state}\n")).collect()
 }
 
 fn send_to(address: &OsStr, message: &[u8]) -> io::Result<()> {
@@ -97,11 +156,7 @@ fn send_to(address: &OsStr, message: &[u8]) -> io::Result<()> {
 
 /// One line of bounded length: a line break would end the field and begin another one.
 fn status_text(text: &str) -> String {
-    let mut line = one_line(text);
-    while line.len() > MAX_STATUS {
-        line.pop();
-    }
-    line
+    bounded(&one_line(text), MAX_STATUS)
 }
 
 #[cfg(test)]
@@ -139,6 +194,7 @@ mod tests {
     #[test]
     fn a_status_is_one_line_of_bounded_length() {
         assert_eq!(status_text("a\nMAINPID=1\r"), "a MAINPID=1 ");
-        assert_eq!(status_text(&"ä".repeat(1000)).len(), MAX_STATUS);
+        let long = status_text(&"ä".repeat(1000));
+        assert!(long.len() <= MAX_STATUS && long.len() > MAX_STATUS - 4);
     }
 }

@@ -89,6 +89,8 @@ events! {
         INFO AdminListening "admin server listening" { address: String }
     }
     "vault_kms_plugin::grpc" {
+        WARN AcceptFailed "cannot accept connections" { error: String, suppressed: u64 }
+        INFO PeersDisconnected "closed connections of peers that are no longer allowed" { count: usize }
         INFO Listening "listening" { socket: String, passed: bool }
         WARN CallFailed "call failed" {
             operation: &'static str,

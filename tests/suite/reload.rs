@@ -14,10 +14,10 @@ use super::harness::child::free_port;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::load::Load;
-use super::harness::proxy::Proxy;
+use super::harness::proxy::{Fault, Proxy};
 use super::harness::vault::{Fixture, Vault, plugin_policy};
 use super::harness::wait;
-use super::{LIMIT, daemon_for};
+use super::{LIMIT, daemon_for, ready_daemon, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = [23; 32];
 const TAKEN_OVER: &str = "configuration reloaded";
@@ -149,6 +149,54 @@ async fn probes_move_and_the_bounds_change() {
     ended_well(load).await;
 }
 
+async fn a_peer_that_is_no_longer_allowed_is_disconnected() {
+    let (_fixture, daemon, client) = ready_daemon().await;
+    let steady = tokio::spawn({
+        let client = client.clone();
+        async move { while client.status().await.is_ok() {} }
+    });
+    // A connection with calls all the time, so that nothing else closes it.
+    let nobody_here = "[socket]\nallow_uids = [54321]";
+    reloaded(&daemon, nobody_here).await;
+    tokio::time::timeout(LIMIT, steady).await.unwrap().unwrap();
+    daemon
+        .logged("closed connections of peers that are no longer allowed")
+        .await;
+    client.status().await.unwrap_err();
+    let own = rustix::process::getuid().as_raw();
+    reloaded(&daemon, &format!("[socket]\nallow_uids = [{own}]")).await;
+    client.wait_ok(LIMIT).await;
+}
+
+async fn a_new_limit_holds_for_a_connection_that_is_open() {
+    let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let steady = tokio::spawn({
+        let client = client.clone();
+        // No pause, so that the connection is never closed for being idle, and no call fails.
+        async move {
+            loop {
+                if let Err(error) = client.status().await {
+                    return error;
+                }
+            }
+        }
+    });
+    reloaded(&daemon, "[limits]\nmax_waiting = 2").await;
+    proxy.fault("/encrypt/", Fault::Hang);
+    let refused = wait::until("a call to be refused", LIMIT, async || {
+        let calls = (0..4).map(|_| client.with_timeout(Duration::from_millis(300)));
+        let calls = calls.map(|client| async move { client.encrypt(b"waits").await });
+        let answers = futures_util::future::join_all(calls).await;
+        let codes = answers.into_iter().filter_map(|it| Some(it.err()?.code()));
+        let refused = codes.filter(|code| *code == tonic::Code::ResourceExhausted);
+        Some(refused.count()).filter(|count| *count > 0)
+    })
+    .await;
+    assert_eq!(refused, 2);
+    assert!(!steady.is_finished(), "{:?}", steady.await);
+    steady.abort();
+}
+
 async fn the_limits_of_an_outage_can_be_changed_during_one() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -199,6 +247,8 @@ tests! {
     single another_address_and_another_login_keep_the_key_id [Vault];
     single the_socket_moves_and_open_connections_stay [Vault];
     single probes_move_and_the_bounds_change [Vault];
+    single a_peer_that_is_no_longer_allowed_is_disconnected [Vault];
+    single a_new_limit_holds_for_a_connection_that_is_open [Vault];
     single the_limits_of_an_outage_can_be_changed_during_one [Vault];
     single the_log_changes_its_form [Vault];
     single a_burst_of_signals_is_one_reload_or_two [Vault];

@@ -243,6 +243,62 @@ async fn the_sixth_failure_within_a_minute_ends_the_process_with_70() {
     assert!(!builder.socket().exists());
 }
 
+async fn servers_whose_accept_loop_ends_are_restarted() {
+    let builder = super::harness::daemon::Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x");
+    let daemon = start(&builder).await;
+    for child in [Child::Grpc, Child::Admin] {
+        probes_are_back(&builder).await;
+        daemon.inject(child, Fault::EndTasks);
+        let counted = format!("actor_restarts_total{{actor=\"{child}\"}} 1");
+        wait::until("the restart to be counted", LIMIT, async || {
+            let metrics = metrics_of(&builder).await?;
+            metrics.contains(&counted).then_some(())
+        })
+        .await;
+        let newcomer = KmsClient::connect(builder.socket());
+        newcomer.version_v1().await.unwrap();
+    }
+}
+
+async fn an_actor_that_hangs_after_each_restart_ends_the_process_with_70() {
+    let builder = super::harness::daemon::Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x");
+    let policy = RestartPolicy {
+        // Five hangs take longer than this.
+        within: Duration::from_millis(1200),
+        max_backoff: Duration::from_millis(10),
+        min_backoff: Duration::from_millis(10),
+        heartbeat_interval: Duration::from_millis(50),
+        heartbeat_timeout: Duration::from_millis(300),
+        ..RestartPolicy::default()
+    };
+    let mut daemon = start_with(&builder, policy).await;
+    let ended = wait::until("the end", LIMIT, async || {
+        daemon.inject(Child::Session, Fault::Hang);
+        tokio::time::timeout(Duration::from_millis(20), daemon.ended())
+            .await
+            .ok()
+    })
+    .await;
+    assert_eq!(ended, Exit::Internal);
+}
+
+async fn metrics_of(builder: &Builder) -> Option<String> {
+    let url = format!("http://{}/metrics", builder.admin_address());
+    let request = http::Request {
+        method: "GET",
+        url: &url,
+        credential: None,
+        ca_pem: None,
+    };
+    http::text(request, None).await.ok().map(|(_, text)| text)
+}
+
 async fn an_admin_port_in_use_never_ends_the_process() {
     let builder = super::harness::daemon::Daemon::builder()
         .vault("http://127.0.0.1:9")
@@ -266,4 +322,6 @@ tests! {
     multi status_does_not_wait_for_a_key_manager_that_is_busy [Vault];
     multi the_sixth_failure_within_a_minute_ends_the_process_with_70 [Vault];
     multi an_admin_port_in_use_never_ends_the_process;
+    multi servers_whose_accept_loop_ends_are_restarted;
+    multi an_actor_that_hangs_after_each_restart_ends_the_process_with_70;
 }

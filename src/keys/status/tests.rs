@@ -183,7 +183,7 @@ fn the_error_after_the_limit_says_for_how_long() {
         &away,
         LIMITS,
     );
-    let text = "no success with vault for 1h: vault is away";
+    let text = "no success with vault for more than 1h: vault is away";
     assert_eq!(
         policy,
         Policy::Fail(KeyError::new(ErrorKind::Unavailable, text))

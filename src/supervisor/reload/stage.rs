@@ -23,12 +23,20 @@ pub(super) struct Read {
 
 /// How the validation of a new backend ended.
 #[derive(Debug)]
-pub struct ValidationOutcome(pub(super) Result<bool, String>);
+pub struct ValidationOutcome {
+    /// Which candidate it is about: another one may be validated by now.
+    pub(super) candidate: CandidateId,
+    pub(super) result: Result<bool, String>,
+}
+
+/// Counts the candidates of a process.
+pub(super) type CandidateId = u64;
 
 /// The state of reloading.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Reload {
     pub(super) stage: Stage,
+    pub(super) next_id: CandidateId,
     /// Whether another reload was requested meanwhile: many signals are one more reload.
     pub(super) again: bool,
     /// The outcome of the last reload.
@@ -40,8 +48,29 @@ impl Reload {
     pub(in crate::supervisor) fn new(reports: watch::Sender<Option<ReloadStatus>>) -> Self {
         Self {
             stage: Stage::default(),
+            next_id: 0,
             again: false,
             last: reports,
+        }
+    }
+
+    /// Takes the candidate with this id out of its validation. Returns `None` if it is not validated
+    /// any more.
+    pub(super) fn take(&mut self, id: CandidateId) -> Option<Box<Candidate>> {
+        match std::mem::take(&mut self.stage) {
+            Stage::Validating(candidate) if candidate.id == id => Some(candidate),
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Takes whatever backend is being validated: the process stops.
+    pub(in crate::supervisor) fn abandon(&mut self) -> Option<Backend> {
+        match std::mem::take(&mut self.stage) {
+            Stage::Validating(candidate) => candidate.backend,
+            Stage::Idle | Stage::Reading => None,
         }
     }
 
@@ -62,6 +91,7 @@ pub(super) enum Stage {
 /// What will be applied if it works.
 #[derive(Debug)]
 pub(super) struct Candidate {
+    pub(super) id: CandidateId,
     pub(super) config: Box<Config>,
     pub(super) changes: Changes,
     pub(super) socket: Option<BoundSocket>,

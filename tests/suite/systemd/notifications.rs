@@ -96,6 +96,29 @@ async fn a_reload_extends_its_timeout_for_the_validation() {
     assert_eq!(daemon.stop().await, 0);
 }
 
+async fn a_manager_that_is_busy_hears_of_the_start_and_the_end() {
+    let name = format!("manager-{:x}", fastrand::u64(..));
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = Manager::at(&address);
+    let busy = UnixDatagram::unbound().unwrap();
+    busy.set_nonblocking(true).unwrap();
+    let fill = || while busy.send_to_addr(b"X=1\n", &address).is_ok() {};
+    fill();
+    let daemon = daemon()
+        .env("NOTIFY_SOCKET", &format!("@{name}"))
+        .spawn()
+        .await;
+    daemon.logged("listening").await;
+    manager.heard("READY=1\n").await;
+    fill();
+    daemon.change_config("[limits]\nmax_waiting = 7");
+    daemon.signal(Signal::HUP);
+    daemon.logged("configuration reloaded").await;
+    manager.heard("RELOADING=1\n").await;
+    manager.heard("READY=1\n").await;
+    assert_eq!(daemon.stop().await, 0);
+}
+
 async fn nothing_is_sent_or_logged_without_a_manager() {
     let daemon = daemon().env("WATCHDOG_USEC", "1000000").spawn().await;
     daemon.logged("listening").await;
@@ -114,6 +137,7 @@ async fn a_missing_manager_does_not_stop_the_daemon() {
 tests! {
     single a_lifecycle_is_notified_to_an_abstract_socket;
     single a_reload_extends_its_timeout_for_the_validation;
+    single a_manager_that_is_busy_hears_of_the_start_and_the_end;
     single nothing_is_sent_or_logged_without_a_manager;
     single a_missing_manager_does_not_stop_the_daemon;
 }
