@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::vault::{CallError, Ciphertext, KeyInfo, KeyName, MountPath, Namespace};
+use crate::keys::key_id::KeyId;
+use crate::vault::{ApiErrorKind, CallError, Ciphertext, KeyInfo, KeyName, MountPath, Namespace};
 
 fn key() -> TransitKey {
     TransitKey {
