@@ -70,3 +70,6 @@ impl Actor for KeyManager {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! request may be in flight, and nothing waits for a timer. Failures come back to the end of it.
 
 mod entry;
+pub(super) mod failed;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use tokio::time::Instant;
 
 use super::operation::Operation;
 use super::request::{Error, Request};
-use super::retry::{self, RetryDecision};
 use crate::session::{Session, TokenStatus};
 use crate::telemetry::spans::Callers;
 use crate::vault::{ApiErrorKind, CallError, Outcomes, TransitKey};
 use entry::{Builder, Entry, MAX_ITEMS, Waiter};
+use failed::{Failed, TokenCheck};
 
 /// Vault answers a batch in a few milliseconds. One that takes longer than this waits for something
 /// else, and must not hold up the next.
@@ -36,23 +37,11 @@ pub(super) struct Batch<O> {
     pub(super) callers: Callers,
 }
 
-/// A token that Vault rejected: is it still valid?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TokenCheck {
-    /// The generation of its session.
-    pub(super) generation: u64,
-    /// When the answer has to be there.
-    pub(super) deadline: Instant,
-}
-
 /// What waits, and what is in flight.
 pub(super) struct Queue<O: Operation> {
     waiting: VecDeque<Entry<O>>,
-    /// Failed batches, until their backoff is over.
-    delayed: Vec<(Instant, Vec<Entry<O>>)>,
     in_flight: HashMap<BatchId, InFlight<O>>,
-    /// Entries whose token was rejected, by the generation of its session.
-    unverified: HashMap<u64, Vec<Entry<O>>>,
+    failed: Failed<O>,
     /// How many of the batches in flight count.
     counted: usize,
     max_in_flight: usize,
@@ -75,9 +64,8 @@ impl<O: Operation> Queue<O> {
     pub(super) fn new(max_in_flight: usize, address: String) -> Self {
         Self {
             waiting: VecDeque::new(),
-            delayed: Vec::new(),
             in_flight: HashMap::new(),
-            unverified: HashMap::new(),
+            failed: Failed::default(),
             counted: 0,
             max_in_flight,
             last_id: 0,
@@ -219,7 +207,9 @@ impl<O: Operation> Queue<O> {
                 failed.map(|entry| (entry, error.clone())).collect()
             }
         };
-        self.failed(failed, &batch.session, now, random)
+        let check = self.failed.add(failed, &batch.session, now, random);
+        self.wake_for_backoff();
+        check
     }
 
     /// Completes what succeeded. Returns what failed.
@@ -261,47 +251,6 @@ impl<O: Operation> Queue<O> {
         }
     }
 
-    fn failed(
-        &mut self,
-        failed: Vec<(Entry<O>, CallError)>,
-        session: &Session,
-        now: Instant,
-        random: f64,
-    ) -> Option<TokenCheck> {
-        let generation = session.generation;
-        let is_being_checked = self.unverified.contains_key(&generation);
-        let mut retried = Vec::new();
-        let mut check = None;
-        for (mut entry, error) in failed {
-            // Everybody who waited for it was answered at its deadline.
-            if entry.waiters.is_empty() {
-                continue;
-            }
-            let policy = entry.policy();
-            match retry::decide(&error, policy, entry.first_rejected, session.obtained) {
-                RetryDecision::Fail => entry.complete(Err(Error::Call(error))),
-                RetryDecision::Backoff => {
-                    entry.complete_unretried(&error);
-                    entry.last_error = Some(error);
-                    retried.push(entry);
-                }
-                RetryDecision::CheckToken => {
-                    entry.first_rejected.get_or_insert(now);
-                    entry.last_error = Some(error);
-                    check = check.max(entry.deadline());
-                    self.unverified.entry(generation).or_default().push(entry);
-                }
-            }
-        }
-        self.delay(retried, Error::Call, now, random);
-        check
-            .filter(|_| !is_being_checked)
-            .map(|deadline| TokenCheck {
-                generation,
-                deadline,
-            })
-    }
-
     /// Vault said whether a rejected token is still valid.
     pub(super) fn token_checked(
         &mut self,
@@ -310,64 +259,23 @@ impl<O: Operation> Queue<O> {
         now: Instant,
         random: f64,
     ) {
-        let entries = self.unverified.remove(&generation).unwrap_or_default();
-        match status {
-            TokenStatus::Invalid => self.requeue(entries, MAX_ITEMS),
-            TokenStatus::Valid => {
-                for mut entry in entries {
-                    if let Some(error) = entry.last_error.take() {
-                        entry.complete(Err(Error::Call(error)));
-                    }
-                }
-            }
-            TokenStatus::Unknown => self.delay(entries, Error::TokenUnverified, now, random),
-        }
-    }
-
-    /// Lets a failed batch wait together. Whoever cannot wait that long is answered.
-    fn delay(
-        &mut self,
-        mut entries: Vec<Entry<O>>,
-        as_error: fn(CallError) -> Error,
-        now: Instant,
-        random: f64,
-    ) {
-        let mut shortest: Option<Duration> = None;
-        for entry in &mut entries {
-            entry.failures = entry.failures.saturating_add(1);
-            let Some(error) = entry.last_error.clone() else {
-                continue;
-            };
-            let backoff = retry::backoff(&error, entry.failures, random);
-            entry.complete_where(
-                |waiter| {
-                    let asked = error.retry_after();
-                    let wait = retry::backoff_within(backoff, asked, now, waiter.deadline);
-                    shortest = shortest.into_iter().chain(wait).min();
-                    wait.is_none()
-                },
-                || as_error(error.clone()),
-            );
-        }
-        entries.retain(|entry| !entry.waiters.is_empty());
-        if let Some(wait) = shortest {
-            self.wake_at(now + wait);
-            self.delayed.push((now + wait, entries));
-        }
+        let retried = self.failed.token_checked(generation, status, now, random);
+        self.requeue(retried, MAX_ITEMS);
+        self.wake_for_backoff();
     }
 
     /// Does what is due: ends backoffs, answers callers whose deadline has come, and stops counting
     /// slow batches. `no_session` is the reason why nothing can be sent, if so.
     pub(super) fn expire(&mut self, now: Instant, no_session: impl Fn() -> Option<Error>) {
-        self.end_backoffs(now);
+        let retried = self.failed.end_backoffs(now);
+        self.requeue(retried, MAX_ITEMS);
         let timed_out = |entry: &Entry<O>| {
             Error::Call(CallError::TimedOut {
                 path: entry.key.path(O::NAME),
                 address: self.address.clone(),
             })
         };
-        let delayed = self.delayed.iter_mut().flat_map(|(_, it)| it);
-        for entry in self.waiting.iter_mut().chain(delayed) {
+        for entry in self.waiting.iter_mut().chain(self.failed.delayed_mut()) {
             let last = entry
                 .last_error
                 .clone()
@@ -388,7 +296,7 @@ impl<O: Operation> Queue<O> {
                 self.counted -= 1;
             }
         }
-        for entry in self.unverified.values_mut().flatten() {
+        for entry in self.failed.unverified_mut() {
             let last = entry.last_error.clone().map(Error::TokenUnverified);
             let reason = last.unwrap_or_else(|| timed_out(entry));
             entry.complete_where(|it| it.deadline <= now, || reason.clone());
@@ -396,28 +304,21 @@ impl<O: Operation> Queue<O> {
         self.wake = self.next_wake();
     }
 
-    fn end_backoffs(&mut self, now: Instant) {
-        let (due, later) = std::mem::take(&mut self.delayed)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.delayed = later;
-        let due: Vec<(Instant, Vec<Entry<O>>)> = due;
-        for (_, entries) in due {
-            self.requeue(entries, MAX_ITEMS);
-        }
-    }
-
     fn next_wake(&self) -> Option<Instant> {
-        let delayed = self.delayed.iter().flat_map(|(_, it)| it);
         let sent = self.in_flight.values().flat_map(|it| &it.entries);
-        let unverified = self.unverified.values().flatten();
-        let entries = self.waiting.iter().chain(delayed).chain(sent);
-        let waiters = entries.chain(unverified).flat_map(|it| &it.waiters);
+        let entries = self.waiting.iter().chain(sent).chain(self.failed.entries());
+        let waiters = entries.flat_map(|entry| &entry.waiters);
         let deadlines = waiters.map(|waiter| waiter.deadline);
-        let backoffs = self.delayed.iter().map(|(at, _)| *at);
         let counted = self.in_flight.values().filter(|batch| batch.counts);
         let slow = counted.map(|batch| batch.sent + SLOW_AFTER);
-        deadlines.chain(backoffs).chain(slow).min()
+        let backoff = self.failed.next_backoff();
+        deadlines.chain(slow).chain(backoff).min()
+    }
+
+    fn wake_for_backoff(&mut self) {
+        if let Some(at) = self.failed.next_backoff() {
+            self.wake_at(at);
+        }
     }
 
     fn wake_at(&mut self, at: Instant) {

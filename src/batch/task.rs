@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::operation::Operation;
-use super::queue::{Batch, BatchId, Queue, TokenCheck};
+use super::queue::failed::TokenCheck;
+use super::queue::{Batch, BatchId, Queue};
 use super::request::{Error, Request};
 use crate::session::{Sessions, TokenStatus};
 use crate::telemetry::spans::BatchSpan;

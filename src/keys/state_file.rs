@@ -176,25 +176,10 @@ async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::{KeyName, KeyVersion, MountPath, Namespace};
-
-    fn key(name: &str) -> TransitKey {
-        TransitKey {
-            namespace: Namespace::default(),
-            mount: MountPath::try_new("transit").expect("mount"),
-            name: KeyName::try_new(name).expect("name"),
-        }
-    }
+    use crate::keys::tests::{key_named, proven};
 
     fn view(silence: Duration) -> KeyView {
-        let stamp = VersionStamp {
-            created: 1_714_000_000,
-            version: KeyVersion::try_new(3).expect("version"),
-        };
-        let proven = ProvenKey {
-            key_id: KeyId::new(&key("kms"), stamp),
-            stamp,
-        };
+        let proven = proven(1_714_000_000, 3);
         KeyView {
             announced: Some(proven.clone()),
             proven: Some(proven),
@@ -211,7 +196,7 @@ mod tests {
         save(path.clone(), Stored::of(&view(silence)))
             .await
             .expect("saved");
-        let loaded = load(&path, &key("kms"), &[]);
+        let loaded = load(&path, &key_named("kms"), &[]);
         assert_eq!(loaded.announced, view(silence).announced);
         let age = loaded.last_success.expect("time").elapsed();
         assert!(
@@ -227,15 +212,15 @@ mod tests {
         save(path.clone(), Stored::of(&view(Duration::ZERO)))
             .await
             .expect("saved");
-        assert!(load(&path, &key("other"), &[]).announced.is_none());
+        assert!(load(&path, &key_named("other"), &[]).announced.is_none());
     }
 
     #[test]
     fn a_damaged_or_missing_file_is_as_good_as_none() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("kms.state.json");
-        assert!(load(&path, &key("kms"), &[]).announced.is_none());
+        assert!(load(&path, &key_named("kms"), &[]).announced.is_none());
         std::fs::write(&path, "{\"key_id\":3").expect("written");
-        assert!(load(&path, &key("kms"), &[]).announced.is_none());
+        assert!(load(&path, &key_named("kms"), &[]).announced.is_none());
     }
 }

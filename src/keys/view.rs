@@ -155,23 +155,11 @@ impl KeyView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::{KeyName, MountPath, Namespace, TransitKey};
-
-    fn proven((created, version): (i64, u32)) -> ProvenKey {
-        let key = TransitKey {
-            namespace: Namespace::default(),
-            mount: MountPath::try_new("transit").expect("mount"),
-            name: KeyName::try_new("kms").expect("name"),
-        };
-        let version = KeyVersion::try_new(version).expect("version");
-        let stamp = VersionStamp { created, version };
-        let key_id = KeyId::new(&key, stamp);
-        ProvenKey { key_id, stamp }
-    }
+    use crate::keys::tests::proven;
 
     /// A view of a version that was proven, with its canary.
-    fn view(version: (i64, u32)) -> KeyView {
-        let proven = proven(version);
+    fn view((created, version): (i64, u32)) -> KeyView {
+        let proven = proven(created, version);
         let text = format!("vault:v{}:AAAA", proven.stamp.version.get());
         let ciphertext = Ciphertext::try_new(text.into_bytes()).expect("a ciphertext");
         KeyView {
@@ -197,16 +185,17 @@ mod tests {
         ] {
             let mut inheriting = view(own);
             inheriting.inherit(&view(before));
-            assert_eq!(inheriting.proven, Some(proven(kept)), "{own:?} {before:?}");
+            let kept = proven(kept.0, kept.1);
             let canary = inheriting.canary.map(|canary| canary.stamp);
-            assert_eq!(canary, Some(proven(kept).stamp), "{own:?} {before:?}");
+            assert_eq!(canary, Some(kept.stamp), "{own:?} {before:?}");
+            assert_eq!(inheriting.proven, Some(kept), "{own:?} {before:?}");
         }
         let mut unproven = KeyView::default();
         unproven.inherit(&view((100, 1)));
-        assert_eq!(unproven.proven, Some(proven((100, 1))));
+        assert_eq!(unproven.proven, Some(proven(100, 1)));
         let mut inheriting = view((100, 1));
         inheriting.inherit(&KeyView::default());
-        assert_eq!(inheriting.proven, Some(proven((100, 1))));
+        assert_eq!(inheriting.proven, Some(proven(100, 1)));
     }
 
     #[test]
@@ -223,16 +212,16 @@ mod tests {
             inheriting.pinned_for(before.announced.clone()),
             before.announced
         );
-        assert_eq!(inheriting.proven, Some(proven((200, 2))));
+        assert_eq!(inheriting.proven, Some(proven(200, 2)));
     }
 
     /// Under KMS v1 nobody calls Status, whatever an earlier process announced.
     #[test]
     fn the_proven_version_writes_until_status_is_asked() {
         let mut view = view((200, 2));
-        view.announced = Some(proven((100, 1)));
-        assert_eq!(view.writing(), Some(&proven((200, 2))));
+        view.announced = Some(proven(100, 1));
+        assert_eq!(view.writing(), Some(&proven(200, 2)));
         view.status_asked = true;
-        assert_eq!(view.writing(), Some(&proven((100, 1))));
+        assert_eq!(view.writing(), Some(&proven(100, 1)));
     }
 }

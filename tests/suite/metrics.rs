@@ -14,6 +14,7 @@ use super::harness::scrape::{Metrics, open_metrics};
 use super::harness::servers::{self, Server};
 use super::harness::vault::Vault;
 use super::harness::wait;
+use super::keys::state_names;
 use super::tls::{NAMED, trusting, vault_with_tls};
 use super::{LIMIT, daemon_for};
 
@@ -172,6 +173,38 @@ async fn gauges_follow_the_state() {
     }
 }
 
+/// Under KMS v1 nobody calls Status, so what it announced last says nothing of what writes.
+async fn the_key_version_follows_a_rotation_where_nobody_calls_status() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    wait::until("an Encrypt", LIMIT, async || {
+        client.encrypt_v1(&SEED).await.ok()
+    })
+    .await;
+    let version = |number: u32| format!("{}:v{number}:", fixture.key);
+    state_names(&daemon, &version(1)).await;
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.encrypt_v1(&SEED).await.unwrap();
+    let hash = async || {
+        let metrics = Metrics::of(&daemon).await;
+        metrics.label("vault_kms_plugin_key_info", "key_id_hash")
+    };
+    let before = hash().await;
+    vault.rotate(&fixture.mount, &fixture.key).await;
+    let ciphertext = client.encrypt_v1(&SEED).await.unwrap();
+    assert!(ciphertext.starts_with(b"vault:v2:"), "{ciphertext:?}");
+    wait::until_true("version 2 in the metrics", LIMIT, async || {
+        let metrics = Metrics::of(&daemon).await;
+        metrics.value("vault_kms_plugin_key_version", &[]) == 2.0
+    })
+    .await;
+    assert_ne!(hash().await, before);
+    state_names(&daemon, &version(2)).await;
+}
+
 async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -266,6 +299,7 @@ tests! {
     single calls_and_requests_are_counted_by_what_they_were_and_how_they_ended [Vault];
     single a_reload_is_counted_whether_applied_or_refused [Vault];
     single gauges_follow_the_state [Vault];
+    single the_key_version_follows_a_rotation_where_nobody_calls_status [Vault];
     single a_scrape_is_short_secret_free_and_the_same_in_both_formats [Vault];
     single the_document_lists_each_metric [Vault];
     single promtool_accepts_the_exposition [Vault, Promtool];

@@ -306,13 +306,13 @@ impl Model {
                 self.return_batch(0, 0, Failure::OfItems);
                 while self.send() {}
             }
-            if self.queue.delayed.is_empty() {
+            if self.queue.failed.delayed.is_empty() {
                 break;
             }
             self.wait(10);
         }
-        assert!(self.queue.waiting.is_empty() && self.queue.delayed.is_empty());
-        assert!(self.queue.in_flight.is_empty() && self.queue.unverified.is_empty());
+        assert!(self.queue.waiting.is_empty() && self.queue.failed.delayed.is_empty());
+        assert!(self.queue.in_flight.is_empty() && self.queue.failed.unverified.is_empty());
         assert_eq!(self.queue.counted, 0);
     }
 }

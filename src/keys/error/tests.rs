@@ -1,15 +1,7 @@
 //! Tests of `keys/error.rs`.
 
 use super::*;
-use crate::vault::{KeyName, MountPath, Namespace};
-
-fn key() -> TransitKey {
-    TransitKey {
-        namespace: Namespace::default(),
-        mount: MountPath::try_new("transit").expect("mount"),
-        name: KeyName::try_new("kms").expect("name"),
-    }
-}
+use crate::keys::tests::key;
 
 fn refused(kind: ApiErrorKind) -> KeyError {
     let error = CallError::Api {

@@ -1,14 +1,11 @@
 //! Tests of `keys/operations.rs`.
 
 use super::*;
-use crate::vault::{CallError, KeyName, MountPath, Namespace};
+use crate::keys::tests::key;
+use crate::vault::CallError;
 
 fn failed(kind: ApiErrorKind) -> KeyError {
-    let key = TransitKey {
-        namespace: Namespace::default(),
-        mount: MountPath::try_new("transit").expect("mount"),
-        name: KeyName::try_new("kms").expect("name"),
-    };
+    let key = key();
     let error = CallError::Api {
         path: key.path("decrypt"),
         status: 400,

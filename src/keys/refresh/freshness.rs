@@ -79,17 +79,7 @@ impl StaleReads {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn version(number: u32) -> KeyVersion {
-        KeyVersion::try_new(number).expect("version")
-    }
-
-    fn stamp(created: i64, number: u32) -> VersionStamp {
-        VersionStamp {
-            created,
-            version: version(number),
-        }
-    }
+    use crate::keys::tests::{stamp, version};
 
     #[test]
     fn a_greater_version_is_newer_whatever_its_creation_time() {

@@ -7,6 +7,8 @@
 //! it, a replaced one does not, and is not written to until an operator accepts it.
 
 mod conclusion;
+mod phase;
+mod proof;
 
 use tokio::time::Instant;
 
@@ -15,44 +17,12 @@ use super::event::{CallObservation, CallOutcome, Outcome, RefreshEvent};
 use super::freshness::{Freshness, StaleReads};
 use super::log::LogEntry;
 use super::schedule::{self, LastProof, ProofDue};
-use super::verdict::{Classification, RefusalStreak};
+use super::verdict::RefusalStreak;
 use crate::keys::error::KeyError;
-use crate::keys::key_id::KeyId;
 use crate::keys::view::{Canary, KeyFault, KeyView};
 use crate::telemetry::FailureStreak;
-use crate::vault::{ApiErrorKind, KeyVersion, TransitKey, VersionStamp};
-
-/// Why a canary is decrypted or a version proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Purpose {
-    /// The proven version has to be shown again.
-    Routine(ProofDue),
-    /// A newer version was reported.
-    Newer,
-    /// It works, as this canary shows: is it the same key?
-    Lineage(Canary),
-    /// An older version has been reported for so long that it is believed.
-    Older,
-    /// The operator accepted the key that was reported.
-    Accepted,
-    /// The latest version does not work, for this reason: the one before still may.
-    Fallback(KeyError),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    Reading,
-    Decrypting(Report, Purpose),
-    Proving(Report, Purpose),
-}
-
-/// What Vault reported of the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Report {
-    latest: VersionStamp,
-    imported: bool,
-}
+use crate::vault::{KeyVersion, TransitKey, VersionStamp};
+use phase::{Phase, Purpose, Report};
 
 /// The state.
 #[derive(Debug)]
@@ -242,214 +212,6 @@ impl Machine {
             }
             Freshness::Older => self.check_canary(report, Purpose::Older),
         }
-    }
-
-    /// Whether the operator accepts this version of a replaced key. What was accepted once and
-    /// rotated since is no longer.
-    fn is_accepted(&self, stamp: VersionStamp) -> bool {
-        let key_id = KeyId::new(&self.key, stamp);
-        !self.acceptance_is_used && self.accepted.as_deref() == Some(key_id.as_str())
-    }
-
-    /// Decrypts the canary from before; without one proves at once.
-    fn check_canary(&mut self, report: Report, purpose: Purpose) -> Vec<Effect> {
-        match self.canary.clone() {
-            Some(canary) => {
-                self.phase = Phase::Decrypting(report, purpose);
-                vec![Effect::Call(Call::DecryptCanary(canary))]
-            }
-            None => self.prove(report, purpose),
-        }
-    }
-
-    fn prove(&mut self, report: Report, purpose: Purpose) -> Vec<Effect> {
-        let stamp = match (&purpose, self.proven) {
-            (Purpose::Fallback(_), Some(proven)) => proven,
-            _ => report.latest,
-        };
-        self.phase = Phase::Proving(report, purpose);
-        let imported = report.imported;
-        vec![Effect::Call(Call::Prove { stamp, imported })]
-    }
-
-    fn decrypted(
-        &mut self,
-        report: Report,
-        purpose: Purpose,
-        outcome: Result<(), KeyError>,
-        now: Instant,
-        random: f64,
-    ) -> Vec<Effect> {
-        let error = match outcome {
-            Ok(()) => {
-                self.last_proof.decrypted = Some(now);
-                return match purpose {
-                    Purpose::Routine(ProofDue::Canary) => {
-                        let canary = self.canary.clone();
-                        self.succeeded(report, canary, now, random)
-                    }
-                    Purpose::Older => self.disproved(report, now, random),
-                    Purpose::Lineage(canary) => {
-                        self.took_proof(report, Purpose::Newer, canary, now, random)
-                    }
-                    purpose => self.prove(report, purpose),
-                };
-            }
-            Err(error) => error,
-        };
-        let is_believed = self.stale.is_believed(report.latest, now);
-        match (purpose, error.api_error) {
-            // A standby that lags does not have that version yet, or no longer a snapshot has it.
-            (Purpose::Older, Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld))
-                if !is_believed =>
-            {
-                self.succeeded(report, None, now, random)
-            }
-            // The key's minimum was raised above the version: that is no sign of another key.
-            (Purpose::Lineage(canary), Some(ApiErrorKind::VersionTooOld)) => {
-                self.took_proof(report, Purpose::Newer, canary, now, random)
-            }
-            // Something else made the canary, or the version that made it is gone.
-            (purpose, Some(ApiErrorKind::BadCiphertext))
-            | (
-                purpose @ (Purpose::Lineage(_) | Purpose::Older),
-                Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld),
-            ) => self.replaced(report, purpose, error, now, random),
-            (Purpose::Fallback(rejected), _) if !error.is_transient() => self.failed(rejected, now),
-            _ => self.failed(error, now),
-        }
-    }
-
-    /// An older version was reported, but the proven one still decrypts: a standby lags.
-    fn disproved(&mut self, report: Report, now: Instant, random: f64) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let is_believed = self.stale.is_believed(report.latest, now);
-        if is_believed {
-            self.stale.disprove();
-        }
-        if let (true, false, Some(proven)) = (is_believed, self.lag_logged, self.proven) {
-            self.lag_logged = true;
-            effects.push(Effect::Log(LogEntry::OlderDisproved {
-                reported: report.latest.version.get(),
-                version: proven.version.get(),
-            }));
-        }
-        let canary = self.canary.clone();
-        effects.extend(self.succeeded(report, canary, now, random));
-        effects
-    }
-
-    /// The canary from before cannot be decrypted: the key is another one.
-    fn replaced(
-        &mut self,
-        report: Report,
-        purpose: Purpose,
-        error: KeyError,
-        now: Instant,
-        random: f64,
-    ) -> Vec<Effect> {
-        if self.is_accepted(report.latest) {
-            return match purpose {
-                Purpose::Lineage(canary) => {
-                    self.took_proof(report, Purpose::Accepted, canary, now, random)
-                }
-                _ => self.prove(report, Purpose::Accepted),
-            };
-        }
-        let stamp = self.canary.as_ref().map_or(report.latest, |it| it.stamp);
-        let before = KeyId::new(&self.key, stamp);
-        let found = KeyId::new(&self.key, report.latest);
-        let error = error.of_replaced_key(&self.key, &before, &found);
-        let mut effects = Vec::new();
-        if purpose == Purpose::Older {
-            effects.extend(self.log_once(LogEntry::OlderReported {
-                version: report.latest.version.get(),
-            }));
-        }
-        let text = error.to_string();
-        let (failed, classification) = self.fail(error, now);
-        effects.extend(failed);
-        let entry = if classification == Classification::Verdict {
-            LogEntry::Replaced {
-                error: text,
-                before: before.to_string(),
-                found: found.to_string(),
-            }
-        } else {
-            LogEntry::RefreshFailed { error: text }
-        };
-        effects.extend(self.log_once(entry));
-        effects
-    }
-
-    fn proved(
-        &mut self,
-        report: Report,
-        purpose: Purpose,
-        outcome: Result<Canary, KeyError>,
-        now: Instant,
-        random: f64,
-    ) -> Vec<Effect> {
-        match (outcome, purpose) {
-            (Ok(canary), Purpose::Newer) if self.canary.is_some() => {
-                self.check_canary(report, Purpose::Lineage(canary))
-            }
-            (Ok(canary), purpose) => self.took_proof(report, purpose, canary, now, random),
-            // Nobody may stop writing over a fault that passes, and none may be reported as lasting.
-            (Err(error), Purpose::Newer) if error.may_pass() => self.failed(error, now),
-            // The version before may still work, and must not be hidden by this one.
-            (Err(error), Purpose::Newer) if self.proven.is_some() => {
-                self.check_canary(report, Purpose::Fallback(error))
-            }
-            (Err(error), Purpose::Fallback(rejected)) => {
-                let transient = error.is_transient();
-                self.failed(if transient { error } else { rejected }, now)
-            }
-            (Err(error), _) => self.failed(error, now),
-        }
-    }
-
-    fn took_proof(
-        &mut self,
-        report: Report,
-        purpose: Purpose,
-        canary: Canary,
-        now: Instant,
-        random: f64,
-    ) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let key_id = KeyId::new(&self.key, canary.stamp).to_string();
-        if self.canary.is_none() {
-            effects.push(Effect::Log(LogEntry::NoCanary {
-                key_id: key_id.clone(),
-            }));
-        }
-        if let (Purpose::Accepted, Some(before)) = (&purpose, self.proven) {
-            effects.push(Effect::Log(LogEntry::ReplacementAccepted {
-                before: KeyId::new(&self.key, before).to_string(),
-                key_id: key_id.clone(),
-            }));
-        }
-        self.replaces = purpose == Purpose::Accepted;
-        let is_accepted = self.is_accepted(canary.stamp);
-        let was_accepted = self.proven.is_some_and(|proven| self.is_accepted(proven));
-        if was_accepted && !is_accepted {
-            self.acceptance_is_used = true;
-        }
-        let rejected = match purpose {
-            Purpose::Fallback(rejected) => Some(rejected),
-            _ => None,
-        };
-        effects.extend(self.note_rejected(rejected, report.latest.version));
-        if self.proven != Some(canary.stamp) {
-            effects.push(Effect::Log(LogEntry::VersionVerified { key_id }));
-        }
-        self.last_proof = LastProof {
-            encrypted: Some(now),
-            decrypted: Some(now),
-        };
-        effects.extend(self.succeeded(report, Some(canary), now, random));
-        effects
     }
 }
 

@@ -1,12 +1,10 @@
 //! The Status policy as a table: what is known, and for how long Vault has been silent.
 
 use super::*;
-use crate::keys::KeyId;
 use crate::keys::view::{KeyFault, ProvenKey};
+use crate::keys::{KeyId, tests};
 use crate::session::{LoginFault, Session};
-use crate::vault::{
-    KeyName, KeyVersion, Lease, MountPath, Namespace, Token, TransitKey, VersionStamp,
-};
+use crate::vault::{Lease, Token};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -29,19 +27,7 @@ enum Expected {
 }
 
 fn version(number: u32, created: i64) -> ProvenKey {
-    let key = TransitKey {
-        namespace: Namespace::default(),
-        mount: MountPath::try_new("transit").expect("mount"),
-        name: KeyName::try_new("kms").expect("name"),
-    };
-    let stamp = VersionStamp {
-        created,
-        version: KeyVersion::try_new(number).expect("version"),
-    };
-    ProvenKey {
-        key_id: KeyId::new(&key, stamp),
-        stamp,
-    }
+    tests::proven(created, number)
 }
 
 fn never_proven() -> KeyView {

@@ -7,7 +7,9 @@ use tonic::Code;
 use super::{SEED, state_names, works};
 use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
+use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::vault::{Fixture, Vault};
+use crate::harness::wait;
 use crate::{LIMIT, daemon_for};
 
 async fn other_keys_may_still_decrypt() {
@@ -43,8 +45,58 @@ async fn an_older_key_with_more_versions_is_still_found_under_v1() {
     assert_eq!(client.decrypt_v1(by_old.as_bytes()).await.unwrap(), SEED);
 }
 
+/// KMS v1 names no key: each is tried once before the first is tried again.
+async fn a_key_that_fails_transiently_leaves_the_others_their_time() {
+    let vault = Vault::shared().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let (old, new, daemon) = moved_at(vault, &proxy.address(), "").await;
+    let by_old = vault.encrypt(&old.mount, &old.key, &SEED).await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let path = format!("/v1/{}/decrypt/", new.mount);
+    proxy.fault(&path, Fault::error(503, "Vault is sealed"));
+    proxy.reset_counts();
+    assert_eq!(client.decrypt_v1(by_old.as_bytes()).await.unwrap(), SEED);
+    assert_eq!(proxy.count(&path), 1, "{:?}", proxy.requests());
+}
+
+/// Reads of old data must not hide that nothing can be written.
+async fn a_decrypt_by_another_key_does_not_keep_status_ok() {
+    let vault = Vault::shared().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let health = "[health]\ntolerance = \"1m\"";
+    let (old, new, daemon) = moved_at(vault, &proxy.address(), health).await;
+    let (by_old, old_id) = wrapped_by(vault, &old).await;
+    let client = KmsClient::connect(daemon.socket());
+    let key_id = client.wait_ok(LIMIT).await.key_id;
+    let state = state_names(&daemon, &key_id).await;
+    assert_eq!(daemon.stop().await, 0);
+    // As if the writing key had last worked two minutes ago.
+    let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    state["last_success"] = json!(state["last_success"].as_u64().unwrap() - 120);
+    let path = daemon.socket().with_extension("state.json");
+    std::fs::write(path, state.to_string()).unwrap();
+    let fault = Fault::error(503, "Vault is sealed");
+    proxy.fault(&format!("/v1/{}/", new.mount), fault);
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    let read = wait::until("a Decrypt", LIMIT, async || {
+        client.decrypt(&by_old, &old_id).await.ok()
+    });
+    assert_eq!(read.await, SEED);
+    let status = client.status().await.unwrap();
+    assert_ne!(status.healthz, "ok");
+    proxy.clear();
+    assert_eq!(client.wait_ok(LIMIT).await.key_id, key_id);
+}
+
 /// Two keys, and a daemon that writes with the new one and still reads the old one's.
 async fn moved_from_old_to_new(vault: &Vault) -> (Fixture, Fixture, Daemon) {
+    moved_at(vault, &vault.address(), "").await
+}
+
+/// The same with this address of Vault and more configuration.
+async fn moved_at(vault: &Vault, address: &str, more: &str) -> (Fixture, Fixture, Daemon) {
     let (old, new) = (vault.fixture().await, vault.fixture().await);
     let policies = [old.policy.as_str(), new.policy.as_str()];
     let token = vault
@@ -54,8 +106,8 @@ async fn moved_from_old_to_new(vault: &Vault) -> (Fixture, Fixture, Daemon) {
         "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
         old.mount, old.key
     );
-    let builder = daemon_for(&vault.address(), &new);
-    let daemon = builder.token(&token).extra(&also).spawn().await;
+    let builder = daemon_for(address, &new).token(&token);
+    let daemon = builder.extra(&also).extra(more).spawn().await;
     (old, new, daemon)
 }
 
@@ -165,6 +217,8 @@ async fn a_move_with_the_old_key_still_reading_is_no_error() {
 tests! {
     single other_keys_may_still_decrypt [Vault];
     single an_older_key_with_more_versions_is_still_found_under_v1 [Vault];
+    single a_key_that_fails_transiently_leaves_the_others_their_time [Vault];
+    single a_decrypt_by_another_key_does_not_keep_status_ok [Vault];
     single another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so [Vault];
     single what_a_key_left_behind_wrote_is_refused_with_the_remedy [Vault];
     single a_move_with_the_old_key_still_reading_is_no_error [Vault];

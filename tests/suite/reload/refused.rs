@@ -1,12 +1,14 @@
 //! Rejected reloads: the running configuration is kept, and one line names the error and its key.
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::{SEED, moved, reloaded, taken_over};
 use crate::harness::child::free_port;
 use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
-use crate::harness::vault::Vault;
+use crate::harness::vault::{Vault, plugin_policy};
+use crate::keys::state_names;
 use crate::{LIMIT, daemon_for, ready_daemon};
 
 /// The error of a reload of this text.
@@ -114,6 +116,67 @@ async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
     reloaded(&daemon, "[limits]\nmax_waiting = 8").await;
 }
 
+/// The state file without the time of the last success.
+fn state(daemon: &Daemon) -> serde_json::Value {
+    let text = std::fs::read_to_string(daemon.socket().with_extension("state.json"));
+    let mut state: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+    state["last_success"].take();
+    state
+}
+
+/// What was logged of the key at INFO or above.
+fn key_events(daemon: &Daemon) -> Vec<serde_json::Value> {
+    let of_key = |line: &serde_json::Value| {
+        line["target"] == "vault_kms_plugin::keys" && line["level"] != "DEBUG"
+    };
+    daemon.log_lines().into_iter().filter(of_key).collect()
+}
+
+/// What a candidate finds out is neither stored nor reported as if it served.
+async fn a_refused_candidate_writes_no_state_and_logs_no_event_of_its_key() {
+    let (fixture, daemon, client) = ready_daemon().await;
+    let vault = Vault::shared().await;
+    vault.create_key(&fixture.mount, "next").await;
+    let key_id = client.status().await.unwrap().key_id;
+    state_names(&daemon, &key_id).await;
+    let (stored, logged) = (state(&daemon), key_events(&daemon));
+    assert!(!logged.is_empty(), "{}", daemon.log());
+    let good = std::fs::read_to_string(daemon.config_path()).unwrap();
+    let moved = moved(&fixture, "next", &fixture.key);
+    let changed = |change: &str| {
+        daemon.write_config(&good);
+        daemon.change_config(change);
+        std::fs::read_to_string(daemon.config_path()).unwrap()
+    };
+
+    // The key works, but its token may not decrypt what was encrypted until now.
+    let policy = format!("{}-next", fixture.policy);
+    let rules = plugin_policy(&fixture.mount, "next");
+    vault.write_policy(&policy, &rules).await;
+    let token = vault.create_token(json!({ "policies": [policy] })).await;
+    let file = daemon.dir().join("next");
+    std::fs::write(&file, token).unwrap();
+    let login = format!("[auth]\ntoken_file = \"{}\"\n", file.display());
+    let error = refused(&daemon, &changed(&(login + &moved))).await;
+    assert!(error.contains("HTTP 403"), "{error}");
+    assert_eq!(state(&daemon), stored);
+
+    // The key cannot be used at all, which is a verdict.
+    let error = refused(&daemon, &changed(&moved)).await;
+    assert!(error.contains("HTTP 403"), "{error}");
+    assert_eq!(state(&daemon), stored);
+    assert_eq!(key_events(&daemon), logged);
+
+    // A process that starts again knows the key that wrote.
+    daemon.write_config(&good);
+    daemon.kill();
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    assert_eq!(client.wait_ok(LIMIT).await.key_id, key_id);
+    let before = |line: &serde_json::Value| line.get("before").is_some();
+    assert!(!key_events(&daemon).iter().any(before), "{}", daemon.log());
+}
+
 async fn a_key_that_never_wrote_may_be_corrected() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -129,5 +192,6 @@ async fn a_key_that_never_wrote_may_be_corrected() {
 
 tests! {
     single an_invalid_configuration_is_reported_and_the_running_one_kept [Vault];
+    single a_refused_candidate_writes_no_state_and_logs_no_event_of_its_key [Vault];
     single a_key_that_never_wrote_may_be_corrected [Vault];
 }

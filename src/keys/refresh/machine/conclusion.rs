@@ -2,7 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::{Machine, Report};
+use super::Machine;
+use super::phase::Report;
 use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::key_id::KeyId;
 use crate::keys::refresh::effect::{Effect, Publication};

@@ -5,26 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::vault::{CallError, Ciphertext, KeyInfo, KeyName, MountPath, Namespace};
-
-fn key() -> TransitKey {
-    TransitKey {
-        namespace: Namespace::default(),
-        mount: MountPath::try_new("transit").expect("mount"),
-        name: KeyName::try_new("kms").expect("name"),
-    }
-}
-
-fn version(number: u32) -> KeyVersion {
-    KeyVersion::try_new(number).expect("version")
-}
-
-fn stamp(created: i64, number: u32) -> VersionStamp {
-    VersionStamp {
-        created,
-        version: version(number),
-    }
-}
+use crate::keys::key_id::KeyId;
+use crate::keys::tests::{key, stamp};
+use crate::vault::{ApiErrorKind, CallError, Ciphertext, KeyInfo};
 
 fn info(latest: VersionStamp) -> KeyInfo {
     KeyInfo {
