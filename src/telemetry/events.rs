@@ -240,6 +240,10 @@ events! {
             "changed certificate files cannot be used, keeping the previous ones" {
             error: String,
         }
+        WARN EndpointRefused "an address of Vault refused what another one served, using the other one" {
+            address: String,
+            error: String,
+        }
         WARN ConnectionsNotRebuilt "connections cannot be rebuilt, keeping the previous ones" {
             error: String,
         }

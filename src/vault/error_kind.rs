@@ -53,6 +53,9 @@ const KEY_UNABLE: [&str; 5] = [
     "for non-AEAD cipher suite",
 ];
 
+/// What a disaster-recovery secondary answers on every path that needs a token, with status 400.
+const DR_SECONDARY: &str = "replication DR secondary mode";
+
 impl ApiErrorKind {
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
@@ -65,6 +68,7 @@ impl ApiErrorKind {
     pub fn read(status: u16, message: &str) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         match status {
+            _ if says(&[DR_SECONDARY]) => Self::Transient,
             403 if message.contains("1 error occurred") => Self::PolicyDenied,
             403 => Self::TokenRefused,
             404 if message.is_empty() => Self::KeyMissing,
@@ -145,6 +149,12 @@ mod tests {
             ),
             (400, "refusing to use soft-deleted key", KeyUnable),
             (503, "Vault is sealed", Transient),
+            (
+                400,
+                "path disabled in replication DR secondary mode",
+                Transient,
+            ),
+            (400, "no decryption key available for term 4", Other),
             (
                 500,
                 "local node not active but active cluster node not found",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::error::CallError;
+use super::error::{CallError, Progress};
 use super::error_kind::ApiErrorKind;
 use crate::diagnosis::Diagnosis;
 
@@ -48,6 +48,11 @@ impl Response {
             retry_after: None,
             body: body.as_bytes().to_vec(),
         }
+    }
+
+    /// Whether the server did all that it was asked for: of a batch an item may have failed.
+    pub(super) fn is_complete(&self) -> bool {
+        (200..300).contains(&self.status)
     }
 
     /// Whether the body is empty, as with 204.
@@ -157,6 +162,7 @@ async fn next_chunk(
             "connection closed while reading the response: {}",
             root_cause(&error)
         )),
+        progress: Progress::PerhapsSent,
     })
 }
 

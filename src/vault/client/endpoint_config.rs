@@ -1,7 +1,7 @@
 //! The settings of a client, and how the connections to one endpoint are made: proxy, server name,
 //! socket, timeouts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,9 +117,10 @@ impl EndpointConfig {
     }
 
     /// Puts the server's name into the URL, so that TLS sends it to the server. A proxy needs the
-    /// address itself there; the certificate is verified for the name all the same.
+    /// address itself there, and an IP address in the URL would be connected to without the
+    /// resolver; the certificate is verified for the name all the same.
     fn override_server_name(&mut self, name: &str) -> Result<(), BuildError> {
-        if self.proxy.is_some() {
+        if self.proxy.is_some() || name.parse::<IpAddr>().is_ok() {
             return Ok(());
         }
         let (host, port) = host_and_port(&self.base);
