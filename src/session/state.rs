@@ -21,6 +21,7 @@ use super::message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg};
 use super::schedule::{self, HEALTH_TIMEOUT, LOGIN_TIMEOUT};
 use super::view::{LoginFault, Session, SessionView};
 use crate::actor::reap;
+use crate::system::one_line;
 use crate::telemetry::FailureStreak;
 use crate::telemetry::events;
 use crate::vault::{CallError, Client, Token};
@@ -173,6 +174,10 @@ impl State {
     pub(super) fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
         match outcome.granted {
             Ok(grant) => {
+                for warning in &grant.warnings {
+                    let warning = one_line(warning);
+                    events::LoginWarning { warning }.emit();
+                }
                 let step = self.advance(Event::Granted(grant.lease));
                 self.publish_session(grant.token);
                 self.begin(myself, step);

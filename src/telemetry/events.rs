@@ -135,6 +135,7 @@ events! {
             lasted: Option<String>,
         }
         WARN LoginFailed "login to Vault failed" { error: String }
+        INFO LoginWarning "Vault remarked about the login" { warning: String }
         WARN RenewalFailed "token renewal failed, logging in again" { error: String }
         WARN TokenRejected "Vault rejected the token as invalid or expired, logging in again" {}
         WARN LoginsSuspended

@@ -83,6 +83,17 @@ impl Response {
         }
     }
 
+    /// The error for a login that Vault does not complete without a second factor.
+    pub(super) fn second_factor(&self) -> CallError {
+        CallError::Api {
+            path: self.path.clone(),
+            status: self.status,
+            kind: ApiErrorKind::SecondFactor,
+            message: "it requires a second factor (MFA)".to_owned(),
+            retry_after: None,
+        }
+    }
+
     /// The error for a response that Vault would not send.
     pub(super) fn unexpected(&self, cause: impl Into<Diagnosis>) -> CallError {
         CallError::UnexpectedResponse {
