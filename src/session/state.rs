@@ -162,7 +162,7 @@ impl State {
         let settings = self.args.settings.clone();
         let myself = myself.clone();
         self.tasks.spawn(async move {
-            let credentials = credentials::fingerprint(&settings.method.credentials()).await;
+            let credentials = credentials::state(&settings.method.credentials()).await;
             let granted = login::login(&client, &settings, Instant::now() + LOGIN_TIMEOUT).await;
             let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome {
                 granted,

@@ -53,6 +53,11 @@ impl LoginError {
         Self::new(LoginErrorClass::VaultUnavailable, diagnosis)
     }
 
+    /// Another process is at work with the credential.
+    pub(super) fn busy(diagnosis: Diagnosis) -> Self {
+        Self::new(LoginErrorClass::Transient(None), diagnosis)
+    }
+
     /// A credential of our own cannot be used.
     pub(super) fn credential(diagnosis: Diagnosis) -> Self {
         Self::new(LoginErrorClass::UnusableCredential, diagnosis)
