@@ -136,7 +136,7 @@ events! {
         }
         WARN LoginFailed "login to Vault failed" { error: String }
         INFO LoginWarning "Vault remarked about the login" { warning: String }
-        WARN RenewalFailed "token renewal failed, logging in again" { error: String }
+        WARN RenewalFailed "token renewal failed" { error: String }
         WARN TokenRejected "Vault rejected the token as invalid or expired, logging in again" {}
         WARN LoginsSuspended
             "Vault rejected the credentials: no further login until the credential file changes, SIGHUP is received or wait_minutes have passed, because Vault locks a role out after repeated failures" {

@@ -22,9 +22,6 @@ impl State {
         let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
         let wait_minutes = wait.map(|wait| wait.as_secs() / 60);
         events::LoginsSuspended { wait_minutes }.emit();
-        self.args
-            .view
-            .send_modify(|view| view.suspended_until = until);
         self.watch(myself, Some(rejected));
     }
 
