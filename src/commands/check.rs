@@ -41,7 +41,9 @@ pub fn run(options: &cli::Check, source: &Source) -> io::Result<Report> {
     system::harden()?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build()?;
-    Ok(runtime.block_on(steps(options, source)))
+    let report = runtime.block_on(steps(options, source));
+    runtime.shutdown_background();
+    Ok(report)
 }
 
 async fn steps(options: &cli::Check, source: &Source) -> Report {

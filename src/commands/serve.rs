@@ -40,7 +40,12 @@ fn with_runtime(config: &Config, source: Source, passed: Option<PassedSocket>) -
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(supervise(config, source, &log, passed)),
+        Ok(runtime) => {
+            let exit = runtime.block_on(supervise(config, source, &log, passed));
+            // Without waiting for a file system or a name server that does not answer.
+            runtime.shutdown_background();
+            exit
+        }
         Err(error) => log_fatal(&error, Exit::Internal),
     }
 }

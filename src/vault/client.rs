@@ -11,6 +11,7 @@ mod proxy;
 mod readiness;
 mod redirect;
 mod request;
+mod resolver;
 mod selection;
 
 use std::sync::{self, Arc, MutexGuard, PoisonError};
