@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::system::atomic_file::AtomicFile;
@@ -19,6 +19,8 @@ use crate::system::atomic_file::AtomicFile;
 /// tokens need.
 const RESERVED_BYTES: usize = 8 * 1024;
 
+/// How long the file system may take.
+const FILE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a lock that another one holds is tried again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -45,7 +47,7 @@ pub(super) struct SecretIdRecord {
 
 /// The stored secret_ids; `None` if there is no file.
 pub(super) async fn load(path: PathBuf) -> io::Result<Option<StoredSecretIds>> {
-    blocking(move || {
+    limited(move || {
         let bytes = match fs::read(&path) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -65,7 +67,7 @@ pub(super) async fn load(path: PathBuf) -> io::Result<Option<StoredSecretIds>> {
 pub(super) async fn lock(path: &Path, deadline: Instant) -> io::Result<Option<File>> {
     loop {
         let path = path.with_extension("lock");
-        if let Some(lock) = blocking(move || try_lock(&path)).await? {
+        if let Some(lock) = limited(move || try_lock(&path)).await? {
             return Ok(Some(lock));
         }
         if Instant::now() >= deadline {
@@ -96,7 +98,7 @@ pub(super) fn other_owner(path: &Path) -> Option<u32> {
 
 /// Makes sure that the file can be written, before a token is spent for its content.
 pub(super) async fn reserve(path: PathBuf) -> io::Result<AtomicFile> {
-    blocking(move || AtomicFile::reserve(&path, RESERVED_BYTES)).await
+    limited(move || AtomicFile::reserve(&path, RESERVED_BYTES)).await
 }
 
 /// Writes `stored`; it is on the disk once this returns.
@@ -107,6 +109,14 @@ pub(super) async fn save(reserved: AtomicFile, stored: StoredSecretIds) -> io::R
         reserved.commit(&text)
     })
     .await
+}
+
+/// The same for what may be repeated: a file system that hangs is waited for no longer than this.
+async fn limited<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = timeout(FILE_TIMEOUT, blocking(work)).await;
+    done.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 async fn blocking<T: Send + 'static>(

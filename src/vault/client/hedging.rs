@@ -167,8 +167,8 @@ impl<'a> Search<'a> {
                     }
                 }
                 Ok(None) => return self.give_up(),
-                // An answer is there already.
-                Err(_) if is_answered => return self.give_up(),
+                // An answer is there already, and nobody else to ask.
+                Err(_) if is_answered && self.untried.is_empty() => return self.give_up(),
                 Err(_) => self.fall_silent(),
             }
         }
@@ -368,3 +368,6 @@ fn label_of(outcome: &Result<Response, CallError>) -> &'static str {
         Err(CallError::Api { .. }) => "refused",
     }
 }
+
+#[cfg(test)]
+mod tests;

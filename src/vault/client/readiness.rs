@@ -88,6 +88,9 @@ impl Client {
             selection.record(*one, Observation::Unresponsive, now);
         }
         selection.record(index, Observation::Served, now);
+        // The preferred one was asked before, and is not known to be ready.
+        let preferred = selection.preferred();
+        selection.prefer(preferred, index);
     }
 
     async fn readiness(&self, index: usize, deadline: Instant) -> (usize, Readiness) {
