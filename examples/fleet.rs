@@ -11,6 +11,7 @@
 mod vault;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -68,10 +69,12 @@ async fn node(number: usize, vault: Rc<RefCell<VirtualVault>>) {
     };
     let mut machine = Machine::start(None, None, Instant::now(), fastrand::f64());
     let mut event = Event::TimerFired;
+    let mut steps = VecDeque::new();
     loop {
-        let (next, step) = machine.after(event, Instant::now(), fastrand::f64());
+        let (next, begun) = machine.after(event, Instant::now(), fastrand::f64());
         machine = next;
-        event = match step {
+        steps.extend(begun);
+        event = match steps.pop_front() {
             Some(step) => perform(step, number, &role, &vault).await,
             None => {
                 // A machine without a session always has a wake-up.

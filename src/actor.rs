@@ -65,6 +65,11 @@ impl<M: Message, F: FnOnce() -> M> Drop for WatchedTask<M, F> {
 pub(crate) struct Timer(Option<(Instant, AbortHandle)>);
 
 impl Timer {
+    /// Notes that its message has arrived: whatever is due then, even at the same time, is armed again.
+    pub(crate) fn fired(&mut self) {
+        self.0 = None;
+    }
+
     /// Fires at `due`, and no longer at the time that was set before. `arm` sends the message after
     /// a wait; it is called only if the time has changed, because a timer that is due now and set
     /// again for each of many calls would never fire.
@@ -144,6 +149,14 @@ mod tests {
         assert!(first.await.expect_err("aborted").is_cancelled());
         assert!(set(&mut timer, None, now).is_none());
         assert!(second.await.expect_err("aborted").is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn what_is_due_when_it_fires_is_armed_again() {
+        let (now, mut timer) = (Instant::now(), Timer::default());
+        assert!(set(&mut timer, Some(now), now).is_some());
+        timer.fired();
+        assert!(set(&mut timer, Some(now), now).is_some());
     }
 
     #[tokio::test]

@@ -48,7 +48,7 @@ impl Actor for VaultSession {
         _myself: ActorRef<SessionMsg>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        state.revoke_current().await;
+        state.revoke_all().await;
         Ok(())
     }
 

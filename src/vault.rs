@@ -18,7 +18,7 @@ mod wrapping;
 pub use client::{
     Address, BuildError, Client, ClientCertificate, InvalidProxy, Proxies, Proxy, Settings,
 };
-pub use error::CallError;
+pub use error::{CallError, Progress};
 pub use error_kind::ApiErrorKind;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
 pub use response::root_cause;

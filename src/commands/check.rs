@@ -19,6 +19,8 @@ mod warnings;
 use std::io;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::cli;
 use crate::config::{Config, Source};
 use crate::vault::Client;
@@ -37,7 +39,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 pub fn run(options: &cli::Check, source: &Source) -> io::Result<Report> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build()?;
-    Ok(runtime.block_on(steps(options, source)))
+    let report = runtime.block_on(steps(options, source));
+    runtime.shutdown_background();
+    Ok(report)
 }
 
 async fn steps(options: &cli::Check, source: &Source) -> Report {
@@ -64,11 +68,12 @@ async fn vault(config: &Config, client: &Client, login: bool, report: &mut Repor
     if !reach::check(&config.vault, report).await {
         return;
     }
+    let began = Instant::now();
     let Some(grant) = login::log_in(client, &config.auth, login, report).await else {
         return;
     };
     login::describe_token(client, &config.auth, &grant, report).await;
     capabilities::check(client, &config.keys, &grant.token, report).await;
     key::check(client, &config.keys.key, &grant.token, report).await;
-    login::log_out(client, &config.auth, &grant.token, report).await;
+    login::log_out(client, &config.auth, &grant.token, began, report).await;
 }

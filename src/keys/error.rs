@@ -327,7 +327,9 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
                 key.mount.as_str()
             ),
         ),
-        ApiErrorKind::Other => return (ErrorKind::Invalid, None),
+        ApiErrorKind::Other | ApiErrorKind::WrongCredentials | ApiErrorKind::SecondFactor => {
+            return (ErrorKind::Invalid, None);
+        }
         ApiErrorKind::Transient => return (ErrorKind::Unavailable, None),
     };
     (kind, Some(remedy))

@@ -243,6 +243,9 @@ impl State {
 
     /// Hands an event to the refresh machine, and carries out what follows.
     pub(super) fn refresh(&mut self, event: RefreshEvent) {
+        if matches!(event, RefreshEvent::Due) {
+            self.timer.fired();
+        }
         let now = Instant::now();
         let last_encrypted = self.args.view.borrow().last_encrypted;
         let effects = self

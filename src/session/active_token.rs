@@ -21,9 +21,10 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
-    /// A token that was granted now.
-    pub(super) fn new(lease: Lease, now: Instant) -> Self {
-        Self::restored(lease, now, lease.ttl.map(|ttl| now + ttl))
+    /// A token that was requested at `began` and granted now. The lease counts from the request: the
+    /// response may have taken long.
+    pub(super) fn new(lease: Lease, began: Instant, now: Instant) -> Self {
+        Self::restored(lease, now, lease.ttl.map(|ttl| began + ttl))
     }
 
     /// The token of an earlier actor.
@@ -36,11 +37,11 @@ impl ActiveToken {
         }
     }
 
-    /// The same token after a renewal.
-    pub(super) fn renewed(self, lease: Lease, now: Instant) -> Self {
+    /// The same token after a renewal that was requested at `began`.
+    pub(super) fn renewed(self, lease: Lease, began: Instant) -> Self {
         Self {
             lease,
-            expires: lease.ttl.map(|ttl| now + ttl),
+            expires: lease.ttl.map(|ttl| began + ttl),
             ..self
         }
     }
@@ -51,5 +52,11 @@ impl ActiveToken {
             ttl: self.expires.map(|end| end.saturating_duration_since(now)),
             ..self.lease
         }
+    }
+
+    /// When this part of the lease has passed; `None` for a token that does not expire.
+    pub(super) fn point(&self, part: f64) -> Option<Instant> {
+        let left = self.lease.ttl?.mul_f64(1.0 - part);
+        self.expires?.checked_sub(left)
     }
 }

@@ -1,12 +1,14 @@
 //! Credentials: from the configuration, or from files. A file is read at each use, trimmed and
 //! bounded; its errors name the configuration key and the file.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::diagnosis::Diagnosis;
@@ -15,6 +17,8 @@ use crate::telemetry::events;
 
 /// Far above every credential, and small enough to be read at each use.
 const MAX_BYTES: u64 = 64 * 1024;
+/// How long the file system may take: a share whose server is gone does not answer at all.
+const FILE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a file is checked while only a change of it can help.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -23,6 +27,13 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Credential {
     key: &'static str,
     source: Source,
+}
+
+/// The files of credentials and a hash of what each holds, so that a change of the content shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct CredentialState {
+    files: Fingerprint,
+    digest: Vec<Option<[u8; 32]>>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,9 +126,20 @@ impl Credential {
     }
 }
 
+/// Reads a file on a thread of its own: on a file system that hangs it would never return.
 async fn read_file(path: PathBuf) -> Result<Content, ReadError> {
-    let read = spawn_blocking(move || watched_file::read(&path, MAX_BYTES)).await;
-    read.unwrap_or_else(|error| Err(ReadError::Read(error.into())))
+    let read = blocking(move || watched_file::read(&path, MAX_BYTES)).await;
+    read.unwrap_or_else(|| {
+        let limit = humantime::format_duration(FILE_TIMEOUT);
+        let error = io::Error::new(ErrorKind::TimedOut, format!("no answer within {limit}"));
+        Err(ReadError::Read(error))
+    })
+}
+
+/// Does what may block; `None` if it takes too long. It continues then.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = timeout(FILE_TIMEOUT, spawn_blocking(work)).await;
+    done.ok()?.ok()
 }
 
 /// Returns once the files of these credentials differ from `before`; never if none is in a file.
@@ -127,14 +149,77 @@ pub(super) async fn changed(credentials: &[Credential], before: Fingerprint) {
     }
 }
 
+/// Returns once the files of these credentials hold something else than `before`. A file that is
+/// written again with the same content holds the same credential.
+pub(super) async fn content_changed(credentials: &[Credential], mut before: CredentialState) {
+    loop {
+        changed(credentials, before.files).await;
+        let now = state(credentials).await;
+        if now.digest != before.digest {
+            return;
+        }
+        before = now;
+    }
+}
+
 /// The state of the files of these credentials.
 pub(super) async fn fingerprint(credentials: &[Credential]) -> Fingerprint {
-    let paths: Vec<_> = credentials
-        .iter()
-        .filter_map(|credential| credential.path().map(Path::to_owned))
-        .collect();
-    // It fails only while the process ends.
-    spawn_blocking(move || watched_file::fingerprint(&paths))
-        .await
-        .unwrap_or_default()
+    let paths = paths(credentials);
+    // Without an answer nothing is known, which differs from every state.
+    let found = blocking(move || watched_file::fingerprint(&paths)).await;
+    found.unwrap_or_default()
+}
+
+/// The state and the content of these files.
+pub(super) async fn state(credentials: &[Credential]) -> CredentialState {
+    let paths = paths(credentials);
+    let found = blocking(move || {
+        let files = watched_file::fingerprint(&paths);
+        let digest = paths.iter().map(|path| digest(path)).collect();
+        CredentialState { files, digest }
+    });
+    found.await.unwrap_or_default()
+}
+
+fn paths(credentials: &[Credential]) -> Vec<PathBuf> {
+    let paths = credentials.iter().filter_map(Credential::path);
+    paths.map(Path::to_owned).collect()
+}
+
+/// `None` if the file cannot be read.
+fn digest(path: &Path) -> Option<[u8; 32]> {
+    let content = watched_file::read(path, MAX_BYTES).ok()?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, content.bytes.trim_ascii());
+    digest.as_ref().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_written_again_with_the_same_content_is_the_same_credential() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("secret-id");
+        fs::write(&path, "wrong").expect("written");
+        let credentials = [Credential::file("auth.secret_id_file", path.clone())];
+        let before = state(&credentials).await;
+        for content in ["wrong", "wrong\n"] {
+            let fresh = dir.path().join("fresh");
+            fs::write(&fresh, content).expect("written");
+            fs::rename(&fresh, &path).expect("renamed");
+            let now = state(&credentials).await;
+            assert_ne!(now.files, before.files);
+            assert_eq!(now.digest, before.digest);
+        }
+        let watch = content_changed(&credentials, before.clone());
+        let waited = timeout(POLL_INTERVAL * 2, watch).await;
+        assert!(waited.is_err(), "the same content counts as another one");
+        fs::write(&path, "right").expect("written");
+        timeout(POLL_INTERVAL * 3, content_changed(&credentials, before))
+            .await
+            .expect("another content is noticed");
+    }
 }

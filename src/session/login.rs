@@ -9,8 +9,7 @@ mod wrapped_login;
 
 use tokio::time::Instant;
 
-use crate::diagnosis::Diagnosis;
-use crate::vault::{CallError, Client, Grant, Health};
+use crate::vault::{Client, Grant};
 pub(super) use error::LoginError;
 use methods::Attempt;
 pub use settings::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass};
@@ -20,27 +19,8 @@ pub(super) use wrapped::{DEFER_FOR, PendingToken};
 /// Whether Vault can serve logins. Where something denies the health paths nothing is known, so
 /// Vault counts as ready: the login will show.
 pub(super) async fn check_health(client: &Client, deadline: Instant) -> Result<(), LoginError> {
-    let unavailable = |cause: &str, remedy: &str| {
-        LoginError::unavailable(Diagnosis::new(cause).with_remedy(remedy))
-    };
-    match client.health(deadline).await {
-        Ok(Health::Sealed) => Err(unavailable("Vault is sealed", "unseal it")),
-        Ok(Health::Secondary) => Err(unavailable(
-            "Vault is a disaster-recovery secondary",
-            "point vault.address at the primary",
-        )),
-        Ok(Health::Standby) => match client.has_leader(deadline).await {
-            Ok(false) => Err(unavailable(
-                "Vault has no leader: its nodes are electing one or have lost their quorum",
-                "wait for the election, or restore the quorum",
-            )),
-            Ok(true) | Err(_) => Ok(()),
-        },
-        Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => {
-            Err(LoginError::unavailable(error.diagnosis().about("vault")))
-        }
-        Ok(Health::Ready) | Err(_) => Ok(()),
-    }
+    let ready = client.find_ready(deadline).await;
+    ready.map_err(LoginError::unavailable)
 }
 
 /// Logs in by the configured method.

@@ -16,27 +16,49 @@ use crate::vault::Lease;
 const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the session is doing, and the token that it has.
+///
+/// Logins and renewals are planned and carried out side by side: neither cancels the other, except
+/// that what succeeds makes the other unnecessary.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
-    phase: Phase,
+    login: LoginPhase,
+    renewal: RenewalPhase,
     active: Option<ActiveToken>,
-    /// Steps that failed since a token was last granted or renewed.
+    /// Logins that failed since one succeeded.
     failures: u32,
+    /// Renewals that failed since one succeeded.
+    renewal_failures: u32,
+    /// Whether the planned login is needed only if no renewal succeeds before it.
+    is_fallback: bool,
     /// Whether the last health check found that Vault cannot serve logins.
     vault_unavailable: bool,
-    /// Whether logins are suspended because Vault counts rejected credentials.
-    suspended: bool,
+    /// Until when logins are suspended because Vault counts rejected credentials.
+    suspended_until: Option<Instant>,
     last_health_check: Option<Instant>,
     /// Consecutive logins that followed a denial.
     denials: u32,
+    /// Consecutive tokens that Vault rejected soon after it had granted them.
+    short_lived: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
-    /// No step is in progress; `step` begins at that time, or never by itself.
-    Scheduled { at: Option<Instant>, step: Step },
-    /// This step is in progress.
-    InProgress(Step),
+enum LoginPhase {
+    /// No login is needed.
+    Idle,
+    /// The step begins at that time.
+    Scheduled { at: Instant, step: Step },
+    /// The step is in progress since then.
+    InProgress { step: Step, since: Instant },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum RenewalPhase {
+    /// None is planned.
+    Idle,
+    /// It begins at that time.
+    Scheduled(Instant),
+    /// It is in progress since then.
+    InProgress(Instant),
 }
 
 /// What takes time and can fail.
@@ -104,57 +126,67 @@ impl Machine {
         now: Instant,
         random: f64,
     ) -> Self {
-        let suspended = suspended_until.is_some_and(|until| until > now);
-        let phase = match session {
-            _ if suspended => Phase::Scheduled {
-                at: suspended_until,
-                step: Step::CheckHealth,
-            },
-            Some(active) => {
-                let next = schedule::after_login(active.remaining(now), random);
-                Phase::planned(next, now)
-            }
-            None => Phase::login_at(now),
-        };
-        Self {
-            phase,
+        let mut machine = Self {
+            login: LoginPhase::Idle,
+            renewal: RenewalPhase::Idle,
             active: session,
             failures: 0,
+            renewal_failures: 0,
+            is_fallback: false,
             vault_unavailable: false,
-            suspended,
+            suspended_until: suspended_until.filter(|&until| until > now),
             last_health_check: None,
             denials: 0,
+            short_lived: 0,
+        };
+        match session {
+            Some(active) => {
+                let next = schedule::after_login(active.remaining(now), random);
+                machine.plan(next, now);
+            }
+            None => machine.log_in_at(now),
         }
+        machine
     }
 
-    /// The machine after an event, and the step that begins now. `random` is between 0 and 1.
+    /// The machine after an event, and the steps that begin now. `random` is between 0 and 1.
     #[must_use]
-    pub fn after(mut self, event: Event, now: Instant, random: f64) -> (Self, Option<Step>) {
-        self.phase = self.respond(event, now, random);
+    pub fn after(mut self, event: Event, now: Instant, random: f64) -> (Self, Vec<Step>) {
+        self.respond(event, now, random);
         self.drop_expired(now);
-        let Phase::Scheduled { at, step } = self.phase else {
-            return (self, None);
-        };
-        if at.is_none_or(|at| at > now) {
-            return (self, None);
+        self.suspended_until = self.suspended_until.filter(|&until| until > now);
+        let mut steps = Vec::new();
+        if let LoginPhase::Scheduled { at, step } = self.login
+            && at <= now
+        {
+            self.login = LoginPhase::InProgress { step, since: now };
+            if step == Step::CheckHealth {
+                self.last_health_check = Some(now);
+            }
+            steps.push(step);
         }
-        self.phase = Phase::InProgress(step);
-        self.suspended = false;
-        if step == Step::CheckHealth {
-            self.last_health_check = Some(now);
+        if let RenewalPhase::Scheduled(at) = self.renewal
+            && at <= now
+        {
+            self.renewal = RenewalPhase::InProgress(now);
+            steps.push(Step::Renew);
         }
-        (self, Some(step))
+        (self, steps)
     }
 
     /// When [`Event::TimerFired`] is due, unless another event comes first.
     #[must_use]
     pub fn wake(&self) -> Option<Instant> {
-        let planned = match self.phase {
-            Phase::Scheduled { at, .. } => at,
-            Phase::InProgress(_) => None,
+        let login = match self.login {
+            LoginPhase::Scheduled { at, .. } => Some(at),
+            LoginPhase::Idle | LoginPhase::InProgress { .. } => None,
+        };
+        let renewal = match self.renewal {
+            RenewalPhase::Scheduled(at) => Some(at),
+            RenewalPhase::Idle | RenewalPhase::InProgress(_) => None,
         };
         let expiry = self.active.and_then(|active| active.expires);
-        planned.into_iter().chain(expiry).min()
+        login.into_iter().chain(renewal).chain(expiry).min()
     }
 
     /// Whether there is a token to work with.
@@ -172,156 +204,293 @@ impl Machine {
     /// Until when logins are suspended.
     #[must_use]
     pub fn suspended_until(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Scheduled { at, .. } if self.suspended => at,
-            _ => None,
-        }
+        self.suspended_until
     }
 
-    fn respond(&mut self, event: Event, now: Instant, random: f64) -> Phase {
+    /// How many tokens in a row Vault rejected soon after it had granted them.
+    pub(super) fn short_lived(&self) -> u32 {
+        self.short_lived
+    }
+
+    /// Whether a login is planned, in progress, or suspended.
+    pub(super) fn needs_login(&self) -> bool {
+        self.login != LoginPhase::Idle || self.suspended_until.is_some()
+    }
+
+    fn respond(&mut self, event: Event, now: Instant, random: f64) {
         // A late outcome, such as of the renewal of a token that was found invalid meanwhile.
-        if event
-            .ends()
-            .is_some_and(|step| self.phase != Phase::InProgress(step))
-        {
-            return self.phase;
+        if event.ends().is_some_and(|step| !self.is_in_progress(step)) {
+            return;
         }
         match event {
-            Event::TimerFired => self.phase,
-            Event::SessionRequested => self.expedited(),
+            Event::TimerFired => {}
+            Event::SessionRequested => self.expedite(),
             Event::VaultReady => {
                 let wait = schedule::login_delay(random, self.vault_unavailable);
                 self.vault_unavailable = false;
-                Phase::after(wait, Step::Login, now)
+                self.schedule_login(now + wait, Step::Login);
             }
-            Event::VaultUnavailable => self.failed(Failure::Unreachable, now, random),
-            Event::Granted(lease) => {
-                self.active = Some(ActiveToken::new(lease, now));
-                self.failures = 0;
-                self.vault_unavailable = false;
-                self.suspended = false;
-                Phase::planned(schedule::after_login(lease, random), now)
+            Event::VaultUnavailable => {
+                self.vault_unavailable = true;
+                self.log_in_at(now + schedule::health_delay(random));
             }
+            Event::Granted(lease) => self.granted(lease, now, random),
             Event::Renewed(lease) => self.renewed(lease, now, random),
-            Event::Failed(failure) => self.failed(failure, now, random),
-            // A token that cannot be renewed can still be replaced.
-            Event::NotRenewed(Failure::Rejected | Failure::RejectedAndCounted) => {
-                self.login_now(now)
-            }
-            Event::NotRenewed(failure) => self.failed(failure, now, random),
-            Event::TokenInvalid => {
-                self.active = None;
-                if self.suspended {
-                    self.phase
-                } else {
-                    self.login_now(now)
+            Event::Failed(failure) => self.login_failed(failure, now, random),
+            Event::NotRenewed(failure) => self.renewal_failed(failure, now, random),
+            Event::TokenInvalid => self.token_invalid(now, random),
+            Event::PermissionDenied => self.permission_denied(now),
+            Event::NewWrappingToken => {
+                if self.is_healthy(now) {
+                    self.log_in_now(now);
                 }
             }
-            Event::PermissionDenied => self.permission_denied(now),
-            Event::NewWrappingToken if self.is_idle_and_healthy() => self.run_now(now),
-            Event::NewWrappingToken => self.phase,
             Event::RetryNow => {
-                let is_stuck = self.suspended || self.failures > 0 || self.active.is_none();
-                self.suspended = false;
-                if is_stuck {
-                    self.run_now(now)
-                } else {
-                    self.phase
+                let is_suspended = self.is_suspended(now);
+                self.suspended_until = None;
+                if is_suspended || self.failures > 0 || !self.is_healthy(now) {
+                    self.log_in_now(now);
                 }
             }
         }
     }
 
-    fn renewed(&mut self, lease: Option<Lease>, now: Instant, random: f64) -> Phase {
-        let (Some(active), Some(lease)) = (self.active, lease) else {
-            return self.login_now(now);
-        };
-        self.failures = 0;
-        self.active = Some(active.renewed(lease, now));
-        let next = schedule::after_renewal(active.granted, lease, random);
-        Phase::planned(next, now)
+    fn is_in_progress(&self, step: Step) -> bool {
+        match (step, self.login) {
+            (Step::Renew, _) => matches!(self.renewal, RenewalPhase::InProgress(_)),
+            (_, LoginPhase::InProgress { step: running, .. }) => running == step,
+            _ => false,
+        }
     }
 
-    fn failed(&mut self, failure: Failure, now: Instant, random: f64) -> Phase {
-        self.failures = self.failures.saturating_add(1);
+    fn granted(&mut self, lease: Lease, now: Instant, random: f64) {
+        let LoginPhase::InProgress { since, .. } = self.login else {
+            return;
+        };
+        let active = ActiveToken::new(lease, since, now);
+        if active.expires.is_some_and(|end| end <= now) {
+            // The login took longer than its token lives.
+            return self.login_failed(Failure::Transient(None), now, random);
+        }
+        self.active = Some(active);
+        self.failures = 0;
+        self.renewal_failures = 0;
+        self.vault_unavailable = false;
+        self.suspended_until = None;
+        self.login = LoginPhase::Idle;
+        self.plan(schedule::after_login(lease, random), since);
+    }
+
+    /// Plans what follows a grant that was requested at `since`.
+    fn plan(&mut self, next: NextAction, since: Instant) {
+        self.is_fallback = false;
+        self.renewal = RenewalPhase::Idle;
+        match next {
+            NextAction::Renew(wait) => self.renewal = RenewalPhase::Scheduled(since + wait),
+            NextAction::Login(wait) => self.log_in_at(since + wait),
+            NextAction::None => {}
+        }
+    }
+
+    fn renewed(&mut self, lease: Option<Lease>, now: Instant, random: f64) {
+        let RenewalPhase::InProgress(since) = self.renewal else {
+            return;
+        };
+        self.renewal = RenewalPhase::Idle;
+        let (Some(active), Some(lease)) = (self.active, lease) else {
+            return self.log_in_instead(now);
+        };
+        self.renewal_failures = 0;
+        let active = active.renewed(lease, since);
+        self.active = Some(active);
+        match schedule::after_renewal(active.granted, lease, random) {
+            NextAction::Login(wait) => {
+                // The lease shrinks: it ends with max_ttl, or was shortened by an operator. If no
+                // login succeeds, whatever is left of it is used.
+                self.log_in_by(since + wait);
+                self.renewal = active
+                    .point(schedule::LAST_RESORT_RENEWAL)
+                    .filter(|_| lease.renewable)
+                    .map_or(RenewalPhase::Idle, RenewalPhase::Scheduled);
+            }
+            next => {
+                if let NextAction::Renew(wait) = next {
+                    self.renewal = RenewalPhase::Scheduled(since + wait);
+                }
+                self.withdraw_fallback();
+            }
+        }
+    }
+
+    fn renewal_failed(&mut self, failure: Failure, now: Instant, random: f64) {
+        self.renewal = RenewalPhase::Idle;
+        let Some(active) = self.active else {
+            return;
+        };
+        self.renewal_failures = self.renewal_failures.saturating_add(1);
+        let retry_after = match failure {
+            Failure::Transient(retry_after) => retry_after,
+            _ => None,
+        };
+        let wait = schedule::retry_delay(self.renewal_failures, retry_after, random);
+        let wait = schedule::at_most_half(wait, active.remaining(now));
+        if let Some(last) = active.point(schedule::LAST_RENEWAL)
+            && last > now
+        {
+            self.renewal = RenewalPhase::Scheduled(last.min(now + wait));
+        }
+        match failure {
+            // A token that cannot be renewed can still be replaced.
+            Failure::Rejected | Failure::RejectedAndCounted => self.log_in_instead(now),
+            Failure::Unreachable | Failure::Transient(_) => {
+                let at = active.point(schedule::FALLBACK_LOGIN);
+                if self.login == LoginPhase::Idle
+                    && let Some(at) = at
+                {
+                    self.is_fallback = true;
+                    self.log_in_at(at.max(now));
+                }
+            }
+        }
+    }
+
+    fn login_failed(&mut self, failure: Failure, now: Instant, random: f64) {
         self.vault_unavailable = failure == Failure::Unreachable;
+        if !self.vault_unavailable {
+            self.failures = self.failures.saturating_add(1);
+        }
         let wait = match failure {
             Failure::Unreachable => schedule::health_delay(random),
             Failure::Transient(retry_after) => {
-                schedule::retry_delay(self.failures, retry_after, random)
+                let wait = schedule::retry_delay(self.failures, retry_after, random);
+                match self.active {
+                    Some(active) => schedule::at_most_half(wait, active.remaining(now)),
+                    None => wait,
+                }
             }
             Failure::Rejected => schedule::retry_delay(self.failures, None, random),
             Failure::RejectedAndCounted => {
-                self.suspended = true;
-                schedule::lockout_pause(random)
+                let pause = schedule::lockout_pause(random);
+                self.suspended_until = Some(now + pause);
+                pause
             }
         };
-        Phase::after(wait, Step::CheckHealth, now)
+        self.log_in_at(now + wait);
+    }
+
+    /// Logs in for another token; the sooner the last ones died, the later, as each of them would
+    /// otherwise cause a login at once.
+    fn token_invalid(&mut self, now: Instant, random: f64) {
+        if let Some(active) = self.active.take() {
+            let age = now.duration_since(active.obtained);
+            self.short_lived = schedule::consecutive_short_lived(self.short_lived, age);
+        }
+        self.renewal = RenewalPhase::Idle;
+        self.is_fallback = false;
+        self.log_in_by(now + schedule::short_lived_delay(self.short_lived, random));
     }
 
     /// Logs in for another token, at growing intervals: each login may cost a use of its
     /// credentials.
-    fn permission_denied(&mut self, now: Instant) -> Phase {
-        let Some(active) = self.active.filter(|_| self.is_idle_and_healthy()) else {
-            return self.phase;
+    fn permission_denied(&mut self, now: Instant) {
+        let Some(active) = self.active.filter(|_| self.is_healthy(now)) else {
+            return;
         };
         let age = now.duration_since(active.obtained);
         if age < schedule::denial_interval(self.denials) {
-            return self.phase;
+            return;
         }
         self.denials = schedule::consecutive_denials(self.denials, age);
-        self.run_now(now)
+        self.log_in_now(now);
     }
 
-    /// Whether there is a session, and no step is in progress or overdue for it.
-    fn is_idle_and_healthy(&self) -> bool {
-        let is_idle = matches!(self.phase, Phase::Scheduled { .. });
-        is_idle && self.active.is_some() && self.failures == 0 && !self.suspended
+    /// Whether there is a session, and no login is in progress or overdue for it.
+    fn is_healthy(&self, now: Instant) -> bool {
+        let in_progress = matches!(self.login, LoginPhase::InProgress { .. });
+        self.active.is_some()
+            && !in_progress
+            && self.failures == 0
+            && !self.vault_unavailable
+            && !self.is_suspended(now)
     }
 
-    /// Drops a token that has expired, and its planned renewal.
+    fn is_suspended(&self, now: Instant) -> bool {
+        self.suspended_until.is_some_and(|until| until > now)
+    }
+
+    /// Drops a token that has expired, and its renewal.
     fn drop_expired(&mut self, now: Instant) {
         let expires = self.active.and_then(|active| active.expires);
         if expires.is_none_or(|at| at > now) {
             return;
         }
         self.active = None;
-        if let Phase::Scheduled { step, .. } = self.phase
-            && step == Step::Renew
+        self.renewal = RenewalPhase::Idle;
+        self.is_fallback = false;
+        if self.login == LoginPhase::Idle {
+            self.log_in_at(now);
+        }
+    }
+
+    /// Cancels a login that was planned only because no renewal succeeded.
+    fn withdraw_fallback(&mut self) {
+        if std::mem::take(&mut self.is_fallback)
+            && matches!(self.login, LoginPhase::Scheduled { .. })
         {
-            self.phase = Phase::login_at(now);
+            self.login = LoginPhase::Idle;
+            self.failures = 0;
+            self.vault_unavailable = false;
+        }
+    }
+
+    /// Begins a login for a token that cannot be renewed, unless one is in progress.
+    fn log_in_instead(&mut self, now: Instant) {
+        if self.login == LoginPhase::Idle {
+            self.is_fallback = true;
+        }
+        // A login that failed is not repeated sooner for that.
+        if self.failures == 0 && !self.vault_unavailable {
+            self.log_in_now(now);
         }
     }
 
     /// Begins a login, unless one is in progress.
-    fn login_now(&self, now: Instant) -> Phase {
-        match self.phase {
-            Phase::InProgress(Step::CheckHealth | Step::Login) => self.phase,
-            _ => Phase::login_at(now),
+    fn log_in_now(&mut self, now: Instant) {
+        if !matches!(self.login, LoginPhase::InProgress { .. }) {
+            self.log_in_at(now);
         }
     }
 
-    /// Begins a login, unless any step is in progress.
-    fn run_now(&self, now: Instant) -> Phase {
-        match self.phase {
-            Phase::Scheduled { .. } => Phase::login_at(now),
-            Phase::InProgress(_) => self.phase,
+    /// Begins a login at this time or earlier.
+    fn log_in_by(&mut self, time: Instant) {
+        self.is_fallback = false;
+        match self.login {
+            LoginPhase::Idle => self.log_in_at(time),
+            LoginPhase::Scheduled { at, step } => self.schedule_login(at.min(time), step),
+            LoginPhase::InProgress { .. } => {}
         }
+    }
+
+    /// Begins a login at this time.
+    fn log_in_at(&mut self, time: Instant) {
+        self.schedule_login(time, Step::CheckHealth);
+    }
+
+    /// Schedules a step of a login, but none while logins are suspended.
+    fn schedule_login(&mut self, at: Instant, step: Step) {
+        let at = self.suspended_until.map_or(at, |until| until.max(at));
+        self.login = LoginPhase::Scheduled { at, step };
     }
 
     /// Brings the next health check of an unavailable Vault forward.
-    fn expedited(&self) -> Phase {
-        let Phase::Scheduled { at, step } = self.phase else {
-            return self.phase;
-        };
-        let applies = self.vault_unavailable && step == Step::CheckHealth && self.active.is_none();
-        let soonest = self
-            .last_health_check
-            .filter(|_| applies)
-            .map(|last| last + MIN_HEALTH_INTERVAL);
-        Phase::Scheduled {
-            at: at.into_iter().chain(soonest).min(),
-            step,
+    fn expedite(&mut self) {
+        let applies = self.vault_unavailable && self.active.is_none();
+        if let LoginPhase::Scheduled { at, step } = self.login
+            && let Some(last) = self.last_health_check
+            && applies
+            && step == Step::CheckHealth
+        {
+            self.schedule_login(at.min(last + MIN_HEALTH_INTERVAL), step);
         }
     }
 }
@@ -339,29 +508,6 @@ impl Event {
             Self::VaultReady | Self::VaultUnavailable => Some(Step::CheckHealth),
             Self::Granted(_) | Self::Failed(_) => Some(Step::Login),
             Self::Renewed(_) | Self::NotRenewed(_) => Some(Step::Renew),
-        }
-    }
-}
-
-impl Phase {
-    /// A login that begins at this time.
-    fn login_at(time: Instant) -> Self {
-        Self::after(Duration::ZERO, Step::CheckHealth, time)
-    }
-
-    fn after(wait: Duration, step: Step, now: Instant) -> Self {
-        let at = Some(now + wait);
-        Self::Scheduled { at, step }
-    }
-
-    fn planned(next: NextAction, now: Instant) -> Self {
-        match next {
-            NextAction::Renew(wait) => Self::after(wait, Step::Renew, now),
-            NextAction::Login(wait) => Self::after(wait, Step::CheckHealth, now),
-            NextAction::None => Self::Scheduled {
-                at: None,
-                step: Step::CheckHealth,
-            },
         }
     }
 }

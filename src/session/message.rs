@@ -2,11 +2,11 @@
 
 use ractor::RpcReplyPort;
 
+use super::credentials::CredentialState;
 use super::login::LoginError;
 use super::machine::Event;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
-use crate::system::watched_file::Fingerprint;
 use crate::vault::{CallError, Grant, Lease};
 
 /// The actor's messages.
@@ -50,7 +50,7 @@ pub struct HealthOutcome(pub(super) Result<(), LoginError>);
 pub struct LoginOutcome {
     pub(super) granted: Result<Grant, LoginError>,
     /// The state of the credential files when the login began.
-    pub(super) credentials: Fingerprint,
+    pub(super) credentials: CredentialState,
 }
 
 /// The outcome of a renewal.

@@ -10,11 +10,18 @@ use crate::vault::Lease;
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a health check may take. A slower Vault cannot serve kube-apiserver within its 3 s.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// The part of the lease after which it is renewed: early enough to log in before it expires where
-/// the renewal fails.
+/// The part of the lease after which it is renewed: early enough to repeat a failed renewal several
+/// times, and to log in before the lease ends.
 const RENEW_AT: f64 = 0.70;
 /// Spreads the renewals of a cluster's nodes that logged in together.
 const RENEW_JITTER: f64 = 0.05;
+/// The part of the lease after which a login is planned beside the renewals that fail: most causes
+/// have passed until then, and a login costs a use of its credentials.
+pub(super) const FALLBACK_LOGIN: f64 = 0.80;
+/// The part of the lease after which a failed renewal is not repeated.
+pub(super) const LAST_RENEWAL: f64 = 0.90;
+/// The part of a shrinking lease after which it is renewed once more if no login has succeeded.
+pub(super) const LAST_RESORT_RENEWAL: f64 = 0.85;
 /// A renewal that brings less than this part of the first lease means that max_ttl is near.
 const SHRINK_THRESHOLD: f64 = 0.90;
 /// Keeps an expiring token from being renewed in a hot loop.
@@ -34,6 +41,9 @@ const LOCKOUT_PAUSE: Duration = Duration::from_secs(30 * 60);
 const MIN_DENIAL_INTERVAL: Duration = Duration::from_secs(15);
 /// The upper bound of that age.
 const MAX_DENIAL_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// A token that Vault rejects at a lower age died young: its login counts as a failed one. Longer
+/// than the longest retry delay, so that no more than about one login a minute is not paced.
+const SHORT_LIFE: Duration = Duration::from_secs(60);
 /// How long a replaced token stays valid: longer than the calls that still use it.
 const MAX_REVOKE_DELAY: Duration = Duration::from_secs(10);
 /// The longest interval between health checks of an unavailable Vault. Together with the spread of
@@ -89,6 +99,29 @@ pub(super) fn retry_delay(failures: u32, retry_after: Option<Duration>, jitter: 
     let limit = doubled.min(MAX_BACKOFF_LIMIT);
     let wait = limit.mul_f64(jitter).max(MIN_RETRY_DELAY);
     wait.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+}
+
+/// A delay of at most half of what is left of the lease in use.
+pub(super) fn at_most_half(wait: Duration, remaining: Lease) -> Duration {
+    remaining.ttl.map_or(wait, |left| wait.min(left / 2))
+}
+
+/// How many tokens in a row died young, including one that was rejected at this age.
+pub(super) fn consecutive_short_lived(before: u32, age: Duration) -> u32 {
+    if age < SHORT_LIFE {
+        before.saturating_add(1)
+    } else {
+        0
+    }
+}
+
+/// The delay of the login after so many tokens that died young: none after one, which may have been
+/// revoked by an operator; then as after failed logins, with less jitter.
+pub(super) fn short_lived_delay(short_lived: u32, jitter: f64) -> Duration {
+    match short_lived {
+        0 | 1 => Duration::ZERO,
+        more => retry_delay(more - 1, None, 0.5 + jitter / 2.0),
+    }
 }
 
 /// How long logins are suspended after credentials were rejected where Vault counts that: 15 to 45

@@ -3,11 +3,14 @@
 //!
 //! Decides nothing: `login/wrapped.rs` decides what is unwrapped, and when.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::system::atomic_file::AtomicFile;
@@ -15,6 +18,11 @@ use crate::system::atomic_file::AtomicFile;
 /// The disk space that is reserved before a token is spent: more than two secret_ids with their
 /// tokens need.
 const RESERVED_BYTES: usize = 8 * 1024;
+
+/// How long the file system may take.
+const FILE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a lock that another one holds is tried again.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the file holds.
 #[derive(Clone, Serialize, Deserialize)]
@@ -39,7 +47,7 @@ pub(super) struct SecretIdRecord {
 
 /// The stored secret_ids; `None` if there is no file.
 pub(super) async fn load(path: PathBuf) -> io::Result<Option<StoredSecretIds>> {
-    blocking(move || {
+    limited(move || {
         let bytes = match fs::read(&path) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -54,9 +62,43 @@ pub(super) async fn load(path: PathBuf) -> io::Result<Option<StoredSecretIds>> {
     .await
 }
 
+/// Excludes other processes, and other sessions of this one, until it is dropped. Returns `None` if
+/// one of them holds the lock until the deadline.
+pub(super) async fn lock(path: &Path, deadline: Instant) -> io::Result<Option<File>> {
+    loop {
+        let path = path.with_extension("lock");
+        if let Some(lock) = limited(move || try_lock(&path)).await? {
+            return Ok(Some(lock));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        sleep(LOCK_INTERVAL).await;
+    }
+}
+
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    let options = options.create(true).write(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The other user to whom the directory of the file belongs, if this is root: what root writes
+/// there, that user cannot read.
+pub(super) fn other_owner(path: &Path) -> Option<u32> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let owner = fs::metadata(directory).ok()?.uid();
+    (rustix::process::geteuid().is_root() && owner != 0).then_some(owner)
+}
+
 /// Makes sure that the file can be written, before a token is spent for its content.
 pub(super) async fn reserve(path: PathBuf) -> io::Result<AtomicFile> {
-    blocking(move || AtomicFile::reserve(&path, RESERVED_BYTES)).await
+    limited(move || AtomicFile::reserve(&path, RESERVED_BYTES)).await
 }
 
 /// Writes `stored`; it is on the disk once this returns.
@@ -67,6 +109,14 @@ pub(super) async fn save(reserved: AtomicFile, stored: StoredSecretIds) -> io::R
         reserved.commit(&text)
     })
     .await
+}
+
+/// The same for what may be repeated: a file system that hangs is waited for no longer than this.
+async fn limited<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = timeout(FILE_TIMEOUT, blocking(work)).await;
+    done.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -107,6 +157,18 @@ mod tests {
         assert_eq!(stored.previous.expect("stored too").secret_id, "a");
         let mode = fs::metadata(&path).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn only_one_at_a_time_holds_the_lock() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.secret-id.json");
+        let soon = || Instant::now() + LOCK_INTERVAL;
+        let first = lock(&path, soon()).await.expect("a lock");
+        assert!(first.is_some());
+        assert!(lock(&path, soon()).await.expect("no lock").is_none());
+        drop(first);
+        assert!(lock(&path, soon()).await.expect("a lock").is_some());
     }
 
     #[tokio::test]

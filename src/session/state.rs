@@ -2,12 +2,14 @@
 
 mod lockout_guard;
 mod pending_checks;
+mod replaced_tokens;
 mod token_check;
 mod wrapping_token_watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -21,10 +23,12 @@ use super::message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg};
 use super::schedule::{self, HEALTH_TIMEOUT, LOGIN_TIMEOUT};
 use super::view::{LoginFault, Session, SessionView};
 use crate::actor::{Timer, reap};
+use crate::system::one_line;
 use crate::telemetry::FailureStreak;
 use crate::telemetry::events;
-use crate::vault::{CallError, Client, Token};
+use crate::vault::{CallError, Client, Lease, Token};
 use pending_checks::PendingChecks;
+use replaced_tokens::ReplacedTokens;
 
 /// A renewal's deadline leaves time for a login, but is at least this.
 const MIN_RENEWAL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -54,6 +58,7 @@ pub struct State {
     checks: PendingChecks,
     /// Failed logins and health checks in a row.
     failed: FailureStreak,
+    replaced: ReplacedTokens,
     tasks: JoinSet<()>,
 }
 
@@ -71,6 +76,7 @@ impl State {
             watcher: None,
             checks: PendingChecks::default(),
             failed: FailureStreak::default(),
+            replaced: ReplacedTokens::default(),
             tasks: JoinSet::new(),
         };
         if state.machine.suspended_until().is_some() {
@@ -89,35 +95,41 @@ impl State {
         self.args.view.borrow().current.clone()
     }
 
-    /// Gives the machine an event, publishes the lease that it holds then, and begins the step that
+    /// Gives the machine an event, publishes the lease that it holds then, and begins the steps that
     /// it orders.
     pub(super) fn handle(&mut self, myself: &ActorRef<SessionMsg>, event: Event) {
-        let step = self.advance(event);
+        if matches!(event, Event::TimerFired) {
+            self.timer.fired();
+        }
+        let steps = self.advance(event);
         self.publish_lease();
-        self.begin(myself, step);
+        self.begin(myself, steps);
     }
 
-    fn advance(&mut self, event: Event) -> Option<Step> {
-        let (machine, step) = self.machine.after(event, Instant::now(), fastrand::f64());
+    fn advance(&mut self, event: Event) -> Vec<Step> {
+        let (machine, steps) = self.machine.after(event, Instant::now(), fastrand::f64());
         self.machine = machine;
-        step
+        steps
     }
 
-    fn begin(&mut self, myself: &ActorRef<SessionMsg>, step: Option<Step>) {
-        match step {
-            Some(Step::CheckHealth) => self.start_health_check(myself),
-            Some(Step::Login) => self.start_login(myself),
-            Some(Step::Renew) => self.start_renewal(myself),
-            None => {}
+    fn begin(&mut self, myself: &ActorRef<SessionMsg>, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::CheckHealth => self.start_health_check(myself),
+                Step::Login => self.start_login(myself),
+                Step::Renew => self.start_renewal(myself),
+            }
         }
         self.set_timer(myself);
     }
 
     fn set_timer(&mut self, myself: &ActorRef<SessionMsg>) {
         let due = self.machine.wake();
-        // Nobody waits for this field, so nobody is woken.
+        let suspended_until = self.machine.suspended_until();
+        // Nobody waits for these fields, so nobody is woken.
         self.args.view.send_if_modified(|view| {
             view.next_step = due;
+            view.suspended_until = suspended_until;
             false
         });
         self.timer.set(due, Instant::now(), |wait| {
@@ -157,7 +169,7 @@ impl State {
         let settings = self.args.settings.clone();
         let myself = myself.clone();
         self.tasks.spawn(async move {
-            let credentials = credentials::fingerprint(&settings.method.credentials()).await;
+            let credentials = credentials::state(&settings.method.credentials()).await;
             let granted = login::login(&client, &settings, Instant::now() + LOGIN_TIMEOUT).await;
             let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome {
                 granted,
@@ -169,9 +181,20 @@ impl State {
     pub(super) fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
         match outcome.granted {
             Ok(grant) => {
-                let step = self.advance(Event::Granted(grant.lease));
-                self.publish_session(grant.token);
-                self.begin(myself, step);
+                for warning in &grant.warnings {
+                    let warning = one_line(warning);
+                    events::LoginWarning { warning }.emit();
+                }
+                let before = self.machine.active_token();
+                let steps = self.advance(Event::Granted(grant.lease));
+                if self.machine.active_token() == before {
+                    // The machine did not accept it.
+                    self.publish_lease();
+                    self.revoke_later(Arc::new(grant.token), grant.lease);
+                } else {
+                    self.publish_session(grant.token);
+                }
+                self.begin(myself, steps);
             }
             Err(error) => {
                 self.publish_fault(&error);
@@ -216,21 +239,32 @@ impl State {
         {
             return;
         }
-        let event = match outcome.renewed {
-            Ok(renewed) => Event::Renewed(renewed),
+        match outcome.renewed {
+            Ok(renewed) => {
+                self.handle(myself, Event::Renewed(renewed));
+                self.withdraw_fault();
+            }
             Err(error) => {
                 events::RenewalFailed {
                     error: error.to_string(),
                 }
                 .emit();
-                Event::NotRenewed(match &error {
+                let failure = match &error {
                     CallError::Unreachable { .. } => Failure::Unreachable,
                     error if error.is_transient() => Failure::Transient(error.retry_after()),
                     _ => Failure::Rejected,
-                })
+                };
+                self.handle(myself, Event::NotRenewed(failure));
             }
-        };
-        self.handle(myself, event);
+        }
+    }
+
+    /// Once a renewal has made a login unnecessary, its failures are over.
+    fn withdraw_fault(&mut self) {
+        if !self.machine.needs_login() && self.args.view.borrow().fault.is_some() {
+            self.failed = FailureStreak::default();
+            self.args.view.send_modify(|view| view.fault = None);
+        }
     }
 
     /// Publishes why a login is not possible; logs it if the reason is a new one.
@@ -259,7 +293,7 @@ impl State {
             return;
         };
         let generation = self.args.view.borrow().logins + 1;
-        self.revoke_later(self.current());
+        self.revoke_replaced();
         let streak = self.failed.end(active.obtained);
         events::LoggedIn {
             generation,
@@ -296,37 +330,70 @@ impl State {
         });
     }
 
-    /// Revokes a token of our own once the calls that use it have ended.
-    fn revoke_later(&mut self, replaced: Option<Arc<Session>>) {
-        let Some(session) = replaced.filter(|_| self.args.settings.method.owns_token()) else {
+    /// Revokes the current token, which is about to be replaced, once the calls that use it have
+    /// ended.
+    fn revoke_replaced(&mut self) {
+        if let Some(session) = self.current() {
+            let remaining = session.active_token().remaining(Instant::now());
+            self.revoke_later(session.token.clone(), remaining);
+        }
+    }
+
+    /// Revokes a token of our own after a while, unless it is in use then: a caching Vault Agent
+    /// gives the same one again.
+    fn revoke_later(&mut self, token: Arc<Token>, remaining: Lease) {
+        if !self.args.settings.method.owns_token() {
             return;
-        };
-        let client = self.args.client.clone();
-        let settings = self.args.settings.clone();
-        let remaining = session.active_token().remaining(Instant::now());
+        }
+        self.replaced.add(token.clone());
+        let replaced = self.replaced.clone();
+        let args = self.args.clone();
         let wait = schedule::revoke_delay(remaining);
         self.tasks.spawn(async move {
             tokio::time::sleep(wait).await;
-            revoke(&client, &settings, &session, LOGIN_TIMEOUT).await;
+            replaced.remove(&token);
+            if !args.uses(&token) {
+                revoke(&args.client, &args.settings, &token, LOGIN_TIMEOUT).await;
+            }
         });
     }
 
-    /// Revokes the current token at the end of the process, if it is our own.
-    pub(super) async fn revoke_current(&mut self) {
-        let Some(session) = self.current() else {
+    /// Revokes the current token, and those that were replaced a moment ago, at the end of the
+    /// process, as far as they are our own.
+    pub(super) async fn revoke_all(&mut self) {
+        if !self.args.settings.method.owns_token() {
             return;
-        };
-        if self.args.settings.method.owns_token() {
-            let settings = &self.args.settings;
-            revoke(&self.args.client, settings, &session, FINAL_REVOKE_TIMEOUT).await;
         }
+        let mut tokens = self.replaced.take();
+        if let Some(session) = self.current() {
+            tokens.retain(|token| !token.is_same(&session.token));
+            tokens.push(session.token.clone());
+        }
+        if let Some(used) = &self.args.view.borrow().used_elsewhere {
+            tokens.retain(|token| !token.is_same(used));
+        }
+        let (client, settings) = (&self.args.client, &self.args.settings);
+        let revoked = tokens
+            .iter()
+            .map(|token| revoke(client, settings, token, FINAL_REVOKE_TIMEOUT));
+        join_all(revoked).await;
     }
 }
 
-async fn revoke(client: &Client, settings: &Settings, session: &Session, timeout: Duration) {
+impl Arguments {
+    /// Whether this is the token of the published session.
+    fn uses(&self, token: &Token) -> bool {
+        let view = self.view.borrow();
+        let current = view.current.as_ref().map(|session| &session.token);
+        let in_use = current.into_iter().chain(&view.used_elsewhere);
+        in_use.into_iter().any(|one| one.is_same(token))
+    }
+}
+
+async fn revoke(client: &Client, settings: &Settings, token: &Token, timeout: Duration) {
     let deadline = Instant::now() + timeout;
     let revoked = client
-        .revoke_self(&settings.namespace, &session.token, deadline)
+        .revoke_self(&settings.namespace, token, deadline)
         .await;
     if let Err(error) = revoked {
         // It ends with its lease.

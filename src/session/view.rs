@@ -54,6 +54,9 @@ pub struct SessionView {
     pub next_step: Option<Instant>,
     /// How many logins of this process succeeded.
     pub logins: u64,
+    /// A token that another session of this process uses, so it must not be revoked: a caching
+    /// Vault Agent gives the same one to both.
+    pub used_elsewhere: Option<Arc<Token>>,
 }
 
 /// The readers' handle.

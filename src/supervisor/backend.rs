@@ -129,9 +129,14 @@ impl Backend {
         Arc::make_mut(&mut self.keys_args.settings).limits = limits;
     }
 
-    /// Stops both: the KeyManager first, which uses the session.
-    pub(super) async fn stop(&self, limit: Duration) {
+    /// Stops both: the KeyManager first, which uses the session. The token of the `serving` backend
+    /// is not revoked.
+    pub(super) async fn stop(&self, limit: Duration, serving: &watch::Receiver<SessionView>) {
         stop(cell(&self.keys), Child::Keys, limit).await;
+        let used = serving.borrow().current.clone();
+        let used = used.map(|session| session.token.clone());
+        let view = self.session_view();
+        view.send_modify(|view| view.used_elsewhere = used);
         stop(cell(&self.session), Child::Session, limit).await;
     }
 }

@@ -86,7 +86,8 @@ impl State {
             Some(backend) => {
                 let id = candidate.id;
                 if let Err(reason) = self.start_validation(id, backend, myself).await {
-                    backend.stop(STOP_LIMIT).await;
+                    let serving = self.args.children.backend().session_view().subscribe();
+                    backend.stop(STOP_LIMIT, &serving).await;
                     return self.reject(myself, &reason);
                 }
                 self.reload.stage = Stage::Validating(Box::new(candidate));
@@ -277,8 +278,9 @@ impl State {
 
     /// Stops replaced actors in the background.
     fn retire(&mut self, backend: Backend) {
+        let serving = self.args.children.backend().session_view().subscribe();
         self.tasks
-            .spawn(async move { backend.stop(STOP_LIMIT).await });
+            .spawn(async move { backend.stop(STOP_LIMIT, &serving).await });
     }
 
     fn reject(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {

@@ -136,7 +136,8 @@ impl State {
             }
         }
         if let Some(candidate) = self.reload.abandon() {
-            candidate.stop(STOP_LIMIT).await;
+            let serving = self.args.children.backend().session_view().subscribe();
+            candidate.stop(STOP_LIMIT, &serving).await;
         }
         for child in [Child::Keys, Child::Session, Child::Admin] {
             self.args.children.stop(child, STOP_LIMIT).await;

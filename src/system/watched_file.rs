@@ -1,11 +1,12 @@
 //! Files that are read again when they change: a fingerprint that shows a change, a bounded read,
 //! and whether every local user can read the file. All of it blocks.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -80,8 +81,15 @@ pub fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// As [`ReadError`].
 pub fn read(path: &Path, max_bytes: u64) -> Result<Content, ReadError> {
-    let file = File::open(path).map_err(ReadError::Open)?;
+    // A pipe would be waited for until another process opens it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(ReadError::Open)?;
     let data = file.metadata().map_err(ReadError::Read)?;
+    if !(data.is_file() || data.is_dir()) {
+        let error = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(ReadError::Open(error));
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(max_bytes + 1)
         .read_to_end(&mut bytes)
@@ -112,6 +120,20 @@ mod tests {
         assert_eq!(one, fingerprint(&paths));
         fs::write(dir.path().join("a"), "22").expect("written");
         assert_ne!(one, fingerprint(&paths));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("pipe");
+        let kind = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
+        let error = read(&path, 5).expect_err("a pipe");
+        assert_eq!(
+            error.to_string(),
+            "cannot be opened: it is not a regular file"
+        );
     }
 
     #[test]

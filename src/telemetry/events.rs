@@ -137,7 +137,8 @@ events! {
             lasted: Option<String>,
         }
         WARN LoginFailed "login to Vault failed" { error: String }
-        WARN RenewalFailed "token renewal failed, logging in again" { error: String }
+        INFO LoginWarning "Vault remarked about the login" { warning: String }
+        WARN RenewalFailed "token renewal failed" { error: String }
         WARN TokenRejected "Vault rejected the token as invalid or expired, logging in again" {}
         WARN LoginsSuspended
             "Vault rejected the credentials: no further login until the credential file changes, SIGHUP is received or wait_minutes have passed, because Vault locks a role out after repeated failures" {
@@ -240,6 +241,10 @@ events! {
         }
         WARN CertificatesUnusable
             "changed certificate files cannot be used, keeping the previous ones" {
+            error: String,
+        }
+        WARN EndpointRefused "an address of Vault refused what another one served, using the other one" {
+            address: String,
             error: String,
         }
         WARN ConnectionsNotRebuilt "connections cannot be rebuilt, keeping the previous ones" {

@@ -1,19 +1,20 @@
 //! Connections to Vault: one HTTP client per address, a request in, a bounded response out.
 //!
-//! The order of the endpoints is decided here; when a request is sent a second time, in
-//! `hedging.rs`.
+//! `selection.rs` decides the order of the endpoints; `hedging.rs` decides when a request is sent to
+//! another one, or a second time; `readiness.rs` finds an endpoint that can serve.
 
 mod address;
 mod endpoint;
 mod endpoint_config;
-mod endpoint_health;
 mod hedging;
 mod proxy;
+mod readiness;
 mod redirect;
 mod request;
+mod resolver;
+mod selection;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{self, Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -26,11 +27,11 @@ pub use endpoint_config::Settings;
 use endpoint_config::{EndpointConfig, tls_settings};
 pub use proxy::{InvalidProxy, Proxies, Proxy};
 pub(super) use request::Request;
+use selection::{Observation, Selection};
 
 use super::error::CallError;
 use super::response::Response;
 use super::tls::{self, CertificateReloader, ServerCertificate};
-use crate::diagnosis::Diagnosis;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a check of the certificate files may delay a request; files on a network share can
@@ -41,8 +42,8 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Client {
     endpoints: Arc<Vec<Endpoint>>,
-    /// The index of the endpoint to try first: the one that answered last.
-    preferred: AtomicUsize,
+    /// What is known of them, and which one is tried first.
+    selection: sync::Mutex<Selection>,
     /// The certificate files; `None` if no endpoint speaks TLS.
     certificates: Option<Arc<Mutex<CertificateReloader>>>,
     metrics: Metrics,
@@ -63,7 +64,7 @@ impl Client {
             certificates = Some(Arc::new(Mutex::new(reloader)));
             tls = Some(current);
         }
-        let endpoints = settings
+        let endpoints: Vec<_> = settings
             .addresses
             .iter()
             .map(|address| {
@@ -73,8 +74,8 @@ impl Client {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            selection: sync::Mutex::new(Selection::new(endpoints.len())),
             endpoints: Arc::new(endpoints),
-            preferred: AtomicUsize::new(0),
             certificates,
             metrics,
         })
@@ -112,53 +113,25 @@ impl Client {
     }
 
     fn preferred(&self) -> Option<&Endpoint> {
-        self.endpoints.get(self.preferred.load(Ordering::Relaxed))
+        self.endpoints.get(self.selection().preferred())
     }
 
-    /// Sends a request to the preferred endpoint, and to the next ones while none is reachable.
+    fn selection(&self) -> MutexGuard<'_, Selection> {
+        self.selection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request to the preferred endpoint, and to the next ones while none serves it.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Response, CallError> {
         self.reload_certificates(&request).await;
-        self.find_responsive_endpoint(&request).await;
-        let first = self.preferred.load(Ordering::Relaxed);
-        let mut remaining = self.order(first).into_iter().peekable();
-        loop {
-            let Some(index) = remaining.next() else {
-                return Err(no_endpoint(&request));
-            };
-            let next = remaining.peek().copied();
-            let (answered, outcome) = self.send_hedged(index, next, &request).await;
-            if outcome.is_ok() {
-                self.prefer(first, answered);
-            }
-            if next.is_none() || !matches!(outcome, Err(CallError::Unreachable { .. })) {
-                return outcome;
-            }
-        }
-    }
-
-    /// A request that cannot be repeated would wait for an unresponsive endpoint until its
-    /// deadline. With several endpoints, one that responds is found first.
-    async fn find_responsive_endpoint(&self, request: &Request<'_>) {
         if self.endpoints.len() > 1 && !request.can_be_repeated() {
-            // Boxed because it is recursive; whatever the result, it updates the health of the
-            // endpoints.
-            let _ = Box::pin(self.health(request.deadline)).await;
+            // It is sent to one endpoint alone, so one that can serve is found first. Boxed because
+            // most requests do without.
+            let _ = Box::pin(self.find_ready(request.deadline)).await;
         }
-    }
-
-    /// All endpoints by priority, which begins with the preferred one and other healthy ones.
-    fn order(&self, first: usize) -> Vec<usize> {
-        let count = self.endpoints.len();
-        let mut order: Vec<_> = (0..count).map(|step| (first + step) % count).collect();
-        let now = Instant::now();
-        order.sort_by_key(|index| self.endpoints[*index].health().priority(now));
-        order
-    }
-
-    /// Prefers another endpoint from now on, unless another call has changed that meanwhile.
-    fn prefer(&self, before: usize, now: usize) {
-        let order = Ordering::Relaxed;
-        let _ = self.preferred.compare_exchange(before, now, order, order);
+        let order = self.selection().order(Instant::now());
+        self.send_hedged(order, &request).await
     }
 
     /// Uses changed certificate files for new connections. A login always checks them: with the
@@ -187,14 +160,5 @@ impl Client {
             let _ = work.await;
         };
         let _ = timeout(RELOAD_TIMEOUT.min(request.time_left()), reload).await;
-    }
-}
-
-/// Does not happen: settings hold at least one address.
-fn no_endpoint(request: &Request<'_>) -> CallError {
-    CallError::Unreachable {
-        path: request.path.to_owned(),
-        address: "vault".to_owned(),
-        cause: Diagnosis::new("vault.address is empty"),
     }
 }

@@ -17,6 +17,8 @@ pub enum CallError {
         address: String,
         /// The message of the network or of TLS.
         cause: Diagnosis,
+        /// How far the request got.
+        progress: Progress,
     },
     /// The deadline came before a response.
     TimedOut {
@@ -53,7 +55,27 @@ pub enum CallError {
     },
 }
 
+/// How far a request got for which no response came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// No connection was made within its time.
+    ConnectTimedOut,
+    /// No connection was made.
+    NotConnected,
+    /// It may have been sent, and carried out.
+    PerhapsSent,
+}
+
 impl CallError {
+    /// Whether the request was certainly not sent, so that any request may be repeated elsewhere.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Unreachable { progress, .. } => *progress != Progress::PerhapsSent,
+            _ => false,
+        }
+    }
+
     /// What Vault's error means; `None` if the error is not Vault's.
     #[must_use]
     pub fn api_error(&self) -> Option<ApiErrorKind> {
@@ -99,6 +121,7 @@ impl CallError {
                 path,
                 address,
                 cause,
+                ..
             } => cause
                 .clone()
                 .about(format_args!("{path}: {address} cannot be reached")),

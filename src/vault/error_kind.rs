@@ -21,6 +21,10 @@ pub enum ApiErrorKind {
     BadCiphertext,
     /// The key cannot do that at all: because of its type, a missing private half, a soft delete.
     KeyUnable,
+    /// The credentials of a login are wrong: what Vault counts towards a lockout of their role.
+    WrongCredentials,
+    /// A login needs a second factor.
+    SecondFactor,
     /// A rate limit quota is exhausted for now.
     Throttled,
     /// A transient state of the server: sealed, standby, failing.
@@ -53,6 +57,11 @@ const KEY_UNABLE: [&str; 5] = [
     "for non-AEAD cipher suite",
 ];
 
+/// OpenBao `internal/builtin/credential/{approle,userpass}/path_login.go`.
+const WRONG_CREDENTIALS: [&str; 2] = ["invalid role or secret ID", "invalid username or password"];
+/// What a disaster-recovery secondary answers on every path that needs a token, with status 400.
+const DR_SECONDARY: &str = "replication DR secondary mode";
+
 impl ApiErrorKind {
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
@@ -65,8 +74,10 @@ impl ApiErrorKind {
     pub fn read(status: u16, message: &str) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         match status {
+            _ if says(&[DR_SECONDARY]) => Self::Transient,
             403 if message.contains("1 error occurred") => Self::PolicyDenied,
             403 => Self::TokenRefused,
+            400 if says(&WRONG_CREDENTIALS) => Self::WrongCredentials,
             404 if message.is_empty() => Self::KeyMissing,
             404 if says(&NOT_MOUNTED) => Self::NotMounted,
             _ if says(&["encryption key not found"]) => Self::KeyMissing,
@@ -145,6 +156,20 @@ mod tests {
             ),
             (400, "refusing to use soft-deleted key", KeyUnable),
             (503, "Vault is sealed", Transient),
+            (
+                400,
+                "path disabled in replication DR secondary mode",
+                Transient,
+            ),
+            (400, "invalid role or secret ID", WrongCredentials),
+            (400, "invalid username or password", WrongCredentials),
+            (400, "missing secret_id", Other),
+            (
+                400,
+                "source address \"10.0.0.1\" unauthorized through CIDR restrictions on the secret ID",
+                Other,
+            ),
+            (400, "no decryption key available for term 4", Other),
             (
                 500,
                 "local node not active but active cluster node not found",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::error::CallError;
+use super::error::{CallError, Progress};
 use super::error_kind::ApiErrorKind;
 use crate::diagnosis::Diagnosis;
 
@@ -50,6 +50,11 @@ impl Response {
         }
     }
 
+    /// Whether the server did all that it was asked for: of a batch an item may have failed.
+    pub(super) fn is_complete(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     /// Whether the body is empty, as with 204.
     pub(super) fn is_empty(&self) -> bool {
         self.body.is_empty()
@@ -75,6 +80,17 @@ impl Response {
             kind: ApiErrorKind::read(self.status, message),
             message: on_one_line(message),
             retry_after: self.retry_after,
+        }
+    }
+
+    /// The error for a login that Vault does not complete without a second factor.
+    pub(super) fn second_factor(&self) -> CallError {
+        CallError::Api {
+            path: self.path.clone(),
+            status: self.status,
+            kind: ApiErrorKind::SecondFactor,
+            message: "it requires a second factor (MFA)".to_owned(),
+            retry_after: None,
         }
     }
 
@@ -157,6 +173,7 @@ async fn next_chunk(
             "connection closed while reading the response: {}",
             root_cause(&error)
         )),
+        progress: Progress::PerhapsSent,
     })
 }
 

@@ -50,6 +50,12 @@ impl Token {
         Ok(Self(SecretString::from(trimmed)))
     }
 
+    /// Whether both are the same text.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.expose_secret() == other.expose_secret()
+    }
+
     /// The secret itself: for a request to Vault and nothing else.
     #[must_use]
     pub fn expose_secret(&self) -> &str {

@@ -5,11 +5,12 @@ use tokio::time::Instant;
 
 use super::client::{Client, Request};
 use super::error::CallError;
+use super::response::Response;
 
 /// With these every state is answered with 200, so that the body is read: without them a standby
 /// answers 429 and a sealed server 503 (OpenBao `http/sys_health.go`).
-const HEALTH_QUERY: &str = "standbycode=200&sealedcode=200&uninitcode=200&drsecondarycode=200&\
-                            performancestandbycode=200";
+const HEALTH_QUERY: &str = "standbycode=200&sealedcode=200&uninitcode=200&\
+    drsecondarycode=200&performancestandbycode=200&haunhealthycode=200&removedcode=200";
 
 /// What a server reports about itself.
 #[derive(Debug, Clone)]
@@ -31,6 +32,10 @@ pub enum Health {
     Sealed,
     /// A disaster-recovery secondary, which serves no requests.
     Secondary,
+    /// A standby that cannot reach the active node.
+    CutOff,
+    /// Removed from its cluster.
+    Removed,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +46,10 @@ struct HealthData {
     standby: bool,
     #[serde(default)]
     replication_dr_mode: String,
+    #[serde(default)]
+    removed_from_cluster: Option<bool>,
+    #[serde(default)]
+    ha_connection_healthy: Option<bool>,
     #[serde(default)]
     version: String,
 }
@@ -53,37 +62,39 @@ struct LeaderData {
 }
 
 impl Client {
-    /// The health of the server.
-    ///
-    /// # Errors
-    /// As [`CallError`]; also if a proxy denies the path.
-    pub async fn health(&self, deadline: Instant) -> Result<Health, CallError> {
-        self.server(deadline).await.map(|server| server.health)
-    }
-
     /// The health of the server, and its version.
     ///
     /// # Errors
-    /// As [`Client::health`].
+    /// As [`CallError`]; also if a proxy denies the path.
     pub async fn server(&self, deadline: Instant) -> Result<Server, CallError> {
-        // Without a namespace, which the path refuses.
-        let request = Request::get("sys/health", deadline).query(HEALTH_QUERY);
-        let data: HealthData = self.send(request).await?.parse()?;
-        Ok(Server {
-            health: data.health(),
-            version: data.version,
-        })
+        let response = self.send(health_request(deadline)).await?;
+        read_server(&response)
     }
+}
 
-    /// Whether a standby knows the active node.
-    ///
-    /// # Errors
-    /// As [`CallError`].
-    pub async fn has_leader(&self, deadline: Instant) -> Result<bool, CallError> {
-        let request = Request::get("sys/leader", deadline);
-        let data: LeaderData = self.send(request).await?.parse()?;
-        Ok(!data.ha_enabled || !data.leader_address.is_empty())
-    }
+/// Asks a server for its health, without a namespace, which the path refuses.
+pub(super) fn health_request<'a>(deadline: Instant) -> Request<'a> {
+    Request::get("sys/health", deadline).query(HEALTH_QUERY)
+}
+
+/// Asks a standby for the active node.
+pub(super) fn leader_request<'a>(deadline: Instant) -> Request<'a> {
+    Request::get("sys/leader", deadline)
+}
+
+/// Reads the response to [`health_request`].
+pub(super) fn read_server(response: &Response) -> Result<Server, CallError> {
+    let data: HealthData = response.parse()?;
+    Ok(Server {
+        health: data.health(),
+        version: data.version,
+    })
+}
+
+/// Reads the response to [`leader_request`]: whether the standby knows the active node.
+pub(super) fn read_has_leader(response: &Response) -> Result<bool, CallError> {
+    let data: LeaderData = response.parse()?;
+    Ok(!data.ha_enabled || !data.leader_address.is_empty())
 }
 
 impl HealthData {
@@ -92,10 +103,53 @@ impl HealthData {
             Health::Sealed
         } else if self.replication_dr_mode == "secondary" {
             Health::Secondary
+        } else if self.removed_from_cluster == Some(true) {
+            Health::Removed
+        } else if self.standby && self.ha_connection_healthy == Some(false) {
+            Health::CutOff
         } else if self.standby {
             Health::Standby
         } else {
             Health::Ready
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_decides_the_health() {
+        let table = [
+            (r#"{"initialized":true,"sealed":false}"#, Health::Ready),
+            (r#"{"initialized":true,"sealed":true}"#, Health::Sealed),
+            (r#"{"initialized":false,"sealed":false}"#, Health::Sealed),
+            (
+                r#"{"initialized":true,"sealed":false,"standby":true,"performance_standby":true}"#,
+                Health::Standby,
+            ),
+            (
+                r#"{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":true}"#,
+                Health::Standby,
+            ),
+            // What Vault 1.19 and later answer with 474 and 530.
+            (
+                r#"{"initialized":true,"sealed":false,"standby":true,"ha_connection_healthy":false}"#,
+                Health::CutOff,
+            ),
+            (
+                r#"{"initialized":true,"sealed":false,"standby":true,"removed_from_cluster":true}"#,
+                Health::Removed,
+            ),
+            (
+                r#"{"initialized":true,"sealed":false,"replication_dr_mode":"secondary"}"#,
+                Health::Secondary,
+            ),
+        ];
+        for (body, health) in table {
+            let server = read_server(&Response::for_test(200, body)).expect("a body of Vault");
+            assert_eq!(server.health, health, "{body}");
         }
     }
 }

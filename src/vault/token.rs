@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -11,6 +12,9 @@ use super::error::CallError;
 use super::names::Namespace;
 use super::response::{Envelope, Response};
 use super::secret::Token;
+
+/// A century: what is longer is an error of the server, or of something in its place.
+const MAX_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How long a token is valid, and whether that can be extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Grant {
     pub token: Token,
     /// Its lease.
     pub lease: Lease,
+    /// What Vault remarked about the login, such as that it shortened the lease.
+    pub warnings: Vec<String>,
 }
 
 /// What Vault reports about a token.
@@ -41,11 +47,16 @@ pub struct TokenInfo {
     pub policies: Vec<String>,
     /// `service` or `batch`; empty if the server does not report it.
     pub kind: String,
+    /// How long ago it was issued, by the server's clock; `None` if that is not known, such as of a
+    /// token that was renewed.
+    pub age: Option<Duration>,
 }
 
 #[derive(Deserialize)]
 struct AuthEnvelope {
     auth: Option<AuthData>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -56,20 +67,23 @@ struct AuthData {
     renewable: bool,
     #[serde(default)]
     num_uses: u64,
+    mfa_requirement: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct LookupData {
     ttl: u64,
+    #[serde(default)]
+    creation_ttl: u64,
+    last_renewal: Option<IgnoredAny>,
     expire_time: Option<String>,
     #[serde(default)]
     renewable: bool,
     #[serde(default)]
     num_uses: u64,
-    #[serde(default)]
-    policies: Vec<String>,
-    #[serde(default)]
-    identity_policies: Vec<String>,
+    /// A list that is empty in Go is `null`.
+    policies: Option<Vec<String>>,
+    identity_policies: Option<Vec<String>>,
     #[serde(default, rename = "type")]
     kind: String,
 }
@@ -92,13 +106,21 @@ impl Client {
         let response = self.send(request).await?;
         let envelope: AuthEnvelope = response.parse()?;
         // With MFA the login succeeds with an empty token (OpenBao `request_handling.go`).
-        let auth = envelope.auth.filter(|auth| !auth.client_token.is_empty());
-        let auth = auth
-            .ok_or_else(|| response.unexpected("it holds no token: does the role require MFA?"))?;
+        let auth = envelope.auth;
+        if auth.as_ref().is_some_and(|it| it.mfa_requirement.is_some()) {
+            return Err(response.second_factor());
+        }
+        let auth = auth.filter(|auth| !auth.client_token.is_empty());
+        let auth = auth.ok_or_else(|| response.unexpected("it holds no token"))?;
         let token = Token::try_new(&auth.client_token)
             .map_err(|error| response.unexpected(format!("its token {error}")))?;
         let lease = auth.lease();
-        Ok(Grant { token, lease })
+        let warnings = envelope.warnings.unwrap_or_default();
+        Ok(Grant {
+            token,
+            lease,
+            warnings,
+        })
     }
 
     /// The lease of the token. A GET, because the default policy grants only that.
@@ -134,16 +156,19 @@ impl Client {
             .parse::<Envelope<LookupData>>()?
             .data;
         let expires = data.ttl > 0 || data.expire_time.is_some();
+        let age = data.creation_ttl.checked_sub(data.ttl);
+        let age = age.filter(|_| expires && data.last_renewal.is_none());
         let lease = Lease {
-            ttl: expires.then(|| Duration::from_secs(data.ttl)),
+            ttl: expires.then(|| lifetime(data.ttl)),
             renewable: data.renewable,
             num_uses: data.num_uses,
         };
         let policies = data.policies.into_iter().chain(data.identity_policies);
         Ok(TokenInfo {
             lease,
-            policies: policies.collect(),
+            policies: policies.flatten().collect(),
             kind: data.kind,
+            age: age.map(lifetime),
         })
     }
 
@@ -198,12 +223,42 @@ impl Client {
     }
 }
 
+/// A time in seconds, of which a longer one than any Vault grants is cut: it is added to the clock.
+fn lifetime(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).min(MAX_LIFETIME)
+}
+
 impl AuthData {
     fn lease(&self) -> Lease {
         Lease {
-            ttl: (self.lease_duration > 0).then(|| Duration::from_secs(self.lease_duration)),
+            ttl: (self.lease_duration > 0).then(|| lifetime(self.lease_duration)),
             renewable: self.renewable,
             num_uses: self.num_uses,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lookup_with_empty_lists_and_an_absurd_lease_is_read() {
+        let data: LookupData = serde_json::from_str(
+            r#"{"ttl":18446744073709551615,"expire_time":null,"policies":null,"last_renewal":null}"#,
+        )
+        .expect("a lookup of Vault");
+        assert_eq!((data.policies, data.identity_policies), (None, None));
+        assert_eq!(lifetime(data.ttl), MAX_LIFETIME);
+        let auth = AuthData {
+            client_token: String::new(),
+            lease_duration: u64::MAX,
+            renewable: true,
+            num_uses: 0,
+            mfa_requirement: None,
+        };
+        assert_eq!(auth.lease().ttl, Some(MAX_LIFETIME));
+        // The clock can be advanced by it.
+        let _ = Instant::now() + MAX_LIFETIME;
     }
 }

@@ -4,6 +4,7 @@ mod names;
 mod proxies;
 mod redirects;
 mod silence;
+mod unable;
 
 use std::time::{Duration, Instant};
 
@@ -152,7 +153,7 @@ async fn plain_http_over_a_network_must_be_allowed_and_causes_a_warning() {
 }
 
 tests! {
-    [names, proxies, redirects, silence]
+    [names, proxies, redirects, silence, unable]
     single unreachable_addresses_cost_one_second_once [Vault];
     single an_unreachable_address_is_not_retried_when_another_one_fails [Vault];
     single a_single_address_that_drops_connections_is_reported_within_the_callers_deadline [Vault];

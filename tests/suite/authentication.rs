@@ -7,6 +7,7 @@ mod kinds;
 mod kubernetes;
 mod methods;
 mod refusals;
+mod renewal;
 mod spiffe;
 pub(crate) mod wrapped;
 
@@ -150,7 +151,7 @@ async fn a_denied_policy_is_a_verdict_that_names_the_capability() {
 }
 
 tests! {
-    [cert, files, kinds, kubernetes, methods, refusals, spiffe, wrapped]
+    [cert, files, kinds, kubernetes, methods, refusals, renewal, spiffe, wrapped]
     single a_token_is_renewed_while_possible_and_then_replaced_from_the_file [Vault];
     single a_revoked_token_is_noticed_and_the_file_is_read_again [Vault];
     single a_wrong_token_is_reported_and_a_right_one_works_without_a_restart [Vault];

@@ -1,11 +1,16 @@
 //! The login, and the properties of the token. Uses nothing up unless that was allowed.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::format::rounded;
 use super::{REQUEST_TIMEOUT, Report};
 use crate::session::{LOGIN_TIMEOUT, LoginCost, Settings};
 use crate::vault::{ApiErrorKind, Client, Grant, Lease, Token};
+
+/// The age of a token is known in whole seconds.
+const ROUNDED_AGE: Duration = Duration::from_secs(1);
 
 /// Logs in, if that uses nothing up or `allowed` permits it.
 pub(super) async fn log_in(
@@ -116,25 +121,40 @@ fn lifetime(lease: Lease) -> String {
     }
 }
 
-/// Revokes a token that comes from the login of this check.
+/// Revokes a token that comes from the login of this check, which began at `began`. A caching Vault
+/// Agent answers a login with the token of the running daemon, which is not ours to revoke.
 pub(super) async fn log_out(
     client: &Client,
     settings: &Settings,
     token: &Token,
+    began: Instant,
     report: &mut Report,
 ) {
+    const NAME: &str = "token";
     if !settings.owns_token() {
         return;
     }
     let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let info = client
+        .describe_self(&settings.namespace, token, deadline)
+        .await;
+    if let Ok(info) = info
+        && info
+            .age
+            .is_none_or(|age| age > began.elapsed() + ROUNDED_AGE)
+    {
+        report.warning(
+            NAME,
+            "it was issued before this check and is not revoked: does a caching Vault Agent or \
+             Proxy answer the logins? let vault.address name Vault itself",
+        );
+        return;
+    }
     let revoked = client
         .revoke_self(&settings.namespace, token, deadline)
         .await;
     if let Err(error) = revoked {
         let error = error.diagnosis();
-        report.warning(
-            "token",
-            error.about("it was not revoked, and expires later"),
-        );
+        report.warning(NAME, error.about("it was not revoked, and expires later"));
     }
 }

@@ -39,12 +39,23 @@ pub(in crate::session) enum LoginErrorClass {
     Denied,
     /// Vault rejected the credentials, and may have counted that.
     RejectedCredentials,
+    /// Vault completes the login only with a second factor, and each attempt costs a use of its
+    /// credentials.
+    SecondFactor,
+    /// Vault refused the login for another reason, which it does not count: a namespace or a role
+    /// that does not exist yet, an address that is not allowed.
+    Refused,
 }
 
 impl LoginError {
     /// Vault cannot serve logins now.
     pub(super) fn unavailable(diagnosis: Diagnosis) -> Self {
         Self::new(LoginErrorClass::VaultUnavailable, diagnosis)
+    }
+
+    /// Another process is at work with the credential.
+    pub(super) fn busy(diagnosis: Diagnosis) -> Self {
+        Self::new(LoginErrorClass::Transient(None), diagnosis)
     }
 
     /// A credential of our own cannot be used.
@@ -81,16 +92,25 @@ impl LoginError {
         let class = match error {
             CallError::Unreachable { .. } => LoginErrorClass::VaultUnavailable,
             error if error.is_transient() => LoginErrorClass::Transient(error.retry_after()),
-            // Vault answers wrong credentials with 400.
-            error if error.api_error() == Some(ApiErrorKind::TokenRefused) => {
-                LoginErrorClass::Denied
-            }
-            _ => LoginErrorClass::RejectedCredentials,
+            error => match error.api_error() {
+                // Vault answers wrong credentials with 400.
+                Some(ApiErrorKind::TokenRefused) => LoginErrorClass::Denied,
+                Some(ApiErrorKind::WrongCredentials) => LoginErrorClass::RejectedCredentials,
+                Some(ApiErrorKind::SecondFactor) => LoginErrorClass::SecondFactor,
+                _ => LoginErrorClass::Refused,
+            },
         };
         let mut diagnosis = error
             .diagnosis()
             .about(format_args!("login by {method} failed"));
-        if !error.is_transient() {
+        if class == LoginErrorClass::SecondFactor {
+            diagnosis = diagnosis.with_remedy("exempt the plugin's role from MFA");
+        } else if diagnosis.cause.contains("source address") {
+            diagnosis = diagnosis.with_remedy(
+                "add the address of this node, as Vault sees it, to secret_id_bound_cidrs or \
+                 token_bound_cidrs of the role",
+            );
+        } else if !error.is_transient() {
             diagnosis = diagnosis.with_remedy(advice);
         }
         Self::new(class, diagnosis)
@@ -120,7 +140,9 @@ impl LoginError {
             LoginErrorClass::VaultUnavailable => Failure::Unreachable,
             LoginErrorClass::Transient(retry_after) => Failure::Transient(retry_after),
             LoginErrorClass::Spiffe { is_transient: true } => Failure::Transient(None),
-            LoginErrorClass::UseLimitedToken => Failure::RejectedAndCounted,
+            LoginErrorClass::UseLimitedToken | LoginErrorClass::SecondFactor => {
+                Failure::RejectedAndCounted
+            }
             class if class.is_rejected_credential() && locks_out => Failure::RejectedAndCounted,
             _ => Failure::Rejected,
         }
@@ -137,7 +159,9 @@ impl LoginErrorClass {
                 LoginFailure::Credential
             }
             Self::Spiffe { .. } => LoginFailure::Spiffe,
-            Self::Denied | Self::RejectedCredentials => LoginFailure::Refused,
+            Self::Denied | Self::RejectedCredentials | Self::SecondFactor | Self::Refused => {
+                LoginFailure::Refused
+            }
         }
     }
 

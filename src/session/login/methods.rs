@@ -29,7 +29,11 @@ impl Attempt<'_> {
             .lookup_self(self.namespace, &token, self.deadline)
             .await;
         match lease {
-            Ok(lease) => Ok(Grant { token, lease }),
+            Ok(lease) => Ok(Grant {
+                token,
+                lease,
+                warnings: Vec::new(),
+            }),
             // Valid, but without the default policy, so its lease cannot be read.
             Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => Ok(Grant {
                 token,
@@ -38,6 +42,7 @@ impl Attempt<'_> {
                     renewable: false,
                     num_uses: 0,
                 },
+                warnings: Vec::new(),
             }),
             Err(error) => {
                 let advice = format!("put a valid token into {origin}");

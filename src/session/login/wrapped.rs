@@ -2,6 +2,7 @@
 //! once; the secret_id is stored before it is used, and a newer one replaces it only once that has
 //! logged in.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,9 @@ use crate::vault::{CallError, Client, MountPath, Namespace, Token};
 /// When a wrapping token is tried again that could not be looked up, while a stored secret_id
 /// works.
 pub(in crate::session) const DEFER_FOR: Duration = Duration::from_secs(60);
+
+/// How long a login waits to store which of its secret_ids works.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A secret_id that is delivered wrapped in one file and stored in another one.
 #[derive(Debug, Clone)]
@@ -161,18 +165,50 @@ impl Wrapped {
         stored.current.creation_path == self.creation_path
     }
 
-    /// Replaces the stored secret_ids. If it fails, the next start repeats the same work.
-    pub(super) async fn replace(&self, stored: StoredSecretIds) {
-        let written = match secret_id_store::reserve(self.store.clone()).await {
-            Ok(reserved) => secret_id_store::save(reserved, stored).await,
-            Err(error) => Err(error),
+    /// Replaces the stored secret_ids `before`, unless another process has done that meanwhile. If
+    /// it fails, the next start repeats the same work.
+    pub(super) async fn replace(&self, wrapping_token: &str, stored: StoredSecretIds) {
+        let written = async {
+            let deadline = Instant::now() + REPLACE_TIMEOUT;
+            let lock = secret_id_store::lock(&self.store, deadline).await?;
+            let now = secret_id_store::load(self.store.clone()).await?;
+            let is_same = |now: &StoredSecretIds| now.current.wrapping_token == wrapping_token;
+            if lock.is_none() || !now.as_ref().is_none_or(is_same) {
+                return Ok(());
+            }
+            let reserved = secret_id_store::reserve(self.store.clone()).await?;
+            secret_id_store::save(reserved, stored).await
         };
+        let written: io::Result<()> = written.await;
         if let Err(error) = written {
             events::StoredSecretIdNotWritten {
                 file: self.store.display().to_string(),
                 error: error.to_string(),
             }
             .emit();
+        }
+    }
+
+    /// Excludes other processes from the stored secret_ids and from the wrapping token.
+    pub(super) async fn lock(&self, deadline: Instant) -> Result<File, LoginError> {
+        if let Some(uid) = secret_id_store::other_owner(&self.store) {
+            let cause = format!(
+                "state.dir: the directory of {} belongs to user {uid}, who could not read a \
+                 secret_id that root stores there",
+                self.store.display()
+            );
+            let remedy = format!("run this as that user: setpriv --reuid {uid} --clear-groups");
+            return Err(LoginError::credential(
+                Diagnosis::new(cause).with_remedy(remedy),
+            ));
+        }
+        match secret_id_store::lock(&self.store, deadline).await {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(LoginError::busy(Diagnosis::new(format!(
+                "another process holds the lock of {}: it is unwrapping a secret_id",
+                self.store.display()
+            )))),
+            Err(error) => Err(self.store_unusable("cannot be locked", &error)),
         }
     }
 

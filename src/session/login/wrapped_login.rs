@@ -29,15 +29,15 @@ impl Attempt<'_> {
             self.with_secret_id(approle, Some(&record.secret_id), &advice)
                 .await
         };
+        let newest = current.wrapping_token.clone();
         match (login(&current).await, previous) {
             (Ok(grant), Some(_)) => {
                 events::SecretIdWorks {}.emit();
-                wrapped
-                    .replace(StoredSecretIds {
-                        current,
-                        previous: None,
-                    })
-                    .await;
+                let stored = StoredSecretIds {
+                    current,
+                    previous: None,
+                };
+                wrapped.replace(&newest, stored).await;
                 Ok(grant)
             }
             (Err(error), Some(mut previous)) if error.class().is_rejected_credential() => {
@@ -48,12 +48,11 @@ impl Attempt<'_> {
                 .emit();
                 // The new token is recorded as used, or it would be tried again.
                 previous.wrapping_token.clone_from(&current.wrapping_token);
-                wrapped
-                    .replace(StoredSecretIds {
-                        current: previous,
-                        previous: None,
-                    })
-                    .await;
+                let stored = StoredSecretIds {
+                    current: previous,
+                    previous: None,
+                };
+                wrapped.replace(&newest, stored).await;
                 Ok(grant)
             }
             (outcome, _) => outcome,
@@ -64,7 +63,7 @@ impl Attempt<'_> {
     async fn secret_ids(&self, wrapped: &Wrapped) -> Result<StoredSecretIds, LoginError> {
         let Some(stored) = wrapped.load().await? else {
             let token = wrapped.token().await?;
-            return self.unwrap_logged(wrapped, &token, None).await;
+            return self.unwrap_logged(wrapped, &token).await;
         };
         // Once its secret_id is stored, the token may be deleted.
         let Ok(token) = wrapped.token().await else {
@@ -74,9 +73,7 @@ impl Attempt<'_> {
         if is_known || wrapped.is_deferred(&token) {
             return Ok(stored);
         }
-        // Of two stored secret_ids the previous one is the one that has worked.
-        let working = stored.previous.as_ref().unwrap_or(&stored.current).clone();
-        match self.unwrap_logged(wrapped, &token, Some(working)).await {
+        match self.unwrap_logged(wrapped, &token).await {
             Ok(newer) => Ok(newer),
             Err(error) => {
                 events::StoredSecretIdUsed {
@@ -94,9 +91,8 @@ impl Attempt<'_> {
         &self,
         wrapped: &Wrapped,
         token: &Token,
-        previous: Option<SecretIdRecord>,
     ) -> Result<StoredSecretIds, LoginError> {
-        let unwrapped = self.unwrap(wrapped, token, previous).await;
+        let unwrapped = self.unwrap_once(wrapped, token).await;
         if let Err(error) = &unwrapped
             && error.class() == LoginErrorClass::UntrustedWrapping
         {
@@ -107,6 +103,25 @@ impl Attempt<'_> {
             .emit();
         }
         unwrapped
+    }
+
+    /// Unwraps, unless another process has unwrapped the same token meanwhile.
+    async fn unwrap_once(
+        &self,
+        wrapped: &Wrapped,
+        token: &Token,
+    ) -> Result<StoredSecretIds, LoginError> {
+        let _lock = wrapped.lock(self.deadline).await?;
+        let stored = wrapped.load().await?;
+        match stored {
+            Some(stored) if stored.current.wrapping_token == token.expose_secret() => Ok(stored),
+            Some(StoredSecretIds { current, previous }) => {
+                // Of two stored secret_ids the previous one is the one that has worked.
+                let working = previous.unwrap_or(current);
+                self.unwrap(wrapped, token, Some(working)).await
+            }
+            None => self.unwrap(wrapped, token, None).await,
+        }
     }
 
     async fn unwrap(

@@ -17,17 +17,24 @@ fn lease(seconds: u64, renewable: bool) -> Lease {
 }
 
 /// A machine and its clock.
+#[derive(Clone, Copy)]
 struct Scenario {
     machine: Machine,
     now: Instant,
 }
 
 impl Machine {
-    fn in_progress(&self) -> Option<Step> {
-        match self.phase {
-            Phase::InProgress(step) => Some(step),
-            Phase::Scheduled { .. } => None,
-        }
+    /// The step of a login, and the renewal, that are in progress.
+    fn in_progress(&self) -> (Option<Step>, Option<Step>) {
+        let login = match self.login {
+            LoginPhase::InProgress { step, .. } => Some(step),
+            LoginPhase::Idle | LoginPhase::Scheduled { .. } => None,
+        };
+        let renewal = match self.renewal {
+            RenewalPhase::InProgress(_) => Some(Step::Renew),
+            RenewalPhase::Idle | RenewalPhase::Scheduled(_) => None,
+        };
+        (login, renewal)
     }
 }
 
@@ -47,10 +54,18 @@ impl Scenario {
         scenario
     }
 
-    fn apply(&mut self, event: Event) -> Option<Step> {
-        let (machine, step) = self.machine.after(event, self.now, MIDDLE);
+    /// Returns the steps that begin.
+    fn apply_all(&mut self, event: Event) -> Vec<Step> {
+        let (machine, steps) = self.machine.after(event, self.now, MIDDLE);
         self.machine = machine;
-        step
+        steps
+    }
+
+    /// The same where no two steps begin together.
+    fn apply(&mut self, event: Event) -> Option<Step> {
+        let steps = self.apply_all(event);
+        assert!(steps.len() < 2, "{steps:?}");
+        steps.first().copied()
     }
 
     /// Advances the clock to the next wake-up. Returns how long that took, and the step that began.
@@ -101,13 +116,54 @@ fn a_token_that_cannot_be_renewed_is_replaced_before_it_expires() {
 }
 
 #[test]
-fn a_renewal_that_fails_is_followed_by_a_login_after_a_wait() {
+fn a_renewal_that_fails_is_repeated_and_a_login_is_planned_beside_it() {
+    for failure in [Failure::Transient(None), Failure::Unreachable] {
+        let mut scenario = Scenario::active();
+        let granted = scenario.now;
+        scenario.wake();
+        assert_eq!(scenario.apply(NotRenewed(failure)), None);
+        let (waited, step) = scenario.wake();
+        assert!(waited <= Duration::from_millis(500), "{waited:?}");
+        assert_eq!(step, Some(Step::Renew));
+        // One success ends it: no login follows.
+        let mut renewed = scenario;
+        assert_eq!(renewed.apply(Renewed(Some(lease(3600, true)))), None);
+        assert_eq!(renewed.wake(), (HOUR.mul_f64(0.7), Some(Step::Renew)));
+        // Else a login is tried from 80% on, and renewals until 90%.
+        let (mut logins, mut last) = (0, scenario.now);
+        scenario.apply(NotRenewed(failure));
+        while scenario.machine.has_session() {
+            scenario.now = scenario.machine.wake().expect("a session that expires");
+            for step in scenario.apply_all(TimerFired) {
+                if step == Step::Renew {
+                    last = scenario.now;
+                    scenario.apply(NotRenewed(failure));
+                } else if logins == 0 {
+                    assert_eq!(scenario.now - granted, HOUR.mul_f64(0.8));
+                }
+                if step == Step::CheckHealth {
+                    logins += 1;
+                    assert_eq!(scenario.apply(VaultReady), Some(Step::Login));
+                    scenario.apply(Failed(Failure::Transient(None)));
+                }
+            }
+        }
+        assert_eq!(last - granted, HOUR.mul_f64(0.9));
+        assert!(logins > 10, "{logins}");
+    }
+}
+
+#[test]
+fn a_shrinking_lease_is_replaced_and_used_up_if_no_login_succeeds() {
     let mut scenario = Scenario::active();
     scenario.wake();
-    assert_eq!(scenario.apply(NotRenewed(Failure::Transient(None))), None);
-    let (waited, step) = scenario.wake();
-    assert!(waited <= Duration::from_millis(500), "{waited:?}");
-    assert_eq!(step, Some(Step::CheckHealth));
+    scenario.apply(Renewed(Some(lease(600, true))));
+    scenario.wake();
+    scenario.apply(VaultReady);
+    assert_eq!(scenario.apply(Failed(Failure::RejectedAndCounted)), None);
+    let to_renewal = Duration::from_secs(510 - 420);
+    assert_eq!(scenario.wake(), (to_renewal, Some(Step::Renew)));
+    assert_eq!(scenario.apply(Renewed(Some(lease(600, true)))), None);
     assert!(scenario.machine.has_session());
 }
 
@@ -115,13 +171,89 @@ fn a_renewal_that_fails_is_followed_by_a_login_after_a_wait() {
 fn an_expired_session_is_dropped_even_while_a_step_is_in_progress() {
     let mut scenario = Scenario::active();
     scenario.wake();
-    assert_eq!(scenario.wake(), (HOUR.mul_f64(0.3), None));
+    let at_expiry = (HOUR.mul_f64(0.3), Some(Step::CheckHealth));
+    assert_eq!(scenario.wake(), at_expiry);
     assert!(!scenario.machine.has_session());
     // The renewal is too late.
+    assert_eq!(scenario.apply(Renewed(Some(lease(3600, true)))), None);
+    assert!(!scenario.machine.has_session());
+    assert_eq!(scenario.apply(VaultReady), Some(Step::Login));
+}
+
+#[test]
+fn a_lease_counts_from_its_request() {
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    scenario.apply(VaultReady);
+    let asked = scenario.now;
+    scenario.now += Duration::from_secs(8);
+    scenario.apply(Granted(lease(10, true)));
+    let active = scenario.machine.active_token().expect("a session");
+    assert_eq!(active.expires, Some(asked + Duration::from_secs(10)));
+    // What is over when it arrives is no session.
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    scenario.apply(VaultReady);
+    scenario.now += Duration::from_secs(8);
+    assert_eq!(scenario.apply(Granted(lease(5, true))), None);
+    assert!(!scenario.machine.has_session());
+}
+
+#[test]
+fn tokens_that_die_young_cause_logins_at_growing_intervals() {
+    let mut scenario = Scenario::active();
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        scenario.now += Duration::from_millis(10);
+        let mut waited = Duration::ZERO;
+        if scenario.apply(TokenInvalid).is_none() {
+            waited = scenario.wake().0;
+        }
+        waits.push(waited.as_millis());
+        scenario.apply(VaultReady);
+        scenario.apply(Granted(lease(3600, true)));
+    }
+    assert_eq!(waits, [0, 375, 750, 1500, 3000, 6000, 6750, 6750]);
+    // One that has lived for long is replaced at once.
+    scenario.now += HOUR / 2;
+    assert_eq!(scenario.apply(TokenInvalid), Some(Step::CheckHealth));
+}
+
+#[test]
+fn an_outage_does_not_delay_the_login_after_it() {
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    for _ in 0..600 {
+        scenario.apply(VaultUnavailable);
+        scenario.wake();
+    }
+    scenario.apply(VaultReady);
+    scenario.wake();
+    assert_eq!(scenario.apply(Failed(Failure::Transient(None))), None);
+    let (waited, step) = scenario.wake();
+    assert!(waited <= Duration::from_millis(500), "{waited:?}");
+    assert_eq!(step, Some(Step::CheckHealth));
+}
+
+#[test]
+fn a_retry_after_does_not_reach_beyond_the_token_in_use() {
+    let asked = Failure::Transient(Some(HOUR));
+    let mut scenario = Scenario::active();
+    scenario.wake();
+    scenario.apply(NotRenewed(asked));
+    let (waited, step) = scenario.wake();
     assert_eq!(
-        scenario.apply(Renewed(Some(lease(3600, true)))),
-        Some(Step::CheckHealth)
+        (waited, step),
+        (Duration::from_secs(300), Some(Step::Renew))
     );
+    let mut scenario = Scenario::new();
+    scenario.apply(TimerFired);
+    scenario.apply(VaultReady);
+    scenario.apply(Granted(lease(100, false)));
+    assert_eq!(scenario.wake().1, Some(Step::CheckHealth));
+    scenario.apply(VaultReady);
+    scenario.apply(Failed(asked));
+    assert_eq!(scenario.wake().0, Duration::from_secs(15));
 }
 
 #[test]
@@ -266,15 +398,75 @@ fn a_retry_request_changes_nothing_while_the_session_is_healthy() {
     assert_eq!(scenario.machine, before);
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    let lease = || (1_u64..10_000, any::<bool>()).prop_map(|(ttl, free)| lease(ttl, free));
-    let failure = prop_oneof![
+/// A machine with a session, its clock, and what will happen to it.
+struct World {
+    machine: Machine,
+    now: Instant,
+    pending: Vec<(Instant, Event)>,
+    random: f64,
+}
+
+impl World {
+    /// A session with a renewable lease of this length.
+    fn new(ttl: Duration, random: f64) -> Self {
+        let mut scenario = Scenario::new();
+        scenario.apply(TimerFired);
+        scenario.apply(VaultReady);
+        scenario.apply(Granted(Lease {
+            ttl: Some(ttl),
+            renewable: true,
+            num_uses: 0,
+        }));
+        Self {
+            machine: scenario.machine,
+            now: scenario.now,
+            pending: Vec::new(),
+            random,
+        }
+    }
+
+    /// Applies what happens next, which may be the timer. Returns the steps that begin.
+    fn next(&mut self) -> Vec<Step> {
+        let wake = self.machine.wake().expect("a session that expires");
+        let first = self.pending.iter().enumerate().min_by_key(|(_, it)| it.0);
+        let event = match first.map(|(index, &(at, _))| (index, at)) {
+            Some((index, at)) if at <= wake => {
+                self.now = self.now.max(at);
+                self.pending.swap_remove(index).1
+            }
+            _ => {
+                self.now = self.now.max(wake);
+                TimerFired
+            }
+        };
+        let (machine, steps) = self.machine.after(event, self.now, self.random);
+        self.machine = machine;
+        steps
+    }
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    prop_oneof![
         Just(Failure::Unreachable),
         Just(Failure::Transient(None)),
         (0_u64..1_000).prop_map(|s| Failure::Transient(Some(Duration::from_secs(s)))),
         Just(Failure::Rejected),
         Just(Failure::RejectedAndCounted),
-    ];
+    ]
+}
+
+/// What can ask for a login while there is a session.
+fn other_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        Just(SessionRequested),
+        Just(RetryNow),
+        Just(PermissionDenied),
+        Just(NewWrappingToken),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let lease = || (1_u64..10_000, any::<bool>()).prop_map(|(ttl, free)| lease(ttl, free));
     prop_oneof![
         4 => Just(TimerFired),
         1 => Just(SessionRequested),
@@ -286,8 +478,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(VaultUnavailable),
         2 => lease().prop_map(Granted),
         2 => proptest::option::of(lease()).prop_map(Renewed),
-        1 => failure.clone().prop_map(Failed),
-        1 => failure.prop_map(NotRenewed),
+        1 => failure().prop_map(Failed),
+        1 => failure().prop_map(NotRenewed),
     ]
 }
 
@@ -298,34 +490,95 @@ proptest! {
     ) {
         let mut now = Instant::now();
         let mut machine = Machine::start(None, None, now, MIDDLE);
-        let mut running = None;
+        let (mut login, mut renewal) = (None, None);
         for (event, random, seconds) in events {
             now += match event {
                 // As the timer does: never too early.
                 TimerFired => machine.wake().map_or(Duration::ZERO, |at| at.saturating_duration_since(now)),
                 _ => Duration::from_secs(seconds),
             };
-            if running.is_some() && event.ends() == running {
-                running = None;
+            if login.is_some() && event.ends() == login {
+                login = None;
+            }
+            // A new or a lost token makes its renewal obsolete.
+            let granted = matches!(event, Granted(_)) && machine.in_progress().0 == Some(Step::Login);
+            if event.ends() == renewal || event == TokenInvalid || granted {
+                renewal = None;
             }
             let suspended = machine.suspended_until().filter(|&until| until > now);
-            let (next, step) = machine.after(event, now, random);
+            let (next, steps) = machine.after(event, now, random);
             machine = next;
-            prop_assert_eq!(machine.in_progress(), step.or(running));
-            if let Some(step) = step {
-                let replaced = event == TokenInvalid && running == Some(Step::Renew);
-                prop_assert!(running.is_none() || replaced, "{step:?} beside {running:?}");
-                prop_assert!(suspended.is_none() || event == RetryNow, "{step:?} while suspended");
-                running = Some(step);
+            if !machine.has_session() {
+                renewal = None;
             }
+            for step in steps {
+                let lane = if step == Step::Renew { &mut renewal } else { &mut login };
+                prop_assert!(lane.is_none(), "{step:?} beside {lane:?}");
+                let is_login = step != Step::Renew;
+                prop_assert!(
+                    suspended.is_none() || event == RetryNow || !is_login,
+                    "{step:?} while suspended"
+                );
+                *lane = Some(step);
+            }
+            prop_assert_eq!(machine.in_progress(), (login, renewal));
             if event == TokenInvalid {
                 prop_assert!(!machine.has_session());
             }
-            // Without a session a step is in progress or planned.
-            prop_assert!(machine.has_session() || running.is_some() || machine.wake().is_some());
+            // Without a session a login is in progress or planned.
+            prop_assert!(machine.has_session() || login.is_some() || machine.wake().is_some());
             if let Some(wake) = machine.wake() {
                 prop_assert!(wake > now && wake <= now + HOUR * 3);
             }
         }
+    }
+
+    #[test]
+    fn failed_logins_end_no_session_whose_renewals_succeed_but_one(
+        ttl in 5_u64..100_000,
+        failing in 0_usize..6,
+        failure in failure(),
+        logins in proptest::collection::vec((failure(), any::<bool>(), 0.0..1.0_f64), 1..60),
+        events in proptest::collection::vec((other_event(), 0.0..1.0_f64), 0..20),
+        random in 0.0..1.0_f64,
+    ) {
+        let ttl = Duration::from_secs(ttl);
+        let mut world = World::new(ttl, random);
+        let end = world.now + ttl * 8;
+        let mut renewals = 0;
+        let mut attempts = logins.iter().cycle();
+        for (event, at) in events {
+            world.pending.push((world.now + (ttl * 8).mul_f64(at), event));
+        }
+        while world.now < end {
+            for step in world.next() {
+                let now = world.now;
+                let left = world.machine.active_token().and_then(|it| it.expires).map_or(ttl, |at| at - now);
+                match step {
+                    Step::Renew => {
+                        // As long as the actor lets it take.
+                        let (took, outcome) = if renewals == failing {
+                            let longest = (left / 2).clamp(Duration::from_millis(500), Duration::from_secs(10));
+                            (longest.mul_f64(random), NotRenewed(failure))
+                        } else {
+                            (left / 20, Renewed(Some(Lease { ttl: Some(ttl), renewable: true, num_uses: 0 })))
+                        };
+                        renewals += 1;
+                        world.pending.push((now + took, outcome));
+                    }
+                    Step::CheckHealth => {
+                        let (_, ready, took) = attempts.next().expect("endless");
+                        let outcome = if *ready { VaultReady } else { VaultUnavailable };
+                        world.pending.push((now + Duration::from_secs(2).mul_f64(*took), outcome));
+                    }
+                    Step::Login => {
+                        let (failure, _, took) = attempts.next().expect("endless");
+                        world.pending.push((now + Duration::from_secs(10).mul_f64(*took), Failed(*failure)));
+                    }
+                }
+            }
+            prop_assert!(world.machine.has_session(), "after {renewals} renewals");
+        }
+        prop_assert!(renewals > 8, "{renewals}");
     }
 }

@@ -6,35 +6,40 @@ use ractor::ActorRef;
 use tokio::time::Instant;
 
 use super::State;
-use crate::session::credentials;
+use crate::session::credentials::{self, CredentialState};
 use crate::session::machine::Event;
 use crate::session::message::SessionMsg;
-use crate::system::watched_file::Fingerprint;
 use crate::telemetry::events;
 
 impl State {
     /// Suspends logins with credentials that were just rejected.
-    pub(super) fn suspend_logins(&mut self, myself: &ActorRef<SessionMsg>, rejected: Fingerprint) {
+    pub(super) fn suspend_logins(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        rejected: CredentialState,
+    ) {
         let until = self.machine.suspended_until();
         let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
         let wait_minutes = wait.map(|wait| wait.as_secs() / 60);
         events::LoginsSuspended { wait_minutes }.emit();
-        self.args
-            .view
-            .send_modify(|view| view.suspended_until = until);
         self.watch(myself, Some(rejected));
     }
 
-    /// Retries once the credential files differ from `rejected`, or from their state now.
-    pub(super) fn watch(&mut self, myself: &ActorRef<SessionMsg>, rejected: Option<Fingerprint>) {
+    /// Retries once the content of the credential files differs from `rejected`, or from what it is
+    /// now.
+    pub(super) fn watch(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+        rejected: Option<CredentialState>,
+    ) {
         let myself = myself.clone();
         let credentials = self.args.settings.method.credentials();
         let watcher = self.tasks.spawn(async move {
             let before = match rejected {
                 Some(rejected) => rejected,
-                None => credentials::fingerprint(&credentials).await,
+                None => credentials::state(&credentials).await,
             };
-            credentials::changed(&credentials, before).await;
+            credentials::content_changed(&credentials, before).await;
             let _ = myself.cast(SessionMsg::Happened(Event::RetryNow));
         });
         self.watcher = Some(watcher);

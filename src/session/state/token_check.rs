@@ -7,6 +7,7 @@ use super::State;
 use crate::session::machine::Event;
 use crate::session::message::{SessionMsg, TokenStatus};
 use crate::session::schedule::LOGIN_TIMEOUT;
+use crate::session::view::LoginFault;
 use crate::telemetry::events;
 use crate::vault::{ApiErrorKind, CallError, Lease};
 
@@ -44,8 +45,11 @@ impl State {
         };
         if status == TokenStatus::Invalid && is_current {
             events::TokenRejected {}.emit();
+            // Another server may know it all the same.
+            self.revoke_replaced();
             // Before the replies, so that no caller uses the invalid token again.
             self.handle(myself, Event::TokenInvalid);
+            self.publish_short_life();
         }
         reply_all(std::mem::take(&mut self.checks.current), status);
         let next = std::mem::take(&mut self.checks.next);
@@ -54,6 +58,21 @@ impl State {
         } else if !next.is_empty() {
             self.checks.current = next;
             self.start_check(myself);
+        }
+    }
+
+    /// Tells waiting calls why there is no login yet after several tokens that died young.
+    fn publish_short_life(&self) {
+        if self.machine.short_lived() > 1 && self.machine.needs_login() {
+            let fault = LoginFault {
+                cause: "Vault rejects tokens soon after it has granted them".to_owned(),
+                remedy: Some(
+                    "check that all of vault.address is one cluster, and token_bound_cidrs of the role"
+                        .to_owned(),
+                ),
+                rejected: false,
+            };
+            self.args.view.send_modify(|view| view.fault = Some(fault));
         }
     }
 

@@ -1,21 +1,18 @@
-//! One endpoint: its connections, and its health.
+//! One endpoint: its address, and its connections.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use reqwest::Url;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::endpoint_config::EndpointConfig;
-use super::endpoint_health::EndpointHealth;
 use super::proxy::Proxy;
 use super::request::Request;
 use crate::diagnosis::Diagnosis;
 use crate::telemetry::events;
 use crate::telemetry::spans::RequestSpan;
-use crate::vault::error::CallError;
-use crate::vault::error_kind::ApiErrorKind;
-use crate::vault::response::Response;
+use crate::vault::error::{CallError, Progress};
 use crate::vault::tls::{self, BuildError, ServerCertificate, Tls};
 
 /// An address and its connections.
@@ -23,7 +20,6 @@ use crate::vault::tls::{self, BuildError, ServerCertificate, Tls};
 pub(super) struct Endpoint {
     config: EndpointConfig,
     transport: RwLock<Arc<Transport>>,
-    health: Mutex<EndpointHealth>,
 }
 
 /// A pool of connections with the same certificates.
@@ -41,7 +37,6 @@ impl Endpoint {
         Ok(Self {
             config,
             transport: RwLock::new(Arc::new(transport)),
-            health: Mutex::new(EndpointHealth::Healthy),
         })
     }
 
@@ -58,35 +53,6 @@ impl Endpoint {
     pub(super) fn transport(&self) -> Arc<Transport> {
         let transport = self.transport.read();
         transport.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn health(&self) -> EndpointHealth {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn set_health(&self, health: EndpointHealth) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
-    }
-
-    /// Records that it let a call time out.
-    pub(super) fn mark_unresponsive(&self) {
-        self.set_health(EndpointHealth::Unresponsive(Instant::now()));
-    }
-
-    /// Records the outcome of an exchange.
-    pub(super) fn record(&self, outcome: &Result<Response, CallError>) {
-        let is_failing = match outcome {
-            // These were recorded where they were found.
-            Err(CallError::Unreachable { .. } | CallError::TimedOut { .. }) => return,
-            Err(CallError::UnexpectedResponse { .. }) => true,
-            Err(CallError::Api { kind, .. }) => *kind == ApiErrorKind::Transient,
-            Ok(_) => false,
-        };
-        self.set_health(if is_failing {
-            EndpointHealth::Failing(Instant::now())
-        } else {
-            EndpointHealth::Healthy
-        });
     }
 
     /// Uses these certificates for new connections; requests in progress are not affected.
@@ -151,18 +117,22 @@ impl Endpoint {
         request: &Request<'_>,
         error: &reqwest::Error,
     ) -> CallError {
-        let cause = if error.is_connect() && error.is_timeout() {
-            self.mark_unresponsive();
+        let progress = match (error.is_connect(), error.is_timeout()) {
+            (true, true) => Progress::ConnectTimedOut,
+            (true, false) => Progress::NotConnected,
+            (false, _) => Progress::PerhapsSent,
+        };
+        let cause = if progress == Progress::ConnectTimedOut {
             let timeout = humantime::format_duration(self.config.connect_timeout);
             Diagnosis::new(format!("no connection within {timeout}"))
         } else {
-            self.set_health(EndpointHealth::Failing(Instant::now()));
             Proxy::explain(transport.diagnose(error))
         };
         CallError::Unreachable {
             path: request.path.to_owned(),
             address: self.label().to_owned(),
             cause,
+            progress,
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The settings of a client, and how the connections to one endpoint are made: proxy, server name,
 //! socket, timeouts.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::{ClientBuilder, Url, redirect};
 
 use super::address::{Address, host_and_port};
 use super::proxy::{Proxies, Proxy};
+use super::resolver::Resolver;
 use crate::vault::response::root_cause;
 use crate::vault::tls::{BuildError, ClientCertificate, Tls, TlsSettings};
 
@@ -78,15 +78,7 @@ pub(super) struct EndpointConfig {
     pub(super) connect_timeout: Duration,
     socket: Option<PathBuf>,
     proxy: Option<Proxy>,
-    resolver: Option<PinnedHostResolver>,
-}
-
-/// Resolves one host, whatever name it is asked for: the URL holds the certificate's name, and this
-/// finds the machine.
-#[derive(Debug, Clone)]
-struct PinnedHostResolver {
-    host: String,
-    port: u16,
+    resolver: Resolver,
 }
 
 impl EndpointConfig {
@@ -106,7 +98,7 @@ impl EndpointConfig {
             },
             socket: address.socket().map(PathBuf::from),
             proxy,
-            resolver: None,
+            resolver: Resolver::default(),
         };
         if let Some(name) = &settings.tls_server_name
             && config.speaks_tls
@@ -117,13 +109,14 @@ impl EndpointConfig {
     }
 
     /// Puts the server's name into the URL, so that TLS sends it to the server. A proxy needs the
-    /// address itself there; the certificate is verified for the name all the same.
+    /// address itself there, and an IP address in the URL would be connected to without the
+    /// resolver; the certificate is verified for the name all the same.
     fn override_server_name(&mut self, name: &str) -> Result<(), BuildError> {
-        if self.proxy.is_some() {
+        if self.proxy.is_some() || name.parse::<IpAddr>().is_ok() {
             return Ok(());
         }
-        let (host, port) = host_and_port(&self.base);
-        self.resolver = Some(PinnedHostResolver { host, port });
+        let (host, _) = host_and_port(&self.base);
+        self.resolver = Resolver::pinned(host);
         self.base.set_host(Some(name)).map_err(|error| {
             let cause = format!("{name:?} is not a host name: {error}");
             BuildError::new("vault.tls_server_name", cause)
@@ -138,6 +131,7 @@ impl EndpointConfig {
             .no_proxy()
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .dns_resolver(Arc::new(self.resolver.clone()))
             .tcp_nodelay(true)
             .tcp_keepalive(None)
             .tcp_user_timeout(TCP_USER_TIMEOUT);
@@ -147,9 +141,6 @@ impl EndpointConfig {
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.to_reqwest()?);
         }
-        if let Some(resolver) = &self.resolver {
-            builder = builder.dns_resolver(Arc::new(resolver.clone()));
-        }
         builder = match tls {
             Some(tls) => builder.tls_backend_preconfigured(tls.config.clone()),
             // Without this reqwest would load the system's CAs.
@@ -158,16 +149,5 @@ impl EndpointConfig {
         builder
             .build()
             .map_err(|error| BuildError::new("vault", root_cause(&error)))
-    }
-}
-
-impl Resolve for PinnedHostResolver {
-    fn resolve(&self, _: Name) -> Resolving {
-        let host = self.host.clone();
-        let port = self.port;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
-        })
     }
 }

@@ -1,6 +1,8 @@
 //! Redirects are followed by hand: one 307, only to a configured address, since the token is sent
 //! there, and never from https to http.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 
@@ -13,12 +15,13 @@ use crate::vault::response::{self, Response};
 
 impl Client {
     /// Sends a request to an endpoint, and to the leader if the endpoint is a standby that
-    /// redirects instead of forwarding.
+    /// redirects instead of forwarding. `asked` is set to the endpoint whose response is awaited.
     pub(super) async fn follow_redirect(
         &self,
         endpoint: &Endpoint,
         transport: &Transport,
         request: &Request<'_>,
+        asked: &AtomicUsize,
     ) -> Result<Response, CallError> {
         let http = endpoint.exchange(transport, request).await?;
         if !http.status().is_redirection() {
@@ -27,6 +30,7 @@ impl Client {
         let leader = self
             .redirect_target(endpoint, &http)
             .map_err(|cause| unexpected(request, endpoint, &http, cause))?;
+        asked.store(self.index(leader), Ordering::Relaxed);
         let http = leader.exchange(&leader.transport(), request).await?;
         if http.status().is_redirection() {
             let cause = Diagnosis::new(format!(
@@ -38,7 +42,8 @@ impl Client {
             return Err(unexpected(request, leader, &http, cause));
         }
         let response = response::read(http, request.path, leader.label()).await?;
-        self.prefer(self.index(endpoint), self.index(leader));
+        self.selection()
+            .prefer(self.index(endpoint), self.index(leader));
         Ok(response)
     }
 

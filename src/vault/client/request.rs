@@ -69,13 +69,17 @@ impl<'a> Request<'a> {
 
     /// Whether repeating it does no harm. A login can use up a secret_id, and an unwrap works once.
     pub(super) fn can_be_repeated(&self) -> bool {
-        let once = self.path.starts_with("auth/") || self.path.starts_with("sys/");
-        self.method == Method::GET || !once
+        !(self.is_login() || self.path == "sys/wrapping/unwrap")
     }
 
     /// Whether it requests a token.
     pub(super) fn is_login(&self) -> bool {
-        self.token.is_none() && self.method == Method::POST
+        self.token.is_none() && self.path.starts_with("auth/")
+    }
+
+    /// Whether it asks a server about itself: a response does not show that it can serve.
+    pub(super) fn is_about_server(&self) -> bool {
+        matches!(self.path, "sys/health" | "sys/leader")
     }
 
     /// The operation, as a label of a fixed set for the metrics.
@@ -84,7 +88,7 @@ impl<'a> Request<'a> {
         match path.rsplit('/').nth(1) {
             _ if self.is_login() => "login",
             _ if path.starts_with("sys/wrapping/") => "unwrap",
-            _ if path.starts_with("sys/") => "health",
+            _ if self.is_about_server() => "health",
             _ if path.ends_with("auth/token/renew-self") => "renew",
             _ if path.starts_with("auth/token/") => "token",
             Some("encrypt") => "encrypt",

@@ -1,11 +1,16 @@
-//! Host names: a resolver that fails and comes back.
+//! Host names: a resolver that fails and comes back, and one that is slow.
 
-use super::super::harness::child::Child;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::net::UdpSocket;
+
+use super::super::harness::child::{Child, clean_environment};
 use super::super::harness::kms::KmsClient;
 use super::super::harness::vault::Vault;
 use super::super::harness::wait;
 use super::super::{LIMIT, daemon_for};
-use super::SEED;
+use super::{SEED, encrypt_time};
 
 /// Runs the daemon with a `hosts` file of its own, as only root may.
 const OWN_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
@@ -34,9 +39,7 @@ async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_addre
         config.to_str().unwrap(),
     ];
     let log = builder.dir().join("log");
-    let mut daemon = Child::spawn("unshare".as_ref(), &arguments, &log, |command| {
-        super::super::harness::child::clean_environment(command);
-    });
+    let mut daemon = Child::spawn("unshare".as_ref(), &arguments, &log, clean_environment);
     let client = KmsClient::connect(&socket);
     let error = wait::until("the daemon to answer", LIMIT, async || {
         daemon.expect_alive();
@@ -63,6 +66,91 @@ async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_addre
     .await;
 }
 
+/// Runs the daemon with a `resolv.conf` of its own.
+const OWN_RESOLVER: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+/// Where the name server of these tests answers, and one that never does.
+const GOOD: &str = "127.0.0.77";
+const SILENT: &str = "127.0.0.78";
+
+/// Answers each query for an IPv4 address with 127.0.0.1, and any other with nothing.
+async fn serve_names(socket: UdpSocket) {
+    let mut buffer = [0; 512];
+    loop {
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            return;
+        };
+        let query = &buffer[..length];
+        // The header, then the name as labels, then type and class.
+        let name = query[12..].iter().position(|byte| *byte == 0).unwrap();
+        let question = &query[12..12 + name + 5];
+        let is_ipv4 = question[name + 1..] == [0, 1, 0, 1];
+        let mut answer = query[..2].to_vec();
+        answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_ipv4), 0, 0, 0, 0]);
+        answer.extend(question);
+        if is_ipv4 {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+        }
+        socket.send_to(&answer, peer).await.unwrap();
+    }
+}
+
+async fn a_name_server_that_does_not_answer_delays_no_call_and_no_stop() {
+    let good = UdpSocket::bind((GOOD, 53)).await.unwrap();
+    // Bound, so that nobody refuses the queries either.
+    let _silent = UdpSocket::bind((SILENT, 53)).await.unwrap();
+    let names = tokio::spawn(serve_names(good));
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let port = vault.socket_address().port();
+    let address = format!("http://vault.kms-test.example:{port}");
+    let builder = daemon_for(&address, &fixture).extra("[vault]\nallow_plaintext = true");
+    let healthy = format!("nameserver {GOOD}\n");
+    let degraded = format!("nameserver {SILENT}\nnameserver {GOOD}\n");
+    let resolver = builder.write_file("resolv.conf", &healthy);
+    let config = builder.write_file("config.toml", &builder.config_text());
+    let socket = builder.socket().to_owned();
+    let log = builder.dir().join("log");
+    let start = || {
+        let program = env!("CARGO_BIN_EXE_vault-kms-plugin");
+        let (resolver, config) = (resolver.to_str().unwrap(), config.to_str().unwrap());
+        let arguments = ["-m", "sh", "-c", OWN_RESOLVER, "sh"];
+        let arguments = arguments.into_iter().chain([resolver, program]);
+        let arguments: Vec<_> = arguments.chain(["serve", "--config", config]).collect();
+        Child::spawn("unshare".as_ref(), &arguments, &log, clean_environment)
+    };
+    let mut daemon = start();
+    let client = KmsClient::connect(&socket);
+    client.wait_ok(LIMIT).await;
+    // From now on each look-up takes five seconds.
+    std::fs::write(&resolver, &degraded).unwrap();
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        let took = encrypt_time(&client).await;
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+        // Longer than a connection is kept.
+        tokio::time::sleep(Duration::from_millis(1600)).await;
+    }
+    let began = Instant::now();
+    daemon.signal(Signal::TERM);
+    wait::until("the end", LIMIT, async || daemon.exited()).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // A daemon that starts then is delayed by one look-up.
+    let began = Instant::now();
+    let daemon = start();
+    let client = KmsClient::connect(&socket);
+    wait::until("a call to work", LIMIT, async || {
+        client.encrypt(&SEED).await.ok()
+    })
+    .await;
+    let took = began.elapsed();
+    eprintln!("a start while the first name server does not answer: {took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    drop(daemon);
+    names.abort();
+}
+
 tests! {
+    single a_name_server_that_does_not_answer_delays_no_call_and_no_stop [Vault, Mounts];
     single a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address [Vault, Mounts];
 }

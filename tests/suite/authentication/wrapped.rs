@@ -330,7 +330,32 @@ async fn a_lost_file_of_the_stored_secret_id_is_an_alarm_too() {
     works(&daemon).await;
 }
 
+async fn two_sessions_at_a_time_never_unwrap_the_same_token() {
+    let case = Case::new(json!({})).await;
+    let (builder, file) = case.daemon(&case.wrapping_token().await);
+    let daemon = builder.spawn().await;
+    works(&daemon).await;
+    // While the session unwraps the next token, the candidate of a reload wants to.
+    let second = Proxy::start(case.vault.socket_address());
+    let slow = Fault::Delay(std::time::Duration::from_secs(1));
+    case.proxy.fault("/sys/wrapping/unwrap", slow.clone());
+    second.fault("/sys/wrapping/unwrap", slow);
+    let next = case.wrapping_token().await;
+    fs::write(&file, &next).unwrap();
+    daemon.change_config(&format!("[vault]\naddress = {:?}", second.address()));
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.logged("configuration reloaded").await;
+    wait::until_true("the next secret_id", LIMIT, async || {
+        stored(&daemon)["current"]["wrapping_token"] == next.as_str()
+    })
+    .await;
+    works(&daemon).await;
+    assert_eq!(case.unwraps() + second.count(UNWRAP), 2);
+    assert_eq!(alarms(&daemon), 0);
+}
+
 tests! {
+    single two_sessions_at_a_time_never_unwrap_the_same_token [Vault];
     single a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts [Vault];
     single an_unwrapped_secret_id_survives_a_crash_before_the_login [Vault];
     single a_wrapping_token_for_something_else_is_rejected_and_not_spent [Vault];

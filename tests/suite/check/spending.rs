@@ -91,7 +91,31 @@ async fn a_token_of_an_operator_is_not_revoked() {
     assert_eq!(proxy.count(REVOKE), 0);
 }
 
+async fn root_unwraps_nothing_into_a_directory_of_another_user() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let role = AppRole::new(vault, &fixture, json!({})).await;
+    let path = format!("auth/{}/role/plugin/secret-id", role.mount);
+    let token = wrapped(vault, &path).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = daemon_at(&proxy.address(), &fixture);
+    let file = builder.write_file("wrapping-token", &token);
+    let state = builder.dir().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::os::unix::fs::chown(&state, Some(60790), Some(60790)).unwrap();
+    let builder = builder.extra(&format!(
+        "[state]\ndir = {state:?}\n[auth]\nmethod = \"approle\"\nmount = \"{}\"\n\
+         role = \"plugin\"\nrole_id = \"{}\"\nwrapped_secret_id_file = {file:?}",
+        role.mount, role.role_id
+    ));
+    let said = proven(builder, &["--login"]).await;
+    said.ends_with(69)
+        .names("belongs to user 60790", "run this as that user");
+    assert_eq!(proxy.count(UNWRAP), 0);
+}
+
 tests! {
+    single root_unwraps_nothing_into_a_directory_of_another_user [Vault, Root];
     single a_secret_id_with_one_use_is_used_only_with_login [Vault];
     single a_wrapped_secret_id_is_only_looked_up [Vault];
     single a_token_of_an_operator_is_not_revoked [Vault];
