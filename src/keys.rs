@@ -26,7 +26,7 @@ pub use manager::State;
 pub use message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
 pub use preflight::verify;
 pub use refresh::{CallObservation, RefreshEvent};
-pub use state_file::load as load_state;
+pub use state_file::{announced, load as load_state};
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
 pub use status_handle::{KeyManagerHandle, StatusHandle};
 pub use view::{KeyFault, KeyView, ProvenKey};

@@ -74,6 +74,6 @@ async fn vault(config: &Config, client: &Client, login: bool, report: &mut Repor
     };
     login::describe_token(client, &config.auth, &grant, report).await;
     capabilities::check(client, &config.keys, &grant.token, report).await;
-    key::check(client, &config.keys.key, &grant.token, report).await;
+    key::check(client, &config.keys, &grant.token, report).await;
     login::log_out(client, &config.auth, &grant.token, began, report).await;
 }

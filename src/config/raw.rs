@@ -28,7 +28,13 @@ const TABLES: &[(&str, &[&str])] = &[
     ),
     (
         "transit",
-        &["mount", "key", "max_in_flight", "accept_replaced"],
+        &[
+            "mount",
+            "key",
+            "max_in_flight",
+            "accept_replaced",
+            "key_id_suffix",
+        ],
     ),
     ("admin", &["listen"]),
     ("log", &["level", "format"]),
@@ -139,6 +145,7 @@ pub(super) struct Transit {
     pub(super) key: RawValue,
     pub(super) max_in_flight: RawValue,
     pub(super) accept_replaced: RawValue,
+    pub(super) key_id_suffix: RawValue,
     pub(super) decrypt_also: Vec<DecryptAlso>,
 }
 

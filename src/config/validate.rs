@@ -85,6 +85,7 @@ pub(super) fn config(
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
     let max_in_flight = max_in_flight(&mut reader, raw.transit.max_in_flight);
     let accept_replaced = accept_replaced(&mut reader, raw.transit.accept_replaced);
+    let key_id_suffix = key_id_suffix(&mut reader, raw.transit.key_id_suffix);
     let (Some(socket), Some(vault), Some(key), Some(auth), Some(state_file)) =
         (socket, vault, key, auth, state_file)
     else {
@@ -104,6 +105,7 @@ pub(super) fn config(
             key,
             decrypt_also,
             accept_replaced,
+            key_id_suffix,
             limits,
             max_in_flight,
             state_file,
@@ -190,6 +192,19 @@ fn accept_replaced(reader: &mut Reader, value: RawValue) -> Option<String> {
         return None;
     }
     Some(key_id)
+}
+
+fn key_id_suffix(reader: &mut Reader, value: RawValue) -> Option<String> {
+    let key = "transit.key_id_suffix";
+    let suffix = reader.text(key, value)?;
+    if !KeyId::is_suffix(&suffix) {
+        reader.error(
+            key,
+            "must be 1 to 32 letters, digits, dots, underscores or hyphens",
+        );
+        return None;
+    }
+    Some(suffix)
 }
 
 fn max_in_flight(reader: &mut Reader, value: RawValue) -> usize {

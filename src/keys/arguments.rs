@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::key_id::KeyId;
 use super::status::HealthLimits;
 use super::view::KeyView;
 use crate::session::Sessions;
-use crate::vault::{Client, TransitKey};
+use crate::vault::{Client, TransitKey, VersionStamp};
 
 /// Which keys, and the Status policy.
 #[derive(Debug, Clone)]
@@ -19,12 +20,22 @@ pub struct Settings {
     pub decrypt_also: Vec<TransitKey>,
     /// The key_id of a replaced key that an operator accepts (`transit.accept_replaced`).
     pub accept_replaced: Option<String>,
+    /// What is added to each key_id (`transit.key_id_suffix`).
+    pub key_id_suffix: Option<String>,
     /// How long Vault may be silent.
     pub limits: HealthLimits,
     /// How many requests of each operation may be in flight at a time.
     pub max_in_flight: usize,
     /// Where what was announced is stored.
     pub state_file: PathBuf,
+}
+
+impl Settings {
+    /// The key_id of the writing key at a stamp of its life.
+    #[must_use]
+    pub fn key_id(&self, stamp: VersionStamp) -> KeyId {
+        KeyId::with_suffix(&self.key, stamp, self.key_id_suffix.as_deref())
+    }
 }
 
 /// What the actor needs; the same at every restart.

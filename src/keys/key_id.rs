@@ -15,6 +15,8 @@ const SCHEME: &str = "transit1:";
 const MAX_BYTES: usize = 1024;
 /// `4294967295:-9223372036854775808`: the longest version and time.
 const LONGEST_MOMENT: usize = 10 + 1 + 20;
+/// The longest suffix, in bytes.
+const MAX_SUFFIX: usize = 32;
 /// RFC 3986's unreserved characters stand for themselves; all else is encoded, `/` and `:` too.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
@@ -22,7 +24,7 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// `transit1:<namespace>:<mount>:<key>:v<version>:<created>`.
+/// `transit1:<namespace>:<mount>:<key>:v<version>:<created>`, and `:<suffix>` if one is configured.
 ///
 /// A clone shares the text: each Encrypt makes several.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,6 +51,38 @@ impl KeyId {
         Self(format!("{}{version}:{created}", prefix(key)).into())
     }
 
+    /// The same with a suffix (`transit.key_id_suffix`), which makes it another key_id on purpose.
+    #[must_use]
+    pub fn with_suffix(key: &TransitKey, stamp: VersionStamp, suffix: Option<&str>) -> Self {
+        let key_id = Self::new(key, stamp);
+        match suffix {
+            Some(suffix) => Self(format!("{key_id}:{suffix}").into()),
+            None => key_id,
+        }
+    }
+
+    /// Whether this can be a suffix: 1 to 32 letters, digits, `.`, `_` or `-`.
+    #[must_use]
+    pub fn is_suffix(text: &str) -> bool {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        (1..=MAX_SUFFIX).contains(&text.len()) && text.chars().all(is_plain)
+    }
+
+    /// Whether this names the key at this stamp, with whatever suffix.
+    #[must_use]
+    pub fn is_of(&self, key: &TransitKey, stamp: VersionStamp) -> bool {
+        let plain = Self::new(key, stamp);
+        let rest = self.0.strip_prefix(plain.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+
+    /// The version of this key that it names; `None` if it is of another key.
+    #[must_use]
+    pub fn version_of(&self, key: &TransitKey) -> Option<u32> {
+        let rest = self.0.strip_prefix(&prefix(key))?;
+        rest.split(':').next()?.parse().ok()
+    }
+
     /// Whether a key_id, of whatever origin, names this key in one of its versions.
     #[must_use]
     pub fn names(text: &str, key: &TransitKey) -> bool {
@@ -64,7 +98,7 @@ impl KeyId {
     /// Whether every key_id of this key fits what kube-apiserver accepts.
     #[must_use]
     pub fn fits(key: &TransitKey) -> bool {
-        prefix(key).len() + LONGEST_MOMENT <= MAX_BYTES
+        prefix(key).len() + LONGEST_MOMENT + 1 + MAX_SUFFIX <= MAX_BYTES
     }
 
     /// The key_id as the metrics of kube-apiserver show it (`envelope/metrics/metrics.go`).
@@ -154,6 +188,25 @@ mod tests {
         ];
         for (key, stamp, text) in golden {
             assert_eq!(KeyId::new(&key, stamp).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_suffix_makes_another_key_id_of_the_same_version() {
+        let (key, first) = (key("", "transit", "kms"), stamp(2, 7));
+        let suffixed = KeyId::with_suffix(&key, first, Some("b.1_2-3"));
+        assert_eq!(suffixed.as_str(), "transit1::transit:kms:v2:7:b.1_2-3");
+        assert_eq!(
+            KeyId::with_suffix(&key, first, None),
+            KeyId::new(&key, first)
+        );
+        assert!(KeyId::names(suffixed.as_str(), &key) && suffixed.is_of(&key, first));
+        assert!(!suffixed.is_of(&key, stamp(2, 70)) && !suffixed.is_of(&key, stamp(22, 7)));
+        assert!(!KeyId::new(&key, stamp(2, 77)).is_of(&key, first));
+        assert_eq!(suffixed.version_of(&key), Some(2));
+        assert!(KeyId::is_suffix("a") && KeyId::is_suffix(&"a".repeat(32)));
+        for wrong in ["", "a:b", "a b", "ä", &"a".repeat(33)] {
+            assert!(!KeyId::is_suffix(wrong), "{wrong:?}");
         }
     }
 

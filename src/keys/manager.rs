@@ -16,6 +16,7 @@ use super::state_file;
 use super::view::ProvenKey;
 use crate::actor::{Timer, reap};
 use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
+use crate::telemetry::events;
 use crate::vault::TransitKey;
 
 /// The actor's state. What has to outlive a crash is in the view instead.
@@ -26,6 +27,8 @@ pub struct State {
     /// All keys that decrypt, the writing one first.
     readers: Arc<[Arc<TransitKey>]>,
     machine: Machine,
+    /// The `min_decryption_version` that was logged.
+    minimum_logged: u32,
     /// Begins the next refresh.
     timer: Timer,
     tasks: JoinSet<()>,
@@ -63,7 +66,8 @@ impl State {
         let accepted = args.settings.accept_replaced.clone();
         args.view
             .send_modify(|view| view.accepted_replacement.clone_from(&accepted));
-        let machine = Machine::new(args.settings.key.clone(), accepted, &args.view.borrow());
+        let machine = Machine::new(args.settings.key.clone(), accepted, &args.view.borrow())
+            .with_suffix(args.settings.key_id_suffix.clone());
         Self {
             operations: Arc::new(Operations {
                 client: client.clone(),
@@ -76,6 +80,7 @@ impl State {
             }),
             readers: readers.into(),
             machine,
+            minimum_logged: 0,
             timer: Timer::default(),
             tasks,
             batchers,
@@ -271,10 +276,26 @@ impl State {
                 self.args
                     .view
                     .send_modify(|view| publication.apply(view, now));
+                self.note_minimum();
             }
             Effect::Log(entry) if *self.args.serving.borrow() => entry.emit(),
             Effect::Log(entry) => tracing::debug!(?entry, "candidate"),
             Effect::ReportDenied => self.args.sessions.report_denied(),
+        }
+    }
+
+    /// Logs, once for each value, that Vault does not decrypt what was announced before.
+    fn note_minimum(&mut self) {
+        let view = self.args.view.borrow();
+        let minimum = view.min_decryption_version;
+        let is_new = minimum > self.minimum_logged && *self.args.serving.borrow();
+        if is_new && let Some(key_id) = view.below_minimum(&self.args.settings.key) {
+            self.minimum_logged = minimum;
+            events::AnnouncedBelowMinimum {
+                minimum,
+                key_id: key_id.to_string(),
+            }
+            .emit();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The state file: what was announced, so that a process restarted during an outage can answer
 //! Status. It holds no secret.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::arguments::Settings;
 use super::key_id::KeyId;
 use super::view::{Canary, KeyView, ProvenKey};
 use crate::system::atomic_file;
@@ -29,6 +31,9 @@ struct Stored {
     /// and encrypts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     canary: Option<StoredCanary>,
+    /// The key_ids that were announced, the latest last.
+    #[serde(default)]
+    announced: Vec<KeyId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,17 +48,22 @@ struct StoredCanary {
 /// What an earlier process announced for this key. A file that is missing, damaged or of another
 /// key is as good as none; of another key that is not among `also`, which still decrypt, it warns.
 #[must_use]
-pub fn load(path: &Path, key: &TransitKey, also: &[TransitKey]) -> KeyView {
+pub fn load(path: &Path, settings: &Settings) -> KeyView {
     let stored = match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice::<Stored>(&bytes).map_err(|error| error.to_string()),
         Err(error) if error.kind() == ErrorKind::NotFound => return KeyView::default(),
         Err(error) => Err(error.to_string()),
     };
     match stored {
-        Ok(stored) if stored.key_id == KeyId::new(key, stored.stamp) => stored.into_view(),
+        Ok(stored) if stored.key_id.is_of(&settings.key, stored.stamp) => {
+            stored.into_view(settings)
+        }
         Ok(stored) => {
-            note_moved(path, &stored.key_id, also);
-            KeyView::default()
+            note_moved(path, &stored.key_id, &settings.decrypt_also);
+            KeyView {
+                key_ids: stored.key_ids(),
+                ..KeyView::default()
+            }
         }
         Err(error) => {
             let path = path.display().to_string();
@@ -61,6 +71,15 @@ pub fn load(path: &Path, key: &TransitKey, also: &[TransitKey]) -> KeyView {
             KeyView::default()
         }
     }
+}
+
+/// The key_ids that were announced from this file's directory, the latest last; none if there is no
+/// file that can be read.
+#[must_use]
+pub fn announced(path: &Path) -> Vec<KeyId> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let stored = serde_json::from_slice::<Stored>(&bytes);
+    stored.map_or_else(|_| Vec::new(), |stored| stored.key_ids().into())
 }
 
 /// The process before this one wrote with another key.
@@ -119,20 +138,33 @@ impl Stored {
             stamp: proven.stamp,
             last_success: since_epoch.saturating_sub(silence).as_secs(),
             canary: view.canary.as_ref().map(StoredCanary::of),
+            announced: view.key_ids.iter().cloned().collect(),
         })
     }
 
-    fn into_view(self) -> KeyView {
+    /// What was announced. A file of an earlier version of this program holds the latest only.
+    fn key_ids(&self) -> VecDeque<KeyId> {
+        if self.announced.is_empty() {
+            return [self.key_id.clone()].into();
+        }
+        self.announced.iter().cloned().collect()
+    }
+
+    fn into_view(self, settings: &Settings) -> KeyView {
         let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
         let silence = SystemTime::now().duration_since(then).unwrap_or_default();
         let now = Instant::now();
+        let key_ids = self.key_ids();
         let proven = ProvenKey {
-            key_id: self.key_id,
+            key_id: settings.key_id(self.stamp),
             stamp: self.stamp,
         };
+        // With another suffix it is a key_id that was never announced.
+        let announced = (proven.key_id == self.key_id).then(|| proven.clone());
         KeyView {
-            announced: Some(proven.clone()),
-            announced_before: [proven.clone()].into(),
+            announced_before: announced.clone().into_iter().collect(),
+            announced,
+            key_ids,
             proven: Some(proven),
             canary: self.canary.and_then(StoredCanary::into_canary),
             last_success: Some(now.checked_sub(silence).unwrap_or(now)),
@@ -176,7 +208,23 @@ async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::status::HealthLimits;
     use crate::keys::tests::{key_named, proven};
+
+    fn settings(name: &str) -> Settings {
+        Settings {
+            key: key_named(name),
+            decrypt_also: Vec::new(),
+            accept_replaced: None,
+            key_id_suffix: None,
+            limits: HealthLimits {
+                tolerance: Duration::from_secs(600),
+                fail_after: Duration::from_secs(3600),
+            },
+            max_in_flight: 2,
+            state_file: PathBuf::new(),
+        }
+    }
 
     fn view(silence: Duration) -> KeyView {
         let proven = proven(1_714_000_000, 3);
@@ -196,7 +244,7 @@ mod tests {
         save(path.clone(), Stored::of(&view(silence)))
             .await
             .expect("saved");
-        let loaded = load(&path, &key_named("kms"), &[]);
+        let loaded = load(&path, &settings("kms"));
         assert_eq!(loaded.announced, view(silence).announced);
         let age = loaded.last_success.expect("time").elapsed();
         assert!(
@@ -212,15 +260,33 @@ mod tests {
         save(path.clone(), Stored::of(&view(Duration::ZERO)))
             .await
             .expect("saved");
-        assert!(load(&path, &key_named("other"), &[]).announced.is_none());
+        assert!(load(&path, &settings("other")).announced.is_none());
     }
 
     #[test]
     fn a_damaged_or_missing_file_is_as_good_as_none() {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("kms.state.json");
-        assert!(load(&path, &key_named("kms"), &[]).announced.is_none());
+        assert!(load(&path, &settings("kms")).announced.is_none());
         std::fs::write(&path, "{\"key_id\":3").expect("written");
-        assert!(load(&path, &key_named("kms"), &[]).announced.is_none());
+        assert!(load(&path, &settings("kms")).announced.is_none());
+    }
+
+    #[tokio::test]
+    async fn another_suffix_is_another_key_id_of_the_same_version() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.state.json");
+        let stored = Stored::of(&view(Duration::ZERO));
+        save(path.clone(), stored).await.expect("saved");
+        let suffixed = Settings {
+            key_id_suffix: Some("b".to_owned()),
+            ..settings("kms")
+        };
+        let loaded = load(&path, &suffixed);
+        let proven = loaded.proven.expect("the version is known");
+        assert!(proven.key_id.as_str().ends_with(":b"), "{proven:?}");
+        assert_eq!(loaded.announced, None);
+        assert_eq!(loaded.key_ids.len(), 1);
+        assert!(load(&path, &settings("other")).key_ids.len() == 1);
     }
 }

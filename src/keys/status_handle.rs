@@ -65,7 +65,7 @@ impl StatusHandle {
 
     /// Announces what it answers, in the same step: what an Encrypt uses from then on.
     fn now(&self) -> Policy {
-        let mut decided = None;
+        let (mut decided, mut reused_after) = (None, None);
         let announced = self.view.send_if_modified(|view| {
             let policy = self.decided(view);
             let is_answer = matches!(policy, Policy::Answer(_));
@@ -74,6 +74,8 @@ impl StatusHandle {
             if is_new {
                 view.announced.clone_from(&view.proven);
                 view.remember_announced();
+                let key_id = view.announced.as_ref().map(|it| it.key_id.clone());
+                reused_after = key_id.and_then(|key_id| view.remember_key_id(&key_id));
             }
             if is_answer {
                 view.status_asked = true;
@@ -82,6 +84,13 @@ impl StatusHandle {
         });
         if let (true, Some(Policy::Answer(report))) = (announced, &decided) {
             let key_id = report.key.key_id.to_string();
+            if let Some(before) = reused_after {
+                events::KeyIdReused {
+                    key_id: key_id.clone(),
+                    before: before.to_string(),
+                }
+                .emit();
+            }
             events::VersionAnnounced { key_id }.emit();
         }
         // `watch` has called the closure.

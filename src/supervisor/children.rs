@@ -57,11 +57,7 @@ impl Children {
         policy: RestartPolicy,
         metrics: Metrics,
     ) -> Self {
-        let known = keys::load_state(
-            &config.keys.state_file,
-            &config.keys.key,
-            &config.keys.decrypt_also,
-        );
+        let known = keys::load_state(&config.keys.state_file, &config.keys);
         let backend = Backend::new(config, client, known);
         backend.promote();
         let serving = watch::Sender::new(None);

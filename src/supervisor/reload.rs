@@ -267,10 +267,18 @@ impl State {
             }
             .emit();
         } else if same_key {
+            let mut before = before.clone();
+            if let Some(proven) = &mut before.proven {
+                // The suffix may be another one now.
+                proven.key_id = config.keys.key_id(proven.stamp);
+            }
             backend
                 .keys_view()
                 .send_modify(|view| view.inherit(&before));
         }
+        backend
+            .keys_view()
+            .send_modify(|view| view.inherit_key_ids(&before));
         let before = self.args.children.replace_backend(backend, config);
         self.keep_status_line();
         self.retire(before);

@@ -211,6 +211,16 @@ events! {
             "Vault has reported an earlier key version for over a minute: restored from a snapshot" {
             version: u32,
         }
+        ERROR KeyIdReused
+            "key_id announced again after another one, so kube-apiserver may keep what it wrote with that one: set transit.key_id_suffix to a new value" {
+            key_id: String,
+            before: String,
+        }
+        WARN AnnouncedBelowMinimum
+            "min_decryption_version is above an announced version: what is not re-encrypted cannot be decrypted" {
+            minimum: u32,
+            key_id: String,
+        }
         INFO KeyChanged "writing key changed, data of the previous key can still be decrypted" {
             path: String,
             before: String,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::format::rounded;
 use super::{KUBE_TIMEOUT, Report};
 use crate::diagnosis::Diagnosis;
-use crate::keys::{KeyError, Plaintext};
+use crate::keys::{self, KeyError, Plaintext, Settings};
 use crate::vault::{CallError, Client, Encrypted, KeyInfo, ToEncrypt, Token, TransitKey};
 
 /// A round trip that takes longer is a warning: it leaves less than half of kube-apiserver's time.
@@ -17,7 +17,8 @@ const KEY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the key, and makes a round trip if that can work. Not otherwise: where `create` is
 /// granted, an Encrypt would create a missing key.
-pub(super) async fn check(client: &Client, key: &TransitKey, token: &Token, report: &mut Report) {
+pub(super) async fn check(client: &Client, keys: &Settings, token: &Token, report: &mut Report) {
+    let key = &keys.key;
     let deadline = Instant::now() + KEY_TIMEOUT;
     let info = match client.read_key(key, token, deadline).await {
         Ok(info) => info,
@@ -29,6 +30,7 @@ pub(super) async fn check(client: &Client, key: &TransitKey, token: &Token, repo
         return report.unavailable("key", text, &remedy);
     }
     describe(key, &info, report);
+    check_history(keys, &info, report);
     let began = Instant::now();
     match round_trip(client, key, &info, token).await {
         Ok(true) => report_time(began.elapsed(), report),
@@ -81,6 +83,33 @@ fn describe(key: &TransitKey, info: &KeyInfo, report: &mut Report) {
     ];
     for (_, risk) in risks.iter().filter(|(applies, _)| *applies) {
         report.warning(NAME, format!("{key} {risk}"));
+    }
+}
+
+/// Compares with what was announced here before: a key_id must not return after another one.
+fn check_history(keys: &Settings, info: &KeyInfo, report: &mut Report) {
+    const NAME: &str = "key_id";
+    let announced = keys::announced(&keys.state_file);
+    let key_id = keys.key_id(info.latest);
+    if let Some(last) = announced.last()
+        && *last != key_id
+        && announced.contains(&key_id)
+    {
+        let text = format!("{key_id} was announced before, and {last} after it");
+        let remedy = "set transit.key_id_suffix to a new value, the same on every node: kube-apiserver \
+            may otherwise keep what it wrote with the key in between";
+        report.error(NAME, text, remedy);
+    }
+    let below = announced.iter().rev().find(|key_id| {
+        let version = key_id.version_of(&keys.key);
+        version.is_some_and(|version| version < info.min_decryption_version)
+    });
+    if let Some(below) = below {
+        let minimum = info.min_decryption_version;
+        let text = format!(
+            "min_decryption_version is {minimum}: what {below} wrote cannot be decrypted, unless it was re-encrypted"
+        );
+        report.warning(NAME, text);
     }
 }
 

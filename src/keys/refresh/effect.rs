@@ -41,6 +41,8 @@ pub(in crate::keys) struct Publication {
     pub(super) replaces: bool,
     /// Whether Vault did what was asked of it.
     pub(super) succeeded: bool,
+    /// Versions below it are not decrypted.
+    pub(super) min_decryption_version: Option<u32>,
     /// Why the refresh failed last, unless something succeeded since.
     pub(super) fault: Option<KeyFault>,
 }
@@ -52,6 +54,9 @@ impl Publication {
             view.last_success = Some(now);
         }
         view.is_refreshed = true;
+        if let Some(min) = self.min_decryption_version {
+            view.min_decryption_version = min;
+        }
         view.fault = self.fault;
         if self.replaces {
             view.forget_announced();

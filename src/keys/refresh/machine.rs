@@ -19,6 +19,7 @@ use super::log::LogEntry;
 use super::schedule::{self, LastProof, ProofDue};
 use super::verdict::RefusalStreak;
 use crate::keys::error::KeyError;
+use crate::keys::key_id::KeyId;
 use crate::keys::view::{Canary, KeyFault, KeyView};
 use crate::telemetry::FailureStreak;
 use crate::vault::{KeyVersion, TransitKey, VersionStamp};
@@ -28,6 +29,7 @@ use phase::{Phase, Purpose, Report};
 #[derive(Debug)]
 pub(in crate::keys) struct Machine {
     key: TransitKey,
+    suffix: Option<String>,
     accepted: Option<String>,
     /// Whether a later version than the accepted one was proven.
     acceptance_is_used: bool,
@@ -62,6 +64,7 @@ impl Machine {
     pub(in crate::keys) fn new(key: TransitKey, accepted: Option<String>, view: &KeyView) -> Self {
         Self {
             key,
+            suffix: None,
             accepted,
             acceptance_is_used: false,
             replaces: false,
@@ -82,6 +85,16 @@ impl Machine {
             logged: Vec::new(),
             lag_logged: false,
         }
+    }
+
+    /// Adds this to each key_id.
+    pub(in crate::keys) fn with_suffix(self, suffix: Option<String>) -> Self {
+        Self { suffix, ..self }
+    }
+
+    /// The key_id of the key at a stamp of its life.
+    fn key_id(&self, stamp: VersionStamp) -> KeyId {
+        KeyId::with_suffix(&self.key, stamp, self.suffix.as_deref())
     }
 
     /// Goes on from what the backend before had found out, and refreshes at once. Returns what is to
@@ -172,6 +185,7 @@ impl Machine {
             (Phase::Reading, Outcome::KeyRead(Ok(info))) => {
                 let report = Report {
                     latest: info.latest,
+                    min_decryption_version: info.min_decryption_version,
                     imported: info.imported,
                 };
                 self.compare(report, now, random)

@@ -1,10 +1,14 @@
 //! Another key than before: under another name, mount or namespace, with and without the old one
 //! still decrypting.
 
+use std::process::{Command, Output};
+
+use rustix::process::Signal;
 use serde_json::json;
 use tonic::Code;
 
 use super::{SEED, state_names, works};
+use crate::harness::child::clean_environment;
 use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
 use crate::harness::proxy::{Fault, Proxy};
@@ -157,6 +161,89 @@ async fn another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so
     }
 }
 
+/// What `check` says of a daemon's configuration.
+fn check(daemon: &Daemon) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
+    clean_environment(&mut command);
+    command.arg("check").arg("--config");
+    command.arg(daemon.config_path()).output().unwrap()
+}
+
+/// KEP-3299: a key_id must not be used again after another one.
+async fn a_return_to_an_earlier_key_is_reported_and_a_suffix_makes_a_new_key_id() {
+    let vault = Vault::shared().await;
+    let here = vault.fixture().await;
+    vault.create_key(&here.mount, "other").await;
+    let daemon = daemon_for(&vault.address(), &here)
+        .token(vault.root_token())
+        .spawn()
+        .await;
+    let is_reported = || daemon.log().contains("key_id announced again");
+    let first = KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let (ciphertext, _) = KmsClient::connect(daemon.socket())
+        .encrypt(&SEED)
+        .await
+        .unwrap();
+    state_names(&daemon, &first.key_id).await;
+    let other = "[transit]\nkey = \"other\"";
+    let client = moved(&daemon, other).await;
+    let second = client.wait_ok(LIMIT).await;
+    state_names(&daemon, &second.key_id).await;
+    assert!(!is_reported(), "{}", daemon.log());
+    let back = format!("[transit]\nkey = \"{}\"", here.key);
+    daemon.stop().await;
+    daemon.change_config(&back);
+    // Before it happens, `check` says so.
+    let report = check(&daemon);
+    let text = String::from_utf8_lossy(&report.stdout);
+    assert_eq!(report.status.code(), Some(78), "{text}");
+    assert!(text.contains("set transit.key_id_suffix"), "{text}");
+    // With a suffix it is a key_id that never was.
+    let suffixed = format!("{back}\nkey_id_suffix = \"again\"");
+    let client = moved(&daemon, &suffixed).await;
+    let third = client.wait_ok(LIMIT).await;
+    assert_eq!(third.key_id, format!("{}:again", first.key_id));
+    let read = client.decrypt(&ciphertext, &first.key_id).await;
+    assert_eq!(read.unwrap(), SEED);
+    assert_eq!(works(&client).await, third.key_id);
+    assert!(!is_reported(), "{}", daemon.log());
+    // A reload without it returns to the first: served, and reported.
+    let text = std::fs::read_to_string(daemon.config_path()).unwrap();
+    daemon.write_config(&text.replace("key_id_suffix = \"again\"\n", ""));
+    daemon.signal(Signal::HUP);
+    daemon.logged("configuration reloaded").await;
+    assert_eq!(client.wait_ok(LIMIT).await.key_id, first.key_id);
+    daemon.logged("key_id announced again").await;
+}
+
+async fn a_minimum_above_an_announced_version_is_reported_before_a_decrypt_fails() {
+    let vault = Vault::shared().await;
+    let here = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &here)
+        .token(vault.root_token())
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let text = "min_decryption_version is above an announced version";
+    vault.rotate(&here.mount, &here.key).await;
+    client.encrypt_v1(&SEED).await.unwrap();
+    let second = wait::until("the new version to be announced", LIMIT, async || {
+        let status = client.status().await.ok()?;
+        Some(status.key_id).filter(|key_id| key_id.contains(":v2:"))
+    })
+    .await;
+    state_names(&daemon, &second).await;
+    assert!(!daemon.log().contains(text), "{}", daemon.log());
+    let config = format!("{}/keys/{}/config", here.mount, here.key);
+    let minimum = json!({ "min_decryption_version": 2 });
+    vault.expect("POST", &config, Some(minimum)).await;
+    // Not to wait for the next refresh.
+    assert_eq!(daemon.stop().await, 0);
+    daemon.restart().await;
+    daemon.logged(text).await;
+}
+
 /// The same mount and key in a namespace. Vault without a licence knows none and ignores the
 /// header: then it is the same key under another key_id, which is all that this test needs.
 async fn has_namespace_with(vault: &Vault, namespace: &str, fixture: &Fixture) {
@@ -220,6 +307,8 @@ tests! {
     single a_key_that_fails_transiently_leaves_the_others_their_time [Vault];
     single a_decrypt_by_another_key_does_not_keep_status_ok [Vault];
     single another_name_mount_or_namespace_is_another_key_id_and_the_start_says_so [Vault];
+    single a_return_to_an_earlier_key_is_reported_and_a_suffix_makes_a_new_key_id [Vault];
+    single a_minimum_above_an_announced_version_is_reported_before_a_decrypt_fails [Vault];
     single what_a_key_left_behind_wrote_is_refused_with_the_remedy [Vault];
     single a_move_with_the_old_key_still_reading_is_no_error [Vault];
 }

@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use super::Machine;
 use super::phase::Report;
 use crate::keys::error::{ErrorKind, KeyError};
-use crate::keys::key_id::KeyId;
 use crate::keys::refresh::effect::{Effect, Publication};
 use crate::keys::refresh::log::LogEntry;
 use crate::keys::refresh::schedule::{self, RefreshHints};
@@ -73,9 +72,10 @@ impl Machine {
         let replaces = std::mem::take(&mut self.replaces);
         effects.push(Effect::Publish(Publication {
             replaces,
-            key_id: proof.as_ref().map(|it| KeyId::new(&self.key, it.stamp)),
+            key_id: proof.as_ref().map(|it| self.key_id(it.stamp)),
             proven: proof,
             succeeded: true,
+            min_decryption_version: Some(report.min_decryption_version),
             fault: self.fault.clone(),
         }));
         let spacing = || schedule::on_demand_delay(Some(now), self.in_vain, now);
@@ -121,6 +121,7 @@ impl Machine {
             proven: None,
             key_id: None,
             succeeded: false,
+            min_decryption_version: None,
             fault: self.fault.clone(),
         }));
         let is_proven = self.proven.is_some();

@@ -35,5 +35,6 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) latest: VersionStamp,
+    pub(super) min_decryption_version: u32,
     pub(super) imported: bool,
 }

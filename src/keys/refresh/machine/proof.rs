@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use super::Machine;
 use super::phase::{Phase, Purpose, Report};
 use crate::keys::error::KeyError;
-use crate::keys::key_id::KeyId;
 use crate::keys::refresh::effect::{Call, Effect};
 use crate::keys::refresh::log::LogEntry;
 use crate::keys::refresh::schedule::{LastProof, ProofDue};
@@ -17,7 +16,7 @@ impl Machine {
     /// Whether the operator accepts this version of a replaced key. What was accepted once and
     /// rotated since is no longer.
     fn is_accepted(&self, stamp: VersionStamp) -> bool {
-        let key_id = KeyId::new(&self.key, stamp);
+        let key_id = self.key_id(stamp);
         !self.acceptance_is_used && self.accepted.as_deref() == Some(key_id.as_str())
     }
 
@@ -127,8 +126,8 @@ impl Machine {
             };
         }
         let stamp = self.canary.as_ref().map_or(report.latest, |it| it.stamp);
-        let before = KeyId::new(&self.key, stamp);
-        let found = KeyId::new(&self.key, report.latest);
+        let before = self.key_id(stamp);
+        let found = self.key_id(report.latest);
         let error = error.of_replaced_key(&self.key, &before, &found);
         let mut effects = Vec::new();
         if purpose == Purpose::Older {
@@ -188,7 +187,7 @@ impl Machine {
         random: f64,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let key_id = KeyId::new(&self.key, canary.stamp).to_string();
+        let key_id = self.key_id(canary.stamp).to_string();
         if self.canary.is_none() {
             effects.push(Effect::Log(LogEntry::NoCanary {
                 key_id: key_id.clone(),
@@ -196,7 +195,7 @@ impl Machine {
         }
         if let (Purpose::Accepted, Some(before)) = (&purpose, self.proven) {
             effects.push(Effect::Log(LogEntry::ReplacementAccepted {
-                before: KeyId::new(&self.key, before).to_string(),
+                before: self.key_id(before).to_string(),
                 key_id: key_id.clone(),
             }));
         }
