@@ -62,11 +62,12 @@ pub(in crate::keys) struct Machine {
 impl Machine {
     /// Goes on from what an earlier actor or process had found out.
     pub(in crate::keys) fn new(key: TransitKey, accepted: Option<String>, view: &KeyView) -> Self {
+        let acceptance_is_used = is_superseded(accepted.as_deref(), view);
         Self {
             key,
             suffix: None,
             accepted,
-            acceptance_is_used: false,
+            acceptance_is_used,
             replaces: false,
             proven: view.proven.as_ref().map(|proven| proven.stamp),
             canary: view.canary.clone(),
@@ -103,6 +104,7 @@ impl Machine {
         let proven = view.proven.as_ref()?;
         self.proven = Some(proven.stamp);
         self.canary.clone_from(&view.canary);
+        self.acceptance_is_used |= is_superseded(self.accepted.as_deref(), view);
         self.refresh_at(now);
         let is_new = view.announced.as_ref() != Some(proven);
         let key_id = proven.key_id.to_string();
@@ -227,6 +229,13 @@ impl Machine {
             Freshness::Older => self.check_canary(report, Purpose::Older),
         }
     }
+}
+
+/// Whether another key_id was announced after the accepted one: that key may not return, be it that the
+/// setting is still there.
+fn is_superseded(accepted: Option<&str>, view: &KeyView) -> bool {
+    let mut before_last = view.key_ids.iter().rev().skip(1);
+    accepted.is_some_and(|accepted| before_last.any(|key_id| key_id.as_str() == accepted))
 }
 
 #[cfg(test)]
