@@ -1,8 +1,12 @@
 //! What kube-apiserver calls, under KMS v2 and v1, and what each call costs at Vault.
 
-use super::harness::vault::Vault;
-use super::{ready_daemon, ready_daemon_behind_proxy};
+use serde_json::{Value, json};
 use tonic::Code;
+
+use super::harness::kms::KmsClient;
+use super::harness::vault::Vault;
+use super::harness::wait;
+use super::{LIMIT, daemon_for, ready_daemon, ready_daemon_behind_proxy};
 
 const SEED: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
 
@@ -115,10 +119,55 @@ async fn garbage_is_refused_and_the_process_lives() {
     assert_eq!(daemon.exited(), None);
 }
 
+/// Vault's audit log and the log here name each request in the same way.
+async fn a_request_is_found_in_the_audit_log_of_vault() {
+    let vault = Vault::start().await;
+    let fixture = vault.fixture().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.log");
+    let device = json!({ "type": "file", "options": { "file_path": file } });
+    vault.expect("PUT", "sys/audit/file", Some(device)).await;
+    let header = json!({ "hmac": false });
+    let path = "sys/config/auditing/request-headers/X-Correlation-Id";
+    vault.expect("POST", path, Some(header.clone())).await;
+    let path = "sys/config/auditing/request-headers/User-Agent";
+    vault.expect("POST", path, Some(header)).await;
+    let daemon = daemon_for(&vault.address(), &fixture)
+        .extra("[log]\nlevel = \"debug\"")
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    client.encrypt(b"a seed").await.unwrap();
+    let path = format!("{}/encrypt/{}", fixture.mount, fixture.key);
+    let ours = wait::until("a request in the log", LIMIT, async || {
+        let lines = daemon.log_lines();
+        let line = lines
+            .iter()
+            .rev()
+            .find(|line| line["path"] == path.as_str())?;
+        line["correlation_id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let audited = wait::until("the request in the audit log", LIMIT, async || {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut entries = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        entries.find(|entry| entry["request"]["headers"]["x-correlation-id"][0] == ours.as_str())
+    })
+    .await;
+    assert_eq!(audited["request"]["path"], path.as_str());
+    let agent = &audited["request"]["headers"]["user-agent"][0];
+    let expected = concat!("vault-kms-plugin/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(agent, expected);
+}
+
 tests! {
     single kms_v2_wraps_and_unwraps [Vault];
     single kms_v1_is_served_on_the_same_socket [Vault];
     single an_operation_costs_one_request_and_status_none [Vault];
     single under_v2_the_version_is_pinned_and_under_v1_it_is_not [Vault];
     single garbage_is_refused_and_the_process_lives [Vault];
+    single a_request_is_found_in_the_audit_log_of_vault [Vault];
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
 
 use super::endpoint::Transport;
 use super::selection::Observation;
@@ -105,6 +106,7 @@ impl Client {
         let began = Instant::now();
         let asked = AtomicUsize::new(index);
         let exchange = self.follow_redirect(endpoint, &transport, request, &asked);
+        debug!(correlation_id = %request.id, path = request.path, address = endpoint.label(), "request");
         let outcome = timeout_at(request.deadline, exchange).await;
         let answering = asked.load(Ordering::Relaxed);
         let outcome = outcome.unwrap_or_else(|_| {

@@ -1,14 +1,18 @@
 //! One request to Vault, and whether it may be repeated.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::vault::names::Namespace;
 use crate::vault::secret::Token;
+
+/// What Vault's audit log shows of the client.
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// One request. `path` is below `/v1/`.
 #[derive(Debug)]
@@ -20,6 +24,18 @@ pub(in crate::vault) struct Request<'a> {
     pub(super) deadline: Instant,
     namespace: Option<&'a Namespace>,
     token: Option<&'a Token>,
+    /// Names the request in the log here and in Vault's audit log.
+    pub(super) id: RequestId,
+}
+
+/// Random: requests of all nodes differ.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestId(u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 impl<'a> Request<'a> {
@@ -40,6 +56,7 @@ impl<'a> Request<'a> {
             deadline,
             namespace: None,
             token: None,
+            id: RequestId(fastrand::u64(..)),
         }
     }
 
@@ -106,6 +123,11 @@ impl<'a> Request<'a> {
         let mut headers = HeaderMap::new();
         // Vault Agent and Proxy refuse requests without it (OpenBao `command/agent.go`).
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        // In the audit log of Vault once it is configured there (docs/troubleshooting.md).
+        if let Ok(id) = HeaderValue::from_str(&self.id.to_string()) {
+            headers.insert("x-correlation-id", id);
+        }
         let namespace = self.namespace.map_or("", Namespace::as_str);
         if !namespace.is_empty()
             && let Ok(value) = HeaderValue::from_str(namespace)
