@@ -84,7 +84,7 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
         let help = "When that version was made, since 1970";
         time(registry, "key_created", help, stamp.created as f64);
     }
-    if let Some(success) = view.last_success.and_then(wall_time) {
+    if let Some(success) = view.last_success.and_then(|at| at.wall_time()) {
         let help = "When Vault last did what was asked of it, since 1970";
         time(registry, "last_success", help, success.as_second() as f64);
     }

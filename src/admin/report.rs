@@ -162,7 +162,7 @@ impl Key {
         Self {
             announced: view.announced.as_ref().and_then(Version::of),
             proven: view.proven.as_ref().and_then(Version::of),
-            last_success: view.last_success.and_then(wall_time),
+            last_success: view.last_success.and_then(|at| at.wall_time()),
             error: fault.map(|fault| fault.error.to_string()),
             verdict: fault.is_some_and(|fault| fault.verdict),
         }

@@ -16,6 +16,7 @@ use super::state_file;
 use super::view::ProvenKey;
 use crate::actor::{Timer, reap};
 use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
+use crate::system::clock::Moment;
 use crate::telemetry::events;
 use crate::vault::TransitKey;
 
@@ -257,12 +258,12 @@ impl State {
             .machine
             .after(event, last_encrypted, now, fastrand::f64());
         for effect in effects {
-            self.carry_out(effect, now);
+            self.carry_out(effect);
         }
         self.set_timer();
     }
 
-    fn carry_out(&mut self, effect: Effect, now: Instant) {
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Call(call) => {
                 let operations = self.operations.clone();
@@ -275,7 +276,7 @@ impl State {
             Effect::Publish(publication) => {
                 self.args
                     .view
-                    .send_modify(|view| publication.apply(view, now));
+                    .send_modify(|view| publication.apply(view, Moment::now()));
                 self.note_minimum();
             }
             Effect::Log(entry) if *self.args.serving.borrow() => entry.emit(),

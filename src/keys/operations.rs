@@ -16,6 +16,7 @@ use crate::batch::{
     self, Batcher, Completion, Decrypt, Encrypt, RetryPolicy, backoff_within, call_with_retries,
 };
 use crate::session::{Session, Sessions};
+use crate::system::clock::Moment;
 use crate::telemetry::spans::Parent;
 use crate::vault::{
     ApiErrorKind, Ciphertext, Client, Encrypted, KeyInfo, KeyVersion, Plaintext, TransitKey,
@@ -291,21 +292,21 @@ impl Operations {
     /// An Encrypt worked with this version of the writing key.
     pub(super) fn note_encrypted(&self, version: KeyVersion) {
         let now = Instant::now();
-        self.note_success(now, |view| view.last_encrypted = Some((version, now)));
+        self.note_success(|view| view.last_encrypted = Some((version, now)));
     }
 
     /// A Decrypt worked. Only the writing key's says something of it.
     pub(super) fn note_decrypted(&self, key: &Arc<TransitKey>) {
         if Arc::ptr_eq(key, &self.key) {
-            self.note_success(Instant::now(), |_| {});
+            self.note_success(|_| {});
         }
     }
 
-    fn note_success(&self, now: Instant, note: impl FnOnce(&mut KeyView)) {
+    fn note_success(&self, note: impl FnOnce(&mut KeyView)) {
         let mut failing = false;
         // Readers of the view need not be woken for a time.
         self.view.send_if_modified(|view| {
-            view.last_success = Some(now);
+            view.last_success = Some(Moment::now());
             note(view);
             failing = view.fault.is_some();
             false

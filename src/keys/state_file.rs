@@ -11,12 +11,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::arguments::Settings;
 use super::key_id::KeyId;
 use super::view::{Canary, KeyView, ProvenKey};
 use crate::system::atomic_file;
+use crate::system::clock::Moment;
 use crate::telemetry::events;
 use crate::vault::{Ciphertext, TransitKey, VersionStamp};
 
@@ -153,7 +153,6 @@ impl Stored {
     fn into_view(self, settings: &Settings) -> KeyView {
         let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
         let silence = SystemTime::now().duration_since(then).unwrap_or_default();
-        let now = Instant::now();
         let key_ids = self.key_ids();
         let proven = ProvenKey {
             key_id: settings.key_id(self.stamp),
@@ -167,7 +166,7 @@ impl Stored {
             key_ids,
             proven: Some(proven),
             canary: self.canary.and_then(StoredCanary::into_canary),
-            last_success: Some(now.checked_sub(silence).unwrap_or(now)),
+            last_success: Some(Moment::ago(silence)),
             ..KeyView::default()
         }
     }
@@ -231,7 +230,7 @@ mod tests {
         KeyView {
             announced: Some(proven.clone()),
             proven: Some(proven),
-            last_success: Instant::now().checked_sub(silence),
+            last_success: Some(Moment::ago(silence)),
             ..KeyView::default()
         }
     }

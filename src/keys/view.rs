@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::error::KeyError;
 use super::key_id::KeyId;
+use crate::system::clock::Moment;
 use crate::vault::{Ciphertext, KeyVersion, TransitKey, VersionStamp};
 
 /// How many announced versions are remembered.
@@ -35,7 +36,7 @@ pub struct KeyView {
     /// A ciphertext of the proven version and what it has to decrypt to.
     pub(super) canary: Option<Canary>,
     /// When Vault last did what was asked of it.
-    pub last_success: Option<Instant>,
+    pub last_success: Option<Moment>,
     /// The version that encrypted last for a caller, and when.
     pub(super) last_encrypted: Option<(KeyVersion, Instant)>,
     /// Why the last refresh failed, until something succeeds.

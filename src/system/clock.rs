@@ -1,9 +1,71 @@
-//! Wall-clock times for people and monitoring.
+//! Ages that count the time in which the host was suspended, and wall-clock times for people and
+//! monitoring.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
+
+/// A moment whose age is the real one: `Instant` does not count the time in which the host, or the virtual
+/// machine, was suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    at: Instant,
+    /// How long the host had been suspended by then, since it booted.
+    suspended: Duration,
+}
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            suspended: suspended(),
+        }
+    }
+
+    /// So long ago; now if the clock does not reach back that far.
+    #[must_use]
+    pub fn ago(age: Duration) -> Self {
+        let now = Self::now();
+        Self {
+            at: now.at.checked_sub(age).unwrap_or(now.at),
+            ..now
+        }
+    }
+
+    /// How long ago it was.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.age(suspended())
+    }
+
+    fn age(&self, suspended: Duration) -> Duration {
+        self.at.elapsed() + suspended.saturating_sub(self.suspended)
+    }
+
+    /// Its wall-clock time, as [`wall_time`].
+    #[must_use]
+    pub fn wall_time(&self) -> Option<Timestamp> {
+        let now = Instant::now();
+        wall_time(now.checked_sub(self.elapsed()).unwrap_or(self.at))
+    }
+}
+
+/// How long the host was suspended since it booted. In whole milliseconds: the two clocks are not read at
+/// the same instant.
+fn suspended() -> Duration {
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+    };
+    let running = read(ClockId::Monotonic);
+    let suspended = read(ClockId::Boottime).saturating_sub(running);
+    Duration::from_millis(u64::try_from(suspended.as_millis()).unwrap_or(u64::MAX))
+}
 
 /// The wall-clock time of a moment on the steady clock, in whole seconds. Returns `None` if it is
 /// outside of what a [`Timestamp`] can hold.
@@ -17,4 +79,26 @@ pub fn wall_time(moment: Instant) -> Option<Timestamp> {
     };
     let time = Timestamp::try_from(time?).ok()?;
     time.round(jiff::Unit::Second).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_suspension_counts() {
+        let moment = Moment::now();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let suspended = moment.suspended + Duration::from_secs(3600);
+        assert_eq!(moment.age(suspended), Duration::from_secs(3603));
+        assert_eq!(moment.age(moment.suspended), Duration::from_secs(3));
+        let before = moment.suspended.saturating_sub(Duration::from_secs(1));
+        assert_eq!(moment.age(before), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn an_age_is_that_of_the_moment() {
+        let age = Moment::ago(Duration::from_secs(1)).elapsed();
+        assert!(age >= Duration::from_secs(1) && age < Duration::from_secs(60));
+    }
 }

@@ -63,8 +63,23 @@ async fn works(client: &KmsClient) -> String {
     key_id
 }
 
-/// Until the state file names this key_id; its text.
+/// Until the state file says that this key_id was announced last; its text.
 pub(super) async fn state_names(daemon: &Daemon, key_id: &str) -> String {
+    wait::until(
+        "the announced key_id in the state file",
+        LIMIT,
+        async || {
+            let text = state_contains(daemon, key_id).await;
+            let state: serde_json::Value = serde_json::from_str(&text).ok()?;
+            let last = state["announced"].as_array()?.last()?.as_str()?.to_owned();
+            (last == key_id).then_some(text)
+        },
+    )
+    .await
+}
+
+/// Until the state file names this key_id, announced or not; its text.
+pub(super) async fn state_contains(daemon: &Daemon, key_id: &str) -> String {
     let path = daemon.socket().with_extension("state.json");
     wait::until("the state file", LIMIT, async || {
         std::fs::read_to_string(&path)

@@ -14,7 +14,7 @@ use super::harness::scrape::{Metrics, open_metrics};
 use super::harness::servers::{self, Server};
 use super::harness::vault::Vault;
 use super::harness::wait;
-use super::keys::state_names;
+use super::keys::state_contains;
 use super::tls::{NAMED, trusting, vault_with_tls};
 use super::{LIMIT, daemon_for};
 
@@ -184,7 +184,7 @@ async fn the_key_version_follows_a_rotation_where_nobody_calls_status() {
     })
     .await;
     let version = |number: u32| format!("{}:v{number}:", fixture.key);
-    state_names(&daemon, &version(1)).await;
+    state_contains(&daemon, &version(1)).await;
     daemon.restart().await;
     let client = KmsClient::connect(daemon.socket());
     client.encrypt_v1(&SEED).await.unwrap();
@@ -202,7 +202,7 @@ async fn the_key_version_follows_a_rotation_where_nobody_calls_status() {
     })
     .await;
     assert_ne!(hash().await, before);
-    state_names(&daemon, &version(2)).await;
+    state_contains(&daemon, &version(2)).await;
 }
 
 async fn a_scrape_is_short_secret_free_and_the_same_in_both_formats() {

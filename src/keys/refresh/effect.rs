@@ -1,10 +1,9 @@
 //! What a refresh asks of the actor.
 
-use tokio::time::Instant;
-
 use super::log::LogEntry;
 use crate::keys::key_id::KeyId;
 use crate::keys::view::{Canary, KeyFault, KeyView, ProvenKey};
+use crate::system::clock::Moment;
 use crate::vault::VersionStamp;
 
 /// A call to Vault.
@@ -49,7 +48,7 @@ pub(in crate::keys) struct Publication {
 
 impl Publication {
     /// Changes the snapshot.
-    pub(in crate::keys) fn apply(self, view: &mut KeyView, now: Instant) {
+    pub(in crate::keys) fn apply(self, view: &mut KeyView, now: Moment) {
         if self.succeeded {
             view.last_success = Some(now);
         }

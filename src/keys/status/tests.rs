@@ -4,6 +4,7 @@ use super::*;
 use crate::keys::view::{KeyFault, ProvenKey};
 use crate::keys::{KeyId, tests};
 use crate::session::{LoginFault, Session};
+use crate::system::clock::Moment;
 use crate::vault::{Lease, Token};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -181,7 +182,7 @@ fn what_an_earlier_process_announced_fades_like_the_rest() {
     // As the state file leaves it: no canary, no fault, the last success as long ago as it was.
     for silent in CLOCK {
         let view = KeyView {
-            last_success: Instant::now().checked_sub(Duration::from_secs(silent)),
+            last_success: Some(Moment::ago(Duration::from_secs(silent))),
             ..proven()
         };
         let policy = status_now(&view, &not_logged_in(None), LIMITS);

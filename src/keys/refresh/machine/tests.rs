@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::keys::key_id::KeyId;
 use crate::keys::tests::{key, stamp};
+use crate::system::clock::Moment;
 use crate::vault::{ApiErrorKind, CallError, Ciphertext, KeyInfo};
 
 fn info(latest: VersionStamp) -> KeyInfo {
@@ -152,7 +153,7 @@ impl Run {
         for effect in effects {
             match effect {
                 Effect::Call(call) => calls.push(call),
-                Effect::Publish(publication) => publication.apply(&mut self.view, self.now),
+                Effect::Publish(publication) => publication.apply(&mut self.view, Moment::now()),
                 Effect::Log(entry) => self.log.push(entry),
                 Effect::ReportDenied => {}
             }
