@@ -1,7 +1,7 @@
 //! The configuration: a file, the environment, and Vault's own variables, validated as a whole.
 //!
-//! Each scalar key can be set by `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which takes precedence over the
-//! file; Vault's variables are defaults.
+//! Each key can be set by `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which takes precedence over the file;
+//! Vault's variables are defaults.
 
 mod environment;
 mod error;
@@ -10,6 +10,7 @@ mod raw;
 mod reader;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
@@ -18,6 +19,7 @@ use crate::{keys, session, vault};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use fingerprint::Fingerprint;
+use reader::Reader;
 
 /// The file that is read if none is named.
 pub const DEFAULT_FILE: &str = "/etc/vault-kms-plugin/config.toml";
@@ -45,6 +47,8 @@ pub struct Config {
     pub log: telemetry::Settings,
     /// Valid settings that an operator should know about.
     pub warnings: Vec<String>,
+    /// The variables of the environment that it was made of.
+    pub variables: BTreeSet<String>,
     /// Shows which tables have changed since the last read.
     pub fingerprint: Fingerprint,
 }
@@ -59,11 +63,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// This file, or the default one if it exists, and the process's environment.
+    /// This file, else the one that the environment names, else the default one if it exists; and
+    /// the process's environment.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         Self {
-            file,
+            file: file.or_else(environment::config_file),
             environment: Environment::of_process(),
         }
     }
@@ -84,11 +89,12 @@ impl Source {
             Some(path) => read(path)?,
             None => toml::Table::new(),
         };
-        let mut errors = Vec::new();
-        self.environment.overlay(&mut table, &mut errors);
+        let mut reader = Reader::default();
+        let named = self.file.as_deref();
+        self.environment.overlay(&mut table, named, &mut reader);
         let fingerprint = Fingerprint::of(&table);
-        let raw = raw::parse(table, &mut errors);
-        let config = validate::config(raw, &self.environment, errors)?;
+        let raw = raw::parse(table, &mut reader.errors);
+        let config = validate::config(raw, &self.environment, reader)?;
         Ok(Config {
             fingerprint,
             ..config

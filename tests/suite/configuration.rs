@@ -134,7 +134,65 @@ async fn the_environment_alone_can_configure_the_daemon() {
         .await;
 }
 
+async fn the_argument_names_the_file_wherever_it_is_and_whatever_the_variable_says() {
+    let variable = "VAULT_KMS_PLUGIN_CONFIG";
+    let shown = async |arguments: &[&str], value: &str| {
+        let builder = Daemon::builder().arguments(arguments).env(variable, value);
+        let check = builder.spawn_raw();
+        assert_eq!(check.wait_exit(LIMIT).await, 78);
+        check.log()
+    };
+    for arguments in [
+        ["--config", "/nonexistent/a", "check", "--offline"],
+        ["check", "--config", "/nonexistent/a", "--offline"],
+        ["check", "--offline", "--config", "/nonexistent/a"],
+    ] {
+        for value in ["/nonexistent/b", ""] {
+            let text = shown(&arguments, value).await;
+            assert!(text.contains(" /nonexistent/a: cannot be read"), "{text}");
+        }
+    }
+    let text = shown(&["check", "--offline"], "/nonexistent/b").await;
+    assert!(text.contains(" /nonexistent/b: cannot be read"), "{text}");
+    let text = shown(&["check", "--offline"], "").await;
+    assert!(text.contains("vault.address: is missing"), "{text}");
+}
+
+async fn check_names_the_variables_that_it_used() {
+    let config = "[vault]\nca_file = \"/nonexistent\"\n";
+    let builder = Daemon::builder().config(config);
+    let (_, lines) = checked(
+        builder
+            .env("VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS", "0, 1000")
+            .env(
+                "VAULT_KMS_PLUGIN_VAULT_ADDRESS",
+                "https://a.invalid,https://b.invalid",
+            )
+            .env("VAULT_KMS_PLUGIN_TRANSIT_DECRYPT_ALSO", "old,team/older")
+            .env("VAULT_KMS_PLUGIN_TRANSIT_KEY", "kms")
+            .env("VAULT_KMS_PLUGIN_TRANSIT_MOUNT", "")
+            .env("VAULT_ADDR", "https://c.invalid")
+            .env("VAULT_CAPATH", "/etc/ssl")
+            .env("BAO_NAMESPACE", "team")
+            .env("BAO_TOKEN", "x")
+            .env("HTTP_PROXY", "proxy.invalid")
+            .env("HTTPS_PROXY", "proxy.invalid")
+            .env("NO_PROXY", "b.invalid"),
+    )
+    .await;
+    let expected = "✓ environment: BAO_NAMESPACE, BAO_TOKEN, HTTPS_PROXY, NO_PROXY, \
+                    VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS, VAULT_KMS_PLUGIN_TRANSIT_DECRYPT_ALSO, \
+                    VAULT_KMS_PLUGIN_TRANSIT_KEY, VAULT_KMS_PLUGIN_VAULT_ADDRESS applied";
+    assert_eq!(
+        lines.get(1).map(String::as_str),
+        Some(expected),
+        "{lines:#?}"
+    );
+}
+
 tests! {
+    single the_argument_names_the_file_wherever_it_is_and_whatever_the_variable_says;
+    single check_names_the_variables_that_it_used;
     single all_errors_are_shown_at_once_with_their_keys;
     single a_missing_file_is_named;
     single invalid_toml_is_reported_with_line_and_column;

@@ -147,13 +147,18 @@ async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     let alone = format!("[vault]\n{NAMED}\n{ca_dir}");
     let daemon = daemon_for(&address, &fixture).extra(&alone).spawn().await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
-    // Vault's own variable, together with the file of another CA.
-    let builder = trusting(daemon_for(&address, &fixture), &other, NAMED);
-    let daemon = builder
-        .env("VAULT_CAPATH", dir.path().to_str().unwrap())
-        .spawn()
-        .await;
+    // Together with the file of another CA.
+    let both = format!("{NAMED}\n{ca_dir}");
+    let builder = trusting(daemon_for(&address, &fixture), &other, &both);
+    let daemon = builder.spawn().await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    // Vault's own variable adds nothing to what the file trusts.
+    refused(
+        trusting(daemon_for(&address, &fixture), &other, NAMED)
+            .env("VAULT_CAPATH", dir.path().to_str().unwrap()),
+        "unknown issuer",
+    )
+    .await;
 }
 
 async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {

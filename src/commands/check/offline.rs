@@ -75,6 +75,10 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
         }
     };
     report.ok(NAME, format!("{origin} is valid"));
+    if !config.variables.is_empty() {
+        let names: Vec<_> = config.variables.iter().map(String::as_str).collect();
+        report.ok("environment", format!("{} applied", names.join(", ")));
+    }
     for warning in &config.warnings {
         report.warning(NAME, warning.clone());
     }
