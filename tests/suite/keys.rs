@@ -65,7 +65,7 @@ async fn works(client: &KmsClient) -> String {
 
 /// Until the state file names this key_id; its text.
 pub(super) async fn state_names(daemon: &Daemon, key_id: &str) -> String {
-    let path = daemon.socket().with_extension("state.json");
+    let path = daemon.state_path();
     wait::until("the state file", LIMIT, async || {
         std::fs::read_to_string(&path)
             .ok()

@@ -112,21 +112,61 @@ pub(super) fn state_file(
     socket: Option<&SocketSettings>,
 ) -> Option<PathBuf> {
     let dir = reader.path("state.dir", dir);
-    match (&socket?.path, dir) {
+    let (dir, mut name) = match (&socket?.path, dir) {
         (SocketPath::File(path), dir) => {
-            let name = path.file_stem()?.to_string_lossy().into_owned();
             let dir = dir.or_else(|| path.parent().map(PathBuf::from))?;
-            Some(dir.join(format!("{name}.state.json")))
+            (dir, path.file_name()?.to_owned())
         }
-        (SocketPath::Abstract(name), Some(dir)) => {
-            Some(dir.join(format!("{}.state.json", name.replace('/', "_"))))
-        }
+        (SocketPath::Abstract(name), Some(dir)) => (dir, abstract_name(name).into()),
         (SocketPath::Abstract(_), None) => {
             reader.missing(
                 "state.dir",
                 "name a directory for the state file: an abstract socket has none",
             );
-            None
+            return None;
+        }
+    };
+    name.push(".state.json");
+    Some(dir.join(name))
+}
+
+/// The name of an abstract socket as a file name: different for each.
+fn abstract_name(name: &str) -> String {
+    format!("@{}", name.replace('%', "%25").replace('/', "%2F"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state_file_of(socket: &str) -> PathBuf {
+        let settings = SocketSettings {
+            path: socket_path(socket).expect("valid"),
+            permissions: SocketPermissions {
+                mode: DEFAULT_SOCKET_MODE,
+                owner: None,
+                group: None,
+            },
+        };
+        let dir = Some("/state".into());
+        state_file(&mut Reader::default(), dir, Some(&settings)).expect("a file")
+    }
+
+    #[test]
+    fn sockets_with_different_names_have_different_state_files() {
+        let sockets = [
+            "/run/kms.blue",
+            "/run/kms.green",
+            "/run/kms",
+            "@kms",
+            "@a/b",
+            "@a_b",
+            "@a%2Fb",
+        ];
+        let files = sockets.map(state_file_of);
+        assert_eq!(files[0], PathBuf::from("/state/kms.blue.state.json"));
+        for (index, file) in files.iter().enumerate() {
+            assert!(!files[..index].contains(file), "{}", file.display());
         }
     }
 }
