@@ -8,6 +8,7 @@ mod endpoint;
 mod endpoint_config;
 mod endpoint_health;
 mod hedging;
+mod no_proxy;
 mod proxy;
 mod redirect;
 mod request;

@@ -1,7 +1,7 @@
 //! The settings of a client, and how the connections to one endpoint are made: proxy, server name,
 //! socket, timeouts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,11 @@ const CONNECT_TIMEOUT_SINGLE: Duration = Duration::from_millis(1800);
 /// at this interval, so they are gone after twice the time. It is also shorter than the idle
 /// timeouts of load balancers, so that no dead connection is reused.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(750);
+/// What `localhost` is; the port is that of the URL.
+const LOOPBACK: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+];
 /// What was sent and not acknowledged for so long will not be: the peer is gone.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -147,6 +152,8 @@ impl EndpointConfig {
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.to_reqwest()?);
         }
+        // Plain HTTP is allowed there: /etc/hosts must not move it to another machine.
+        builder = builder.resolve_to_addrs("localhost", &LOOPBACK);
         if let Some(resolver) = &self.resolver {
             builder = builder.dns_resolver(Arc::new(resolver.clone()));
         }
