@@ -8,6 +8,7 @@ mod error;
 mod fingerprint;
 mod raw;
 mod reader;
+mod trust;
 mod validate;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use fingerprint::Fingerprint;
 use reader::Reader;
+use trust::Trust;
 
 /// The file that is read if none is named.
 pub const DEFAULT_FILE: &str = "/etc/vault-kms-plugin/config.toml";
@@ -80,6 +82,25 @@ impl Source {
         self.file.as_deref().or_else(default)
     }
 
+    /// Reads and validates everything, and checks who could change the files, besides root and the
+    /// user `own` of the daemon; `None` if it is not known.
+    ///
+    /// # Errors
+    /// With every error and its key; also if others could change whom the daemon trusts.
+    pub fn load_trusted(&self, own: Option<u32>) -> Result<Config, ConfigErrors> {
+        let mut config = self.load()?;
+        let mut trust = Trust::new(own);
+        if let Some(file) = self.path() {
+            trust.needs("configuration file", file);
+        }
+        config.check_files(&mut trust);
+        if !trust.errors.is_empty() {
+            return Err(trust.errors.into());
+        }
+        config.warnings.append(&mut trust.warnings);
+        Ok(config)
+    }
+
     /// Reads and validates everything.
     ///
     /// # Errors
@@ -99,6 +120,33 @@ impl Source {
             fingerprint,
             ..config
         })
+    }
+}
+
+impl Config {
+    /// Checks who could change the files that it names.
+    fn check_files(&self, trust: &mut Trust) {
+        let vault = &self.vault;
+        if let Some(file) = &vault.ca_file {
+            trust.needs("vault.ca_file", file);
+        }
+        if let Some(dir) = &vault.ca_dir {
+            trust.needs_all_in("vault.ca_dir", dir);
+        }
+        if let Some(certificate) = &vault.client_certificate {
+            let files = [Some(&certificate.cert_file), certificate.key_file.as_ref()];
+            for file in files.into_iter().flatten() {
+                trust.prefers(certificate.key, file);
+            }
+        }
+        for credential in self.auth.credentials() {
+            if let Some(file) = credential.path() {
+                trust.prefers(credential.key(), file);
+            }
+        }
+        if let Some(dir) = self.keys.state_file.parent() {
+            trust.prefers("state.dir", dir);
+        }
     }
 }
 
