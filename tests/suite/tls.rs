@@ -3,6 +3,8 @@
 mod errors;
 mod reload;
 
+use std::os::unix::fs::PermissionsExt;
+
 use tonic::Code;
 
 use super::harness::certificates::Certificates;
@@ -139,7 +141,12 @@ async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let other = Certificates::new();
     let dir = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        // Whatever the umask: a CA that a group can write to is refused.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    };
     put("README", "no certificate");
     put("other.pem", &other.ca_pem());
     put("vault.crt", &certificates.ca_pem());
