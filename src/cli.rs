@@ -10,13 +10,10 @@ use crate::commands::prepare_dir::Owner;
 #[derive(Debug, Parser)]
 #[command(name = "vault-kms-plugin", version, about)]
 pub struct Cli {
-    /// Configuration file; by default /etc/vault-kms-plugin/config.toml if it exists.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "VAULT_KMS_PLUGIN_CONFIG",
-        global = true
-    )]
+    /// Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else
+    /// /etc/vault-kms-plugin/config.toml if it exists.
+    // Not clap's `env`, which rejects an empty variable.
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Command to run; `serve` by default.
     #[command(subcommand)]

@@ -1,15 +1,17 @@
 //! The configuration: a file, the environment, and Vault's own variables, validated as a whole.
 //!
-//! Each scalar key can be set by `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which takes precedence over the
-//! file; Vault's variables are defaults.
+//! Each key can be set by `VAULT_KMS_PLUGIN_<TABLE>_<KEY>`, which takes precedence over the file;
+//! Vault's variables are defaults.
 
 mod environment;
 mod error;
 mod fingerprint;
 mod raw;
 mod reader;
+mod trust;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
@@ -18,6 +20,8 @@ use crate::{keys, session, vault};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use fingerprint::Fingerprint;
+use reader::Reader;
+use trust::Trust;
 
 /// The file that is read if none is named.
 pub const DEFAULT_FILE: &str = "/etc/vault-kms-plugin/config.toml";
@@ -45,6 +49,8 @@ pub struct Config {
     pub log: telemetry::Settings,
     /// Valid settings that an operator should know about.
     pub warnings: Vec<String>,
+    /// The variables of the environment that it was made of.
+    pub variables: BTreeSet<String>,
     /// Shows which tables have changed since the last read.
     pub fingerprint: Fingerprint,
 }
@@ -59,11 +65,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// This file, or the default one if it exists, and the process's environment.
+    /// This file, else the one that the environment names, else the default one if it exists; and
+    /// the process's environment.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         Self {
-            file,
+            file: file.or_else(environment::config_file),
             environment: Environment::of_process(),
         }
     }
@@ -75,6 +82,25 @@ impl Source {
         self.file.as_deref().or_else(default)
     }
 
+    /// Reads and validates everything, and checks who could change the files, besides root and the
+    /// user `own` of the daemon; `None` if it is not known.
+    ///
+    /// # Errors
+    /// With every error and its key; also if others could change whom the daemon trusts.
+    pub fn load_trusted(&self, own: Option<u32>) -> Result<Config, ConfigErrors> {
+        let mut config = self.load()?;
+        let mut trust = Trust::new(own);
+        if let Some(file) = self.path() {
+            trust.needs("configuration file", file);
+        }
+        config.check_files(&mut trust);
+        if !trust.errors.is_empty() {
+            return Err(trust.errors.into());
+        }
+        config.warnings.append(&mut trust.warnings);
+        Ok(config)
+    }
+
     /// Reads and validates everything.
     ///
     /// # Errors
@@ -84,15 +110,43 @@ impl Source {
             Some(path) => read(path)?,
             None => toml::Table::new(),
         };
-        let mut errors = Vec::new();
-        self.environment.overlay(&mut table, &mut errors);
+        let mut reader = Reader::default();
+        let named = self.file.as_deref();
+        self.environment.overlay(&mut table, named, &mut reader);
         let fingerprint = Fingerprint::of(&table);
-        let raw = raw::parse(table, &mut errors);
-        let config = validate::config(raw, &self.environment, errors)?;
+        let raw = raw::parse(table, &mut reader.errors);
+        let config = validate::config(raw, &self.environment, reader)?;
         Ok(Config {
             fingerprint,
             ..config
         })
+    }
+}
+
+impl Config {
+    /// Checks who could change the files that it names.
+    fn check_files(&self, trust: &mut Trust) {
+        let vault = &self.vault;
+        if let Some(file) = &vault.ca_file {
+            trust.needs("vault.ca_file", file);
+        }
+        if let Some(dir) = &vault.ca_dir {
+            trust.needs_all_in("vault.ca_dir", dir);
+        }
+        if let Some(certificate) = &vault.client_certificate {
+            let files = [Some(&certificate.cert_file), certificate.key_file.as_ref()];
+            for file in files.into_iter().flatten() {
+                trust.prefers(certificate.key, file);
+            }
+        }
+        for credential in self.auth.credentials() {
+            if let Some(file) = credential.path() {
+                trust.prefers(credential.key(), file);
+            }
+        }
+        if let Some(dir) = self.keys.state_file.parent() {
+            trust.prefers("state.dir", dir);
+        }
     }
 }
 

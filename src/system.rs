@@ -2,9 +2,11 @@
 
 pub mod atomic_file;
 pub mod clock;
+pub mod file_trust;
 pub mod notify;
 mod one_line;
 pub mod socket_file;
+pub mod user_namespace;
 pub mod watched_file;
 
 use std::fmt;

@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 /// The suffixes of the files that the plugin keeps beside its socket.
-const OUR_FILES: [&str; 4] = [
+const OUR_FILES: [&str; 5] = [
+    ".lock",
     ".state.json",
     ".state.new",
     ".secret-id.json",
@@ -221,7 +222,14 @@ mod tests {
         let outside = tempfile::tempdir().expect("directory");
         let passwd = outside.path().join("passwd");
         let linked = outside.path().join("linked");
-        for file in [&passwd, &linked, &path("kms.state.json"), &path("other")] {
+        let lock = path("kms.sock.lock");
+        for file in [
+            &passwd,
+            &linked,
+            &lock,
+            &path("kms.state.json"),
+            &path("other"),
+        ] {
             write(file, "").expect("written");
         }
         symlink(&passwd, path("a.state.json")).expect("linked");
@@ -240,7 +248,12 @@ mod tests {
         for kept in [&passwd, &linked, &path("other"), &path("a.state.json")] {
             assert_eq!(owner_of(kept), mine, "{}", kept.display());
         }
-        let ours = [dir.path(), &path("kms.state.json"), &path("kms.sock")];
+        let ours = [
+            dir.path(),
+            &lock,
+            &path("kms.state.json"),
+            &path("kms.sock"),
+        ];
         if me().uid == 0 {
             given.expect("given away");
             for given in ours {

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use rustix::process::geteuid;
+
 use super::print_error;
 use crate::config::{Config, Source};
 use crate::grpc::PassedSocket;
@@ -15,7 +17,7 @@ pub fn run(source: Source, hardened: Hardened) -> Exit {
         Ok(passed) => passed,
         Err(error) => return print_error(&error, Exit::Config),
     };
-    match source.load() {
+    match source.load_trusted(Some(geteuid().as_raw())) {
         Ok(config) => with_runtime(&config, source, hardened, passed),
         Err(errors) => {
             let problem = format!("the configuration is wrong, nothing was started:\n{errors}");

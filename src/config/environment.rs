@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::error::ConfigError;
-use super::raw::scalars;
+use super::raw;
+use super::reader::Reader;
 
 const PREFIX: &str = "VAULT_KMS_PLUGIN_";
 /// The variable of the command line; not a key of the file.
@@ -27,6 +28,28 @@ const VAULT_DEFAULTS: &[(&str, &str)] = &[
     ("CLIENT_KEY", "client_key_file"),
 ];
 
+/// Keys that are one setting: if the file has one of them, no variable of Vault's is a default for
+/// another. It would add CAs to those that the file trusts, or a key to a certificate of another.
+const ONE_SETTING: [&[Key]; 2] = [
+    &[("vault", "ca_file"), ("vault", "ca_dir")],
+    &[
+        ("vault", "client_cert_file"),
+        ("vault", "client_key_file"),
+        ("auth", "cert_file"),
+        ("auth", "key_file"),
+    ],
+];
+/// Variables of Vault's own client that are not read although they say where Vault is, whom to trust
+/// or who to be; the key that is read instead.
+const IGNORED: [(&str, &str); 4] = [
+    ("CACERT_BYTES", "ca_file"),
+    ("CLIENT_CERT_BYTES", "client_cert_file"),
+    ("CLIENT_KEY_BYTES", "client_key_file"),
+    ("SRV_LOOKUP", "address"),
+];
+/// Keys whose empty value is not the default: no admin server.
+const EMPTY_HAS_A_MEANING: [Key; 1] = [("admin", "listen")];
+
 /// The common variables for proxies, and the one that shows that a CGI client chose their value.
 const PROXIES: [&str; 7] = [
     "HTTPS_PROXY",
@@ -37,6 +60,9 @@ const PROXIES: [&str; 7] = [
     "no_proxy",
     "REQUEST_METHOD",
 ];
+
+/// A table and a key in it.
+type Key = (&'static str, &'static str);
 
 /// Variables and their values, as they were at start.
 #[derive(Clone, Default)]
@@ -71,18 +97,21 @@ impl Environment {
             .collect()
     }
 
-    /// One of Vault's variables by its name without `VAULT_`. The variable with `BAO_` takes
-    /// precedence if it is set, even to an empty value (`api/env.go`).
-    #[must_use]
-    pub fn vault(&self, name: &str) -> Option<&str> {
-        let bao = self.0.get(&format!("BAO_{name}"));
-        let value = bao.or_else(|| self.0.get(&format!("VAULT_{name}")))?;
-        (!value.is_empty()).then_some(value)
+    /// One of Vault's variables by its name without `VAULT_`: its full name, and its value. The
+    /// variable with `BAO_` takes precedence if it is set, even to an empty value (`api/env.go`).
+    pub(super) fn vault(&self, name: &str) -> Option<(String, &str)> {
+        let full = |prefix: &str| format!("{prefix}_{name}");
+        let names = [full("BAO"), full("VAULT")];
+        let name = names.into_iter().find(|name| self.0.contains_key(name))?;
+        let value = self.get(&name)?;
+        Some((name, value))
     }
 
-    /// The socket of the SPIFFE agent.
-    pub(super) fn spiffe_socket(&self) -> Option<&str> {
-        self.get(SPIFFE_SOCKET)
+    /// The socket of the SPIFFE agent; it was used.
+    pub(super) fn spiffe_socket(&self, reader: &mut Reader) -> Option<&str> {
+        let value = self.get(SPIFFE_SOCKET)?;
+        reader.variables.insert(SPIFFE_SOCKET.to_owned());
+        Some(value)
     }
 
     /// A variable by its full name; an empty one counts as unset.
@@ -91,8 +120,8 @@ impl Environment {
         value.filter(|value| !value.is_empty())
     }
 
-    /// Puts the environment's values into the file's table.
-    pub(super) fn overlay(&self, table: &mut Table, errors: &mut Vec<ConfigError>) {
+    /// Puts the environment's values into the table of `file`. An empty variable is unset.
+    pub(super) fn overlay(&self, table: &mut Table, file: Option<&Path>, reader: &mut Reader) {
         for (variable, value) in self.0.range(PREFIX.to_owned()..) {
             let Some(name) = variable.strip_prefix(PREFIX) else {
                 break;
@@ -101,18 +130,42 @@ impl Environment {
                 continue;
             }
             match find_key(name) {
-                Some((name, key)) => set(table, name, key, value),
-                None => errors.push(ConfigError::new(variable, "unknown key")),
+                Some(key) if value.is_empty() && !EMPTY_HAS_A_MEANING.contains(&key) => {}
+                Some(key) => {
+                    set(table, key, value);
+                    reader.variables.insert(variable.clone());
+                }
+                None => reader.error(variable, "unknown key"),
             }
         }
+        if file.is_some() && self.get(CONFIG_FILE).map(Path::new) == file {
+            reader.variables.insert(CONFIG_FILE.to_owned());
+        }
+        let configured = table.clone();
         for (variable, key) in VAULT_DEFAULTS {
-            if let Some(value) = self.vault(variable)
-                && !is_set(table, "vault", key)
+            if let Some((name, value)) = self.vault(variable)
+                && !is_set(table, ("vault", key))
+                && !is_configured(&configured, key)
             {
-                set(table, "vault", key, value);
+                set(table, ("vault", key), value);
+                reader.variables.insert(name);
+            }
+        }
+        for (variable, key) in IGNORED {
+            if let Some((name, _)) = self.vault(variable)
+                && !is_configured(&configured, key)
+            {
+                let warning = format!("{name}: is not read: set vault.{key} instead");
+                reader.warnings.push(warning);
             }
         }
     }
+}
+
+/// The file that the variable of the command line names.
+pub(super) fn config_file() -> Option<PathBuf> {
+    let name = std::env::var_os(CONFIG_FILE)?;
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// Kubernetes sets such variables for every Service that is named `vault-kms-plugin`.
@@ -120,8 +173,8 @@ fn is_service_link(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
-fn find_key(name: &str) -> Option<(&'static str, &'static str)> {
-    scalars().find(|(table, key)| {
+fn find_key(name: &str) -> Option<Key> {
+    raw::keys().find(|(table, key)| {
         let joined = if table.is_empty() {
             (*key).to_owned()
         } else {
@@ -131,13 +184,21 @@ fn find_key(name: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-fn is_set(table: &Table, name: &str, key: &str) -> bool {
+fn is_set(table: &Table, (name, key): Key) -> bool {
     let inner = table.get(name).and_then(Value::as_table);
     inner.is_some_and(|inner| inner.contains_key(key))
 }
 
-fn set(table: &mut Table, name: &str, key: &str, value: &str) {
-    let value = Value::String(value.to_owned());
+/// Whether the table has the setting that this key of `[vault]` is a part of.
+fn is_configured(table: &Table, key: &'static str) -> bool {
+    let key = ("vault", key);
+    let setting = ONE_SETTING.into_iter().find(|keys| keys.contains(&key));
+    let mut keys = setting.unwrap_or(&[]).iter().chain([&key]);
+    keys.any(|key| is_set(table, *key))
+}
+
+fn set(table: &mut Table, (name, key): Key, text: &str) {
+    let value = raw::value_of(name, key, text);
     if name.is_empty() {
         table.insert(key.to_owned(), value);
         return;
@@ -162,11 +223,19 @@ mod tests {
         owned.collect()
     }
 
-    fn overlaid(file: &str, variables: &[(&str, &str)]) -> (Table, Vec<ConfigError>) {
+    fn overlaid(file: &str, variables: &[(&str, &str)]) -> (Table, Reader) {
         let mut table = file.parse().expect("TOML");
-        let mut errors = Vec::new();
-        environment(variables).overlay(&mut table, &mut errors);
-        (table, errors)
+        let mut reader = Reader::default();
+        environment(variables).overlay(&mut table, None, &mut reader);
+        (table, reader)
+    }
+
+    /// `[vault]` after the environment was applied, and the variables that were used.
+    fn vault(file: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
+        let (table, reader) = overlaid(file, variables);
+        let vault = table.get("vault").map(Value::to_string);
+        let used = reader.variables.into_iter().collect();
+        (vault.unwrap_or_default(), used)
     }
 
     #[test]
@@ -174,40 +243,84 @@ mod tests {
         let file = "[vault]\naddress = \"https://file\"";
         let ours = ("VAULT_KMS_PLUGIN_VAULT_ADDRESS", "https://ours");
         let vaults = ("VAULT_ADDR", "https://vaults");
-        let address =
-            |(table, _): (Table, _)| table["vault"]["address"].as_str().map(str::to_owned);
-        assert_eq!(
-            address(overlaid(file, &[ours, vaults])).as_deref(),
-            Some("https://ours")
-        );
-        assert_eq!(
-            address(overlaid(file, &[vaults])).as_deref(),
-            Some("https://file")
-        );
-        assert_eq!(
-            address(overlaid("", &[vaults])).as_deref(),
-            Some("https://vaults")
-        );
+        let is = |host: &str| format!("{{ address = \"https://{host}\" }}");
+        let names = |name: &str| vec![name.to_owned()];
+        assert_eq!(vault(file, &[ours, vaults]), (is("ours"), names(ours.0)));
+        assert_eq!(vault(file, &[vaults]), (is("file"), Vec::new()));
+        assert_eq!(vault("", &[vaults]), (is("vaults"), names(vaults.0)));
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset_except_where_empty_has_a_meaning() {
+        let file = "[vault]\nnamespace = \"team\"\n[admin]\nlisten = \"[::1]:1\"";
+        for name in ["VAULT_KMS_PLUGIN_VAULT_NAMESPACE", "VAULT_NAMESPACE"] {
+            let unset = ("{ namespace = \"team\" }".to_owned(), Vec::new());
+            assert_eq!(vault(file, &[(name, "")]), unset);
+        }
+        for (table, key) in raw::keys() {
+            let name = format!("{PREFIX}{table}_{key}").to_uppercase();
+            let (table, reader) = overlaid("", &[(&name.replace("__", "_"), "")]);
+            assert!(reader.errors.is_empty(), "{name}: {:?}", reader.errors);
+            assert_eq!(table.is_empty(), key != "listen", "{name}");
+        }
+        let (table, _) = overlaid(file, &[("VAULT_KMS_PLUGIN_ADMIN_LISTEN", "")]);
+        assert_eq!(table["admin"]["listen"], Value::from(""));
+    }
+
+    #[test]
+    fn a_part_of_a_setting_that_the_file_has_is_not_taken_from_vaults_variables() {
+        let trusted = [("VAULT_CACERT", "/a"), ("BAO_CAPATH", "/b")];
+        let pair = [("VAULT_CLIENT_CERT", "/c"), ("VAULT_CLIENT_KEY", "/k")];
+        for (file, variables) in [
+            ("[vault]\nca_file = \"/f\"", trusted),
+            ("[vault]\nca_dir = \"/f\"", trusted),
+            ("[vault]\nclient_cert_file = \"/f\"", pair),
+            ("[auth]\ncert_file = \"/f\"", pair),
+        ] {
+            let (table, reader) = overlaid(file, &variables);
+            assert_eq!(table, file.parse().expect("TOML"), "{file}");
+            assert!(reader.variables.is_empty(), "{file}");
+        }
+        let both = (r#"{ ca_dir = "/b", ca_file = "/a" }"#.to_owned(), 2);
+        let (table, used) = vault("", &trusted);
+        assert_eq!((table, used.len()), both);
+    }
+
+    #[test]
+    fn a_variable_of_vaults_that_is_not_read_is_reported() {
+        let bytes = ("VAULT_CACERT_BYTES", "-----BEGIN");
+        let (_, reader) = overlaid("", &[bytes, ("BAO_CLIENT_KEY_BYTES", "x")]);
+        let expected = [
+            "VAULT_CACERT_BYTES: is not read: set vault.ca_file instead",
+            "BAO_CLIENT_KEY_BYTES: is not read: set vault.client_key_file instead",
+        ];
+        assert_eq!(reader.warnings, expected);
+        let (_, reader) = overlaid("[vault]\nca_dir = \"/f\"", &[bytes]);
+        assert!(reader.warnings.is_empty(), "{:?}", reader.warnings);
     }
 
     #[test]
     fn a_bao_variable_takes_precedence_even_if_empty() {
-        let both = environment(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "b")]);
-        assert_eq!(both.vault("ADDR"), Some("b"));
-        let empty = environment(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "")]);
-        assert_eq!(empty.vault("ADDR"), None);
+        let value = |variables: &[_]| {
+            environment(variables)
+                .vault("ADDR")
+                .map(|it| it.1.to_owned())
+        };
+        let both = [("VAULT_ADDR", "a"), ("BAO_ADDR", "b")];
+        assert_eq!(value(&both).as_deref(), Some("b"));
+        assert_eq!(value(&[("VAULT_ADDR", "a"), ("BAO_ADDR", "")]), None);
     }
 
     #[test]
     fn a_variable_with_an_unknown_key_is_an_error_unless_it_is_a_service_link() {
-        let (_, errors) = overlaid("", &[("VAULT_KMS_PLUGIN_SOKET_PATH", "/x")]);
-        assert_eq!(errors.len(), 1);
+        let (_, reader) = overlaid("", &[("VAULT_KMS_PLUGIN_SOKET_PATH", "/x")]);
+        assert_eq!(reader.errors.len(), 1);
         let links = [
             ("VAULT_KMS_PLUGIN_SERVICE_HOST", "10.0.0.1"),
             ("VAULT_KMS_PLUGIN_PORT_80_TCP", "tcp://10.0.0.1:80"),
             ("VAULT_KMS_PLUGIN_CONFIG", "/etc/x.toml"),
         ];
-        assert!(overlaid("", &links).1.is_empty());
+        assert!(overlaid("", &links).1.errors.is_empty());
     }
 
     #[test]

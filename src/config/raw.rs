@@ -43,6 +43,13 @@ const TABLES: &[(&str, &[&str])] = &[
     ("state", &["dir"]),
 ];
 
+/// The keys that are lists in the file. `transit.decrypt_also` is a list of tables there.
+const LISTS: &[(&str, &str)] = &[
+    ("socket", "allow_uids"),
+    ("socket", "allow_gids"),
+    ("transit", "decrypt_also"),
+];
+
 /// The auth methods.
 pub(super) const METHODS: [&str; 6] = ["token", "kubernetes", "jwt", "approle", "userpass", "cert"];
 
@@ -90,12 +97,41 @@ auth_keys! {
     key_file: ["cert"],
 }
 
-/// The scalar keys, which the environment can set: the table and the key.
-pub(super) fn scalars() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// All keys, each of which the environment can set: the table and the key.
+pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     let tables = TABLES
         .iter()
         .flat_map(|(table, keys)| keys.iter().map(move |key| (*table, *key)));
-    tables.chain(AUTH_KEYS.iter().map(|(key, _)| ("auth", *key)))
+    let auth = AUTH_KEYS.iter().map(|(key, _)| ("auth", *key));
+    tables.chain(auth).chain(LISTS.iter().copied())
+}
+
+/// A key's value as the environment writes it: the items of a list are separated by commas.
+pub(super) fn value_of(table: &str, key: &str, text: &str) -> Value {
+    let items = || text.split(',').map(str::trim);
+    match (table, key) {
+        ("transit", "decrypt_also") => Value::Array(items().map(key_to_decrypt).collect()),
+        // One address is no list, as in the file.
+        ("vault", "address") if text.contains(',') => {
+            Value::Array(items().map(Value::from).collect())
+        }
+        _ if LISTS.contains(&(table, key)) => Value::Array(items().map(Value::from).collect()),
+        _ => Value::from(text),
+    }
+}
+
+/// `KEY` or `MOUNT/KEY`: the name of a key has no slash.
+fn key_to_decrypt(text: &str) -> Value {
+    let mut table = Table::new();
+    let name = match text.rsplit_once('/') {
+        Some((mount, name)) => {
+            table.insert("mount".to_owned(), Value::from(mount));
+            name
+        }
+        None => text,
+    };
+    table.insert("key".to_owned(), Value::from(name));
+    Value::Table(table)
 }
 
 /// The whole file. Without `Debug`: it may hold a secret_id.
@@ -210,10 +246,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scalar_is_a_key() {
+    fn every_key_exists() {
         let mut table = Table::new();
-        for (name, key) in scalars() {
-            let value = Value::Boolean(true);
+        for (name, key) in keys() {
+            let value = value_of(name, key, "text");
             if name.is_empty() {
                 table.insert(key.to_owned(), value);
                 continue;
@@ -227,6 +263,22 @@ mod tests {
         let mut errors = Vec::new();
         parse(table, &mut errors);
         assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_and_other_values_are_not() {
+        let read = |table, key, text| value_of(table, key, text).to_string();
+        assert_eq!(read("socket", "allow_uids", "0, 1000"), r#"["0", "1000"]"#);
+        assert_eq!(read("vault", "address", "https://a"), r#""https://a""#);
+        assert_eq!(
+            read("vault", "address", "https://a,https://b"),
+            r#"["https://a", "https://b"]"#
+        );
+        assert_eq!(
+            read("transit", "decrypt_also", "old, team/kms/older"),
+            r#"[{ key = "old" }, { key = "older", mount = "team/kms" }]"#
+        );
+        assert_eq!(read("auth", "username", "a,b"), r#""a,b""#);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reads raw values as what they should be, and collects every error with its key.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,9 +11,13 @@ use super::raw::RawValue;
 use crate::diagnosis::Diagnosis;
 
 /// Collects errors. A value that could not be read is `None`, and its error was collected.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) errors: Vec<ConfigError>,
+    /// Valid settings that an operator should know about.
+    pub(super) warnings: Vec<String>,
+    /// The variables of the environment that values came from.
+    pub(super) variables: BTreeSet<String>,
 }
 
 impl Reader {
@@ -129,6 +134,12 @@ impl Reader {
             })
         })
     }
+}
+
+/// The value, or the default if there is none or an empty one.
+pub(super) fn or_default(value: RawValue, default: &str) -> RawValue {
+    let value = value.filter(|value| value.as_str() != Some(""));
+    value.or_else(|| Some(Value::from(default)))
 }
 
 /// A path that does not depend on the working directory of the process.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::Value;
 use tracing::level_filters::LevelFilter;
 
-use super::error::{ConfigError, ConfigErrors};
+use super::error::ConfigErrors;
 use super::raw::{self, Raw, RawValue};
 use super::reader::Reader;
 use super::{Config, Environment};
@@ -41,20 +41,12 @@ const MAX_IN_FLIGHT_LIMIT: u32 = 8;
 pub(super) fn config(
     mut raw: Raw,
     environment: &Environment,
-    errors: Vec<ConfigError>,
+    mut reader: Reader,
 ) -> Result<Config, ConfigErrors> {
-    let mut reader = Reader { errors };
-    let mut warnings = Vec::new();
     let kms_version = kms_version(&mut reader, raw.kms_version);
     let (socket, peers) = socket::socket(&mut reader, raw.socket);
     let certificate = certificate::certificate(&mut reader, &mut raw.vault, &mut raw.auth);
-    let (vault, namespace) = vault::vault(
-        &mut reader,
-        raw.vault,
-        certificate.clone(),
-        environment,
-        &mut warnings,
-    );
+    let (vault, namespace) = vault::vault(&mut reader, raw.vault, certificate.clone(), environment);
     if let Some(vault) = &vault
         && certificate::is_cert(raw.auth.method.as_ref())
     {
@@ -74,7 +66,7 @@ pub(super) fn config(
         certificate: certificate.as_ref(),
         state_file: state_file.as_deref(),
     };
-    let auth = auth::auth(&mut reader, raw.auth, namespace, context, &mut warnings);
+    let auth = auth::auth(&mut reader, raw.auth, namespace, context);
     // Elsewhere empty means missing; here it means off.
     let is_off = raw.admin.listen == Some(Value::String(String::new()));
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
@@ -116,7 +108,8 @@ pub(super) fn config(
             admin.unwrap_or(admin::Address::Tcp(DEFAULT_ADMIN))
         },
         log,
-        warnings,
+        warnings: reader.warnings,
+        variables: reader.variables,
         fingerprint: super::Fingerprint::default(),
     })
 }

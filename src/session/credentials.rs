@@ -65,6 +65,12 @@ impl Credential {
         }
     }
 
+    /// The configuration key that names it.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        self.key
+    }
+
     /// The file that holds it, if a file does.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

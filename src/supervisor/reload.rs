@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorId, ActorRef};
+use rustix::process::geteuid;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
@@ -49,7 +50,9 @@ impl State {
         let metrics = self.args.children.metrics().clone();
         // In a task of its own: a parser that panics is a refusal, too.
         let reading = tokio::task::spawn_blocking(move || {
-            let read = source.load().map_err(|errors| errors.to_string());
+            let read = source
+                .load_trusted(Some(geteuid().as_raw()))
+                .map_err(|errors| errors.to_string());
             read.and_then(|config| {
                 let client =
                     Client::new(&config.vault, metrics).map_err(|error| error.to_string())?;

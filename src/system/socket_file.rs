@@ -1,13 +1,17 @@
 //! A socket in the file system: bound under a temporary name, given its permissions, then renamed to
 //! its path, so that at no moment it is missing or has another mode. A socket in use and a file that is
-//! no socket are never replaced.
+//! no socket are never replaced. A lock beside the socket lets only one process replace a stale one.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener as StdListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use thiserror::Error;
 use tokio::net::UnixListener;
 
@@ -30,6 +34,14 @@ pub enum SocketError {
     /// Another process listens there.
     #[error("another process already serves {0}: stop it first")]
     Alive(String),
+    /// Another process is about to listen there.
+    #[error("another process has locked {lock} and is about to serve {path}: stop it first")]
+    Locked {
+        /// The file that it locked.
+        lock: String,
+        /// Where it will listen.
+        path: String,
+    },
     /// The path is in use by something that must not be removed.
     #[error("{0} exists and is no socket: move it away or choose another path")]
     NotASocket(PathBuf),
@@ -48,12 +60,15 @@ pub enum SocketError {
 }
 
 /// The file of a bound socket. Removed when dropped, unless another process has replaced it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     /// The file's identity.
     device: u64,
     inode: u64,
+    /// Released after the file was removed. The locked file stays: removed, it could not be seen by
+    /// a process that has opened it already.
+    _lock: Option<File>,
 }
 
 impl SocketError {
@@ -84,7 +99,12 @@ impl SocketFile {
         path: &Path,
         permissions: SocketPermissions,
     ) -> Result<(UnixListener, Self), SocketError> {
-        check_free(path)?;
+        let stale = is_stale(path)?;
+        let lock = lock(path)?;
+        if stale {
+            let path = path.display().to_string();
+            events::StaleSocket { path }.emit();
+        }
         let attempt = |attempt| move |cause| refused(attempt, path, cause);
         let fresh = temporary_name(path);
         let listener = StdListener::bind(&fresh).map_err(attempt("bind"))?;
@@ -102,6 +122,7 @@ impl SocketFile {
             path: path.to_owned(),
             device,
             inode,
+            _lock: lock,
         };
         Ok((into_tokio(listener, path.display())?, file))
     }
@@ -163,20 +184,50 @@ pub fn is_taken(path: &Path) -> Result<bool, SocketError> {
     }
 }
 
-/// A socket that refuses connections was left behind by a crash or a power loss and may be replaced.
-fn check_free(path: &Path) -> Result<(), SocketError> {
+/// Whether there is a socket that nobody listens on: one that refuses connections was left behind by
+/// a crash or a power loss. Never waits: a stopped process accepts nothing.
+fn is_stale(path: &Path) -> Result<bool, SocketError> {
     if !is_taken(path)? {
-        return Ok(());
+        return Ok(false);
     }
-    let name = path.display().to_string();
-    match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::Alive(name)),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            events::StaleSocket { path: name }.emit();
-            Ok(())
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(refused("probe", path, error)),
+    match try_connect(path) {
+        // Its queue is full, so there is one.
+        Ok(()) | Err(Errno::AGAIN) => Err(SocketError::Alive(path.display().to_string())),
+        Err(Errno::CONNREFUSED) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(refused("probe", path, error.into())),
+    }
+}
+
+fn try_connect(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
+/// Locks `<path>.lock` for as long as the socket exists. `None` on a file system without locks.
+fn lock(path: &Path) -> Result<Option<File>, SocketError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    // Whoever can open it could hold it. Neither a link is followed nor a pipe waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(&name)
+        .map_err(|cause| refused("open", &name, cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(SocketError::Locked {
+            lock: name.display().to_string(),
+            path: path.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(None),
+        Err(TryLockError::Error(cause)) => Err(refused("lock", &name, cause)),
     }
 }
 

@@ -7,6 +7,7 @@ mod address;
 mod endpoint;
 mod endpoint_config;
 mod hedging;
+mod no_proxy;
 mod proxy;
 mod readiness;
 mod redirect;

@@ -3,11 +3,16 @@
 //! TOML with the expected errors.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
 
 use super::LIMIT;
 use super::check::checked;
-use super::harness::daemon::Daemon;
+use super::harness::certificates::Certificates;
+use super::harness::daemon::{Builder, Daemon};
 
 async fn all_errors_are_shown_at_once_with_their_keys() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/configuration");
@@ -134,7 +139,200 @@ async fn the_environment_alone_can_configure_the_daemon() {
         .await;
 }
 
+async fn the_argument_names_the_file_wherever_it_is_and_whatever_the_variable_says() {
+    let variable = "VAULT_KMS_PLUGIN_CONFIG";
+    let shown = async |arguments: &[&str], value: &str| {
+        let builder = Daemon::builder().arguments(arguments).env(variable, value);
+        let check = builder.spawn_raw();
+        assert_eq!(check.wait_exit(LIMIT).await, 78);
+        check.log()
+    };
+    for arguments in [
+        ["--config", "/nonexistent/a", "check", "--offline"],
+        ["check", "--config", "/nonexistent/a", "--offline"],
+        ["check", "--offline", "--config", "/nonexistent/a"],
+    ] {
+        for value in ["/nonexistent/b", ""] {
+            let text = shown(&arguments, value).await;
+            assert!(text.contains(" /nonexistent/a: cannot be read"), "{text}");
+        }
+    }
+    let text = shown(&["check", "--offline"], "/nonexistent/b").await;
+    assert!(text.contains(" /nonexistent/b: cannot be read"), "{text}");
+    let text = shown(&["check", "--offline"], "").await;
+    assert!(text.contains("vault.address: is missing"), "{text}");
+}
+
+async fn check_names_the_variables_that_it_used() {
+    let config = "[vault]\nca_file = \"/nonexistent\"\n";
+    let builder = Daemon::builder().config(config);
+    let (_, lines) = checked(
+        builder
+            .env("VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS", "0, 1000")
+            .env(
+                "VAULT_KMS_PLUGIN_VAULT_ADDRESS",
+                "https://a.invalid,https://b.invalid",
+            )
+            .env("VAULT_KMS_PLUGIN_TRANSIT_DECRYPT_ALSO", "old,team/older")
+            .env("VAULT_KMS_PLUGIN_TRANSIT_KEY", "kms")
+            .env("VAULT_KMS_PLUGIN_TRANSIT_MOUNT", "")
+            .env("VAULT_ADDR", "https://c.invalid")
+            .env("VAULT_CAPATH", "/etc/ssl")
+            .env("BAO_NAMESPACE", "team")
+            .env("BAO_TOKEN", "x")
+            .env("HTTP_PROXY", "proxy.invalid")
+            .env("HTTPS_PROXY", "proxy.invalid")
+            .env("NO_PROXY", "b.invalid"),
+    )
+    .await;
+    let expected = "✓ environment: BAO_NAMESPACE, BAO_TOKEN, HTTPS_PROXY, NO_PROXY, \
+                    VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS, VAULT_KMS_PLUGIN_TRANSIT_DECRYPT_ALSO, \
+                    VAULT_KMS_PLUGIN_TRANSIT_KEY, VAULT_KMS_PLUGIN_VAULT_ADDRESS applied";
+    assert_eq!(
+        lines.get(1).map(String::as_str),
+        Some(expected),
+        "{lines:#?}"
+    );
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// A valid configuration, and a directory of its own for a file.
+fn with_files() -> (Builder, TempDir) {
+    let builder = Daemon::builder()
+        .vault("https://vault.invalid:8200")
+        .transit("transit", "kms")
+        .token("x");
+    (builder, tempfile::tempdir().unwrap())
+}
+
+/// The daemon does not start, `check` says the same, and a reload is rejected.
+async fn is_refused(extra: &str, cause: &str, remedy: &str) {
+    let daemon = with_files().0.extra(extra).spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 78, "{cause}");
+    let expected = format!("{cause}; {remedy}");
+    assert!(daemon.log().contains(&expected), "{}", daemon.log());
+    let (code, lines) = checked(with_files().0.extra(extra)).await;
+    if cause.contains("belongs to") {
+        // As root it does not know the user of the daemon.
+        assert_eq!((code, lines.len()), (0, 1), "{lines:?}");
+    } else {
+        let steps = [format!("✗ configuration: {cause}"), format!("    {remedy}")];
+        assert_eq!((code, lines), (78, steps.to_vec()));
+    }
+    let daemon = with_files().0.spawn().await;
+    daemon.change_config(extra);
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.logged("configuration rejected").await;
+    assert!(daemon.log().contains(&expected), "{}", daemon.log());
+}
+
+async fn a_ca_that_others_can_change_is_refused() {
+    let certificates = Certificates::new();
+    let (_, dir) = with_files();
+    let inner = dir.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let (file, link) = (inner.join("ca.pem"), dir.path().join("link.pem"));
+    fs::write(&file, certificates.ca_pem()).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let ca_file = format!("[vault]\nca_file = {link:?}");
+    let ca_dir = format!("[vault]\nca_dir = {inner:?}");
+    for (keys, key) in [(&ca_file, "vault.ca_file"), (&ca_dir, "vault.ca_dir")] {
+        set_mode(&inner, 0o755);
+        set_mode(&file, 0o646);
+        let shown = file.display();
+        let cause = format!("{key}: {shown} has mode 0646: every user can change it");
+        is_refused(keys, &cause, &format!("chmod go-w {shown}")).await;
+        chown(&file, Some(0), Some(1)).unwrap();
+        set_mode(&file, 0o664);
+        let cause = format!("{key}: {shown} has mode 0664: group 1 can change it");
+        is_refused(keys, &cause, &format!("chmod g-w {shown}")).await;
+        set_mode(&file, 0o644);
+        chown(&file, Some(4242), Some(0)).unwrap();
+        let cause = format!("{key}: {shown} belongs to uid 4242, who can change it");
+        is_refused(keys, &cause, &format!("chown root {shown}")).await;
+        chown(&file, Some(0), Some(0)).unwrap();
+        set_mode(&inner, 0o777);
+        let shown = inner.display();
+        let cause = format!("{key}: {shown} has mode 0777: every user can replace what is in it");
+        is_refused(keys, &cause, &format!("chmod go-w {shown}")).await;
+    }
+    // In a directory such as /tmp others cannot replace it.
+    set_mode(&inner, 0o1777);
+    let (code, lines) = checked(with_files().0.extra(&ca_file)).await;
+    assert_eq!((code, lines.len()), (0, 1), "{lines:?}");
+}
+
+async fn a_configuration_file_that_others_can_change_is_refused() {
+    let (builder, dir) = with_files();
+    let file = dir.path().join("config.toml");
+    fs::write(&file, builder.config_text()).unwrap();
+    set_mode(&file, 0o666);
+    let arguments = ["serve", "--config", file.to_str().unwrap()];
+    let daemon = builder.arguments(&arguments).spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 78);
+    let shown = file.display();
+    let expected = format!(
+        "configuration file: {shown} has mode 0666: every user can change it; chmod go-w {shown}"
+    );
+    assert!(daemon.log().contains(&expected), "{}", daemon.log());
+    // On a read-only file system, such as a pod's ConfigMap, the mode allows nobody to.
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && \
+                  shift && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(dir.path())
+        .args([env!("CARGO_BIN_EXE_vault-kms-plugin"), "check", "--offline"])
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("✓ configuration: "), "{text}");
+}
+
+async fn a_credential_that_others_can_change_causes_a_warning() {
+    let (builder, dir) = with_files();
+    let file = dir.path().join("token");
+    fs::write(&file, "x").unwrap();
+    set_mode(&file, 0o620);
+    chown(&file, None, Some(1)).unwrap();
+    set_mode(dir.path(), 0o777);
+    let state = tempfile::tempdir().unwrap();
+    set_mode(state.path(), 0o775);
+    chown(state.path(), None, Some(1)).unwrap();
+    let extra = format!(
+        "[auth]\ntoken_file = {file:?}\n[state]\ndir = {:?}",
+        state.path()
+    );
+    let (token, dir, state) = (file.display(), dir.path().display(), state.path().display());
+    let expected = [
+        format!("auth.token_file: {token} has mode 0620: group 1 can change it; chmod g-w {token}"),
+        format!(
+            "auth.token_file: {dir} has mode 0777: every user can replace what is in it; \
+             chmod go-w {dir}"
+        ),
+        format!(
+            "state.dir: {state} has mode 0775: group 1 can replace what is in it; chmod g-w {state}"
+        ),
+    ];
+    let daemon = builder.extra(&extra).spawn().await;
+    for text in &expected {
+        daemon.logged(text).await;
+    }
+    let (code, lines) = checked(with_files().0.extra(&extra)).await;
+    let steps = expected.map(|text| format!("! configuration: {text}"));
+    assert_eq!((code, &lines[1..]), (0, &steps[..]));
+}
+
 tests! {
+    single a_ca_that_others_can_change_is_refused [Root];
+    single a_configuration_file_that_others_can_change_is_refused [Mounts];
+    single a_credential_that_others_can_change_causes_a_warning [Root];
+    single the_argument_names_the_file_wherever_it_is_and_whatever_the_variable_says;
+    single check_names_the_variables_that_it_used;
     single all_errors_are_shown_at_once_with_their_keys;
     single a_missing_file_is_named;
     single invalid_toml_is_reported_with_line_and_column;

@@ -196,7 +196,7 @@ async fn the_page_is_right_about_a_wrapped_secret_id() {
     let section = "approle with a wrapped secret_id";
     scene.prepare(section).await;
     scene.login(section).await;
-    assert!(state.join("kms.secret-id.json").exists());
+    assert!(state.join("kms.sock.secret-id.json").exists());
 }
 
 async fn the_page_is_right_about_userpass() {

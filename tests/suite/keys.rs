@@ -80,7 +80,7 @@ pub(super) async fn state_names(daemon: &Daemon, key_id: &str) -> String {
 
 /// Until the state file names this key_id, announced or not; its text.
 pub(super) async fn state_contains(daemon: &Daemon, key_id: &str) -> String {
-    let path = daemon.socket().with_extension("state.json");
+    let path = daemon.state_path();
     wait::until("the state file", LIMIT, async || {
         std::fs::read_to_string(&path)
             .ok()

@@ -119,6 +119,7 @@ fn all_that_the_tests_run_is_built() {
     for release in conformance::RELEASES {
         servers::conformance(release);
     }
+    servers::no_proxy();
     servers::release_daemon();
 }
 

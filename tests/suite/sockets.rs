@@ -1,8 +1,13 @@
 //! The socket: its mode, a stale one, one in use, a file that is no socket, and its removal.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 
 use super::LIMIT;
 use super::harness::daemon::{Builder, Daemon};
@@ -158,7 +163,98 @@ fn getgid() -> u64 {
     u64::from(rustix::process::getgid().as_raw())
 }
 
+/// A socket whose owner accepts nothing, with a full queue: as that of a stopped process.
+fn unresponsive(path: &Path) -> Vec<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK;
+    let socket = || socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+    let address = SocketAddrUnix::new(path).unwrap();
+    let mut held = vec![socket()];
+    bind(&held[0], &address).unwrap();
+    listen(&held[0], 0).unwrap();
+    loop {
+        let client = socket();
+        let connected = connect(&client, &address);
+        held.push(client);
+        if connected.is_err() {
+            return held;
+        }
+    }
+}
+
+async fn a_socket_whose_owner_is_stopped_delays_neither_start_nor_reload() {
+    let builder = nowhere();
+    let _owner = unresponsive(builder.socket());
+    let daemon = builder.spawn_raw();
+    assert_eq!(daemon.wait_exit(LIMIT).await, 69);
+    assert!(daemon.log().contains("already serves"), "{}", daemon.log());
+    assert!(is_socket(daemon.socket()));
+
+    let daemon = nowhere().spawn().await;
+    let other = daemon.dir().join("other.sock");
+    let _owner = unresponsive(&other);
+    daemon.change_config(&format!("[socket]\npath = {other:?}"));
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.logged("configuration rejected").await;
+    assert!(daemon.log().contains("already serves"), "{}", daemon.log());
+    UnixStream::connect(daemon.socket()).unwrap();
+}
+
+async fn a_stale_socket_that_another_process_has_locked_is_not_replaced() {
+    let builder = nowhere();
+    drop(UnixListener::bind(builder.socket()).unwrap());
+    let inode = || std::fs::symlink_metadata(builder.socket()).unwrap().ino();
+    let before = inode();
+    let lock = std::fs::File::create(builder.dir().join("kms.sock.lock")).unwrap();
+    lock.lock().unwrap();
+    let second = nowhere().listen(builder.socket().to_str().unwrap());
+    let second = second.spawn_raw();
+    assert_eq!(second.wait_exit(LIMIT).await, 69);
+    let expected = format!(
+        "another process has locked {0}.lock and is about to serve {0}",
+        builder.socket().display()
+    );
+    assert!(second.log().contains(&expected), "{}", second.log());
+    assert_eq!(inode(), before);
+    drop(lock);
+    second.start();
+    second.wait_listening().await;
+}
+
+async fn one_of_several_that_start_together_serves() {
+    let first = nowhere();
+    drop(UnixListener::bind(first.socket()).unwrap());
+    let socket = first.socket().to_str().unwrap().to_owned();
+    let all: Vec<_> = (0..6).map(|_| nowhere().listen(&socket)).collect();
+    let all: Vec<_> = all.into_iter().map(Builder::spawn_raw).collect();
+    let running = wait::until("all but one to end", LIMIT, async || {
+        let running: Vec<_> = all.iter().filter(|it| it.exited().is_none()).collect();
+        (running.len() <= 1).then_some(running)
+    })
+    .await;
+    assert_eq!(running.len(), 1);
+    running[0].wait_listening().await;
+    let ended = all.iter().filter_map(Daemon::exited);
+    assert_eq!(ended.collect::<Vec<_>>(), [69; 5]);
+    assert_eq!(running[0].stop().await, 0);
+    assert!(!Path::new(&socket).exists());
+}
+
+/// kube-apiserver's user on some distributions.
+async fn nobody_is_admitted_with_a_warning_if_listed() {
+    let daemon = nowhere()
+        .extra("[socket]\nallow_uids = [0, 65534]")
+        .spawn()
+        .await;
+    daemon
+        .logged("65534 (nobody) admits every process of that user")
+        .await;
+}
+
 tests! {
+    single a_socket_whose_owner_is_stopped_delays_neither_start_nor_reload;
+    single a_stale_socket_that_another_process_has_locked_is_not_replaced;
+    single nobody_is_admitted_with_a_warning_if_listed [Root];
+    multi one_of_several_that_start_together_serves;
     single only_its_owner_may_use_it_and_it_goes_with_the_daemon;
     single mode_owner_and_group_are_set [Root];
     single a_stale_socket_is_replaced;

@@ -25,7 +25,7 @@ use container::{Node, text};
 const PODS: &str = "/api/v1/namespaces/kube-system/pods";
 const DIR: &str = "/run/vault-kms-plugin";
 const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
-const STATE: &str = "/run/vault-kms-plugin/kms.state.json";
+const STATE: &str = "/run/vault-kms-plugin/kms.sock.state.json";
 const CONFIG: &str = "/etc/vault-kms-plugin";
 /// Where the manifest's probes look; the default of `admin.listen`.
 const ADMIN_PORT: u16 = 8790;

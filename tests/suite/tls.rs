@@ -3,6 +3,8 @@
 mod errors;
 mod reload;
 
+use std::os::unix::fs::PermissionsExt;
+
 use tonic::Code;
 
 use super::harness::certificates::Certificates;
@@ -139,7 +141,12 @@ async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let other = Certificates::new();
     let dir = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        // Whatever the umask: a CA that a group can write to is refused.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    };
     put("README", "no certificate");
     put("other.pem", &other.ca_pem());
     put("vault.crt", &certificates.ca_pem());
@@ -147,13 +154,18 @@ async fn a_directory_of_certificates_is_trusted_in_addition_to_the_file() {
     let alone = format!("[vault]\n{NAMED}\n{ca_dir}");
     let daemon = daemon_for(&address, &fixture).extra(&alone).spawn().await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
-    // Vault's own variable, together with the file of another CA.
-    let builder = trusting(daemon_for(&address, &fixture), &other, NAMED);
-    let daemon = builder
-        .env("VAULT_CAPATH", dir.path().to_str().unwrap())
-        .spawn()
-        .await;
+    // Together with the file of another CA.
+    let both = format!("{NAMED}\n{ca_dir}");
+    let builder = trusting(daemon_for(&address, &fixture), &other, &both);
+    let daemon = builder.spawn().await;
     KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    // Vault's own variable adds nothing to what the file trusts.
+    refused(
+        trusting(daemon_for(&address, &fixture), &other, NAMED)
+            .env("VAULT_CAPATH", dir.path().to_str().unwrap()),
+        "unknown issuer",
+    )
+    .await;
 }
 
 async fn a_certificate_file_that_cannot_be_used_ends_the_start_with_78() {

@@ -1,7 +1,7 @@
 //! The real daemon, built and started as a process of its own.
 
 use std::error::Error;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,8 @@ impl Plugin {
         let dir = tempfile::tempdir()?;
         let at = |name: &str| dir.path().join(name);
         write_secret(&at("token"), &server.token())?;
-        fs::write(at("config.toml"), configuration(server, dir.path()))?;
+        // Whatever the umask: one that a group can write to is refused.
+        write_secret(&at("config.toml"), &configuration(server, dir.path()))?;
         let config = at("config.toml");
         let arguments = ["--config".as_ref(), config.as_os_str()];
         // What the environment says of Vault is in the configuration already.

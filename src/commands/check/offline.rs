@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use rustix::process::geteuid;
 use tracing::instrument::WithSubscriber;
 
 use super::Report;
@@ -54,7 +55,10 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
         Some(path) => path.display().to_string(),
         None => "the environment".to_owned(),
     };
-    let config = match source.load() {
+    let own = geteuid();
+    // Run by root, it cannot know the user of the daemon.
+    let own = (!own.is_root()).then(|| own.as_raw());
+    let config = match source.load_trusted(own) {
         Ok(config) => config,
         Err(errors) => {
             let remedy = match source.path() {
@@ -75,6 +79,10 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
         }
     };
     report.ok(NAME, format!("{origin} is valid"));
+    if !config.variables.is_empty() {
+        let names: Vec<_> = config.variables.iter().map(String::as_str).collect();
+        report.ok("environment", format!("{} applied", names.join(", ")));
+    }
     for warning in &config.warnings {
         report.warning(NAME, warning.clone());
     }

@@ -5,11 +5,9 @@ mod spiffe;
 
 use std::path::Path;
 
-use toml::Value;
-
 use crate::config::Environment;
 use crate::config::raw::{self, AUTH_KEYS, METHODS, RawValue};
-use crate::config::reader::{Reader, absolute};
+use crate::config::reader::{Reader, absolute, or_default};
 use crate::session::{Cert, Credential, Jwt, JwtSource, Method, Settings, Userpass};
 use crate::vault::{ClientCertificate, MountPath, Namespace, Token};
 
@@ -30,23 +28,17 @@ pub(super) fn auth(
     mut raw: raw::Auth,
     namespace: Namespace,
     context: Context<'_>,
-    warnings: &mut Vec<String>,
 ) -> Option<Settings> {
     let own = reader.parsed("auth.namespace", raw.namespace.take(), Namespace::try_new);
     Some(Settings {
-        method: method(reader, raw, context, warnings)?,
+        method: method(reader, raw, context)?,
         namespace: own.unwrap_or(namespace),
     })
 }
 
-fn method(
-    reader: &mut Reader,
-    mut raw: raw::Auth,
-    context: Context<'_>,
-    warnings: &mut Vec<String>,
-) -> Option<Method> {
+fn method(reader: &mut Reader, mut raw: raw::Auth, context: Context<'_>) -> Option<Method> {
     let token = context.environment.vault("TOKEN");
-    let name = match (reader.text("auth.method", raw.method.take()), token) {
+    let name = match (reader.text("auth.method", raw.method.take()), &token) {
         (Some(name), _) => name,
         (None, Some(_)) => "token".to_owned(),
         (None, None) => {
@@ -62,7 +54,7 @@ fn method(
     }
     reject_keys_of_other_methods(reader, &raw, &name);
     match name.as_str() {
-        "token" => token_source(reader, raw.token_file, token, warnings).map(Method::Token),
+        "token" => token_source(reader, raw.token_file, token).map(Method::Token),
         "kubernetes" => {
             let role = required_text(
                 reader,
@@ -78,9 +70,7 @@ fn method(
             jwt(reader, &name, raw, role, context.environment).map(Method::Jwt)
         }
         "cert" => cert(reader, raw, context.certificate).map(Method::Cert),
-        "approle" => {
-            approle::approle(reader, raw, context.state_file, warnings).map(Method::AppRole)
-        }
+        "approle" => approle::approle(reader, raw, context.state_file).map(Method::AppRole),
         _ => userpass(reader, raw).map(Method::Userpass),
     }
 }
@@ -107,15 +97,18 @@ fn reject_keys_of_other_methods(reader: &mut Reader, raw: &raw::Auth, method: &s
 fn token_source(
     reader: &mut Reader,
     file: RawValue,
-    token: Option<&str>,
-    warnings: &mut Vec<String>,
+    token: Option<(String, &str)>,
 ) -> Option<Credential> {
     if let Some(file) = reader.path("auth.token_file", file) {
         return Some(Credential::file("auth.token_file", file));
     }
-    match token.map(Token::try_new) {
+    let read = |(name, text)| {
+        reader.variables.insert(name);
+        Token::try_new(text)
+    };
+    match token.map(read) {
         Some(Ok(token)) => {
-            warnings.push(
+            reader.warnings.push(
                 "VAULT_TOKEN: a token in the environment is meant for testing only: use \
                  auth.token_file"
                     .to_owned(),
@@ -203,7 +196,7 @@ fn path_part(text: &str) -> Result<String, String> {
 
 /// The mount; by default the one of `vault auth enable METHOD`.
 fn mount(reader: &mut Reader, value: RawValue, method: &str) -> Option<MountPath> {
-    let value = value.or_else(|| Some(Value::String(method.to_owned())));
+    let value = or_default(value, method);
     let remedy = "set it to the mount of the auth method";
     reader.required("auth.mount", value, remedy, MountPath::try_new)
 }

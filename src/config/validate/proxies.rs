@@ -2,20 +2,59 @@
 
 use crate::config::Environment;
 use crate::config::reader::Reader;
-use crate::vault::{Proxies, Proxy};
+use crate::vault::{Address, Proxies, Proxy};
+
+/// A variable, and the proxy that it names.
+type Named = Option<(String, Proxy)>;
 
 /// As Vault's client reads them (`api/client.go`): its own variable applies to all schemes.
-pub(super) fn proxies(reader: &mut Reader, environment: &Environment) -> Proxies {
+pub(super) fn proxies(
+    reader: &mut Reader,
+    environment: &Environment,
+    addresses: &[Address],
+) -> Proxies {
+    let (https, http, exempt) = read_all(reader, environment);
+    let proxy = |named: &Named| named.as_ref().map(|(_, proxy)| proxy.clone());
+    let without_exemptions = Proxies {
+        https: proxy(&https),
+        http: proxy(&http),
+        exempt: String::new(),
+    };
+    let proxies = Proxies {
+        exempt: exempt.map(|(_, list)| list.to_owned()).unwrap_or_default(),
+        ..without_exemptions.clone()
+    };
+    let proxied = addresses
+        .iter()
+        .filter(|address| without_exemptions.for_address(address).is_some());
+    for address in proxied {
+        let named = if address.is_tls() { &https } else { &http };
+        let exempting = exempt.filter(|_| proxies.for_address(address).is_none());
+        let used = named.iter().map(|(name, _)| name.clone());
+        reader.variables.extend(used);
+        let used = exempting.map(|(name, _)| name.to_owned());
+        reader.variables.extend(used);
+    }
+    proxies
+}
+
+/// The proxies for https and for http, and the list of what uses neither.
+fn read_all<'a>(
+    reader: &mut Reader,
+    environment: &'a Environment,
+) -> (Named, Named, Option<(&'static str, &'a str)>) {
     for name in ["PROXY_ADDR", "HTTP_PROXY"] {
-        if let Some(text) = environment.vault(name) {
-            let proxy = read(reader, &format!("VAULT_{name}"), text);
-            return Proxies {
-                https: proxy.clone(),
-                http: proxy,
-                exempt: String::new(),
-            };
+        if let Some((name, text)) = environment.vault(name) {
+            let proxy = read(reader, &name, text);
+            return (proxy.clone(), proxy, None);
         }
     }
+    let find = |names: &[&'static str]| {
+        let mut found = names
+            .iter()
+            .filter_map(|name| Some((*name, environment.get(name)?)));
+        found.next()
+    };
     // A CGI program's HTTP_PROXY is a header that its client sent (httpoxy).
     let is_cgi = environment.get("REQUEST_METHOD").is_some();
     let http: &[_] = if is_cgi {
@@ -23,28 +62,15 @@ pub(super) fn proxies(reader: &mut Reader, environment: &Environment) -> Proxies
     } else {
         &["HTTP_PROXY", "http_proxy"]
     };
-    Proxies {
-        https: first(reader, environment, &["HTTPS_PROXY", "https_proxy"]),
-        http: first(reader, environment, http),
-        exempt: ["NO_PROXY", "no_proxy"]
-            .iter()
-            .find_map(|name| environment.get(name))
-            .unwrap_or_default()
-            .to_owned(),
-    }
+    let https = find(&["HTTPS_PROXY", "https_proxy"]);
+    let https = https.and_then(|(name, text)| read(reader, name, text));
+    let http = find(http).and_then(|(name, text)| read(reader, name, text));
+    (https, http, find(&["NO_PROXY", "no_proxy"]))
 }
 
-fn first(reader: &mut Reader, environment: &Environment, names: &[&str]) -> Option<Proxy> {
-    let found = names
-        .iter()
-        .find_map(|name| Some((*name, environment.get(name)?)));
-    let (name, text) = found?;
-    read(reader, name, text)
-}
-
-fn read(reader: &mut Reader, name: &str, text: &str) -> Option<Proxy> {
+fn read(reader: &mut Reader, name: &str, text: &str) -> Named {
     match Proxy::try_new(text) {
-        Ok(proxy) => Some(proxy),
+        Ok(proxy) => Some((name.to_owned(), proxy)),
         Err(error) => {
             reader.error(name, error);
             None

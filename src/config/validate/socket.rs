@@ -9,6 +9,7 @@ use crate::config::reader::Reader;
 use crate::diagnosis::Diagnosis;
 use crate::grpc::{AllowedPeers, SocketPath, SocketSettings};
 use crate::system::socket_file::SocketPermissions;
+use crate::system::user_namespace::{self, NOBODY};
 
 /// The directory that systemd makes for a service of this name.
 const DEFAULT_SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
@@ -16,8 +17,6 @@ const DEFAULT_SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
 const DEFAULT_SOCKET_MODE: u32 = 0o600;
 /// `sockaddr_un` has 108 bytes, with the terminating zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
-/// `nobody`: unmapped users of other user namespaces appear as it, so it identifies nobody.
-const NOBODY: u32 = 65534;
 
 pub(super) fn socket(
     reader: &mut Reader,
@@ -36,8 +35,9 @@ pub(super) fn socket(
             Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
         })
     });
-    let uids = allow_list(reader, "socket.allow_uids", raw.allow_uids);
-    let gids = allow_list(reader, "socket.allow_gids", raw.allow_gids);
+    let nobody_is_a_user = user_namespace::maps_every_user();
+    let uids = allowed_uids(reader, raw.allow_uids, nobody_is_a_user);
+    let gids = allowed_gids(reader, raw.allow_gids);
     let settings = SocketSettings {
         path: path.unwrap_or_else(|| SocketPath::File(DEFAULT_SOCKET.into())),
         permissions: SocketPermissions {
@@ -47,8 +47,7 @@ pub(super) fn socket(
         },
     };
     let peers = AllowedPeers {
-        // kube-apiserver runs as root on nearly every control plane.
-        uids: uids.unwrap_or_else(|| vec![0, geteuid().as_raw()]),
+        uids: uids.unwrap_or_else(|| default_uids(geteuid().as_raw())),
         gids: gids.unwrap_or_default(),
     };
     ((reader.errors.len() == before).then_some(settings), peers)
@@ -94,15 +93,43 @@ fn id_of(
     }
 }
 
-fn allow_list(reader: &mut Reader, key: &str, value: RawValue) -> Option<Vec<u32>> {
-    let ids = reader.numbers(key, value)?;
-    if ids.contains(&NOBODY) {
-        let cause = format!(
-            "{NOBODY} (nobody) cannot be allowed: unmapped users of other user namespaces appear as it"
-        );
-        reader.error(key, cause);
+/// kube-apiserver runs as root on nearly every control plane. Nobody is admitted only where an
+/// operator says so.
+fn default_uids(own: u32) -> Vec<u32> {
+    let mut uids = vec![0, own];
+    uids.retain(|uid| *uid != NOBODY);
+    uids
+}
+
+/// Nobody is a user like others if every user of the host has a number here: on some distributions
+/// kube-apiserver runs as it. Elsewhere every unmapped user appears as it.
+fn allowed_uids(reader: &mut Reader, value: RawValue, nobody_is_a_user: bool) -> Option<Vec<u32>> {
+    const KEY: &str = "socket.allow_uids";
+    let ids = reader.numbers(KEY, value)?;
+    if ids.contains(&NOBODY) && nobody_is_a_user {
+        reader.warnings.push(format!(
+            "{KEY}: {NOBODY} (nobody) admits every process of that user, which services of all kinds \
+             share: use it only if kube-apiserver runs as it"
+        ));
+    } else if ids.contains(&NOBODY) {
+        reader.error(KEY, nobody_cannot_be_allowed());
     }
     Some(ids)
+}
+
+fn allowed_gids(reader: &mut Reader, value: RawValue) -> Option<Vec<u32>> {
+    const KEY: &str = "socket.allow_gids";
+    let ids = reader.numbers(KEY, value)?;
+    if ids.contains(&NOBODY) {
+        reader.error(KEY, nobody_cannot_be_allowed());
+    }
+    Some(ids)
+}
+
+fn nobody_cannot_be_allowed() -> String {
+    format!(
+        "{NOBODY} (nobody) cannot be allowed: unmapped users of other user namespaces appear as it"
+    )
 }
 
 /// The state file. It is named after the socket, so that two plugins can share a directory.
@@ -112,21 +139,78 @@ pub(super) fn state_file(
     socket: Option<&SocketSettings>,
 ) -> Option<PathBuf> {
     let dir = reader.path("state.dir", dir);
-    match (&socket?.path, dir) {
+    let (dir, mut name) = match (&socket?.path, dir) {
         (SocketPath::File(path), dir) => {
-            let name = path.file_stem()?.to_string_lossy().into_owned();
             let dir = dir.or_else(|| path.parent().map(PathBuf::from))?;
-            Some(dir.join(format!("{name}.state.json")))
+            (dir, path.file_name()?.to_owned())
         }
-        (SocketPath::Abstract(name), Some(dir)) => {
-            Some(dir.join(format!("{}.state.json", name.replace('/', "_"))))
-        }
+        (SocketPath::Abstract(name), Some(dir)) => (dir, abstract_name(name).into()),
         (SocketPath::Abstract(_), None) => {
             reader.missing(
                 "state.dir",
                 "name a directory for the state file: an abstract socket has none",
             );
-            None
+            return None;
+        }
+    };
+    name.push(".state.json");
+    Some(dir.join(name))
+}
+
+/// The name of an abstract socket as a file name: different for each.
+fn abstract_name(name: &str) -> String {
+    format!("@{}", name.replace('%', "%25").replace('/', "%2F"))
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::Value;
+
+    use super::*;
+
+    fn state_file_of(socket: &str) -> PathBuf {
+        let settings = SocketSettings {
+            path: socket_path(socket).expect("valid"),
+            permissions: SocketPermissions {
+                mode: DEFAULT_SOCKET_MODE,
+                owner: None,
+                group: None,
+            },
+        };
+        let dir = Some("/state".into());
+        state_file(&mut Reader::default(), dir, Some(&settings)).expect("a file")
+    }
+
+    #[test]
+    fn nobody_is_admitted_only_where_listed_and_where_every_user_is_mapped() {
+        let listed = || Some(Value::Array(vec![Value::from(0), Value::from(65534)]));
+        let mut reader = Reader::default();
+        let uids = allowed_uids(&mut reader, listed(), true);
+        assert_eq!(uids, Some(vec![0, NOBODY]));
+        assert_eq!((reader.errors.len(), reader.warnings.len()), (0, 1));
+        allowed_uids(&mut reader, listed(), false);
+        assert_eq!(reader.errors.len(), 1);
+        allowed_gids(&mut reader, listed());
+        assert_eq!(reader.errors.len(), 2);
+        assert_eq!(default_uids(NOBODY), [0]);
+        assert_eq!(default_uids(60790), [0, 60790]);
+    }
+
+    #[test]
+    fn sockets_with_different_names_have_different_state_files() {
+        let sockets = [
+            "/run/kms.blue",
+            "/run/kms.green",
+            "/run/kms",
+            "@kms",
+            "@a/b",
+            "@a_b",
+            "@a%2Fb",
+        ];
+        let files = sockets.map(state_file_of);
+        assert_eq!(files[0], PathBuf::from("/state/kms.blue.state.json"));
+        for (index, file) in files.iter().enumerate() {
+            assert!(!files[..index].contains(file), "{}", file.display());
         }
     }
 }

@@ -4,7 +4,7 @@ use toml::Value;
 
 use crate::config::Environment;
 use crate::config::raw::{self, RawValue};
-use crate::config::reader::Reader;
+use crate::config::reader::{Reader, or_default};
 use crate::keys::KeyId;
 use crate::vault::{self, Address, ClientCertificate, KeyName, MountPath, Namespace, TransitKey};
 
@@ -16,11 +16,10 @@ pub(super) fn vault(
     raw: raw::Vault,
     client_certificate: Option<ClientCertificate>,
     environment: &Environment,
-    warnings: &mut Vec<String>,
 ) -> (Option<vault::Settings>, Namespace) {
     if environment
         .vault("SKIP_VERIFY")
-        .is_some_and(|value| !matches!(value, "0" | "false" | "f" | "F" | "FALSE" | "False"))
+        .is_some_and(|(_, value)| !matches!(value, "0" | "false" | "f" | "F" | "FALSE" | "False"))
     {
         reader.error_with(
             "VAULT_SKIP_VERIFY",
@@ -36,7 +35,7 @@ pub(super) fn vault(
         .filter(|a| a.is_plaintext_over_network())
     {
         if allow_plaintext == Some(true) {
-            warnings.push(format!("vault.address: {address} sends the token and every seed unencrypted over the network"));
+            reader.warnings.push(format!("vault.address: {address} sends the token and every seed unencrypted over the network"));
         } else {
             let cause = format!("{address} would send the token and every seed unencrypted");
             reader.error_with("vault.address", cause, "use https");
@@ -46,7 +45,11 @@ pub(super) fn vault(
     let ca_file = reader.path("vault.ca_file", raw.ca_file);
     let tls_server_name = reader.text("vault.tls_server_name", raw.tls_server_name);
     let ca_dir = reader.path("vault.ca_dir", raw.ca_dir);
-    let proxies = super::proxies::proxies(reader, environment);
+    let proxies = super::proxies::proxies(
+        reader,
+        environment,
+        addresses.as_deref().unwrap_or_default(),
+    );
     let settings = addresses.map(|addresses| vault::Settings {
         addresses,
         ca_file,
@@ -85,7 +88,7 @@ pub(super) fn transit_key(
     namespace: Option<Namespace>,
 ) -> Option<TransitKey> {
     let mount_key = format!("{table}.mount");
-    let mount = mount.or_else(|| Some(Value::String(DEFAULT_TRANSIT_MOUNT.to_owned())));
+    let mount = or_default(mount, DEFAULT_TRANSIT_MOUNT);
     let mount = reader.required(
         &mount_key,
         mount,

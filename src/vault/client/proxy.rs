@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use thiserror::Error;
 
 use super::address::{Address, host_and_port};
+use super::no_proxy;
 use crate::diagnosis::Diagnosis;
 use crate::vault::response::root_cause;
 use crate::vault::tls::BuildError;
@@ -106,31 +106,9 @@ impl Proxies {
     }
 
     fn exempts(&self, url: &Url) -> bool {
-        let port = url.port_or_known_default();
-        let entries = self.exempt.split(',').map(str::trim);
-        // The matcher does not support ports; Go's rule does.
-        let hosts: Vec<_> = entries
-            .filter_map(|entry| match with_port(entry) {
-                Some((host, of_port)) => (Some(of_port) == port).then_some(host),
-                None => Some(entry),
-            })
-            .collect();
-        let any = Matcher::builder().all("http://proxy.invalid");
-        let matcher = any.no(hosts.join(",")).build();
-        let uri = url.as_str().parse::<http::Uri>();
-        uri.is_ok_and(|uri| matcher.intercept(&uri).is_none())
+        let (host, port) = host_and_port(url);
+        no_proxy::exempts(&self.exempt, &host, port)
     }
-}
-
-/// The parts of `host:port` or `[ip]:port`.
-fn with_port(entry: &str) -> Option<(&str, u16)> {
-    let (host, port) = entry.rsplit_once(':')?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_ip_alone = bare.len() == host.len() && host.contains(':');
-    if is_ip_alone {
-        return None;
-    }
-    Some((bare, port.parse().ok()?))
 }
 
 #[cfg(test)]

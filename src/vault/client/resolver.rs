@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ use tokio::time::timeout;
 /// A look-up that takes longer continues in the background, and the last good answer is used. Far
 /// above what a name server takes, and far below the time for a connection.
 const USUAL_TIME: Duration = Duration::from_millis(300);
+
+/// What `localhost` is; the port is that of the URL.
+const LOOPBACK: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+];
 
 /// Resolves names. A clone shares what is remembered.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +107,10 @@ impl Resolve for Resolver {
 
 /// Asks the system. The port comes from the URL.
 async fn look_up(host: String) -> io::Result<Vec<SocketAddr>> {
+    // Plain HTTP is allowed there: /etc/hosts must not move it to another machine.
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(LOOPBACK.into());
+    }
     Ok(tokio::net::lookup_host((host, 0)).await?.collect())
 }
 
@@ -126,6 +136,20 @@ mod tests {
             found
         };
         resolver.find(HOST.to_owned(), look_up).await
+    }
+
+    #[tokio::test]
+    async fn the_name_of_the_certificate_is_not_the_name_that_is_resolved() {
+        let pinned = Resolver::pinned("192.0.2.7".to_owned());
+        let name = || "localhost".parse::<Name>().expect("a name");
+        let found: Vec<_> = pinned.resolve(name()).await.expect("an address").collect();
+        assert_eq!(found, [SocketAddr::from(([192, 0, 2, 7], 0))]);
+        let plain: Vec<_> = Resolver::default()
+            .resolve(name())
+            .await
+            .expect("addresses")
+            .collect();
+        assert_eq!(plain, LOOPBACK);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
-//! Host names: a resolver that fails and comes back, and one that is slow.
+//! Host names: `localhost`, a resolver that fails and comes back, and one that is slow.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::net::UdpSocket;
 
 use super::super::harness::child::{Child, clean_environment};
+use super::super::harness::daemon::Builder;
 use super::super::harness::kms::KmsClient;
 use super::super::harness::vault::Vault;
 use super::super::harness::wait;
@@ -15,17 +17,9 @@ use super::{SEED, encrypt_time};
 /// Runs the daemon with a `hosts` file of its own, as only root may.
 const OWN_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
 
-async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address() {
-    let vault = Vault::shared().await;
-    let fixture = vault.fixture().await;
-    let address = format!(
-        "http://vault.kms-test.invalid:{}",
-        vault.socket_address().port()
-    );
-    let builder = daemon_for(&address, &fixture).extra("[vault]\nallow_plaintext = true");
-    let hosts = builder.write_file("hosts", "127.0.0.1 localhost\n");
+/// Runs the daemon with this file in the place of `/etc/hosts`.
+fn with_hosts(builder: &Builder, hosts: &Path) -> Child {
     let config = builder.write_file("config.toml", &builder.config_text());
-    let socket = builder.socket().to_owned();
     let arguments = [
         "-m",
         "sh",
@@ -39,7 +33,30 @@ async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_addre
         config.to_str().unwrap(),
     ];
     let log = builder.dir().join("log");
-    let mut daemon = Child::spawn("unshare".as_ref(), &arguments, &log, clean_environment);
+    Child::spawn("unshare".as_ref(), &arguments, &log, clean_environment)
+}
+
+async fn localhost_is_this_machine_whatever_the_hosts_file_says() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let address = format!("http://localhost:{}", vault.socket_address().port());
+    let builder = daemon_for(&address, &fixture);
+    let hosts = builder.write_file("hosts", "192.0.2.1 localhost\n");
+    let _daemon = with_hosts(&builder, &hosts);
+    KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
+}
+
+async fn a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let address = format!(
+        "http://vault.kms-test.invalid:{}",
+        vault.socket_address().port()
+    );
+    let builder = daemon_for(&address, &fixture).extra("[vault]\nallow_plaintext = true");
+    let hosts = builder.write_file("hosts", "127.0.0.1 localhost\n");
+    let socket = builder.socket().to_owned();
+    let mut daemon = with_hosts(&builder, &hosts);
     let client = KmsClient::connect(&socket);
     let error = wait::until("the daemon to answer", LIMIT, async || {
         daemon.expect_alive();
@@ -152,5 +169,6 @@ async fn a_name_server_that_does_not_answer_delays_no_call_and_no_stop() {
 
 tests! {
     single a_name_server_that_does_not_answer_delays_no_call_and_no_stop [Vault, Mounts];
+    single localhost_is_this_machine_whatever_the_hosts_file_says [Vault, Mounts];
     single a_name_that_resolves_again_is_noticed_and_may_have_an_unreachable_address [Vault, Mounts];
 }

@@ -1,9 +1,14 @@
 //! Forward proxies, as the environment names them.
 
+use std::process::Command;
+
+use vault_kms_plugin::vault::{Address, Proxies, Proxy};
+
 use super::super::harness::certificates::Certificates;
 use super::super::harness::connect_proxy::ConnectProxy;
 use super::super::harness::daemon::Builder;
 use super::super::harness::kms::KmsClient;
+use super::super::harness::servers;
 use super::super::harness::vault::{Fixture, Vault};
 use super::super::tls::{NAMED, trusting, vault_with_tls};
 use super::super::{LIMIT, daemon_for};
@@ -133,7 +138,104 @@ async fn an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it() {
     assert!(!log.contains("s3cr3t-word"), "{log}");
 }
 
+/// Whether Go's HTTP client reaches each of these addresses through a proxy.
+fn in_go(no_proxy: &str, addresses: &[&str]) -> Vec<bool> {
+    let mut go = Command::new(servers::no_proxy());
+    go.env_clear().args(addresses);
+    for name in ["HTTPS_PROXY", "HTTP_PROXY"] {
+        go.env(name, "proxy.invalid:3128");
+    }
+    let output = go.env("NO_PROXY", no_proxy).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line == "true").collect()
+}
+
+fn no_proxy_is_read_as_go_reads_it() {
+    let addresses = [
+        "https://example",
+        "https://corp.example:8200",
+        "https://vault.corp.example:8200",
+        "https://vault.corp.example",
+        "http://VAULT.corp.example",
+        "https://a.vault.corp.example:8200",
+        "https://notcorp.example:8200",
+        "https://10.1.2.3:8200",
+        "https://10.1.2.3",
+        "https://192.0.2.200:8200",
+        "https://[fd00::1]:8200",
+        "https://[fd00::1]",
+        "https://[::ffff:10.1.2.3]:8200",
+        "https://127.0.0.1:8200",
+        "https://localhost:8200",
+        "https://xn--bcher-kva.example",
+    ];
+    let proxy = || Some(Proxy::try_new("proxy.invalid:3128").unwrap());
+    for exempt in [
+        "",
+        " , ,",
+        "*",
+        "other.example, *",
+        "corp.example",
+        ".corp.example",
+        "*.corp.example",
+        "*corp.example",
+        "**.corp.example",
+        "*.",
+        ".",
+        "*.example:8200",
+        ".corp.example:8200",
+        "corp.example:8200",
+        "corp.example:443",
+        "corp.example:",
+        "corp.example:https",
+        ":8200",
+        "CORP.Example ,other",
+        "corp.example.",
+        "https://corp.example",
+        "vault.*.example",
+        "10.1.2.3",
+        "10.1.2.3:8200",
+        "10.1.2.3:443",
+        "10.0.0.0/8",
+        "10.1.2.3/32",
+        "10.9.9.9/8",
+        "0.0.0.0/0",
+        "10.0.0.0/33",
+        "10.0.0.0/x",
+        "10.0.0.0/8:8200",
+        "192.0.2.128/25",
+        "10.1.2",
+        ".2.3",
+        "::ffff:10.1.2.3",
+        "fd00::1",
+        "[fd00::1]",
+        "[fd00::1]:8200",
+        "fd00::/8",
+        "::/0",
+        "fd00::1%eth0",
+        "xn--bcher-kva.example",
+        "localhost",
+        "a,b,vault.corp.example,c",
+    ] {
+        let proxies = Proxies {
+            https: proxy(),
+            http: proxy(),
+            exempt: exempt.to_owned(),
+        };
+        let ours = addresses.map(|text| {
+            let address = Address::try_new(text).unwrap();
+            proxies.for_address(&address).is_some()
+        });
+        let go = in_go(exempt, &addresses);
+        assert_eq!(go.len(), addresses.len(), "{exempt:?}");
+        for ((address, ours), go) in addresses.iter().zip(ours).zip(go) {
+            assert_eq!(ours, go, "NO_PROXY={exempt:?}: {address} through the proxy");
+        }
+    }
+}
+
 tests! {
+    plain no_proxy_is_read_as_go_reads_it [Go];
     single vault_is_reached_through_the_proxy_of_the_environment [Vault];
     single a_server_name_goes_through_a_proxy_too [Vault];
     single loopback_and_the_hosts_of_no_proxy_use_no_proxy [Vault];

@@ -107,7 +107,7 @@ pub(crate) async fn wrapped(vault: &Vault, path: &str) -> String {
 }
 
 fn store_path(daemon: &Daemon) -> PathBuf {
-    daemon.dir().join("kms.secret-id.json")
+    daemon.dir().join("kms.sock.secret-id.json")
 }
 
 fn stored(daemon: &Daemon) -> Value {
@@ -310,7 +310,7 @@ async fn nothing_is_unwrapped_that_cannot_be_stored() {
     assert!(case.is_unspent(&token).await);
     fs::create_dir(&dir).unwrap();
     works(&daemon).await;
-    assert!(dir.join("kms.secret-id.json").exists());
+    assert!(dir.join("kms.sock.secret-id.json").exists());
 }
 
 async fn a_lost_file_of_the_stored_secret_id_is_an_alarm_too() {

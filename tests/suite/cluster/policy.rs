@@ -44,7 +44,7 @@ async fn reports(cluster: &mut Cluster, reason: &str) {
 
 /// Makes the last success with Vault, as the state file has it, lie further back.
 fn grow_older(daemon: &Daemon, by: Duration) {
-    let path = daemon.socket().with_extension("state.json");
+    let path = daemon.state_path();
     let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let last = state["last_success"].as_u64().unwrap();
     state["last_success"] = json!(last - by.as_secs());

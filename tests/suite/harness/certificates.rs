@@ -1,6 +1,7 @@
 //! A CA for one test, and the certificates that it has issued, as files.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -30,7 +31,7 @@ impl Certificates {
         let key = KeyPair::generate().expect("a key can be made");
         let ca = CertifiedIssuer::self_signed(params, key).expect("a CA can be made");
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        fs::write(dir.path().join("ca.pem"), ca.pem()).expect("a file can be written");
+        write(&dir.path().join("ca.pem"), &ca.pem());
         Self { dir, name, ca }
     }
 
@@ -86,7 +87,7 @@ impl Certificates {
     /// Writes a file.
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, content).expect("a file can be written");
+        write(&path, content);
         path
     }
 
@@ -97,4 +98,10 @@ impl Certificates {
         fs::rename(&fresh, &path).expect("a link can be renamed");
         path
     }
+}
+
+/// Whatever the umask: a CA that a group can write to is refused.
+fn write(path: &Path, content: &str) {
+    fs::write(path, content).expect("a file can be written");
+    fs::set_permissions(path, PermissionsExt::from_mode(0o644)).expect("the mode can be set");
 }

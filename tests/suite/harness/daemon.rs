@@ -48,6 +48,13 @@ impl Daemon {
         self.dir.path()
     }
 
+    /// The state file.
+    pub fn state_path(&self) -> PathBuf {
+        let name = self.socket.file_name().expect("the socket has a name");
+        self.socket
+            .with_file_name(format!("{}.state.json", name.display()))
+    }
+
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
         self.dir().join(builder::CONFIG)

@@ -19,7 +19,7 @@ mod conformance;
 #[path = "servers/go.rs"]
 mod go;
 
-pub use conformance::conformance;
+pub use conformance::{conformance, no_proxy};
 
 use go::Recipe;
 

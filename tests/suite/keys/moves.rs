@@ -78,7 +78,7 @@ async fn a_decrypt_by_another_key_does_not_keep_status_ok() {
     // As if the writing key had last worked two minutes ago.
     let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
     state["last_success"] = json!(state["last_success"].as_u64().unwrap() - 120);
-    let path = daemon.socket().with_extension("state.json");
+    let path = daemon.state_path();
     std::fs::write(path, state.to_string()).unwrap();
     let fault = Fault::error(503, "Vault is sealed");
     proxy.fault(&format!("/v1/{}/", new.mount), fault);

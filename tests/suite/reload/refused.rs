@@ -118,7 +118,7 @@ async fn an_invalid_configuration_is_reported_and_the_running_one_kept() {
 
 /// The state file without the time of the last success.
 fn state(daemon: &Daemon) -> serde_json::Value {
-    let text = std::fs::read_to_string(daemon.socket().with_extension("state.json"));
+    let text = std::fs::read_to_string(daemon.state_path());
     let mut state: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
     state["last_success"].take();
     state

@@ -141,7 +141,7 @@ async fn the_directory_and_its_state_outlive_a_stop() {
     host.machine.ok(&["systemctl", "stop", SERVICE]).await;
     assert_eq!(host.show("Result").await, "success");
     assert!(!host.machine.path(SOCKET).exists());
-    let state = host.machine.path(&format!("{dir}/kms.state.json"));
+    let state = host.machine.path(&format!("{dir}/kms.sock.state.json"));
     let state = std::fs::read_to_string(state).unwrap();
     assert!(state.contains(&key_id), "{state}");
     host.machine.ok(&["systemctl", "start", SERVICE]).await;

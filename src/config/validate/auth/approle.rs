@@ -12,7 +12,6 @@ pub(super) fn approle(
     reader: &mut Reader,
     raw: raw::Auth,
     state_file: Option<&Path>,
-    warnings: &mut Vec<String>,
 ) -> Option<AppRole> {
     let mount = mount(reader, raw.mount, "approle");
     let before = reader.errors.len();
@@ -28,7 +27,7 @@ pub(super) fn approle(
         );
     }
     if raw.secret_id.is_some() {
-        warnings.push(
+        reader.warnings.push(
             "auth.secret_id: a secret in the configuration or the environment is meant for testing \
              only: use auth.secret_id_file"
                 .to_owned(),
@@ -47,7 +46,7 @@ pub(super) fn approle(
             return None;
         }
         (None, Some(file)) => {
-            warnings.extend(state_file.filter(|path| is_volatile(path)).map(|path| {
+            reader.warnings.extend(state_file.filter(|path| is_volatile(path)).map(|path| {
                 format!(
                     "state.dir: {} does not survive a reboot, and the wrapping token is spent by then: \
                      use a directory such as /var/lib/vault-kms-plugin",

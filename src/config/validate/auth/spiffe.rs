@@ -30,11 +30,7 @@ pub(super) fn workload(
         let cause = "conflicts with auth.spiffe_audience";
         reader.error_with("auth.jwt_file", cause, ONLY_ONE);
     }
-    let default = || {
-        environment
-            .spiffe_socket()
-            .map(|text| Value::String(text.to_owned()))
-    };
+    let default = || environment.spiffe_socket(reader).map(Value::from);
     let value: RawValue = raw.spiffe_socket.or_else(default);
     let remedy = "set it to the SPIFFE agent's socket, such as unix:///run/spire/agent/public/api.sock; or set SPIFFE_ENDPOINT_SOCKET";
     let socket = reader.required("auth.spiffe_socket", value, remedy, socket);

@@ -1,4 +1,5 @@
-//! The conformance program of `tests/conformance/`, once for each Kubernetes release.
+//! The programs that show what Go does: that of `tests/conformance/`, once for each Kubernetes
+//! release, and that of `tests/no_proxy/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,21 @@ pub fn conformance(release: &str) -> PathBuf {
         ],
         dir,
         remedy: "install Go 1.26 or later to have it built from tests/conformance".to_owned(),
+    };
+    recipe.program()
+}
+
+/// The program of `tests/no_proxy/`: whether Go's HTTP client uses a proxy.
+pub fn no_proxy() -> PathBuf {
+    let dir = manifest_dir().join("tests/no_proxy");
+    let mut made_of = sources(&dir);
+    made_of.push(dir.join("go.mod"));
+    let recipe = Recipe {
+        name: "no-proxy".to_owned(),
+        made_of,
+        arguments: vec![".".into()],
+        dir,
+        remedy: "install Go 1.26 or later to have it built from tests/no_proxy".to_owned(),
     };
     recipe.program()
 }

@@ -1,0 +1,3 @@
+module vault-kms-plugin/tests/no_proxy
+
+go 1.26.0
