@@ -10,6 +10,8 @@ use crate::system::bounded;
 /// kube-apiserver keeps this much of an error in a condition, and the log needs no more of what a client
 /// or a proxy sent.
 pub(super) const MAX_TEXT: usize = 1024;
+/// What is left of a cause whose remedy is long.
+const MIN_CAUSE: usize = 200;
 
 /// The status of a failed operation.
 pub(super) fn of_error(error: &KeyError) -> Status {
@@ -22,7 +24,19 @@ pub(super) fn of_error(error: &KeyError) -> Status {
         ErrorKind::Invalid => Code::InvalidArgument,
         ErrorKind::Internal => Code::Internal,
     };
-    let mut status = Status::new(code, bounded(&error.to_string(), MAX_TEXT));
+    let mut text = error.to_string();
+    if text.len() > MAX_TEXT {
+        // The remedy comes last, and is what has to remain.
+        let remedy = error.remedy.as_ref().map_or(0, String::len);
+        let cause = bounded(
+            &error.cause,
+            MAX_TEXT.saturating_sub(remedy + 2).max(MIN_CAUSE),
+        );
+        let mut error = error.clone();
+        error.cause = cause;
+        text = bounded(&error.to_string(), MAX_TEXT);
+    }
+    let mut status = Status::new(code, text);
     // For the log; it is not sent.
     status.set_source(Arc::new(error.clone()));
     status

@@ -34,6 +34,9 @@ struct Stored {
     /// The key_ids that were announced, the latest last.
     #[serde(default)]
     announced: Vec<KeyId>,
+    /// The key_id whose acceptance as a replacement a later version followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_acceptance: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +142,7 @@ impl Stored {
             last_success: since_epoch.saturating_sub(silence).as_secs(),
             canary: view.canary.as_ref().map(StoredCanary::of),
             announced: view.key_ids.iter().cloned().collect(),
+            used_acceptance: view.used_acceptance.clone(),
         })
     }
 
@@ -158,12 +162,14 @@ impl Stored {
             key_id: settings.key_id(self.stamp),
             stamp: self.stamp,
         };
-        // With another suffix it is a key_id that was never announced.
-        let announced = (proven.key_id == self.key_id).then(|| proven.clone());
+        // With another suffix, or proven and not yet announced, it is a key_id that Status never said.
+        let is_announced = key_ids.back() == Some(&proven.key_id);
+        let announced = is_announced.then(|| proven.clone());
         KeyView {
             announced_before: announced.clone().into_iter().collect(),
             announced,
             key_ids,
+            used_acceptance: self.used_acceptance,
             proven: Some(proven),
             canary: self.canary.and_then(StoredCanary::into_canary),
             last_success: Some(Moment::ago(silence)),

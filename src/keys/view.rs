@@ -26,6 +26,8 @@ pub struct KeyView {
     pub(super) announced_before: VecDeque<ProvenKey>,
     /// The key_ids that any process announced here, of whatever key, each once, the latest last.
     pub(super) key_ids: VecDeque<KeyId>,
+    /// The key_id whose acceptance as a replacement a later version followed.
+    pub(super) used_acceptance: Option<String>,
     /// Versions of the key below it are not decrypted by Vault.
     pub(super) min_decryption_version: u32,
     /// Whether a refresh of this process has ended: before that, a key that was replaced while no
@@ -160,6 +162,7 @@ impl KeyView {
         self.announced.clone_from(&before.announced);
         self.announced_before.clone_from(&before.announced_before);
         self.status_asked = before.status_asked;
+        self.used_acceptance.clone_from(&before.used_acceptance);
         if order(&self.proven) < order(&before.proven) {
             self.proven.clone_from(&before.proven);
             self.canary.clone_from(&before.canary);

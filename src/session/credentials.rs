@@ -36,6 +36,13 @@ pub(super) struct CredentialState {
     digest: Vec<Option<[u8; 32]>>,
 }
 
+impl CredentialState {
+    /// Whether every file could be read.
+    fn is_known(&self, credentials: &[Credential]) -> bool {
+        self.digest.len() == paths(credentials).len() && self.digest.iter().all(Option::is_some)
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Source {
     Value(Arc<SecretString>),
@@ -159,12 +166,17 @@ pub(super) async fn changed(credentials: &[Credential], before: Fingerprint) {
 /// written again with the same content holds the same credential.
 pub(super) async fn content_changed(credentials: &[Credential], mut before: CredentialState) {
     loop {
-        changed(credentials, before.files).await;
+        changed(credentials, before.files.clone()).await;
         let now = state(credentials).await;
-        if now.digest != before.digest {
+        before.files.clone_from(&now.files);
+        if !now.is_known(credentials) {
+            // A file that is gone or hangs for a moment: what comes after it may be the same.
+            tokio::time::sleep(POLL_INTERVAL).await;
+        } else if !before.is_known(credentials) {
+            before = now;
+        } else if now.digest != before.digest {
             return;
         }
-        before = now;
     }
 }
 
@@ -227,5 +239,23 @@ mod tests {
         timeout(POLL_INTERVAL * 3, content_changed(&credentials, before))
             .await
             .expect("another content is noticed");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_for_a_moment_is_no_other_credential() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("secret-id");
+        std::fs::write(&path, "wrong").expect("written");
+        let credentials = [Credential::file("auth.secret_id_file", path.clone())];
+        let before = state(&credentials).await;
+        std::fs::remove_file(&path).expect("removed");
+        let watched = tokio::spawn(async move { content_changed(&credentials, before).await });
+        tokio::time::sleep(POLL_INTERVAL * 2).await;
+        std::fs::write(&path, "wrong").expect("written");
+        tokio::time::sleep(POLL_INTERVAL * 2).await;
+        assert!(
+            !watched.is_finished(),
+            "suspension would end for the same content"
+        );
     }
 }

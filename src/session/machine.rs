@@ -30,6 +30,8 @@ pub struct Machine {
     renewal_failures: u32,
     /// Whether the planned login is needed only if no renewal succeeds before it.
     is_fallback: bool,
+    /// Whether a renewal succeeded while that login was in progress: its next step does not begin.
+    is_obsolete: bool,
     /// Whether the last health check found that Vault cannot serve logins.
     vault_unavailable: bool,
     /// Until when logins are suspended because Vault counts rejected credentials.
@@ -133,6 +135,7 @@ impl Machine {
             failures: 0,
             renewal_failures: 0,
             is_fallback: false,
+            is_obsolete: false,
             vault_unavailable: false,
             suspended_until: suspended_until.filter(|&until| until > now),
             last_health_check: None,
@@ -221,6 +224,9 @@ impl Machine {
         // A late outcome, such as of the renewal of a token that was found invalid meanwhile.
         if event.ends().is_some_and(|step| !self.is_in_progress(step)) {
             return;
+        }
+        if self.is_fallback && self.is_obsolete && event.ends_without_grant() {
+            return self.end_fallback();
         }
         match event {
             Event::TimerFired => {}
@@ -328,6 +334,7 @@ impl Machine {
             return;
         };
         self.renewal_failures = self.renewal_failures.saturating_add(1);
+        self.is_obsolete = false;
         let retry_after = match failure {
             Failure::Transient(retry_after) => retry_after,
             _ => None,
@@ -434,13 +441,19 @@ impl Machine {
 
     /// Cancels a login that was planned only because no renewal succeeded.
     fn withdraw_fallback(&mut self) {
-        if std::mem::take(&mut self.is_fallback)
-            && matches!(self.login, LoginPhase::Scheduled { .. })
-        {
-            self.login = LoginPhase::Idle;
-            self.failures = 0;
-            self.vault_unavailable = false;
+        match self.login {
+            _ if !self.is_fallback => {}
+            LoginPhase::InProgress { .. } => self.is_obsolete = true,
+            LoginPhase::Idle | LoginPhase::Scheduled { .. } => self.end_fallback(),
         }
+    }
+
+    fn end_fallback(&mut self) {
+        self.is_fallback = false;
+        self.is_obsolete = false;
+        self.login = LoginPhase::Idle;
+        self.failures = 0;
+        self.vault_unavailable = false;
     }
 
     /// Begins a login for a token that cannot be renewed, unless one is in progress.
@@ -456,6 +469,7 @@ impl Machine {
 
     /// Begins a login, unless one is in progress.
     fn log_in_now(&mut self, now: Instant) {
+        self.is_obsolete = false;
         if !matches!(self.login, LoginPhase::InProgress { .. }) {
             self.log_in_at(now);
         }
@@ -496,6 +510,16 @@ impl Machine {
 }
 
 impl Event {
+    /// Whether it ends a step of a login that brought no token. A rejection that Vault counts has to be
+    /// heeded, whatever the login was for.
+    fn ends_without_grant(self) -> bool {
+        match self {
+            Self::VaultReady | Self::VaultUnavailable => true,
+            Self::Failed(failure) => failure != Failure::RejectedAndCounted,
+            _ => false,
+        }
+    }
+
     /// The step whose outcome it is.
     fn ends(self) -> Option<Step> {
         match self {

@@ -354,6 +354,12 @@ impl Children {
         }
     }
 
+    /// Whether a child is there that has not ended.
+    pub(super) fn runs(&self, child: Child) -> bool {
+        self.cell(child)
+            .is_some_and(|cell| !backend::has_ended(&cell))
+    }
+
     fn cell(&self, child: Child) -> Option<ActorCell> {
         match child {
             Child::Session => backend::cell(&self.backend.session),

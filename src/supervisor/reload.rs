@@ -11,7 +11,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId, ActorRef};
 use rustix::process::geteuid;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::backend::Backend;
@@ -30,6 +30,8 @@ use crate::telemetry::metrics::Reloaded;
 use crate::vault::Client;
 use stage::{Candidate, CandidateId, Read, ReloadOutcome, Stage, ValidationOutcome};
 
+/// How long the configuration and its files may take to be read.
+const READ_LIMIT: Duration = Duration::from_secs(4);
 /// How long a new backend may take to prove that it works.
 const VALIDATION_LIMIT: Duration = Duration::from_secs(10);
 /// The same for the whole reload: files are read before the validation, actors stopped after it.
@@ -63,9 +65,15 @@ impl State {
             })
         });
         self.tasks.spawn(async move {
-            let read = reading
-                .await
-                .unwrap_or_else(|error| Err(format!("the configuration cannot be read: {error}")));
+            let read = match timeout(READ_LIMIT, reading).await {
+                Ok(Ok(read)) => read,
+                Ok(Err(error)) => Err(format!("the configuration cannot be read: {error}")),
+                Err(_) => Err(format!(
+                    "the configuration, or a file that it names, cannot be read within {} s: does its \
+                     file system answer?",
+                    READ_LIMIT.as_secs()
+                )),
+            };
             let _ = myself.cast(SupervisorMsg::Reloaded(ReloadOutcome(read)));
         });
     }

@@ -63,7 +63,8 @@ impl State {
     }
 
     pub(super) async fn start(&mut self, myself: &ActorRef<SupervisorMsg>, child: Child) {
-        if self.stopping {
+        // A reload may have started it meanwhile: a second one would take its place without ending it.
+        if self.stopping || self.args.children.runs(child) {
             return;
         }
         if let Err(reason) = self.args.children.start(child, myself.get_cell()).await {

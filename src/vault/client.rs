@@ -38,6 +38,8 @@ use crate::telemetry::metrics::Metrics;
 /// How long a check of the certificate files may delay a request; files on a network share can
 /// hang.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an endpoint that can serve is looked for before a request that is sent only once.
+const FIND_READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One Vault or OpenBao, reachable at one address or at several.
 #[derive(Debug)]
@@ -129,7 +131,8 @@ impl Client {
         if self.endpoints.len() > 1 && !request.can_be_repeated() {
             // It is sent to one endpoint alone, so one that can serve is found first. Boxed because
             // most requests do without.
-            let _ = Box::pin(self.find_ready(request.deadline)).await;
+            let deadline = request.deadline.min(Instant::now() + FIND_READY_TIMEOUT);
+            let _ = Box::pin(self.find_ready(deadline)).await;
         }
         let order = self.selection().order(Instant::now());
         self.send_hedged(order, &request).await

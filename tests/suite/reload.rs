@@ -197,6 +197,37 @@ async fn a_new_limit_holds_for_a_connection_that_is_open() {
     steady.abort();
 }
 
+/// The start that is pending would otherwise begin a second server, which nobody ends.
+async fn a_reload_while_the_admin_server_restarts_leaves_one_server() {
+    let builder = Daemon::builder()
+        .vault("http://127.0.0.1:9")
+        .transit("transit", "kms")
+        .token("x");
+    let taken = std::net::TcpListener::bind(builder.admin_address()).unwrap();
+    let daemon = builder.spawn().await;
+    let failures = || daemon.log().matches("actor failed").count();
+    wait::until_true("failures", LIMIT, async || failures() >= 5).await;
+    let (first, second) = (free_port(), free_port());
+    let answers = async |port: u16| {
+        let answer = reqwest::get(format!("http://127.0.0.1:{port}/livez")).await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    };
+    reloaded(&daemon, &format!("[admin]\nlisten = \"127.0.0.1:{first}\"")).await;
+    wait::until_true("the probes", LIMIT, async || answers(first).await).await;
+    let before = failures();
+    // Longer than the wait of the restart that was pending.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(failures(), before, "{}", daemon.log());
+    reloaded(
+        &daemon,
+        &format!("[admin]\nlisten = \"127.0.0.1:{second}\""),
+    )
+    .await;
+    wait::until_true("the probes", LIMIT, async || answers(second).await).await;
+    assert!(!answers(first).await, "an orphan answers");
+    drop(taken);
+}
+
 async fn the_limits_of_an_outage_can_be_changed_during_one() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
@@ -249,6 +280,7 @@ tests! {
     single probes_move_and_the_bounds_change [Vault];
     single a_peer_that_is_no_longer_allowed_is_disconnected [Vault];
     single a_new_limit_holds_for_a_connection_that_is_open [Vault];
+    single a_reload_while_the_admin_server_restarts_leaves_one_server;
     single the_limits_of_an_outage_can_be_changed_during_one [Vault];
     single the_log_changes_its_form [Vault];
     single a_burst_of_signals_is_one_reload_or_two [Vault];

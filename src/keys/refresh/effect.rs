@@ -40,6 +40,8 @@ pub(in crate::keys) struct Publication {
     pub(super) replaces: bool,
     /// Whether Vault did what was asked of it.
     pub(super) succeeded: bool,
+    /// The key_id whose acceptance a later version followed.
+    pub(super) used_acceptance: Option<String>,
     /// Versions below it are not decrypted.
     pub(super) min_decryption_version: Option<u32>,
     /// Why the refresh failed last, unless something succeeded since.
@@ -53,6 +55,9 @@ impl Publication {
             view.last_success = Some(now);
         }
         view.is_refreshed = true;
+        if self.used_acceptance.is_some() {
+            view.used_acceptance = self.used_acceptance;
+        }
         if let Some(min) = self.min_decryption_version {
             view.min_decryption_version = min;
         }

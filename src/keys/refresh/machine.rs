@@ -62,7 +62,7 @@ pub(in crate::keys) struct Machine {
 impl Machine {
     /// Goes on from what an earlier actor or process had found out.
     pub(in crate::keys) fn new(key: TransitKey, accepted: Option<String>, view: &KeyView) -> Self {
-        let acceptance_is_used = is_superseded(accepted.as_deref(), view);
+        let acceptance_is_used = is_used(accepted.as_deref(), view);
         Self {
             key,
             suffix: None,
@@ -104,7 +104,7 @@ impl Machine {
         let proven = view.proven.as_ref()?;
         self.proven = Some(proven.stamp);
         self.canary.clone_from(&view.canary);
-        self.acceptance_is_used |= is_superseded(self.accepted.as_deref(), view);
+        self.acceptance_is_used |= is_used(self.accepted.as_deref(), view);
         self.refresh_at(now);
         let is_new = view.announced.as_ref() != Some(proven);
         let key_id = proven.key_id.to_string();
@@ -231,11 +231,10 @@ impl Machine {
     }
 }
 
-/// Whether another key_id was announced after the accepted one: that key may not return, be it that the
-/// setting is still there.
-fn is_superseded(accepted: Option<&str>, view: &KeyView) -> bool {
-    let mut before_last = view.key_ids.iter().rev().skip(1);
-    accepted.is_some_and(|accepted| before_last.any(|key_id| key_id.as_str() == accepted))
+/// Whether this acceptance was followed by a rotation, be it before a restart: it is for one key, and a
+/// snapshot without the later version was never accepted.
+fn is_used(accepted: Option<&str>, view: &KeyView) -> bool {
+    accepted.is_some() && view.used_acceptance.as_deref() == accepted
 }
 
 #[cfg(test)]

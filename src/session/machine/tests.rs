@@ -582,3 +582,76 @@ proptest! {
         prop_assert!(renewals > 8, "{renewals}");
     }
 }
+
+#[test]
+fn a_renewal_that_succeeds_ends_a_fallback_login_in_progress() {
+    let mut scenario = Scenario::active();
+    scenario.wake();
+    scenario.apply(NotRenewed(Failure::Unreachable));
+    // until the fallback's health check begins
+    let mut in_progress = false;
+    for _ in 0..2000 {
+        let due = scenario.machine.wake().expect("wake");
+        scenario.now = scenario.now.max(due);
+        for step in scenario.apply_all(TimerFired) {
+            match step {
+                Step::Renew => {
+                    if in_progress {
+                        break;
+                    }
+                    scenario.apply_all(NotRenewed(Failure::Unreachable));
+                }
+                Step::CheckHealth => {
+                    if in_progress {
+                        scenario.apply_all(VaultUnavailable);
+                    }
+                    in_progress = true;
+                }
+                Step::Login => panic!(),
+            }
+        }
+        if scenario.machine.in_progress() == (Some(Step::CheckHealth), Some(Step::Renew)) {
+            break;
+        }
+        if in_progress
+            && scenario.machine.in_progress().1.is_none()
+            && scenario.machine.in_progress().0.is_some()
+        {
+            // wait for the renewal retry beside it
+            continue;
+        }
+    }
+    assert_eq!(
+        scenario.machine.in_progress(),
+        (Some(Step::CheckHealth), Some(Step::Renew))
+    );
+    scenario.apply_all(Renewed(Some(lease(3600, true))));
+    scenario.apply_all(VaultReady);
+    // a login starts although the renewal made it unnecessary; its credentials are gone
+    let mut logins = 0;
+    for _ in 0..500 {
+        let (login, renewal) = scenario.machine.in_progress();
+        if renewal.is_some() {
+            scenario.apply_all(Renewed(Some(lease(3600, true))));
+            continue;
+        }
+        match login {
+            Some(Step::Login) => {
+                logins += 1;
+                scenario.apply_all(Failed(Failure::Rejected));
+            }
+            Some(Step::CheckHealth) => {
+                scenario.apply_all(VaultReady);
+            }
+            _ => {
+                scenario.now = scenario.machine.wake().expect("w").max(scenario.now);
+                scenario.apply_all(TimerFired);
+            }
+        }
+    }
+    assert_eq!(
+        logins, 0,
+        "unnecessary logins, in {:?}: {:?}",
+        0, scenario.machine
+    );
+}

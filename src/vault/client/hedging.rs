@@ -155,7 +155,8 @@ impl<'a> Search<'a> {
             if is_answered && self.asked.iter().all(|index| self.silent.contains(index)) {
                 return self.give_up();
             }
-            let can_hedge = !self.untried.is_empty() || self.can_ask_again();
+            let can_hedge =
+                !self.untried.is_empty() || self.again.is_some() || self.can_ask_again();
             let next = self.running.next();
             let attempt = if is_answered || can_hedge {
                 timeout(hedge_after(self.request), next).await

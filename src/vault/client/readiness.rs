@@ -45,6 +45,9 @@ impl Client {
             }
             let answer = if untried.len() > 0 {
                 timeout(stagger, running.next()).await
+            } else if unknown.is_some() {
+                // A request has to show it anyway: whoever is silent now is not waited for.
+                timeout(stagger, running.next()).await.or(Ok(None))
             } else {
                 Ok(running.next().await)
             };

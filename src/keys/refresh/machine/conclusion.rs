@@ -75,6 +75,7 @@ impl Machine {
             key_id: proof.as_ref().map(|it| self.key_id(it.stamp)),
             proven: proof,
             succeeded: true,
+            used_acceptance: self.accepted.clone().filter(|_| self.acceptance_is_used),
             min_decryption_version: Some(report.min_decryption_version),
             fault: self.fault.clone(),
         }));
@@ -121,6 +122,7 @@ impl Machine {
             proven: None,
             key_id: None,
             succeeded: false,
+            used_acceptance: None,
             min_decryption_version: None,
             fault: self.fault.clone(),
         }));

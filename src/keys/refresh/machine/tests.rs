@@ -445,10 +445,11 @@ fn a_restart_does_not_renew_an_acceptance_that_was_followed_by_a_rotation() {
     let replaced = Server::new(&[(1, 300, "b3RoZXI=")]);
     let rotated = Server::new(&[(1, 300, "b3RoZXI="), (2, 400, "eA==")]);
     let accepted = KeyId::new(&key(), replaced.latest());
-    let mut before = Run::proven(&rotated);
-    for announced in [&accepted, &KeyId::new(&key(), rotated.latest())] {
-        before.view.remember_key_id(announced);
-    }
+    let mut before = Run::proven(&Server::new(&[V1, V2]));
+    before.run(&replaced, 40);
+    let mut before = Run::accepting(before.view, Some(accepted.as_str()));
+    before.refresh(&replaced);
+    before.run(&rotated, 40);
     let mut run = Run::accepting(before.view, Some(accepted.as_str()));
     run.refresh(&rotated);
     // A snapshot without version 2: what it wrote would be lost without a word.
@@ -541,5 +542,36 @@ fn no_timer_runs_and_no_second_refresh_begins_while_one_is_under_way() {
         due <= run.now + Duration::from_secs(1),
         "{:?}",
         due - run.now
+    );
+}
+
+#[test]
+fn a_restored_key_can_be_accepted_after_a_restart() {
+    // A wrote; B replaced it and was accepted; now A is restored, and the operator follows the text.
+    let a = Server::new(&[V1]);
+    let b = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let mut before = Run::proven(&a);
+    before.view.remember_key_id(&KeyId::new(&key(), a.latest()));
+    let id_b = KeyId::new(&key(), b.latest());
+    let mut run = Run::accepting(before.view, Some(id_b.as_str()));
+    run.run(&b, 40);
+    run.refresh(&b);
+    assert_eq!(run.view.proven.as_ref().expect("b").key_id, id_b);
+    run.view.announced.clone_from(&run.view.proven);
+    run.view.remember_key_id(&id_b);
+    run.run(&a, 100);
+    let text = run.view.replaced().expect("a verdict").to_string();
+    let id_a = KeyId::new(&key(), a.latest());
+    assert!(
+        text.contains(&format!("accept_replaced = \"{id_a}\"")),
+        "{text}"
+    );
+    let mut restarted = Run::accepting(run.view, Some(id_a.as_str()));
+    restarted.run(&a, 600);
+    restarted.refresh(&a);
+    assert!(
+        restarted.view.replaced().is_none(),
+        "still refused: {:?}",
+        restarted.view.fault
     );
 }

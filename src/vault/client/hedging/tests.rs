@@ -194,3 +194,103 @@ async fn a_health_check_finds_an_endpoint_that_is_ready_whatever_the_others_do()
     let done = worlds.for_each_concurrent(AT_A_TIME, finds_the_one_that_is_ready);
     done.await;
 }
+
+/// A server that answers the health paths like this and all others with `body`; without an answer for the
+/// health paths it never answers.
+async fn server(health: Option<(u16, &'static str)>, body: &'static str) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                let is_health = request[..length].starts_with(b"GET /v1/sys/");
+                let (status, body) = match health {
+                    Some(health) if is_health => health,
+                    Some(_) => (200, body),
+                    None => std::future::pending().await,
+                };
+                let length = body.len();
+                let text = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                let _ = stream.write_all(text.as_bytes()).await;
+            });
+        }
+    });
+    Address::try_new(&address).expect("an address")
+}
+
+#[tokio::test]
+async fn a_login_is_sent_where_health_is_denied_and_another_hangs() {
+    let login = r#"{"auth":{"client_token":"hvs.x","lease_duration":3600,"renewable":true}}"#;
+    let a = server(Some((403, r#"{"errors":["forbidden by proxy"]}"#)), login).await;
+    let b = server(None, "").await;
+    let settings = Settings {
+        addresses: vec![a, b],
+        ca_file: None,
+        ca_dir: None,
+        tls_server_name: None,
+        client_certificate: None,
+        proxies: Proxies::default(),
+    };
+    let client = Client::new(&settings, Metrics::default()).expect("a client");
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        let ready = client
+            .find_ready(Instant::now() + Duration::from_secs(2))
+            .await;
+        let began = Instant::now();
+        let granted = client
+            .login(
+                &Namespace::default(),
+                "auth/approle/login",
+                &serde_json::json!({}),
+                Instant::now() + Duration::from_secs(10),
+            )
+            .await;
+        outcomes.push((
+            ready.is_ok(),
+            began.elapsed(),
+            granted.map(drop).map_err(|e| e.to_string()),
+        ));
+    }
+    assert!(outcomes.iter().any(|it| it.2.is_ok()));
+}
+
+/// Serves the first request of each connection; then that connection is silent. The second endpoint hangs.
+#[tokio::test]
+async fn a_lost_connection_is_replaced_although_the_other_endpoint_hangs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let a = Address::try_new(&format!("http://{}", listener.local_addr().expect("x"))).expect("a");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let body = r#"{"data":{"latest_version":1,"keys":{"1":1700000000},"type":"aes256-gcm96"}}"#;
+                let length = body.len();
+                let text = format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n{body}");
+                let _ = stream.write_all(text.as_bytes()).await;
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let b = server(None, "").await;
+    let settings = Settings {
+        addresses: vec![a, b],
+        ca_file: None,
+        ca_dir: None,
+        tls_server_name: None,
+        client_certificate: None,
+        proxies: Proxies::default(),
+    };
+    let client = Client::new(&settings, Metrics::default()).expect("a client");
+    read_key(&client).await.expect("the first");
+    let second = read_key(&client).await;
+    assert!(second.is_ok());
+}
