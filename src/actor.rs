@@ -89,6 +89,15 @@ impl Timer {
     }
 }
 
+/// A message of an actor that has ended would keep what the actor held, for as long as its wait.
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some((_, armed)) = self.0.take() {
+            armed.abort();
+        }
+    }
+}
+
 /// A failure on request. Only builds with the feature `faults` have it; releases do not.
 #[cfg(feature = "faults")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +158,14 @@ mod tests {
         assert!(first.await.expect_err("aborted").is_cancelled());
         assert!(set(&mut timer, None, now).is_none());
         assert!(second.await.expect_err("aborted").is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_timer_ends_with_its_actor() {
+        let mut timer = Timer::default();
+        let armed = set(&mut timer, Some(Instant::now()), Instant::now()).expect("armed");
+        drop(timer);
+        assert!(armed.await.expect_err("aborted").is_cancelled());
     }
 
     #[tokio::test]
