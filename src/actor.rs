@@ -67,7 +67,14 @@ pub(crate) struct Timer(Option<(Instant, AbortHandle)>);
 impl Timer {
     /// Notes that its message has arrived: whatever is due then, even at the same time, is armed again.
     pub(crate) fn fired(&mut self) {
-        self.0 = None;
+        // The message may be one that was sent just before another time was set.
+        self.cancel();
+    }
+
+    fn cancel(&mut self) {
+        if let Some((_, armed)) = self.0.take() {
+            armed.abort();
+        }
     }
 
     /// Fires at `due`, and no longer at the time that was set before. `arm` sends the message after
@@ -82,9 +89,7 @@ impl Timer {
         if due == self.0.as_ref().map(|(at, _)| *at) {
             return;
         }
-        if let Some((_, armed)) = self.0.take() {
-            armed.abort();
-        }
+        self.cancel();
         self.0 = due.map(|at| (at, arm(at.saturating_duration_since(now))));
     }
 }
@@ -92,9 +97,7 @@ impl Timer {
 /// A message of an actor that has ended would keep what the actor held, for as long as its wait.
 impl Drop for Timer {
     fn drop(&mut self) {
-        if let Some((_, armed)) = self.0.take() {
-            armed.abort();
-        }
+        self.cancel();
     }
 }
 
@@ -171,9 +174,13 @@ mod tests {
     #[tokio::test]
     async fn what_is_due_when_it_fires_is_armed_again() {
         let (now, mut timer) = (Instant::now(), Timer::default());
-        assert!(set(&mut timer, Some(now), now).is_some());
+        let late = set(&mut timer, Some(now), now).expect("armed");
         timer.fired();
         assert!(set(&mut timer, Some(now), now).is_some());
+        assert!(
+            late.await.expect_err("aborted").is_cancelled(),
+            "two timers"
+        );
     }
 
     #[tokio::test]
