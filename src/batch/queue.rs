@@ -270,10 +270,10 @@ impl<O: Operation> Queue<O> {
         let retried = self.failed.end_backoffs(now);
         self.requeue(retried, MAX_ITEMS);
         let timed_out = |entry: &Entry<O>| {
-            Error::Call(CallError::TimedOut {
+            Error::Call(entry.unanswered(CallError::TimedOut {
                 path: entry.key.path(O::NAME),
                 address: self.address.clone(),
-            })
+            }))
         };
         for entry in self.waiting.iter_mut().chain(self.failed.delayed_mut()) {
             let last = entry

@@ -85,10 +85,21 @@ pub(crate) fn backoff_within(
     }
 }
 
+/// Of the errors of two attempts in a row, the one to answer with: the later one, unless that only
+/// says that the deadline came before a response, and the earlier one gives a reason.
+pub(super) fn more_telling(earlier: Option<CallError>, later: CallError) -> CallError {
+    let is_reason = |error: &CallError| error.api_error() != Some(ApiErrorKind::TokenRefused);
+    match (earlier, &later) {
+        // A rejected token was replaced, or is valid: the later attempt was made with another one.
+        (Some(earlier), CallError::TimedOut { .. }) if is_reason(&earlier) => earlier,
+        _ => later,
+    }
+}
+
 /// Makes a call outside of any batch until it succeeds, is rejected for good, or `deadline` comes.
 ///
 /// # Errors
-/// The last failure.
+/// The last failure that gives a reason.
 pub(crate) async fn call_with_retries<T, C>(
     sessions: &Sessions,
     deadline: Instant,
@@ -99,13 +110,15 @@ where
 {
     let mut first_rejected = None;
     let mut failures = 0;
+    let mut last_error = None;
     loop {
         let session = sessions.wait(deadline).await.map_err(Error::NoSession)?;
         let error = match call(session.clone()).await {
             Ok(done) => return Ok(done),
-            Err(error) => error,
+            Err(error) => more_telling(last_error.take(), error),
         };
         failures += 1;
+        last_error = Some(error.clone());
         let policy = RetryPolicy::Transient;
         let last = match decide(&error, policy, first_rejected, session.obtained) {
             RetryDecision::Fail => return Err(Error::Call(error)),
@@ -185,6 +198,32 @@ mod tests {
         assert_eq!(within(100, None, 49), None);
         assert_eq!(within(100, Some(300), 1_000), Some(300));
         assert_eq!(within(100, Some(300), 340), None);
+    }
+
+    #[test]
+    fn the_end_of_the_deadline_hides_no_reason_but_that_of_another_token() {
+        let timed_out = CallError::TimedOut {
+            path: "transit/encrypt/kms".to_owned(),
+            address: "http://127.0.0.1:8200".to_owned(),
+        };
+        let [transient, lag, token] = [
+            ApiErrorKind::Transient,
+            ApiErrorKind::VersionTooNew,
+            ApiErrorKind::TokenRefused,
+        ]
+        .map(api);
+        let table = [
+            (None, &timed_out, &timed_out),
+            (Some(&transient), &timed_out, &transient),
+            (Some(&lag), &timed_out, &lag),
+            (Some(&token), &timed_out, &timed_out),
+            (Some(&timed_out), &transient, &transient),
+            (Some(&lag), &transient, &transient),
+        ];
+        for (earlier, later, expected) in table {
+            let told = more_telling(earlier.cloned(), later.clone());
+            assert_eq!(told, *expected, "{earlier:?}, then {later:?}");
+        }
     }
 
     #[test]

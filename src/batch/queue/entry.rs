@@ -92,6 +92,16 @@ impl<O: Operation> Entry<O> {
         policies.max().unwrap_or(RetryPolicy::Once)
     }
 
+    /// Remembers the error of its last attempt.
+    pub(super) fn failed_with(&mut self, error: CallError) {
+        self.last_error = Some(retry::more_telling(self.last_error.take(), error));
+    }
+
+    /// Why it has no outcome if its attempt is not answered: what Vault said to the one before.
+    pub(super) fn unanswered(&self, timed_out: CallError) -> CallError {
+        retry::more_telling(self.last_error.clone(), timed_out)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiters.iter().map(|waiter| waiter.deadline).max()
     }

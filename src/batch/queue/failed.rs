@@ -63,7 +63,7 @@ impl<O: Operation> Failed<O> {
                 RetryDecision::Fail => entry.complete(Err(Error::Call(error))),
                 RetryDecision::Backoff => {
                     entry.complete_unretried(&error);
-                    entry.last_error = Some(error);
+                    entry.failed_with(error);
                     retried.push(entry);
                 }
                 RetryDecision::CheckToken => {

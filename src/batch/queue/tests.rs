@@ -493,3 +493,32 @@ fn a_token_that_was_not_checked_in_time_says_nothing_of_the_key() {
     let outcome = outcome_of_a_rejected_token(3_000, Some(TokenStatus::Valid));
     assert!(matches!(outcome, Err(Error::Call(_))), "{outcome:?}");
 }
+
+#[test]
+fn a_last_attempt_without_an_answer_does_not_hide_the_reason_of_the_one_before() {
+    for returns in [false, true] {
+        let mut model = Model::new();
+        model.call(number(10), 3_000, true);
+        assert!(model.send());
+        model.return_batch(0, 1, Failure::Transient);
+        model.wait(50);
+        assert!(model.send());
+        if returns {
+            model.wait(2_949);
+            let id = model.in_flight.swap_remove(0).id;
+            let timed_out = CallError::TimedOut {
+                path: "transit/decrypt/kms".to_owned(),
+                address: "http://127.0.0.1:8200".to_owned(),
+            };
+            model.queue.returned(id, Err(timed_out), model.now, 0.5);
+        } else {
+            model.wait(2_950);
+        }
+        let outcome = model.callers.remove(0).outcome.expect("waits").try_recv();
+        let Ok(Err(Error::Call(error))) = outcome else {
+            panic!("returns: {returns}: {outcome:?}")
+        };
+        let kind = error.api_error();
+        assert_eq!(kind, Some(ApiErrorKind::Transient), "{returns}: {error}");
+    }
+}
