@@ -27,13 +27,13 @@ pub(crate) fn reap(tasks: &mut JoinSet<()>) -> Result<(), ActorProcessingErr> {
     Ok(())
 }
 
-/// Runs a task that has to run as long as its actor. However it ends, by a panic too, the actor
-/// receives `ended` and fails: what an actor does in tasks is supervised like the actor itself.
-pub(crate) fn spawn_watched<M: Message>(
-    tasks: &mut JoinSet<()>,
+/// Runs a task whose end its actor has to know. However it ends, by a panic too, the actor receives
+/// `ended`: what an actor does in tasks is supervised like the actor itself.
+pub(crate) fn spawn_watched<M: Message, T: Send + 'static>(
+    tasks: &mut JoinSet<T>,
     actor: ActorRef<M>,
     ended: impl FnOnce() -> M + Send + 'static,
-    task: impl Future<Output = ()> + Send + 'static,
+    task: impl Future<Output = T> + Send + 'static,
 ) {
     let guard = WatchedTask {
         actor,
@@ -41,7 +41,7 @@ pub(crate) fn spawn_watched<M: Message>(
     };
     tasks.spawn(async move {
         let _guard = guard;
-        task.await;
+        task.await
     });
 }
 

@@ -20,7 +20,7 @@ pub use credentials::Credential;
 pub use login::spiffe;
 pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
 pub use machine::{Event, Failure, Machine, Step};
-pub use message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg, TokenStatus};
+pub use message::{HealthOutcome, RenewOutcome, SessionMsg, TokenStatus};
 pub use preflight::{LoginCost, check_health};
 pub use schedule::{HEALTH_TIMEOUT, LOGIN_TIMEOUT};
 pub use state::{Arguments, State};
@@ -62,7 +62,7 @@ impl Actor for VaultSession {
         match message {
             SessionMsg::Happened(event) => state.handle(&myself, event),
             SessionMsg::HealthChecked(outcome) => state.health_checked(&myself, outcome),
-            SessionMsg::LoggedIn(outcome) => state.logged_in(&myself, outcome),
+            SessionMsg::LoginEnded => state.login_ended(&myself).await?,
             SessionMsg::Renewed(outcome) => state.renewed(&myself, outcome),
             SessionMsg::CheckToken { generation, reply } => {
                 state.check_token(&myself, generation, reply);

@@ -221,8 +221,8 @@ mod tests {
             (Some(&lag), &transient, &transient),
         ];
         for (earlier, later, expected) in table {
-            let told = more_telling(earlier.cloned(), later.clone());
-            assert_eq!(told, *expected, "{earlier:?}, then {later:?}");
+            let kept = more_telling(earlier.cloned(), later.clone());
+            assert_eq!(kept, *expected, "{earlier:?}, then {later:?}");
         }
     }
 

@@ -16,8 +16,8 @@ pub enum SessionMsg {
     Happened(Event),
     /// A health check ended.
     HealthChecked(HealthOutcome),
-    /// A login ended.
-    LoggedIn(LoginOutcome),
+    /// The login in progress ended; its outcome is in the state, and is not lost with a message.
+    LoginEnded,
     /// A renewal ended.
     Renewed(RenewOutcome),
     /// Vault refused a call with the token of this generation: is the token still valid?
@@ -47,7 +47,7 @@ pub struct HealthOutcome(pub(super) Result<(), LoginError>);
 
 /// The outcome of a login.
 #[derive(Debug)]
-pub struct LoginOutcome {
+pub(super) struct LoginOutcome {
     pub(super) granted: Result<Grant, LoginError>,
     /// The state of the credential files when the login began.
     pub(super) credentials: CredentialState,

@@ -1,40 +1,39 @@
 //! The actor's state: carries out the steps of the machine, and publishes their results.
 
 mod lockout_guard;
+mod login_task;
 mod pending_checks;
+mod publication;
 mod replaced_tokens;
+mod revocation;
 mod token_check;
 mod wrapping_token_watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::credentials;
-use super::login::{self, LoginError, Settings};
+use super::login::{self, Settings};
 use super::machine::{Event, Failure, Machine, Step};
 use super::message::{HealthOutcome, LoginOutcome, RenewOutcome, SessionMsg};
-use super::schedule::{self, HEALTH_TIMEOUT, LOGIN_TIMEOUT};
-use super::view::{LoginFault, Session, SessionView};
+use super::schedule::{HEALTH_TIMEOUT, LOGIN_TIMEOUT};
+use super::view::{Session, SessionView};
 use crate::actor::{Timer, reap};
 use crate::system::one_line;
 use crate::telemetry::FailureStreak;
 use crate::telemetry::events;
-use crate::vault::{CallError, Client, Lease, Token};
+use crate::vault::{CallError, Client};
+use login_task::LoginTask;
 use pending_checks::PendingChecks;
 use replaced_tokens::ReplacedTokens;
 
 /// A renewal's deadline leaves time for a login, but is at least this.
 const MIN_RENEWAL_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How long the end of the process waits for its token to be revoked.
-const FINAL_REVOKE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the actor needs; the same at every restart.
 #[derive(Debug, Clone)]
@@ -45,6 +44,8 @@ pub struct Arguments {
     pub settings: Arc<Settings>,
     /// Where the session is published.
     pub view: Arc<watch::Sender<SessionView>>,
+    /// Whether calls use it, or it belongs to the candidate of a reload.
+    pub serving: watch::Receiver<bool>,
 }
 
 /// The actor's state.
@@ -56,6 +57,7 @@ pub struct State {
     /// Waits for a change of credentials that Vault rejected.
     watcher: Option<AbortHandle>,
     checks: PendingChecks,
+    login: LoginTask,
     /// Failed logins and health checks in a row.
     failed: FailureStreak,
     replaced: ReplacedTokens,
@@ -75,6 +77,7 @@ impl State {
             timer: Timer::default(),
             watcher: None,
             checks: PendingChecks::default(),
+            login: LoginTask::default(),
             failed: FailureStreak::default(),
             replaced: ReplacedTokens::default(),
             tasks: JoinSet::new(),
@@ -167,18 +170,27 @@ impl State {
     fn start_login(&mut self, myself: &ActorRef<SessionMsg>) {
         let client = self.args.client.clone();
         let settings = self.args.settings.clone();
-        let myself = myself.clone();
-        self.tasks.spawn(async move {
+        self.login.begin(myself, async move {
             let credentials = credentials::state(&settings.method.credentials()).await;
             let granted = login::login(&client, &settings, Instant::now() + LOGIN_TIMEOUT).await;
-            let _ = myself.cast(SessionMsg::LoggedIn(LoginOutcome {
+            LoginOutcome {
                 granted,
                 credentials,
-            }));
+            }
         });
     }
 
-    pub(super) fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
+    pub(super) async fn login_ended(
+        &mut self,
+        myself: &ActorRef<SessionMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(outcome) = self.login.outcome().await? {
+            self.logged_in(myself, outcome);
+        }
+        Ok(())
+    }
+
+    fn logged_in(&mut self, myself: &ActorRef<SessionMsg>, outcome: LoginOutcome) {
         match outcome.granted {
             Ok(grant) => {
                 for warning in &grant.warnings {
@@ -258,145 +270,11 @@ impl State {
             }
         }
     }
-
-    /// Once a renewal has made a login unnecessary, its failures are over.
-    fn withdraw_fault(&mut self) {
-        if !self.machine.needs_login() && self.args.view.borrow().fault.is_some() {
-            self.failed = FailureStreak::default();
-            self.args.view.send_modify(|view| view.fault = None);
-        }
-    }
-
-    /// Publishes why a login is not possible; logs it if the reason is a new one.
-    fn publish_fault(&mut self, error: &LoginError) {
-        self.failed.failed(Instant::now());
-        let metric = error.class().metric();
-        self.args.client.metrics().login_failed(metric);
-        let fault = LoginFault {
-            cause: error.cause().to_owned(),
-            remedy: error.remedy().map(str::to_owned),
-            rejected: error.class().needs_operator(),
-        };
-        let is_known = self.args.view.borrow().fault.as_ref() == Some(&fault);
-        if !is_known {
-            events::LoginFailed {
-                error: error.to_string(),
-            }
-            .emit();
-            self.args.view.send_modify(|view| view.fault = Some(fault));
-        }
-    }
-
-    /// Publishes the session of a login that the machine has accepted.
-    fn publish_session(&mut self, token: Token) {
-        let Some(active) = self.machine.active_token() else {
-            return;
-        };
-        let generation = self.args.view.borrow().logins + 1;
-        self.revoke_replaced();
-        let streak = self.failed.end(active.obtained);
-        events::LoggedIn {
-            generation,
-            ttl_seconds: active.lease.ttl.map(|ttl| ttl.as_secs()),
-            renewable: active.lease.renewable,
-            failed: streak.map(|it| it.failed),
-            lasted: streak.map(|it| it.lasted()),
-        }
-        .emit();
-        let session = Arc::new(Session::new(token, generation, active));
-        self.args.view.send_modify(|view| {
-            view.current = Some(session);
-            view.fault = None;
-            view.suspended_until = None;
-            view.logins = generation;
-        });
-    }
-
-    /// Publishes the lease that the machine holds, if it differs from the published one.
-    fn publish_lease(&self) {
-        let active = self.machine.active_token();
-        self.args.view.send_if_modified(|view| {
-            let Some(session) = &view.current else {
-                return false;
-            };
-            view.current = match active {
-                Some(it) if (it.lease, it.expires) == (session.lease, session.expires) => {
-                    return false;
-                }
-                Some(it) => Some(Arc::new(session.with_lease(it))),
-                None => None,
-            };
-            true
-        });
-    }
-
-    /// Revokes the current token, which is about to be replaced, once the calls that use it have
-    /// ended.
-    fn revoke_replaced(&mut self) {
-        if let Some(session) = self.current() {
-            let remaining = session.active_token().remaining(Instant::now());
-            self.revoke_later(session.token.clone(), remaining);
-        }
-    }
-
-    /// Revokes a token of our own after a while, unless it is in use then: a caching Vault Agent
-    /// gives the same one again.
-    fn revoke_later(&mut self, token: Arc<Token>, remaining: Lease) {
-        if !self.args.settings.method.owns_token() {
-            return;
-        }
-        self.replaced.add(token.clone());
-        let replaced = self.replaced.clone();
-        let args = self.args.clone();
-        let wait = schedule::revoke_delay(remaining);
-        self.tasks.spawn(async move {
-            tokio::time::sleep(wait).await;
-            replaced.remove(&token);
-            if !args.uses(&token) {
-                revoke(&args.client, &args.settings, &token, LOGIN_TIMEOUT).await;
-            }
-        });
-    }
-
-    /// Revokes the current token, and those that were replaced a moment ago, at the end of the
-    /// process, as far as they are our own.
-    pub(super) async fn revoke_all(&mut self) {
-        if !self.args.settings.method.owns_token() {
-            return;
-        }
-        let mut tokens = self.replaced.take();
-        if let Some(session) = self.current() {
-            tokens.retain(|token| !token.is_same(&session.token));
-            tokens.push(session.token.clone());
-        }
-        if let Some(used) = &self.args.view.borrow().used_elsewhere {
-            tokens.retain(|token| !token.is_same(used));
-        }
-        let (client, settings) = (&self.args.client, &self.args.settings);
-        let revoked = tokens
-            .iter()
-            .map(|token| revoke(client, settings, token, FINAL_REVOKE_TIMEOUT));
-        join_all(revoked).await;
-    }
 }
 
 impl Arguments {
-    /// Whether this is the token of the published session.
-    fn uses(&self, token: &Token) -> bool {
-        let view = self.view.borrow();
-        let current = view.current.as_ref().map(|session| &session.token);
-        let in_use = current.into_iter().chain(&view.used_elsewhere);
-        in_use.into_iter().any(|one| one.is_same(token))
-    }
-}
-
-async fn revoke(client: &Client, settings: &Settings, token: &Token, timeout: Duration) {
-    let deadline = Instant::now() + timeout;
-    let revoked = client
-        .revoke_self(&settings.namespace, token, deadline)
-        .await;
-    if let Err(error) = revoked {
-        // It ends with its lease.
-        debug!(%error, "a token that is no longer needed was not revoked");
+    /// `Some(true)` for the candidate of a reload: what its events say of it.
+    fn is_candidate(&self) -> Option<bool> {
+        (!*self.serving.borrow()).then_some(true)
     }
 }

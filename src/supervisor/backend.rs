@@ -42,6 +42,7 @@ impl Backend {
                 client: client.clone(),
                 settings: Arc::new(config.auth.clone()),
                 view: session_view,
+                serving: serving.subscribe(),
             },
             keys_args: keys::Arguments {
                 client,
@@ -70,7 +71,7 @@ impl Backend {
         start(&self.keys, KeyManager, self.keys_args.clone(), parent).await
     }
 
-    /// Has its KeyManager serve from now on: it writes the state file, and logs.
+    /// Has both serve from now on: the KeyManager writes the state file, and logs.
     pub(super) fn promote(&self) {
         self.serving.send_replace(true);
         send(&self.keys, KeyMsg::Promoted);

@@ -135,8 +135,9 @@ events! {
             renewable: bool,
             failed: Option<u32>,
             lasted: Option<String>,
+            candidate: Option<bool>,
         }
-        WARN LoginFailed "login to Vault failed" { error: String }
+        WARN LoginFailed "login to Vault failed" { error: String, candidate: Option<bool> }
         INFO LoginWarning "Vault remarked about the login" { warning: String }
         WARN RenewalFailed "token renewal failed" { error: String }
         WARN TokenRejected "Vault rejected the token as invalid or expired, logging in again" {}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tonic::Code;
@@ -19,6 +20,7 @@ use super::{SEED, refused};
 
 const LOOKUP: &str = "/v1/sys/wrapping/lookup";
 const UNWRAP: &str = "/v1/sys/wrapping/unwrap";
+const REVOKE: &str = "/v1/auth/token/revoke-self";
 
 /// A role of its own behind a proxy.
 struct Case {
@@ -354,7 +356,26 @@ async fn two_sessions_at_a_time_never_unwrap_the_same_token() {
     assert_eq!(alarms(&daemon), 0);
 }
 
+async fn a_stop_during_an_unwrap_loses_neither_the_secret_id_nor_a_token() {
+    let case = Case::new(json!({})).await;
+    let token = case.wrapping_token().await;
+    case.proxy
+        .fault(UNWRAP, Fault::Delay(Duration::from_millis(100)));
+    let (builder, _file) = case.daemon(&token);
+    let daemon = builder.spawn().await;
+    wait::until_true("an unwrap", LIMIT, async || case.unwraps() > 0).await;
+    daemon.stop().await;
+    assert_eq!(case.logins(), 1, "{}", daemon.log());
+    assert_eq!(case.proxy.count(REVOKE), 1, "{}", daemon.log());
+
+    case.proxy.clear();
+    daemon.restart().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    assert_eq!(case.unwraps(), 1, "{}", daemon.log());
+}
+
 tests! {
+    single a_stop_during_an_unwrap_loses_neither_the_secret_id_nor_a_token [Vault];
     single two_sessions_at_a_time_never_unwrap_the_same_token [Vault];
     single a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts [Vault];
     single an_unwrapped_secret_id_survives_a_crash_before_the_login [Vault];

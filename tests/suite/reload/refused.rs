@@ -7,6 +7,7 @@ use super::{SEED, moved, reloaded, taken_over};
 use crate::harness::child::free_port;
 use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
+use crate::harness::scrape::Metrics;
 use crate::harness::vault::{Vault, plugin_policy};
 use crate::keys::state_names;
 use crate::{LIMIT, daemon_for, ready_daemon};
@@ -177,6 +178,45 @@ async fn a_refused_candidate_writes_no_state_and_logs_no_event_of_its_key() {
     assert!(!key_events(&daemon).iter().any(before), "{}", daemon.log());
 }
 
+async fn the_logins_of_a_candidate_say_so_and_are_not_counted() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let good = std::fs::read_to_string(daemon.config_path()).unwrap();
+    let logged = |message: &str| {
+        let mut lines = daemon.log_lines();
+        lines.retain(|line| line["message"] == message);
+        lines
+    };
+
+    let wrong = daemon.dir().join("wrong");
+    std::fs::write(&wrong, "hvs.wrong").unwrap();
+    daemon.change_config(&format!("[auth]\ntoken_file = \"{}\"", wrong.display()));
+    let text = std::fs::read_to_string(daemon.config_path()).unwrap();
+    refused(&daemon, &text).await;
+    let failed = logged("login to Vault failed");
+    assert!(!failed.is_empty(), "{}", daemon.log());
+    for line in &failed {
+        assert_eq!(line["candidate"], true, "{line}");
+    }
+    let metrics = Metrics::of(&daemon).await;
+    for class in ["credential", "refused"] {
+        let class = [("class", class)];
+        let count = metrics.value("vault_kms_plugin_login_failures_total", &class);
+        assert_eq!(count, 0.0, "{class:?}: {}", metrics.text);
+    }
+
+    daemon.write_config(&good);
+    reloaded(&daemon, "[log]\nlevel = \"debug\"").await;
+    let logins = logged("logged in to Vault");
+    assert!(logins[0].get("candidate").is_none(), "{logins:?}");
+    for line in &logins[1..] {
+        assert_eq!(line["candidate"], true, "{line}");
+    }
+}
+
 async fn a_key_that_never_wrote_may_be_corrected() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -193,5 +233,6 @@ async fn a_key_that_never_wrote_may_be_corrected() {
 tests! {
     single an_invalid_configuration_is_reported_and_the_running_one_kept [Vault];
     single a_refused_candidate_writes_no_state_and_logs_no_event_of_its_key [Vault];
+    single the_logins_of_a_candidate_say_so_and_are_not_counted [Vault];
     single a_key_that_never_wrote_may_be_corrected [Vault];
 }
