@@ -4,6 +4,9 @@
 //! their outcomes as events; `examples/fleet.rs` runs ten thousand machines against a simulated
 //! Vault.
 
+mod event;
+mod renewal;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,6 +14,7 @@ use tokio::time::Instant;
 use super::active_token::ActiveToken;
 use super::schedule::{self, NextAction};
 use crate::vault::Lease;
+pub use event::{Event, Failure, Step};
 
 /// Waiting calls bring the next health check forward, but not closer to the last one than this.
 const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(250);
@@ -61,61 +65,6 @@ enum RenewalPhase {
     Scheduled(Instant),
     /// It is in progress since then.
     InProgress(Instant),
-}
-
-/// What takes time and can fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Ask whether Vault can serve logins. Every login begins with it.
-    CheckHealth,
-    /// Log in.
-    Login,
-    /// Renew the token.
-    Renew,
-}
-
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Event {
-    /// The time that [`Machine::wake`] returned has come.
-    TimerFired,
-    /// Vault can serve logins.
-    VaultReady,
-    /// It cannot: it is unreachable, sealed, or without a leader.
-    VaultUnavailable,
-    /// A login succeeded.
-    Granted(Lease),
-    /// A login failed.
-    Failed(Failure),
-    /// A renewal succeeded; `None` is Vault's 204, which renewed nothing.
-    Renewed(Option<Lease>),
-    /// A renewal failed; the token may still be valid.
-    NotRenewed(Failure),
-    /// Vault rejected the token as invalid or expired.
-    TokenInvalid,
-    /// The token is valid but is denied what it is needed for: by now a role or a file may bring a
-    /// token that is not.
-    PermissionDenied,
-    /// A wrapping token was delivered. It expires soon, so the login should not wait for the end of
-    /// the session.
-    NewWrappingToken,
-    /// An operator or a changed file asks to retry what was rejected.
-    RetryNow,
-    /// A call waits for a session.
-    SessionRequested,
-}
-
-/// How a step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// Vault could not be reached.
-    Unreachable,
-    /// It can be retried; Vault may have said when.
-    Transient(Option<Duration>),
-    /// Rejected. For a login by a method without lockout Vault itself may be the cause.
-    Rejected,
-    /// Rejected where Vault counts rejections, or where each login attempt costs something.
-    RejectedAndCounted,
 }
 
 impl Machine {
@@ -298,69 +247,6 @@ impl Machine {
         }
     }
 
-    fn renewed(&mut self, lease: Option<Lease>, now: Instant, random: f64) {
-        let RenewalPhase::InProgress(since) = self.renewal else {
-            return;
-        };
-        self.renewal = RenewalPhase::Idle;
-        let (Some(active), Some(lease)) = (self.active, lease) else {
-            return self.log_in_instead(now);
-        };
-        self.renewal_failures = 0;
-        let active = active.renewed(lease, since);
-        self.active = Some(active);
-        match schedule::after_renewal(active.granted, lease, random) {
-            NextAction::Login(wait) => {
-                // The lease shrinks: it ends with max_ttl, or was shortened by an operator. If no
-                // login succeeds, whatever is left of it is used.
-                self.log_in_by(since + wait);
-                self.renewal = active
-                    .point(schedule::LAST_RESORT_RENEWAL)
-                    .filter(|_| lease.renewable)
-                    .map_or(RenewalPhase::Idle, RenewalPhase::Scheduled);
-            }
-            next => {
-                if let NextAction::Renew(wait) = next {
-                    self.renewal = RenewalPhase::Scheduled(since + wait);
-                }
-                self.withdraw_fallback();
-            }
-        }
-    }
-
-    fn renewal_failed(&mut self, failure: Failure, now: Instant, random: f64) {
-        self.renewal = RenewalPhase::Idle;
-        let Some(active) = self.active else {
-            return;
-        };
-        self.renewal_failures = self.renewal_failures.saturating_add(1);
-        self.is_obsolete = false;
-        let retry_after = match failure {
-            Failure::Transient(retry_after) => retry_after,
-            _ => None,
-        };
-        let wait = schedule::retry_delay(self.renewal_failures, retry_after, random);
-        let wait = schedule::at_most_half(wait, active.remaining(now));
-        if let Some(last) = active.point(schedule::LAST_RENEWAL)
-            && last > now
-        {
-            self.renewal = RenewalPhase::Scheduled(last.min(now + wait));
-        }
-        match failure {
-            // A token that cannot be renewed can still be replaced.
-            Failure::Rejected | Failure::RejectedAndCounted => self.log_in_instead(now),
-            Failure::Unreachable | Failure::Transient(_) => {
-                let at = active.point(schedule::FALLBACK_LOGIN);
-                if self.login == LoginPhase::Idle
-                    && let Some(at) = at
-                {
-                    self.is_fallback = true;
-                    self.log_in_at(at.max(now));
-                }
-            }
-        }
-    }
-
     fn login_failed(&mut self, failure: Failure, now: Instant, random: f64) {
         self.vault_unavailable = failure == Failure::Unreachable;
         if !self.vault_unavailable {
@@ -439,34 +325,6 @@ impl Machine {
         }
     }
 
-    /// Cancels a login that was planned only because no renewal succeeded.
-    fn withdraw_fallback(&mut self) {
-        match self.login {
-            _ if !self.is_fallback => {}
-            LoginPhase::InProgress { .. } => self.is_obsolete = true,
-            LoginPhase::Idle | LoginPhase::Scheduled { .. } => self.end_fallback(),
-        }
-    }
-
-    fn end_fallback(&mut self) {
-        self.is_fallback = false;
-        self.is_obsolete = false;
-        self.login = LoginPhase::Idle;
-        self.failures = 0;
-        self.vault_unavailable = false;
-    }
-
-    /// Begins a login for a token that cannot be renewed, unless one is in progress.
-    fn log_in_instead(&mut self, now: Instant) {
-        if self.login == LoginPhase::Idle {
-            self.is_fallback = true;
-        }
-        // A login that failed is not repeated sooner for that.
-        if self.failures == 0 && !self.vault_unavailable {
-            self.log_in_now(now);
-        }
-    }
-
     /// Begins a login, unless one is in progress.
     fn log_in_now(&mut self, now: Instant) {
         self.is_obsolete = false;
@@ -505,33 +363,6 @@ impl Machine {
             && step == Step::CheckHealth
         {
             self.schedule_login(at.min(last + MIN_HEALTH_INTERVAL), step);
-        }
-    }
-}
-
-impl Event {
-    /// Whether it ends a step of a login that brought no token. A rejection that Vault counts has to be
-    /// heeded, whatever the login was for.
-    fn ends_without_grant(self) -> bool {
-        match self {
-            Self::VaultReady | Self::VaultUnavailable => true,
-            Self::Failed(failure) => failure != Failure::RejectedAndCounted,
-            _ => false,
-        }
-    }
-
-    /// The step whose outcome it is.
-    fn ends(self) -> Option<Step> {
-        match self {
-            Self::TimerFired
-            | Self::SessionRequested
-            | Self::PermissionDenied
-            | Self::NewWrappingToken
-            | Self::RetryNow
-            | Self::TokenInvalid => None,
-            Self::VaultReady | Self::VaultUnavailable => Some(Step::CheckHealth),
-            Self::Granted(_) | Self::Failed(_) => Some(Step::Login),
-            Self::Renewed(_) | Self::NotRenewed(_) => Some(Step::Renew),
         }
     }
 }
