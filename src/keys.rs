@@ -3,6 +3,7 @@
 //! `handle` never awaits Vault. A call is one message; its task in `batch` answers the caller
 //! itself, and the actor hears only of what contradicts it.
 
+mod announced;
 mod arguments;
 mod error;
 mod key_id;
@@ -19,6 +20,7 @@ mod view;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
+pub use announced::AnnouncedKeyIds;
 pub use arguments::{Arguments, Settings};
 pub use error::{ErrorKind, KeyError};
 pub use key_id::KeyId;

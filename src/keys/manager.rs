@@ -290,7 +290,8 @@ impl State {
         let view = self.args.view.borrow();
         let minimum = view.min_decryption_version;
         let is_new = minimum > self.minimum_logged && *self.args.serving.borrow();
-        if is_new && let Some(key_id) = view.below_minimum(&self.args.settings.key) {
+        if is_new && let Some(key_id) = view.key_ids.below_minimum(&self.args.settings.key, minimum)
+        {
             self.minimum_logged = minimum;
             events::AnnouncedBelowMinimum {
                 minimum,

@@ -1,7 +1,6 @@
 //! The state file: what was announced, so that a process restarted during an outage can answer
 //! Status. It holds no secret.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::announced::AnnouncedKeyIds;
 use super::arguments::Settings;
 use super::key_id::KeyId;
 use super::view::{Canary, KeyView, ProvenKey};
@@ -76,13 +76,13 @@ pub fn load(path: &Path, settings: &Settings) -> KeyView {
     }
 }
 
-/// The key_ids that were announced from this file's directory, the latest last; none if there is no
-/// file that can be read.
+/// The key_ids that were announced from this file's directory; none if there is no file that can be
+/// read.
 #[must_use]
-pub fn announced(path: &Path) -> Vec<KeyId> {
+pub fn announced(path: &Path) -> AnnouncedKeyIds {
     let bytes = std::fs::read(path).unwrap_or_default();
     let stored = serde_json::from_slice::<Stored>(&bytes);
-    stored.map_or_else(|_| Vec::new(), |stored| stored.key_ids().into())
+    stored.map_or_else(|_| AnnouncedKeyIds::default(), |stored| stored.key_ids())
 }
 
 /// The process before this one wrote with another key.
@@ -147,9 +147,9 @@ impl Stored {
     }
 
     /// What was announced. A file of an earlier version of this program holds the latest only.
-    fn key_ids(&self) -> VecDeque<KeyId> {
+    fn key_ids(&self) -> AnnouncedKeyIds {
         if self.announced.is_empty() {
-            return [self.key_id.clone()].into();
+            return [self.key_id.clone()].into_iter().collect();
         }
         self.announced.iter().cloned().collect()
     }
@@ -163,7 +163,7 @@ impl Stored {
             stamp: self.stamp,
         };
         // With another suffix, or proven and not yet announced, it is a key_id that Status never said.
-        let is_announced = key_ids.back() == Some(&proven.key_id);
+        let is_announced = key_ids.last() == Some(&proven.key_id);
         let announced = is_announced.then(|| proven.clone());
         KeyView {
             announced_before: announced.clone().into_iter().collect(),
@@ -291,7 +291,7 @@ mod tests {
         let proven = loaded.proven.expect("the version is known");
         assert!(proven.key_id.as_str().ends_with(":b"), "{proven:?}");
         assert_eq!(loaded.announced, None);
-        assert_eq!(loaded.key_ids.len(), 1);
-        assert!(load(&path, &settings("other")).key_ids.len() == 1);
+        assert_eq!(loaded.key_ids.iter().count(), 1);
+        assert!(load(&path, &settings("other")).key_ids.iter().count() == 1);
     }
 }

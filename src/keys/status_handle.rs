@@ -75,7 +75,10 @@ impl StatusHandle {
                 view.announced.clone_from(&view.proven);
                 view.remember_announced();
                 let key_id = view.announced.as_ref().map(|it| it.key_id.clone());
-                reused_after = key_id.and_then(|key_id| view.remember_key_id(&key_id));
+                if let Some(key_id) = key_id {
+                    reused_after = view.key_ids.returns_after(&key_id).cloned();
+                    view.key_ids.add(&key_id);
+                }
             }
             if is_answer {
                 view.status_asked = true;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::announced::AnnouncedKeyIds;
 use super::error::KeyError;
 use super::key_id::KeyId;
 use crate::system::clock::Moment;
-use crate::vault::{Ciphertext, KeyVersion, TransitKey, VersionStamp};
+use crate::vault::{Ciphertext, KeyVersion, VersionStamp};
 
 /// How many announced versions are remembered.
 const MAX_ANNOUNCED: usize = 64;
@@ -24,8 +25,8 @@ pub struct KeyView {
     /// last Status returned only as long as that is in here: after a replaced key was accepted,
     /// an earlier version has nothing to do with the key any more.
     pub(super) announced_before: VecDeque<ProvenKey>,
-    /// The key_ids that any process announced here, of whatever key, each once, the latest last.
-    pub(super) key_ids: VecDeque<KeyId>,
+    /// The key_ids that any process announced here.
+    pub(super) key_ids: AnnouncedKeyIds,
     /// The key_id whose acceptance as a replacement a later version followed.
     pub(super) used_acceptance: Option<String>,
     /// Versions of the key below it are not decrypted by Vault.
@@ -116,30 +117,6 @@ impl KeyView {
         }
     }
 
-    /// Adds a key_id to those that were announced. Returns the one before it, if this one had been
-    /// announced already, before others.
-    pub(super) fn remember_key_id(&mut self, key_id: &KeyId) -> Option<KeyId> {
-        let last = self.key_ids.back().filter(|last| *last != key_id).cloned();
-        let known = self.key_ids.iter().position(|it| it == key_id);
-        if let Some(position) = known {
-            self.key_ids.remove(position);
-        }
-        self.key_ids.push_back(key_id.clone());
-        if self.key_ids.len() > MAX_ANNOUNCED {
-            self.key_ids.pop_front();
-        }
-        known.and(last)
-    }
-
-    /// The latest key_id that was announced for this key and that Vault does not decrypt any more.
-    pub(super) fn below_minimum(&self, key: &TransitKey) -> Option<&KeyId> {
-        let is_below = |key_id: &&KeyId| {
-            let version = key_id.version_of(key);
-            version.is_some_and(|version| version < self.min_decryption_version)
-        };
-        self.key_ids.iter().rev().find(is_below)
-    }
-
     /// The version that Encrypts use now, by whichever protocol: once Status was asked, what it
     /// announced, else the proven one.
     #[must_use]
@@ -192,7 +169,7 @@ impl KeyView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::tests::{key, key_named, proven};
+    use crate::keys::tests::proven;
 
     /// A view of a version that was proven, with its canary.
     fn view((created, version): (i64, u32)) -> KeyView {
@@ -250,34 +227,6 @@ mod tests {
             before.announced
         );
         assert_eq!(inheriting.proven, Some(proven(200, 2)));
-    }
-
-    #[test]
-    fn a_key_id_that_returns_after_another_one_is_noticed() {
-        let id = |number| proven(100, number).key_id;
-        let mut view = KeyView::default();
-        assert_eq!(view.remember_key_id(&id(1)), None);
-        assert_eq!(view.remember_key_id(&id(1)), None, "it is the same still");
-        assert_eq!(view.remember_key_id(&id(2)), None);
-        assert_eq!(view.remember_key_id(&id(1)), Some(id(2)));
-        assert_eq!(view.remember_key_id(&id(1)), None);
-        for number in 3..200 {
-            view.remember_key_id(&id(number));
-        }
-        assert_eq!(view.key_ids.len(), MAX_ANNOUNCED);
-    }
-
-    #[test]
-    fn an_announced_version_below_the_minimum_is_found() {
-        let mut view = KeyView::default();
-        for number in [1, 2, 3] {
-            view.remember_key_id(&proven(100, number).key_id);
-        }
-        assert_eq!(view.below_minimum(&key()), None);
-        view.min_decryption_version = 3;
-        let below = proven(100, 2).key_id;
-        assert_eq!(view.below_minimum(&key()), Some(&below));
-        assert_eq!(view.below_minimum(&key_named("other")), None);
     }
 
     /// Under KMS v1 nobody calls Status, whatever an earlier process announced.

@@ -91,19 +91,13 @@ fn check_history(keys: &Settings, info: &KeyInfo, report: &mut Report) {
     const NAME: &str = "key_id";
     let announced = keys::announced(&keys.state_file);
     let key_id = keys.key_id(info.latest);
-    if let Some(last) = announced.last()
-        && *last != key_id
-        && announced.contains(&key_id)
-    {
+    if let Some(last) = announced.returns_after(&key_id) {
         let text = format!("{key_id} was announced before, and {last} after it");
         let remedy = "set transit.key_id_suffix to a new value, the same on every node: kube-apiserver \
             may otherwise keep what it wrote with the key in between";
         report.error(NAME, text, remedy);
     }
-    let below = announced.iter().rev().find(|key_id| {
-        let version = key_id.version_of(&keys.key);
-        version.is_some_and(|version| version < info.min_decryption_version)
-    });
+    let below = announced.below_minimum(&keys.key, info.min_decryption_version);
     if let Some(below) = below {
         let minimum = info.min_decryption_version;
         let text = format!(

@@ -551,14 +551,14 @@ fn a_restored_key_can_be_accepted_after_a_restart() {
     let a = Server::new(&[V1]);
     let b = Server::new(&[(1, 300, "b3RoZXI=")]);
     let mut before = Run::proven(&a);
-    before.view.remember_key_id(&KeyId::new(&key(), a.latest()));
+    before.view.key_ids.add(&KeyId::new(&key(), a.latest()));
     let id_b = KeyId::new(&key(), b.latest());
     let mut run = Run::accepting(before.view, Some(id_b.as_str()));
     run.run(&b, 40);
     run.refresh(&b);
     assert_eq!(run.view.proven.as_ref().expect("b").key_id, id_b);
     run.view.announced.clone_from(&run.view.proven);
-    run.view.remember_key_id(&id_b);
+    run.view.key_ids.add(&id_b);
     run.run(&a, 100);
     let text = run.view.replaced().expect("a verdict").to_string();
     let id_a = KeyId::new(&key(), a.latest());
