@@ -145,7 +145,7 @@ impl Config {
             }
         }
         if let Some(dir) = self.keys.state_file.parent() {
-            trust.prefers("state.dir", dir);
+            trust.prefers_for_writing("state.dir", dir);
         }
     }
 }

@@ -40,14 +40,27 @@ impl Trust {
     /// Another file, or a directory.
     pub(super) fn prefers(&mut self, key: &str, path: &Path) {
         for weakness in weaknesses(path, self.own) {
-            self.warn(key, weakness);
+            self.warn(key, &weakness, &weakness.remedy());
+        }
+    }
+
+    /// A directory in which the daemon writes.
+    pub(super) fn prefers_for_writing(&mut self, key: &str, dir: &Path) {
+        let real = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+        for weakness in weaknesses(dir, self.own) {
+            let remedy = if weakness.path == real {
+                weakness.remedy_for_writer(self.own)
+            } else {
+                weakness.remedy()
+            };
+            self.warn(key, &weakness, &remedy);
         }
     }
 
     fn refuse(&mut self, key: &str, found: Vec<Weakness>) {
         for weakness in found {
             if weakness.is_group_of_directory() {
-                self.warn(key, weakness);
+                self.warn(key, &weakness, &weakness.remedy());
             } else if self.reported.insert(weakness.path.clone()) {
                 let cause = Diagnosis::new(weakness.to_string());
                 let cause = cause.with_remedy(weakness.remedy());
@@ -56,9 +69,9 @@ impl Trust {
         }
     }
 
-    fn warn(&mut self, key: &str, weakness: Weakness) {
-        let text = format!("{key}: {weakness}; {}", weakness.remedy());
-        if self.reported.insert(weakness.path) {
+    fn warn(&mut self, key: &str, weakness: &Weakness, remedy: &str) {
+        if self.reported.insert(weakness.path.clone()) {
+            let text = format!("{key}: {weakness}; {remedy}");
             self.warnings.push(text);
         }
     }

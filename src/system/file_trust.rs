@@ -25,6 +25,7 @@ pub struct Weakness {
     pub path: PathBuf,
     /// Who, and how.
     pub access: Access,
+    owner: u32,
     is_dir: bool,
 }
 
@@ -75,6 +76,7 @@ pub fn weaknesses(path: &Path, own: Option<u32>) -> Vec<Weakness> {
         Some(Weakness {
             path: path.to_owned(),
             access: trusted.others_access(&data)?,
+            owner: data.uid(),
             is_dir: data.is_dir(),
         })
     };
@@ -135,6 +137,20 @@ impl Weakness {
             Access::Group { .. } => "chmod g-w",
         };
         format!("{command} {}", self.path.display())
+    }
+
+    /// The command that ends it, and leaves the directory to a user who writes there: without the
+    /// mode that lets everybody, one who does not own it could not.
+    #[must_use]
+    pub fn remedy_for_writer(&self, writer: Option<u32>) -> String {
+        let path = self.path.display();
+        match writer {
+            Some(writer) if writer != self.owner => {
+                format!("chown {writer} {path} && chmod go-w {path}")
+            }
+            Some(_) => self.remedy(),
+            None => format!("let it belong to the plugin's user, then chmod go-w {path}"),
+        }
     }
 }
 
@@ -214,5 +230,27 @@ mod tests {
             uid => Some(Access::Owner { uid }),
         };
         assert_eq!(access(Some(4242), false), other);
+    }
+
+    #[test]
+    fn the_remedy_leaves_a_directory_to_the_user_who_writes_there() {
+        let root = tempfile::tempdir().expect("a directory");
+        set_mode(root.path(), 0o777);
+        let dir = fs::canonicalize(root.path()).expect("a directory");
+        let weak = weaknesses(&dir, None);
+        let weak = weak.iter().find(|it| it.path == dir).expect("weak");
+        let (owner, dir) = (weak.owner, dir.display());
+        assert_eq!(
+            weak.remedy_for_writer(Some(owner)),
+            format!("chmod go-w {dir}")
+        );
+        assert_eq!(
+            weak.remedy_for_writer(Some(owner + 1)),
+            format!("chown {} {dir} && chmod go-w {dir}", owner + 1)
+        );
+        assert_eq!(
+            weak.remedy_for_writer(None),
+            format!("let it belong to the plugin's user, then chmod go-w {dir}")
+        );
     }
 }

@@ -315,7 +315,8 @@ async fn a_credential_that_others_can_change_causes_a_warning() {
              chmod go-w {dir}"
         ),
         format!(
-            "state.dir: {state} has mode 0775: group 1 can replace what is in it; chmod g-w {state}"
+            "state.dir: {state} has mode 0775: group 1 can replace what is in it; \
+             let it belong to the plugin's user, then chmod go-w {state}"
         ),
     ];
     let daemon = builder.extra(&extra).spawn().await;
