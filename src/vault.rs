@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod error_kind;
 mod names;
+mod redaction;
 mod response;
 mod secret;
 mod sys;

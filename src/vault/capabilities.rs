@@ -28,7 +28,7 @@ impl Client {
             .namespace(namespace)
             .token(token)
             .json(&json!({ "paths": paths }));
-        let response = self.send(request).await?;
+        let response = self.send(&request).await?;
         let mut found = response
             .parse::<Envelope<HashMap<String, Vec<String>>>>()?
             .data;

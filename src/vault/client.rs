@@ -126,8 +126,8 @@ impl Client {
     }
 
     /// Sends a request to the preferred endpoint, and to the next ones while none serves it.
-    pub(super) async fn send(&self, request: Request<'_>) -> Result<Response, CallError> {
-        self.reload_certificates(&request).await;
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, CallError> {
+        self.reload_certificates(request).await;
         if self.endpoints.len() > 1 && !request.can_be_repeated() {
             // It is sent to one endpoint alone, so one that can serve is found first. Boxed because
             // most requests do without.
@@ -135,7 +135,7 @@ impl Client {
             let _ = Box::pin(self.find_ready(deadline)).await;
         }
         let order = self.selection().order(Instant::now());
-        self.send_hedged(order, &request).await
+        self.send_hedged(order, request).await
     }
 
     /// Uses changed certificate files for new connections. A login always checks them: with the

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::error::{CallError, Progress};
 use super::error_kind::ApiErrorKind;
+use super::redaction::Secrets;
 use crate::diagnosis::Diagnosis;
 
 /// No response that the plugin requests comes near this; a longer one is an attack or an error.
@@ -72,13 +73,13 @@ impl Response {
         })
     }
 
-    /// The error for a message of Vault.
-    pub(super) fn api_error(&self, message: &str) -> CallError {
+    /// The error for a message of Vault, without the secrets of the request.
+    pub(super) fn api_error(&self, message: &str, secrets: Secrets<'_>) -> CallError {
         CallError::Api {
             path: self.path.clone(),
             status: self.status,
             kind: ApiErrorKind::read(self.status, message),
-            message: on_one_line(message),
+            message: on_one_line(&secrets.redact(message)),
             retry_after: self.retry_after,
         }
     }
@@ -106,9 +107,9 @@ impl Response {
     }
 
     /// The error of a response whose status is not 2xx.
-    fn error(&self) -> CallError {
+    fn error(&self, secrets: Secrets<'_>) -> CallError {
         if let Ok(Errors { errors }) = serde_json::from_slice(&self.body) {
-            return self.api_error(&errors.join("; "));
+            return self.api_error(&errors.join("; "), secrets);
         }
         self.unexpected(if self.is_plain_http_to_tls() {
             Diagnosis::new("the server speaks TLS only")
@@ -130,6 +131,7 @@ pub(super) async fn read(
     mut http: reqwest::Response,
     path: &str,
     address: &str,
+    secrets: Secrets<'_>,
 ) -> Result<Response, CallError> {
     let mut response = Response {
         path: path.to_owned(),
@@ -147,7 +149,7 @@ pub(super) async fn read(
     if http.status().is_success() || is_batch(&response.body) {
         return Ok(response);
     }
-    Err(response.error())
+    Err(response.error(secrets))
 }
 
 /// Whether the body is the result of a batch, which holds the error of each item. If one failed,

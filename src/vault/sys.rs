@@ -67,7 +67,7 @@ impl Client {
     /// # Errors
     /// As [`CallError`]; also if a proxy denies the path.
     pub async fn server(&self, deadline: Instant) -> Result<Server, CallError> {
-        let response = self.send(health_request(deadline)).await?;
+        let response = self.send(&health_request(deadline)).await?;
         read_server(&response)
     }
 }

@@ -103,7 +103,7 @@ impl Client {
         let request = Request::post(path, deadline)
             .namespace(namespace)
             .json(body);
-        let response = self.send(request).await?;
+        let response = self.send(&request).await?;
         let envelope: AuthEnvelope = response.parse()?;
         // With MFA the login succeeds with an empty token (OpenBao `request_handling.go`).
         let auth = envelope.auth;
@@ -115,7 +115,11 @@ impl Client {
         let token = Token::try_new(&auth.client_token)
             .map_err(|error| response.unexpected(format!("its token {error}")))?;
         let lease = auth.lease();
-        let warnings = envelope.warnings.unwrap_or_default();
+        let warnings = envelope.warnings.unwrap_or_default().into_iter();
+        let secrets = request.secrets();
+        let warnings = warnings
+            .map(|it| secrets.redact(&it).into_owned())
+            .collect();
         Ok(Grant {
             token,
             lease,
@@ -151,7 +155,7 @@ impl Client {
             .namespace(namespace)
             .token(token);
         let data = self
-            .send(request)
+            .send(&request)
             .await?
             .parse::<Envelope<LookupData>>()?
             .data;
@@ -219,7 +223,7 @@ impl Client {
             .namespace(namespace)
             .token(token)
             .json(&json!({}));
-        self.send(request).await
+        self.send(&request).await
     }
 }
 

@@ -38,7 +38,7 @@ impl Client {
         let request = Request::post("sys/wrapping/lookup", deadline)
             .namespace(namespace)
             .json(&json!({ "token": wrapping.expose_secret() }));
-        let response = self.send(request).await?;
+        let response = self.send(&request).await?;
         Ok(response.parse::<Envelope<LookupData>>()?.data.creation_path)
     }
 
@@ -56,7 +56,7 @@ impl Client {
             .namespace(namespace)
             .token(wrapping)
             .json(&json!({}));
-        let response = self.send(request).await?;
+        let response = self.send(&request).await?;
         Ok(response.parse::<Envelope<SecretIdData>>()?.data.secret_id)
     }
 }

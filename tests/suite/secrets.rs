@@ -71,6 +71,67 @@ async fn nothing_secret_is_logged_at_trace() {
     }
 }
 
+async fn a_secret_that_a_server_repeats_in_an_error_reaches_neither_log_nor_caller() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let daemon = daemon_for(&proxy.address(), &fixture)
+        .extra("[log]\nlevel = \"trace\"")
+        .spawn()
+        .await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    let secrets = [SEED.as_slice(), fixture.token.as_bytes()];
+    let repeated = format!(
+        "cannot encrypt {} which is {} for {}",
+        STANDARD.encode(SEED),
+        String::from_utf8_lossy(&SEED),
+        fixture.token
+    );
+    for status in [400, 403, 500, 503] {
+        proxy.clear();
+        proxy.fault("/encrypt/", Fault::error(status, &repeated));
+        for error in [
+            client.encrypt(&SEED).await.map(drop).unwrap_err(),
+            client.encrypt_v1(&SEED).await.map(drop).unwrap_err(),
+        ] {
+            let text = error.message();
+            assert!(
+                text.contains("cannot encrypt [redacted] which is"),
+                "{text}"
+            );
+            secrets
+                .iter()
+                .for_each(|secret| assert_silent(text, secret));
+        }
+    }
+    daemon.logged("call failed").await;
+    let log = daemon.log();
+    secrets
+        .iter()
+        .for_each(|secret| assert_silent(&log, secret));
+}
+
+async fn a_credential_that_a_server_repeats_in_an_error_is_not_logged() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let password = "correct horse battery";
+    let error = Fault::error(400, &format!("password {password:?} is unknown"));
+    proxy.fault("/v1/auth/", error);
+    let builder = daemon_at(&proxy.address(), &fixture);
+    let file = builder.write_file("password", password);
+    let auth = format!(
+        "[auth]\nmethod = \"userpass\"\nusername = \"plugin\"\npassword_file = \"{}\"\n[log]\nlevel = \"trace\"",
+        file.display()
+    );
+    let daemon = builder.extra(&auth).spawn().await;
+    daemon.logged("is unknown").await;
+    let log = daemon.log();
+    assert!(log.contains("[redacted]"), "{log}");
+    assert_silent(&log, password.as_bytes());
+}
+
 async fn a_service_account_token_is_not_logged_when_its_login_fails() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -94,5 +155,7 @@ async fn a_service_account_token_is_not_logged_when_its_login_fails() {
 
 tests! {
     single nothing_secret_is_logged_at_trace [Vault];
+    single a_secret_that_a_server_repeats_in_an_error_reaches_neither_log_nor_caller [Vault];
+    single a_credential_that_a_server_repeats_in_an_error_is_not_logged [Vault];
     single a_service_account_token_is_not_logged_when_its_login_fails [Vault];
 }

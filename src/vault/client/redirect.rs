@@ -25,7 +25,7 @@ impl Client {
     ) -> Result<Response, CallError> {
         let http = endpoint.exchange(transport, request).await?;
         if !http.status().is_redirection() {
-            return response::read(http, request.path, endpoint.label()).await;
+            return response::read(http, request.path, endpoint.label(), request.secrets()).await;
         }
         let leader = self
             .redirect_target(endpoint, &http)
@@ -41,7 +41,8 @@ impl Client {
             .with_remedy("check api_addr on every server");
             return Err(unexpected(request, leader, &http, cause));
         }
-        let response = response::read(http, request.path, leader.label()).await?;
+        let response =
+            response::read(http, request.path, leader.label(), request.secrets()).await?;
         self.selection()
             .prefer(self.index(endpoint), self.index(leader));
         Ok(response)

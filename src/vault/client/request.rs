@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::vault::names::Namespace;
+use crate::vault::redaction::Secrets;
 use crate::vault::secret::Token;
 
 /// What Vault's audit log shows of the client.
@@ -117,6 +118,14 @@ impl<'a> Request<'a> {
 
     pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What no error may repeat.
+    pub(in crate::vault) fn secrets(&self) -> Secrets<'_> {
+        Secrets {
+            token: self.token,
+            body: self.body.as_deref(),
+        }
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

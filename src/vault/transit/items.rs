@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::vault::client::{Client, Request};
 use crate::vault::error::CallError;
 use crate::vault::names::{KeyVersion, TransitKey};
+use crate::vault::redaction::Secrets;
 use crate::vault::response::{Envelope, Response};
 use crate::vault::secret::{Ciphertext, Plaintext, Token};
 
@@ -119,15 +120,15 @@ impl Client {
             .token(token)
             .body(body(items));
         self.metrics().batch(I::OPERATION, items.len());
-        let response = self.send(request).await?;
+        let response = self.send(&request).await?;
         match items {
             [item] => {
                 let data = response.parse::<Envelope<Fields<'_>>>()?.data;
-                Ok(vec![result_of(item, &data, &response)])
+                Ok(vec![result_of(item, &data, &response, request.secrets())])
             }
             _ => {
                 let batch = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-                matched(items, &batch, &response)
+                matched(items, &batch, &response, request.secrets())
             }
         }
     }
@@ -172,6 +173,7 @@ fn matched<I: Item>(
     items: &[I],
     results: &[Fields<'_>],
     response: &Response,
+    secrets: Secrets<'_>,
 ) -> Result<Outcomes<I::Made>, CallError> {
     if results.len() != items.len() {
         let expected = items.len();
@@ -189,7 +191,7 @@ fn matched<I: Item>(
     }
     let pairs = items.iter().zip(results);
     Ok(pairs
-        .map(|(item, data)| result_of(item, data, response))
+        .map(|(item, data)| result_of(item, data, response, secrets))
         .collect())
 }
 
@@ -197,10 +199,11 @@ fn result_of<I: Item>(
     item: &I,
     data: &Fields<'_>,
     response: &Response,
+    secrets: Secrets<'_>,
 ) -> Result<I::Made, CallError> {
     match text(&data.error) {
         "" => item.read(data).map_err(|cause| response.unexpected(cause)),
-        message => Err(response.api_error(message)),
+        message => Err(response.api_error(message, secrets)),
     }
 }
 
@@ -290,7 +293,7 @@ mod tests {
         let one = ciphertext("vault:v1:YQ==");
         let response = response(200, body);
         let results = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-        matched(&vec![&one; items], &results, &response)
+        matched(&vec![&one; items], &results, &response, Secrets::default())
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Client {
         let path = key.path("keys");
         let response = self
             .send(
-                Request::get(&path, deadline)
+                &Request::get(&path, deadline)
                     .namespace(&key.namespace)
                     .token(token),
             )
