@@ -107,9 +107,6 @@ async fn a_wrong_token_is_reported_and_a_right_one_works_without_a_restart() {
 async fn a_missing_or_empty_token_file_is_reported() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
-    let builder = daemon_for(&vault.address(), &fixture);
-    let daemon = builder.spawn().await;
-    let path = daemon.token_path();
     for (content, cause) in [(None, "cannot be opened"), (Some(" \n"), "is empty")] {
         let daemon = daemon_for(&vault.address(), &fixture).spawn_raw();
         daemon.kill();
@@ -125,7 +122,6 @@ async fn a_missing_or_empty_token_file_is_reported() {
         daemon.write_token(&fixture.token);
         client.wait_ok(LIMIT).await;
     }
-    assert!(path.exists());
 }
 
 async fn a_denied_policy_is_a_verdict_that_names_the_capability() {

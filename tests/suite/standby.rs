@@ -131,10 +131,17 @@ async fn a_restart_behind_a_standby_that_lags_takes_no_announced_version_back() 
     let (fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
     let announced = rotated_behind_a_standby_that_lags(&fixture, &proxy, &client).await;
     state_names(&daemon, &announced).await;
+    assert_eq!(daemon.stop().await, 0);
+    proxy.reset_counts();
     daemon.restart().await;
     let client = KmsClient::connect(daemon.socket());
+    // The second one begins when the first one was judged.
     let looks = format!("/v1/{}/keys/", fixture.mount);
-    wait::until_true("a look", LIMIT, async || proxy.count(&looks) >= 1).await;
+    wait::until_true("two looks", LIMIT, async || {
+        let _ = client.decrypt(b"vault:v9:AAAA", &announced).await;
+        proxy.count(&looks) >= 2
+    })
+    .await;
     let status = client.status().await.unwrap();
     assert_eq!(
         (status.healthz.as_str(), &status.key_id),

@@ -84,6 +84,8 @@ async fn a_login_does_not_wait_for_an_unresponsive_address() {
     let client = KmsClient::connect(daemon.socket());
     let took = encrypt_time(&client).await;
     eprintln!("the first of two addresses hangs: the first call took {took:?}");
+    // A login itself waits 10 s for an answer.
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(hanging.count("/v1/auth/"), 0);
 }
 
@@ -120,7 +122,9 @@ async fn connections_are_reused() {
     for _ in 0..50 {
         client.encrypt(&SEED).await.unwrap();
     }
-    assert_eq!(forwarder.connections(), before);
+    // A busy machine may pause for so long that an idle one was closed.
+    let new = forwarder.connections() - before;
+    assert!(new <= 5, "{new} new connections for 50 calls");
 }
 
 async fn a_slow_vault_does_not_get_every_request_twice() {
