@@ -198,3 +198,34 @@ impl Body for ResponseBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message that announces one length and has another so far.
+    fn message(announced: u32, received: usize) -> Vec<u8> {
+        let mut message = vec![0];
+        message.extend(announced.to_be_bytes());
+        message.resize(PREFIX + received, 7);
+        message
+    }
+
+    #[test]
+    fn a_message_is_too_long_by_what_it_announces_or_by_what_came() {
+        let limit = u32::try_from(MAX_MESSAGE).expect("small");
+        for (announced, received, expected) in [
+            (limit, MAX_MESSAGE, false),
+            (limit + 1, 0, true),
+            (u32::MAX, 0, true),
+            (0, MAX_MESSAGE, false),
+            (0, MAX_MESSAGE + 1, true),
+        ] {
+            let is = is_too_long(&message(announced, received));
+            assert_eq!(is, expected, "{announced} {received}");
+        }
+        for short in [&[][..], &[0], &[0, 255, 255, 255]] {
+            assert!(!is_too_long(short));
+        }
+    }
+}

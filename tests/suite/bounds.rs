@@ -2,8 +2,10 @@
 
 use std::os::unix::net::UnixStream;
 
+use prost::Message;
 use tokio::task::JoinSet;
 use tonic::Code;
+use vault_kms_plugin::grpc::proto::v2;
 
 use super::batching::items;
 use super::harness::kms::KmsClient;
@@ -28,6 +30,21 @@ async fn an_empty_plaintext_comes_back_and_a_huge_one_is_refused() {
         Code::OutOfRange
     );
     client.encrypt(b"and on it goes").await.unwrap();
+}
+
+async fn a_message_of_the_limit_is_served_and_one_byte_more_is_refused() {
+    const LIMIT_BYTES: usize = 65_536;
+    let (_fixture, _daemon, client) = ready_daemon().await;
+    // Beside the plaintext: its tag and length, and the uid that the client sends.
+    let plaintext = |size: usize| vec![7; size - 4 - 34];
+    let request = v2::EncryptRequest {
+        plaintext: plaintext(LIMIT_BYTES),
+        uid: "x".repeat(32),
+    };
+    assert_eq!(request.encoded_len(), LIMIT_BYTES);
+    client.encrypt(&plaintext(LIMIT_BYTES)).await.unwrap();
+    let error = client.encrypt(&plaintext(LIMIT_BYTES + 1)).await;
+    assert_eq!(error.unwrap_err().code(), Code::OutOfRange);
 }
 
 async fn the_connection_over_the_limit_is_closed_and_the_others_stay() {
@@ -99,6 +116,7 @@ async fn a_connection_carries_at_most_64_calls_at_once() {
 }
 
 tests! {
+    single a_message_of_the_limit_is_served_and_one_byte_more_is_refused [Vault];
     single an_empty_plaintext_comes_back_and_a_huge_one_is_refused [Vault];
     single the_connection_over_the_limit_is_closed_and_the_others_stay [Vault];
     single calls_that_would_wait_beyond_the_limit_are_refused_at_once [Vault];
