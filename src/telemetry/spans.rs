@@ -19,8 +19,8 @@ use http::HeaderMap;
 use reqwest::{Method, StatusCode, Url};
 use tonic::{Code, Status};
 use tracing::field::Empty;
-use tracing::instrument::{Instrument, Instrumented};
-use tracing::{Span, info_span};
+use tracing::instrument::Instrument;
+use tracing::{Level, Span, info_span};
 
 #[cfg(feature = "otlp")]
 pub(super) use export::Export;
@@ -58,20 +58,25 @@ struct Call {
 #[derive(Debug, Clone)]
 pub struct Parent {
     span: Span,
-    #[cfg_attr(
-        not(feature = "otlp"),
-        expect(dead_code, reason = "only exported spans name it")
-    )]
     uid: Option<Arc<str>>,
 }
 
-/// The calls that a batch carries, except those without a span.
+/// The calls that a batch carries, except those that nothing names.
 #[derive(Debug, Clone)]
 pub struct Callers(Vec<Parent>);
 
 /// A batch, from its departure until its outcomes are known.
 #[derive(Debug)]
-pub struct BatchSpan(SpanGuard);
+pub struct BatchSpan {
+    span: SpanGuard,
+    /// Of its callers, if they are logged.
+    uids: Option<Arc<str>>,
+}
+
+tokio::task_local! {
+    /// The uids of the calls whose batch is being sent.
+    static UIDS: Option<Arc<str>>;
+}
 
 /// One HTTP request to Vault, until the head of the answer has come.
 #[derive(Debug)]
@@ -107,7 +112,7 @@ impl CallSpan {
             kms.request.uid = Empty,
             kms.key_id = Empty,
         );
-        if span.is_disabled() {
+        if span.is_disabled() && !logs_uids() {
             return Self(None);
         }
         #[cfg(feature = "otlp")]
@@ -179,9 +184,30 @@ impl Parent {
 
 impl<'a> FromIterator<&'a Parent> for Callers {
     fn from_iter<I: IntoIterator<Item = &'a Parent>>(callers: I) -> Self {
-        let known = callers.into_iter().filter(|caller| !caller.span.is_none());
+        let is_known = |caller: &&Parent| !caller.span.is_none() || caller.uid.is_some();
+        let known = callers.into_iter().filter(is_known);
         Self(known.take(MAX_CALLERS).cloned().collect())
     }
+}
+
+impl Callers {
+    /// With a comma between them.
+    fn uids(&self) -> Option<Arc<str>> {
+        let uids: Vec<&str> = self.0.iter().filter_map(|it| it.uid.as_deref()).collect();
+        (!uids.is_empty()).then(|| uids.join(",").into())
+    }
+}
+
+/// Whether a request of a batch is logged with the uids of its callers.
+fn logs_uids() -> bool {
+    tracing::enabled!(target: "vault_kms_plugin::vault", Level::DEBUG)
+}
+
+/// The uids of the calls of kube-apiserver for which the present request is made, with a comma
+/// between them.
+#[must_use]
+pub fn uids() -> Option<Arc<str>> {
+    UIDS.try_with(Clone::clone).ok().flatten()
 }
 
 impl BatchSpan {
@@ -204,20 +230,22 @@ impl BatchSpan {
             &span,
             callers.0.iter().map(|it| (&it.span, it.uid.as_ref())),
         );
-        #[cfg(not(feature = "otlp"))]
-        let _ = &callers.0;
-        Self(SpanGuard::new(span))
+        Self {
+            span: SpanGuard::new(span),
+            uids: if logs_uids() { callers.uids() } else { None },
+        }
     }
 
     /// Runs the work; requests in it are children of this batch.
-    pub fn around<F: Future>(&self, work: F) -> Instrumented<F> {
-        work.instrument(self.0.span.clone())
+    pub fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let work = work.instrument(self.span.span.clone());
+        UIDS.scope(self.uids.clone(), work)
     }
 
     /// Ends with its outcome.
     pub fn end<T, E: Display>(self, outcome: &Result<T, E>) {
         let failure = outcome.as_ref().err().map(E::to_string);
-        self.0.end(failure.as_deref());
+        self.span.end(failure.as_deref());
     }
 }
 

@@ -1,7 +1,9 @@
 //! What kube-apiserver calls, under KMS v2 and v1, and what each call costs at Vault.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tonic::Code;
+use vault_kms_plugin::grpc::proto::v2;
 
 use super::harness::kms::KmsClient;
 use super::harness::vault::Vault;
@@ -138,17 +140,38 @@ async fn a_request_is_found_in_the_audit_log_of_vault() {
         .await;
     let client = KmsClient::connect(daemon.socket());
     client.wait_ok(LIMIT).await;
-    client.encrypt(b"a seed").await.unwrap();
+    let uids: Vec<String> = (0..10).map(|number| format!("uid-{number}")).collect();
+    let encrypts = uids.iter().map(|uid| {
+        let request = v2::EncryptRequest {
+            plaintext: SEED.to_vec(),
+            uid: uid.clone(),
+        };
+        let mut client = client.v2();
+        async move { client.encrypt(request).await.unwrap() }
+    });
+    join_all(encrypts).await;
     let path = format!("{}/encrypt/{}", fixture.mount, fixture.key);
-    let ours = wait::until("a request in the log", LIMIT, async || {
-        let lines = daemon.log_lines();
-        let line = lines
-            .iter()
-            .rev()
-            .find(|line| line["path"] == path.as_str())?;
-        line["correlation_id"].as_str().map(str::to_owned)
+    // Each uid is in the line of the request that carried it, and in no other.
+    let requests = || {
+        let mut lines = daemon.log_lines();
+        lines.retain(|line| line["path"] == path.as_str() && line["uids"].is_string());
+        lines
+    };
+    let count = |uid: &String| {
+        let lines = requests();
+        let uids = lines.iter().filter_map(|line| line["uids"].as_str());
+        uids.flat_map(|uids| uids.split(','))
+            .filter(|it| it == uid)
+            .count()
+    };
+    wait::until_true("each uid in the log", LIMIT, async || {
+        uids.iter().all(|uid| count(uid) == 1)
     })
     .await;
+    let ours = requests().pop().unwrap()["correlation_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let audited = wait::until("the request in the audit log", LIMIT, async || {
         let text = std::fs::read_to_string(&file).unwrap();
         let mut entries = text

@@ -16,7 +16,7 @@ use super::endpoint::Transport;
 use super::selection::Observation;
 use super::{Client, Request};
 use crate::diagnosis::Diagnosis;
-use crate::telemetry::events;
+use crate::telemetry::{events, spans};
 use crate::vault::error::{CallError, Progress};
 use crate::vault::error_kind::ApiErrorKind;
 use crate::vault::response::Response;
@@ -106,7 +106,13 @@ impl Client {
         let began = Instant::now();
         let asked = AtomicUsize::new(index);
         let exchange = self.follow_redirect(endpoint, &transport, request, &asked);
-        debug!(correlation_id = %request.id, path = request.path, address = endpoint.label(), "request");
+        debug!(
+            correlation_id = %request.id,
+            path = request.path,
+            address = endpoint.label(),
+            uids = spans::uids().as_deref(),
+            "request"
+        );
         let outcome = timeout_at(request.deadline, exchange).await;
         let answering = asked.load(Ordering::Relaxed);
         let outcome = outcome.unwrap_or_else(|_| {
