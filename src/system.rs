@@ -1,6 +1,7 @@
 //! The process and the host: exit codes, signals, hardening, files, and notifications for systemd.
 
 pub mod atomic_file;
+pub mod boot;
 pub mod clock;
 pub mod file_trust;
 pub mod notify;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -15,8 +16,8 @@ use super::announced::AnnouncedKeyIds;
 use super::arguments::Settings;
 use super::key_id::KeyId;
 use super::view::{Canary, KeyView, ProvenKey};
-use crate::system::atomic_file;
 use crate::system::clock::Moment;
+use crate::system::{atomic_file, boot};
 use crate::telemetry::events;
 use crate::vault::{Ciphertext, TransitKey, VersionStamp};
 
@@ -27,6 +28,10 @@ struct Stored {
     stamp: VersionStamp,
     /// UTC seconds since 1970.
     last_success: u64,
+    /// The boot of the host in which it was written; empty in a file of an earlier version of this
+    /// program.
+    #[serde(default)]
+    boot: String,
     /// Shows after a restart whether the key is still the same. No secret: the plaintext was random
     /// and encrypts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +145,7 @@ impl Stored {
             key_id: proven.key_id.clone(),
             stamp: proven.stamp,
             last_success: since_epoch.saturating_sub(silence).as_secs(),
+            boot: boot::id().unwrap_or_default(),
             canary: view.canary.as_ref().map(StoredCanary::of),
             announced: view.key_ids.iter().cloned().collect(),
             used_acceptance: view.used_acceptance.clone(),
@@ -158,6 +164,7 @@ impl Stored {
         let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
         let silence = SystemTime::now().duration_since(then).unwrap_or_default();
         let key_ids = self.key_ids();
+        let is_of_this_boot = boot::id().is_some_and(|boot| boot == self.boot);
         let proven = ProvenKey {
             key_id: settings.key_id(self.stamp),
             stamp: self.stamp,
@@ -173,6 +180,7 @@ impl Stored {
             proven: Some(proven),
             canary: self.canary.and_then(StoredCanary::into_canary),
             last_success: Some(Moment::ago(silence)),
+            unconfirmed_since: (!is_of_this_boot).then(|| time_of(self.last_success)),
             ..KeyView::default()
         }
     }
@@ -196,6 +204,13 @@ impl StoredCanary {
             stamp: self.stamp,
         })
     }
+}
+
+/// The start of 1970 for a number that no clock shows.
+fn time_of(seconds: u64) -> Timestamp {
+    let seconds = i64::try_from(seconds).ok();
+    let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
@@ -293,5 +308,27 @@ mod tests {
         assert_eq!(loaded.announced, None);
         assert_eq!(loaded.key_ids.iter().count(), 1);
         assert!(load(&path, &settings("other")).key_ids.iter().count() == 1);
+    }
+
+    #[tokio::test]
+    async fn only_a_file_of_this_boot_is_believed_as_it_is() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("kms.state.json");
+        let stored = Stored::of(&view(Duration::from_secs(5))).expect("proven");
+        save(path.clone(), Some(stored.clone()))
+            .await
+            .expect("saved");
+        assert_eq!(load(&path, &settings("kms")).unconfirmed_since, None);
+        let then = time_of(stored.last_success);
+        for boot in ["", "00000000-0000-4000-8000-000000000000"] {
+            let stored = Stored {
+                boot: boot.to_owned(),
+                ..stored.clone()
+            };
+            save(path.clone(), Some(stored)).await.expect("saved");
+            let loaded = load(&path, &settings("kms"));
+            assert_eq!(loaded.unconfirmed_since, Some(then), "{boot:?}");
+            assert!(loaded.announced.is_some());
+        }
     }
 }

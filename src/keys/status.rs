@@ -40,7 +40,12 @@ pub enum Policy {
 #[must_use]
 pub fn status_now(keys: &KeyView, sessions: &SessionView, limits: HealthLimits) -> Policy {
     let silence = keys.last_success.map(|at| at.elapsed());
-    decide(keys, silence, &reason(keys, sessions), limits)
+    let reason = reason(keys, sessions);
+    if keys.unconfirmed_since.is_some() && keys.fault.is_none() && sessions.fault.is_none() {
+        // Vault has not been asked yet, and answers in a moment.
+        return Policy::Wait(reason);
+    }
+    decide(keys, silence, &reason, limits)
 }
 
 /// The best reason there is for a key that does not work: no session explains everything.
@@ -84,10 +89,12 @@ fn decide(
         };
         return Policy::Fail(KeyError::new(kind, text));
     }
-    let healthz = if silence < limits.tolerance {
-        "ok".to_owned()
-    } else {
-        reason.to_string()
+    let healthz = match view.unconfirmed_since {
+        Some(since) => format!(
+            "the key_id is from a state file of an earlier boot of this host, confirmed at {since} and not since: {reason}"
+        ),
+        None if silence < limits.tolerance => "ok".to_owned(),
+        None => reason.to_string(),
     };
     Policy::Answer(StatusReport {
         key: proven.clone(),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::announced::AnnouncedKeyIds;
@@ -40,6 +41,9 @@ pub struct KeyView {
     pub(super) canary: Option<Canary>,
     /// When Vault last did what was asked of it.
     pub last_success: Option<Moment>,
+    /// When Vault had last done so, if that is known from the state file of an earlier boot only: an
+    /// old copy of the file says the same.
+    pub(super) unconfirmed_since: Option<Timestamp>,
     /// The version that encrypted last for a caller, and when.
     pub(super) last_encrypted: Option<(KeyVersion, Instant)>,
     /// Why the last refresh failed, until something succeeds.
@@ -100,6 +104,12 @@ impl KeyView {
     pub(super) fn pinned_for(&self, last: Option<ProvenKey>) -> Option<ProvenKey> {
         last.filter(|last| self.announced_before.contains(last))
             .or_else(|| self.pinned().cloned())
+    }
+
+    /// Vault did what was asked of it.
+    pub(super) fn succeeded(&mut self, now: Moment) {
+        self.last_success = Some(now);
+        self.unconfirmed_since = None;
     }
 
     /// Forgets what was announced for a key that is gone.

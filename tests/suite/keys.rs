@@ -198,6 +198,36 @@ async fn a_process_restarted_during_an_outage_answers_status() {
     assert_eq!(client.status().await.unwrap().key_id, before.key_id);
 }
 
+/// A restored disk, a cloned machine: the file may be older than what kube-apiserver knows.
+async fn a_state_file_of_another_boot_is_never_ok_until_vault_answers() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    let before = client.wait_ok(LIMIT).await;
+    let stored = state_names(&daemon, &before.key_id).await;
+    daemon.kill();
+    let mut state: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    state["boot"] = "00000000-0000-4000-8000-000000000000".into();
+    std::fs::write(daemon.state_path(), state.to_string()).unwrap();
+    // With Vault there, nobody hears of it.
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    assert_eq!(client.status().await.unwrap(), before);
+    daemon.kill();
+    std::fs::write(daemon.state_path(), state.to_string()).unwrap();
+
+    vault.kill();
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    let during = wait::until("an answer", LIMIT, async || client.status().await.ok()).await;
+    let text = &during.healthz;
+    assert!(text.contains("state file of an earlier boot"), "{text}");
+    assert_eq!(during.key_id, before.key_id);
+    vault.restart().await;
+    client.wait_ok(LIMIT).await;
+}
+
 tests! {
     [grants, kinds, life, limits, moves, rotation]
     single the_key_id_is_made_of_names_version_and_creation_time [Vault];
@@ -205,4 +235,5 @@ tests! {
     single a_version_is_not_announced_before_its_canary_came_back [Vault];
     single a_new_version_that_does_not_work_leaves_the_old_one_writing [Vault];
     single a_process_restarted_during_an_outage_answers_status [Vault];
+    single a_state_file_of_another_boot_is_never_ok_until_vault_answers [Vault];
 }

@@ -52,7 +52,7 @@ impl Publication {
     /// Changes the snapshot.
     pub(in crate::keys) fn apply(self, view: &mut KeyView, now: Moment) {
         if self.succeeded {
-            view.last_success = Some(now);
+            view.succeeded(now);
         }
         view.is_refreshed = true;
         if self.used_acceptance.is_some() {

@@ -196,3 +196,37 @@ fn what_an_earlier_process_announced_fades_like_the_rest() {
         );
     }
 }
+
+#[test]
+fn what_an_earlier_boot_announced_is_never_ok_until_vault_confirms_it() {
+    let since = jiff::Timestamp::from_second(1_714_000_000).expect("a time");
+    let unconfirmed = KeyView {
+        unconfirmed_since: Some(since),
+        last_success: Some(Moment::now()),
+        ..proven()
+    };
+    // Nothing has failed yet: Vault is being asked.
+    for sessions in [logged_in(), not_logged_in(None)] {
+        let policy = status_now(&unconfirmed, &sessions, LIMITS);
+        assert!(matches!(policy, Policy::Wait(_)), "{policy:?}");
+    }
+    let away = faulty(unconfirmed.clone(), ErrorKind::Unavailable, "away", false);
+    for (view, sessions) in [
+        (unconfirmed.clone(), not_logged_in(Some(false))),
+        (away, logged_in()),
+    ] {
+        let policy = status_now(&view, &sessions, LIMITS);
+        let Policy::Answer(report) = policy else {
+            panic!("{policy:?}")
+        };
+        assert!(
+            report.healthz.contains("2024-04-24T23:06:40Z"),
+            "{report:?}"
+        );
+        assert_eq!(Some(report.key), proven().proven);
+    }
+    let mut confirmed = unconfirmed;
+    confirmed.succeeded(Moment::now());
+    let policy = status_now(&confirmed, &logged_in(), LIMITS);
+    assert!(matches!(policy, Policy::Answer(report) if report.healthz == "ok"));
+}
