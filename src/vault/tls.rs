@@ -9,7 +9,7 @@ mod roots;
 mod settings;
 mod verifier;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub(super) use connector::Tls;
 pub use diagnostics::ServerCertificate;
@@ -20,6 +20,6 @@ pub use settings::{BuildError, ClientCertificate};
 
 /// Installs rustls's process-wide provider; a second call changes nothing.
 pub fn install_provider() {
-    let provider: CryptoProvider = ring::default_provider();
+    let provider: CryptoProvider = aws_lc_rs::default_provider();
     let _ = provider.install_default();
 }

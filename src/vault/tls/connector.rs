@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 
@@ -28,7 +28,7 @@ impl Tls {
         client_cert: ClientCertResolver,
         server_name: Option<&str>,
     ) -> Result<Self, BuildError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let peer = LastPeerCertificate::default();
         let expected = expected(server_name)?;
         let verifier = Verifier::new(roots, expected, peer.clone(), &provider)?;
