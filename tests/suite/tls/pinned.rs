@@ -127,7 +127,11 @@ async fn a_pinned_certificate_that_is_no_ca_issues_none() {
     let certificates = Certificates::of_no_ca();
     let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
     let builder = pinning(&address, &fixture, &certificates, "ca.pem");
-    refused(builder, "unknown issuer").await;
+    let cause = format!(
+        "unknown issuer; CN={} in vault.ca_file is no CA: put its CA there, or the server's certificate itself",
+        certificates.name()
+    );
+    refused(builder, &cause).await;
 }
 
 async fn another_self_signed_certificate_is_rejected_with_the_remedy() {
