@@ -25,6 +25,6 @@ pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitK
 pub use response::root_cause;
 pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
 pub use sys::{Health, Server};
-pub use tls::{ServerCertificate, install_provider};
+pub use tls::{Negotiated, ServerCertificate, install_provider};
 pub use token::{Grant, Lease, TokenInfo};
 pub use transit::{Encrypted, KeyInfo, Outcomes, ToEncrypt, Unfit, VersionStamp};

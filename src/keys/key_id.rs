@@ -5,6 +5,7 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::vault::{TransitKey, VersionStamp};
@@ -104,7 +105,7 @@ impl KeyId {
     /// The key_id as the metrics of kube-apiserver show it (`envelope/metrics/metrics.go`).
     #[must_use]
     pub fn hash(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, self.0.as_bytes());
+        let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
         let mut hash = "sha256:".to_owned();
         for byte in digest.as_ref() {
             // Writing to a String cannot fail.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -87,7 +88,7 @@ impl Canary {
 
 /// SHA-256.
 pub(super) fn digest(plaintext: &[u8]) -> [u8; 32] {
-    let digest = ring::digest::digest(&ring::digest::SHA256, plaintext);
+    let digest = digest::digest(&digest::SHA256, plaintext);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     bytes

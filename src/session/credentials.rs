@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -207,7 +208,7 @@ fn paths(credentials: &[Credential]) -> Vec<PathBuf> {
 /// `None` if the file cannot be read.
 fn digest(path: &Path) -> Option<[u8; 32]> {
     let content = watched_file::read(path, MAX_BYTES).ok()?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, content.bytes.trim_ascii());
+    let digest = digest::digest(&digest::SHA256, content.bytes.trim_ascii());
     digest.as_ref().try_into().ok()
 }
 

@@ -32,7 +32,7 @@ use selection::{Observation, Selection};
 
 use super::error::CallError;
 use super::response::Response;
-use super::tls::{self, CertificateReloader, ServerCertificate};
+use super::tls::{self, CertificateReloader, Negotiated, ServerCertificate};
 use crate::telemetry::metrics::Metrics;
 
 /// How long a check of the certificate files may delay a request; files on a network share can
@@ -101,6 +101,12 @@ impl Client {
     #[must_use]
     pub fn server_certificate(&self) -> Option<ServerCertificate> {
         self.preferred()?.transport().server_certificate()
+    }
+
+    /// What the last handshake with the preferred endpoint negotiated.
+    #[must_use]
+    pub fn negotiated(&self) -> Option<Negotiated> {
+        self.preferred()?.transport().negotiated()
     }
 
     /// Until when the certificates of connections to the preferred endpoint are valid, in UTC

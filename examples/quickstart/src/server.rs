@@ -127,7 +127,7 @@ impl fmt::Display for Server {
 impl Real {
     fn new(address: String, token: String) -> Outcome<Self> {
         // A second call in a process fails, and changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ca_file = variable("VAULT_CACERT");
         let mut builder = Client::builder().no_proxy();
         if let Some(path) = &ca_file {

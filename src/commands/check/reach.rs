@@ -139,6 +139,9 @@ async fn serves(client: &Client, address: &Address, report: &mut Report) -> bool
     if let Some(certificate) = client.server_certificate() {
         report_certificate(&certificate, report);
     }
+    if let Some(negotiated) = client.negotiated() {
+        report.negotiated(negotiated);
+    }
     let server = match server {
         Ok(server) => server,
         Err(error) => {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::diagnosis::Diagnosis;
 use crate::system::{Exit, one_line};
+use crate::vault::Negotiated;
 
 /// The findings, in the order of the steps.
 #[derive(Debug, Default, Serialize)]
@@ -26,6 +27,9 @@ pub struct Step {
     pub text: String,
     /// What an operator can do about it.
     pub remedy: Option<String>,
+    /// What a connection negotiated, in the step about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Negotiated>,
 }
 
 /// The result of a step.
@@ -94,7 +98,27 @@ impl Report {
             outcome,
             text: one_line(&finding.cause),
             remedy: finding.remedy.as_deref().map(one_line),
+            tls: None,
         });
+    }
+
+    /// Adds what a connection negotiated.
+    pub(super) fn negotiated(&mut self, negotiated: Negotiated) {
+        let text = format!(
+            "TLS {} with the key exchange {}{} and the signature {}",
+            negotiated.version,
+            negotiated.key_exchange,
+            if negotiated.is_post_quantum {
+                ""
+            } else {
+                ", not post-quantum,"
+            },
+            negotiated.signature
+        );
+        self.ok("tls", text);
+        if let Some(step) = self.steps.last_mut() {
+            step.tls = Some(negotiated);
+        }
     }
 
     /// All steps.

@@ -29,6 +29,15 @@ pub(super) fn proxies(
         .filter(|address| without_exemptions.for_address(address).is_some());
     for address in proxied {
         let named = if address.is_tls() { &https } else { &http };
+        if let Some((name, _)) = named
+            && proxies.for_address(address).is_some_and(|it| it.is_tls())
+            && !reader.errors.iter().any(|error| error.key == *name)
+        {
+            let cause = "is an https:// proxy, which is not supported: vault.ca_file, \
+                         vault.tls_server_name and the client certificate are for Vault";
+            let remedy = "name an http:// proxy: TLS to Vault goes through it unread";
+            reader.error_with(name, cause, remedy);
+        }
         let exempting = exempt.filter(|_| proxies.for_address(address).is_none());
         let used = named.iter().map(|(name, _)| name.clone());
         reader.variables.extend(used);

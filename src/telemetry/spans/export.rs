@@ -14,7 +14,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use reqwest::Url;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -121,7 +121,7 @@ impl Collector {
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let url = url.ok_or(StartError::Endpoint(variable))?;
         // The exporter's client takes the process's provider; a second call changes nothing.
-        let _ = ring::default_provider().install_default();
+        let _ = aws_lc_rs::default_provider().install_default();
         let exporter = opentelemetry_otlp::SpanExporter::builder();
         let exporter = ReportingExporter {
             exporter: exporter.with_http().build()?,

@@ -13,7 +13,7 @@ use crate::diagnosis::Diagnosis;
 use crate::telemetry::events;
 use crate::telemetry::spans::RequestSpan;
 use crate::vault::error::{CallError, Progress};
-use crate::vault::tls::{self, BuildError, ServerCertificate, Tls};
+use crate::vault::tls::{self, BuildError, Negotiated, ServerCertificate, Tls};
 
 /// An address and its connections.
 #[derive(Debug)]
@@ -169,7 +169,11 @@ impl Transport {
     }
 
     pub(super) fn server_certificate(&self) -> Option<ServerCertificate> {
-        self.tls.as_ref()?.peer.describe()
+        self.tls.as_ref()?.last.certificate()
+    }
+
+    pub(super) fn negotiated(&self) -> Option<Negotiated> {
+        self.tls.as_ref()?.last.negotiated()
     }
 
     /// Until when the certificates of the server and of the client are valid, in UTC seconds.

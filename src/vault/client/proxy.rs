@@ -50,6 +50,13 @@ impl Proxy {
         }
     }
 
+    /// Whether it is itself spoken to over TLS. That is not supported: a client has one set of CAs,
+    /// one server name and one certificate, which are for Vault.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// The host without brackets, and the port.
     #[must_use]
     pub fn host_and_port(&self) -> (String, u16) {

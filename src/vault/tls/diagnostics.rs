@@ -15,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::roots::Roots;
 use crate::diagnosis::Diagnosis;
 
 /// Whoever makes a certificate chooses its names: they must not make an error long.
@@ -69,6 +70,7 @@ pub(super) fn explain(
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     expected: &ServerName<'_>,
+    roots: &Roots,
 ) -> Error {
     let Error::InvalidCertificate(cause) = error else {
         return error;
@@ -97,19 +99,45 @@ pub(super) fn explain(
             ))
             .with_remedy("set vault.tls_server_name or the address")
         }
-        CertificateError::UnknownIssuer => {
-            let issuer = missing_issuer(chain()).unwrap_or_else(|| "its CA".to_owned());
-            Diagnosis::new(format!("{certificate}: unknown issuer")).with_remedy(format!(
-                "put the certificate of {issuer} into vault.ca_file"
+        // Also with the constraint `CA:TRUE`, which `openssl req -x509` writes and rustls refuses.
+        CertificateError::UnknownIssuer | CertificateError::Other(_)
+            if is_self_signed(end_entity) && !roots.contains(end_entity) =>
+        {
+            Diagnosis::new(format!(
+                "{certificate}: it is self-signed, and not in vault.ca_file"
             ))
+            .with_remedy("put this very certificate there")
+        }
+        CertificateError::UnknownIssuer => Diagnosis::new(format!("{certificate}: unknown issuer"))
+            .with_remedy(remedy_for_issuer(chain(), roots)),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Diagnosis::new(format!("{certificate}: it is not for servers"))
+                .with_remedy("issue it with the extended key usage serverAuth")
         }
         CertificateError::BadSignature => Diagnosis::new(format!("{certificate}: bad signature"))
             .with_remedy("check whether vault.ca_file holds another CA of that name"),
         other => Diagnosis::new(format!("{certificate}: {other}")),
     };
-    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(BadServer(
-        diagnosis,
-    )))))
+    bad_server(diagnosis)
+}
+
+/// The same for the signature that proves that the server has the key.
+pub(super) fn explain_signature(error: Error, certificate: &CertificateDer<'_>) -> Error {
+    if error != Error::InvalidCertificate(CertificateError::BadSignature) {
+        return error;
+    }
+    let certificate = describe_certificate(certificate);
+    bad_server(
+        Diagnosis::new(format!(
+            "{certificate}: the server has not proven that it has its key"
+        ))
+        .with_remedy("check whether it is Vault that answers there"),
+    )
+}
+
+fn bad_server(diagnosis: Diagnosis) -> Error {
+    let error = OtherError(Arc::new(BadServer(diagnosis)));
+    Error::InvalidCertificate(CertificateError::Other(error))
 }
 
 /// Why a connection ended: the TLS error if there is one, else the innermost source. The client
@@ -192,15 +220,31 @@ fn find_by_validity<'a>(
     found.map(describe_certificate)
 }
 
-/// The issuer whose certificate the server did not send: the one to trust.
-fn missing_issuer<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) -> Option<String> {
+fn is_self_signed(der: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(der)
+        .is_ok_and(|(_, parsed)| parsed.subject().as_raw() == parsed.issuer().as_raw())
+}
+
+/// What to trust: the issuer whose certificate the server did not send.
+fn remedy_for_issuer<'a>(
+    chain: impl Iterator<Item = &'a CertificateDer<'a>>,
+    roots: &Roots,
+) -> String {
     let parsed: Vec<_> = chain
         .filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1))
         .collect();
     let sent = |issuer: &[u8]| parsed.iter().any(|one| one.subject().as_raw() == issuer);
     let missing = parsed.iter().find(|one| !sent(one.issuer().as_raw()));
-    let topmost = missing.or(parsed.last())?;
-    Some(printable(&topmost.issuer().to_string()))
+    let Some(topmost) = missing.or(parsed.last()) else {
+        return "put the certificate of its CA into vault.ca_file".to_owned();
+    };
+    let issuer = printable(&topmost.issuer().to_string());
+    if roots.contains_no_ca_of(topmost.issuer().as_raw()) {
+        return format!(
+            "{issuer} in vault.ca_file is no CA: put its CA there, or the server's certificate itself"
+        );
+    }
+    format!("put the certificate of {issuer} into vault.ca_file")
 }
 
 /// `a.example, b.example`

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -56,7 +56,7 @@ impl Identity {
             .emit();
         }
         let key = PrivateKeyDer::from_pem_slice(&key.bytes).map_err(|_| no_key(settings))?;
-        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider())
+        let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(|cause| error(format!("and its key cannot be used together: {cause}")))?;
         Ok(Self {
             certified: Arc::new(certified),

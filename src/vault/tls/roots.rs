@@ -1,11 +1,15 @@
-//! The trusted CA certificates: from a file, from a directory, or the system's.
+//! The trusted certificates: from a file, from a directory, or the system's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::server::ParsedCertificate;
+use rustls::{Error, RootCertStore};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Version;
 
 use super::settings::{BuildError, TlsSettings, read_file};
 use crate::diagnosis::Diagnosis;
@@ -16,22 +20,78 @@ const DIR: &str = "vault.ca_dir";
 
 /// The trusted certificates.
 #[derive(Debug, Clone)]
-pub(super) struct Roots(pub(super) Arc<RootCertStore>);
+pub(super) struct Roots {
+    /// Those that may issue the server's certificate.
+    pub(super) anchors: Arc<RootCertStore>,
+    /// Those of the file and of the directory, each of which may be the server's own.
+    configured: Arc<[CertificateDer<'static>]>,
+}
+
+#[derive(Debug)]
+struct Collected {
+    anchors: RootCertStore,
+    configured: Vec<CertificateDer<'static>>,
+}
 
 impl Roots {
     /// Those of the file and of the directory; the system's if neither is configured.
     pub(super) fn load(settings: &TlsSettings) -> Result<Self, BuildError> {
-        let mut store = RootCertStore::empty();
+        let mut collected = Collected {
+            anchors: RootCertStore::empty(),
+            configured: Vec::new(),
+        };
         if let Some(file) = &settings.ca_file {
-            add_file(&mut store, file)?;
+            add_file(&mut collected, file)?;
         }
         if let Some(dir) = &settings.ca_dir {
-            add_directory(&mut store, dir)?;
+            add_directory(&mut collected, dir)?;
         }
         if settings.ca_file.is_none() && settings.ca_dir.is_none() {
-            add_system(&mut store)?;
+            add_system(&mut collected.anchors)?;
         }
-        Ok(Self(Arc::new(store)))
+        Ok(Self {
+            anchors: Arc::new(collected.anchors),
+            configured: collected.configured.into(),
+        })
+    }
+
+    /// Whether this very certificate was configured.
+    pub(super) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.configured.iter().any(|one| one == certificate)
+    }
+
+    /// Whether a configured certificate has this subject, but may not issue others.
+    pub(super) fn contains_no_ca_of(&self, subject: &[u8]) -> bool {
+        self.configured.iter().any(|one| {
+            let parsed = X509Certificate::from_der(one);
+            parsed.is_ok_and(|(_, parsed)| parsed.subject().as_raw() == subject && !may_issue(one))
+        })
+    }
+}
+
+impl Collected {
+    fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), Error> {
+        if may_issue(&certificate) {
+            self.anchors.add(certificate.clone())?;
+        } else {
+            ParsedCertificate::try_from(&certificate)?;
+        }
+        self.configured.push(certificate);
+        Ok(())
+    }
+}
+
+/// Whether Go would accept certificates that this one has issued (`CheckSignatureFrom`): webpki does
+/// not ask a trust anchor for its basic constraints.
+fn may_issue(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        // The store says why it cannot be used.
+        return true;
+    };
+    let constraints = parsed.basic_constraints().ok().flatten();
+    match constraints {
+        Some(constraints) => constraints.value.ca,
+        None => parsed.version() != X509Version::V3,
     }
 }
 
@@ -41,13 +101,13 @@ pub(super) fn paths(settings: &TlsSettings) -> Vec<PathBuf> {
     named.cloned().collect()
 }
 
-fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), BuildError> {
+fn add_file(collected: &mut Collected, path: &Path) -> Result<(), BuildError> {
     let error = |cause: String| BuildError::new(FILE, format!("{} {cause}", path.display()));
     let content = read_file(FILE, path)?;
     let mut found = false;
     for certificate in CertificateDer::pem_slice_iter(&content.bytes) {
         let certificate = certificate.map_err(|cause| error(format!("is invalid PEM: {cause}")))?;
-        store
+        collected
             .add(certificate)
             .map_err(|cause| error(format!("holds an unusable certificate: {cause}")))?;
         found = true;
@@ -60,7 +120,7 @@ fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), BuildError> {
 }
 
 /// Skips files without a certificate: the directory may hold other things too.
-fn add_directory(store: &mut RootCertStore, dir: &Path) -> Result<(), BuildError> {
+fn add_directory(collected: &mut Collected, dir: &Path) -> Result<(), BuildError> {
     let error = |cause: String, remedy: &str| {
         let cause = Diagnosis::new(format!("{} {cause}", dir.display()));
         BuildError::new(DIR, cause.with_remedy(remedy))
@@ -71,8 +131,9 @@ fn add_directory(store: &mut RootCertStore, dir: &Path) -> Result<(), BuildError
     for file in files {
         let content = read_file(DIR, &file)?;
         let certificates = CertificateDer::pem_slice_iter(&content.bytes).flatten();
-        let (added, _) = store.add_parsable_certificates(certificates);
-        found += added;
+        found += certificates
+            .filter_map(|certificate| collected.add(certificate).ok())
+            .count();
     }
     if found == 0 {
         let cause = "holds no file with a PEM certificate".to_owned();

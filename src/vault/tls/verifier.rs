@@ -1,58 +1,98 @@
-//! Checks a server's certificate as rustls does, with errors that describe the certificate.
+//! Checks a server's certificate as rustls does, with errors that describe the certificate. One that
+//! the operator has configured itself is accepted without an issuer, as Go's clients do.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
-use super::diagnostics::{self, ServerCertificate};
+use super::diagnostics;
+use super::handshake::LastHandshake;
 use super::roots::Roots;
-use super::settings::BuildError;
-
-/// The last server certificate that was accepted. A clone shares it.
-#[derive(Debug, Clone, Default)]
-pub(in crate::vault) struct LastPeerCertificate(Arc<Mutex<Option<CertificateDer<'static>>>>);
 
 #[derive(Debug)]
 pub(super) struct Verifier {
-    inner: Arc<WebPkiServerVerifier>,
+    roots: Roots,
     /// The name that the certificate must hold; `None` for the host of the address.
     expected: Option<ServerName<'static>>,
-    peer: LastPeerCertificate,
-}
-
-impl LastPeerCertificate {
-    /// Describes it; `None` if there is none yet, or it cannot be parsed.
-    pub(in crate::vault) fn describe(&self) -> Option<ServerCertificate> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().and_then(diagnostics::describe)
-    }
-
-    fn set(&self, certificate: &CertificateDer<'_>) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(certificate.clone().into_owned());
-    }
+    last: LastHandshake,
+    supported: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
     pub(super) fn new(
         roots: &Roots,
         expected: Option<ServerName<'static>>,
-        peer: LastPeerCertificate,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, BuildError> {
-        let built = WebPkiServerVerifier::builder_with_provider(roots.0.clone(), provider.clone());
-        let inner = built
-            .build()
-            .map_err(|error| BuildError::new("vault.ca_file", error.to_string()))?;
-        Ok(Self {
-            inner,
+        last: LastHandshake,
+        supported: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        Self {
+            roots: roots.clone(),
             expected,
-            peer,
-        })
+            last,
+            supported,
+        }
+    }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        if self.roots.contains(end_entity) {
+            verify_validity_and_purpose(end_entity, now)?;
+        } else {
+            verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                &self.roots.anchors,
+                intermediates,
+                now,
+                self.supported.all,
+            )?;
+        }
+        verify_server_name(&certificate, name)
+    }
+}
+
+/// What rustls checks of a server's certificate beside its issuer and its name. It would reject a
+/// self-signed one with `CA:TRUE`, as `openssl req -x509` makes it.
+fn verify_validity_and_purpose(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let (_, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding)?;
+    // Before 1970 is as good as 1970.
+    let second = |time: i64| {
+        UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)))
+    };
+    let not_before = second(parsed.validity().not_before.timestamp());
+    let not_after = second(parsed.validity().not_after.timestamp());
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext {
+            time: now,
+            not_before,
+        }
+        .into());
+    }
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext {
+            time: now,
+            not_after,
+        }
+        .into());
+    }
+    let usage = parsed.extended_key_usage();
+    match usage.map_err(|_| CertificateError::BadEncoding)? {
+        Some(usage) if !usage.value.server_auth && !usage.value.any => {
+            Err(CertificateError::InvalidPurpose.into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -62,16 +102,16 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let name = self.expected.as_ref().unwrap_or(server_name);
-        let verified = self
-            .inner
-            .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-            .map_err(|error| diagnostics::explain(error, end_entity, intermediates, name))?;
-        self.peer.set(end_entity);
-        Ok(verified)
+        self.verify(end_entity, intermediates, name, now)
+            .map_err(|error| {
+                diagnostics::explain(error, end_entity, intermediates, name, &self.roots)
+            })?;
+        self.last.accepted(end_entity);
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -80,7 +120,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        let valid = verify_tls12_signature(message, cert, dss, &self.supported)
+            .map_err(|error| diagnostics::explain_signature(error, cert))?;
+        self.last.signed_in_tls12(dss.scheme, message);
+        Ok(valid)
     }
 
     fn verify_tls13_signature(
@@ -89,10 +132,13 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        let valid = verify_tls13_signature(message, cert, dss, &self.supported)
+            .map_err(|error| diagnostics::explain_signature(error, cert))?;
+        self.last.signed_in_tls13(dss.scheme);
+        Ok(valid)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.supported.supported_schemes()
     }
 }

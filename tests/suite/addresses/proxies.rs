@@ -4,9 +4,10 @@ use std::process::Command;
 
 use vault_kms_plugin::vault::{Address, Proxies, Proxy};
 
+use super::super::check::{checked, proven};
 use super::super::harness::certificates::Certificates;
 use super::super::harness::connect_proxy::ConnectProxy;
-use super::super::harness::daemon::Builder;
+use super::super::harness::daemon::{Builder, Daemon};
 use super::super::harness::kms::KmsClient;
 use super::super::harness::servers;
 use super::super::harness::vault::{Fixture, Vault};
@@ -123,7 +124,7 @@ async fn a_refusal_by_the_proxy_is_reported() {
 }
 
 async fn an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it() {
-    let daemon = super::super::harness::daemon::Daemon::builder()
+    let daemon = Daemon::builder()
         .vault("https://vault.invalid:8200")
         .transit("transit", "kms")
         .token("x")
@@ -234,6 +235,39 @@ fn no_proxy_is_read_as_go_reads_it() {
     }
 }
 
+async fn an_https_proxy_is_rejected_at_the_start_and_by_check_unless_nothing_uses_it() {
+    let builder = |name: &str| {
+        Daemon::builder()
+            .vault("https://vault.invalid:8200")
+            .transit("transit", "kms")
+            .token("x")
+            .env(name, "https://someone:s3cr3t-word@proxy.invalid:3129")
+    };
+    for name in ["HTTPS_PROXY", "VAULT_PROXY_ADDR"] {
+        let expected = format!(
+            "{name}: is an https:// proxy, which is not supported: vault.ca_file, \
+             vault.tls_server_name and the client certificate are for Vault"
+        );
+        let remedy = "name an http:// proxy: TLS to Vault goes through it unread";
+        let daemon = builder(name).spawn_raw();
+        assert_eq!(daemon.wait_exit(LIMIT).await, 78);
+        let log = daemon.log();
+        assert!(log.contains(&format!("{expected}; {remedy}")), "{log}");
+        assert!(!log.contains("s3cr3t-word"), "{log}");
+        let said = proven(builder(name), &[]).await;
+        said.ends_with(78)
+            .names(&format!("configuration: {expected}"), remedy);
+        assert!(!said.text.contains("s3cr3t-word"), "{}", said.text);
+    }
+    // A proxy that is for others only.
+    let exempt = builder("HTTPS_PROXY").env("NO_PROXY", ".invalid");
+    let near = builder("HTTPS_PROXY").vault("https://127.0.0.1:9");
+    for builder in [exempt, near] {
+        let (code, lines) = checked(builder).await;
+        assert_eq!(code, 0, "{lines:?}");
+    }
+}
+
 tests! {
     plain no_proxy_is_read_as_go_reads_it [Go];
     single vault_is_reached_through_the_proxy_of_the_environment [Vault];
@@ -241,4 +275,5 @@ tests! {
     single loopback_and_the_hosts_of_no_proxy_use_no_proxy [Vault];
     single a_refusal_by_the_proxy_is_reported [Vault];
     single an_invalid_proxy_is_a_configuration_error_that_does_not_quote_it;
+    single an_https_proxy_is_rejected_at_the_start_and_by_check_unless_nothing_uses_it;
 }

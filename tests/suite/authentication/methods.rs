@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::KeyPair;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -279,7 +279,7 @@ pub(crate) fn signed(key: &KeyPair, issuer: &str, subject: &str, audience: &str)
     let text = format!("{head}.{}", encoded(claims));
     let random = SystemRandom::new();
     let pkcs8 = key.serialize_der();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8, &random).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).unwrap();
     let signature = key.sign(&random, text.as_bytes()).unwrap();
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }

@@ -13,10 +13,11 @@ use super::super::{LIMIT, daemon_for};
 use super::{NOBODY, encryption, proven, valid};
 
 /// The steps of a working setup, one line each.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     "configuration",
     "files",
     "tcp",
+    "tls",
     "tls",
     "vault",
     "login",

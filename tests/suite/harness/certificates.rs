@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, SerialNumber,
+    KeyPair, PKCS_ECDSA_P256_SHA256, SerialNumber, SignatureAlgorithm,
 };
 use tempfile::TempDir;
 
@@ -14,25 +14,45 @@ use tempfile::TempDir;
 pub struct Certificates {
     dir: TempDir,
     name: String,
+    keys: &'static SignatureAlgorithm,
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Certificates {
     /// A new CA, whose certificate is `ca.pem`.
     pub fn new() -> Self {
+        Self::with_keys(&PKCS_ECDSA_P256_SHA256)
+    }
+
+    /// The same, but `ca.pem` says that it is no CA.
+    pub fn of_no_ca() -> Self {
+        Self::made(&PKCS_ECDSA_P256_SHA256, IsCa::ExplicitNoCa)
+    }
+
+    /// The same with keys of this kind, its own and those of all that it issues.
+    pub fn with_keys(keys: &'static SignatureAlgorithm) -> Self {
+        Self::made(keys, IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    fn made(keys: &'static SignatureAlgorithm, is_ca: IsCa) -> Self {
         let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.is_ca = is_ca;
         // Each CA has its own name, else one is mistaken for another with a bad signature.
         let name = format!("test CA {}", fastrand::u64(..));
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
             .distinguished_name
             .push(DnType::CommonName, name.clone());
-        let key = KeyPair::generate().expect("a key can be made");
+        let key = KeyPair::generate_for(keys).expect("a key can be made");
         let ca = CertifiedIssuer::self_signed(params, key).expect("a CA can be made");
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         write(&dir.path().join("ca.pem"), &ca.pem());
-        Self { dir, name, ca }
+        Self {
+            dir,
+            name,
+            keys,
+            ca,
+        }
     }
 
     /// `test CA …`
@@ -67,21 +87,31 @@ impl Certificates {
         purpose: ExtendedKeyUsagePurpose,
         adjust: impl FnOnce(&mut CertificateParams),
     ) -> String {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
+        let mut params = named(name);
         params.extended_key_usages = vec![purpose];
         let serial = fastrand::u32(1..);
         params.serial_number = Some(SerialNumber::from(u64::from(serial)));
         adjust(&mut params);
-        let key = KeyPair::generate().expect("a key can be made");
+        let key = KeyPair::generate_for(self.keys).expect("a key can be made");
         let certificate = params.signed_by(&key, &self.ca).expect("it can be signed");
-        let (pem, key) = (certificate.pem(), key.serialize_pem());
-        self.write(&format!("{name}.pem"), &pem);
-        self.write(&format!("{name}.key"), &key);
+        self.write_pair(name, &certificate.pem(), &key.serialize_pem());
+        serial.to_string()
+    }
+
+    /// Writes the same files for a certificate that no CA has issued.
+    pub fn self_signed(&self, name: &str, adjust: impl FnOnce(&mut CertificateParams)) {
+        let mut params = named(name);
+        adjust(&mut params);
+        let key = KeyPair::generate_for(self.keys).expect("a key can be made");
+        let certificate = params.self_signed(&key).expect("it can be signed");
+        self.write_pair(name, &certificate.pem(), &key.serialize_pem());
+    }
+
+    fn write_pair(&self, name: &str, pem: &str, key: &str) {
+        self.write(&format!("{name}.pem"), pem);
+        self.write(&format!("{name}.key"), key);
         // The key first, as some programs do it.
         self.write(&format!("{name}.both"), &format!("{key}{pem}"));
-        serial.to_string()
     }
 
     /// Writes a file.
@@ -98,6 +128,14 @@ impl Certificates {
         fs::rename(&fresh, &path).expect("a link can be renamed");
         path
     }
+}
+
+/// A certificate for this name, as its subject and as its only name.
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 /// Whatever the umask: a CA that a group can write to is refused.

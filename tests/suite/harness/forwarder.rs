@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -72,16 +74,43 @@ fn lock(silence: &Mutex<CancellationToken>) -> CancellationToken {
 
 /// A TLS end in front of a plain server at `target`.
 pub fn tls_end(target: SocketAddr, cert: &Path, key: &Path) -> Listener {
+    let (chain, key) = read_pair(cert, key);
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    serve_tls(target, config.expect("a certificate with its key"))
+}
+
+/// The same with the key of another certificate, and with this version of TLS alone.
+pub fn impostor(
+    target: SocketAddr,
+    cert: &Path,
+    key: &Path,
+    version: &'static SupportedProtocolVersion,
+) -> Listener {
+    let (chain, key) = read_pair(cert, key);
+    let provider = CryptoProvider::get_default().expect("it was installed");
+    let key = provider.key_provider.load_private_key(key);
+    let pair = CertifiedKey::new(chain, key.expect("a key"));
+    let config = ServerConfig::builder_with_protocol_versions(&[version])
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+    serve_tls(target, config)
+}
+
+/// Both from PEM, for rustls, whose provider is installed.
+fn read_pair(cert: &Path, key: &Path) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     // A second call in a process fails, which does no harm.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (cert, key) = (fs::read(cert), fs::read(key));
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(&cert.expect("a certificate")).collect();
     let key = PrivateKeyDer::from_pem_slice(&key.expect("a key")).expect("a key in PEM");
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain.expect("a certificate in PEM"), key);
-    let acceptor = TlsAcceptor::from(Arc::new(config.expect("a certificate with its key")));
+    (chain.expect("a certificate in PEM"), key)
+}
+
+fn serve_tls(target: SocketAddr, config: ServerConfig) -> Listener {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
     Listener::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {

@@ -18,7 +18,7 @@ pub fn client(ca_pem: Option<&[u8]>) -> Client {
 /// Where [`client`] starts from.
 pub fn builder(ca_pem: Option<&[u8]>) -> ClientBuilder {
     // The second call in a process is refused, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let roots = ca_pem.map_or_else(Vec::new, |pem| {
         Certificate::from_pem_bundle(pem).expect("the CA file holds PEM certificates")
     });

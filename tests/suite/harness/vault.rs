@@ -31,6 +31,7 @@ pub struct Vault {
     dir: TempDir,
     port: u16,
     kind: Kind,
+    godebug: &'static str,
     child: Mutex<Child>,
 }
 
@@ -47,7 +48,7 @@ enum Kind {
 impl Vault {
     /// A dev server: unsealed, empty, with the root token `root`.
     pub async fn start() -> Self {
-        let vault = Self::new(Kind::Dev, "");
+        let vault = Self::new(Kind::Dev, "", "");
         vault.wait_ready().await;
         vault
     }
@@ -59,11 +60,16 @@ impl Vault {
 
     /// The same with more configuration, such as a second listener.
     pub async fn start_persistent_with(more: &str) -> Self {
+        Self::start_persistent_debug(more, "").await
+    }
+
+    /// The same with this `GODEBUG`.
+    pub async fn start_persistent_debug(more: &str, godebug: &'static str) -> Self {
         let nothing = Kind::Persistent {
             root_token: String::new(),
             unseal_key: String::new(),
         };
-        let mut vault = Self::new(nothing, more);
+        let mut vault = Self::new(nothing, more, godebug);
         vault.initialise().await;
         vault
     }
@@ -88,20 +94,26 @@ impl Vault {
         SHARED.get_or_init(Self::start).await
     }
 
-    fn new(kind: Kind, more: &str) -> Self {
+    fn new(kind: Kind, more: &str, godebug: &'static str) -> Self {
         let port = child::free_port();
-        Self::with_config(kind, port, |dir| file_config(dir, port, more))
+        Self::with_config(kind, port, godebug, |dir| file_config(dir, port, more))
     }
 
     /// A dev server ignores the configuration.
-    fn with_config(kind: Kind, port: u16, config: impl FnOnce(&TempDir) -> String) -> Self {
+    fn with_config(
+        kind: Kind,
+        port: u16,
+        godebug: &'static str,
+        config: impl FnOnce(&TempDir) -> String,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         launch::write_config(&dir, &config(&dir));
-        let child = Mutex::new(launch(&dir, port, &kind));
+        let child = Mutex::new(launch(&dir, port, &kind, godebug));
         Self {
             dir,
             port,
             kind,
+            godebug,
             child,
         }
     }
@@ -221,7 +233,7 @@ impl Vault {
     fn relaunch(&self) {
         let mut child = self.child();
         child.kill();
-        *child = launch(&self.dir, self.port, &self.kind);
+        *child = launch(&self.dir, self.port, &self.kind, self.godebug);
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {

@@ -22,7 +22,7 @@ impl Cluster {
                 root_token: String::new(),
                 unseal_key: String::new(),
             };
-            Vault::with_config(sealed, port, |dir| raft_config(dir, port, &ports))
+            Vault::with_config(sealed, port, "", |dir| raft_config(dir, port, &ports))
         };
         let mut nodes: Vec<Vault> = ports.iter().map(node).collect();
         nodes[0].initialise().await;

@@ -9,7 +9,8 @@ use super::super::child::{self, Child};
 use super::super::servers::{Server, binary};
 use super::Kind;
 
-pub(super) fn launch(dir: &TempDir, port: u16, kind: &Kind) -> Child {
+/// `godebug` chooses what Go's TLS offers, among others; empty for its defaults.
+pub(super) fn launch(dir: &TempDir, port: u16, kind: &Kind, godebug: &str) -> Child {
     let mut args = vec!["server".to_owned()];
     match kind {
         Kind::Dev => args.extend([
@@ -27,6 +28,7 @@ pub(super) fn launch(dir: &TempDir, port: u16, kind: &Kind) -> Child {
         |command| {
             child::clean_environment(command);
             command.env("HOME", dir.path());
+            command.env("GODEBUG", godebug);
         },
     )
 }
