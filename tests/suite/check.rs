@@ -42,7 +42,7 @@ pub(super) async fn checked(builder: Builder) -> (i32, Vec<String>) {
 }
 
 /// What the whole check said.
-struct Said {
+pub(super) struct Said {
     code: i32,
     text: String,
     /// The directory that its configuration was in.
@@ -50,7 +50,7 @@ struct Said {
 }
 
 /// Runs the check of this configuration, with more arguments.
-async fn proven(builder: Builder, more: &[&str]) -> Said {
+pub(super) async fn proven(builder: Builder, more: &[&str]) -> Said {
     let dir = builder.dir().display().to_string();
     let config = format!("{dir}/config.toml");
     let mut arguments = vec!["check", "--config", &config];
@@ -62,13 +62,13 @@ async fn proven(builder: Builder, more: &[&str]) -> Said {
 }
 
 impl Said {
-    fn says(&self, line: &str) -> &Self {
+    pub(super) fn says(&self, line: &str) -> &Self {
         assert!(self.text.contains(line), "no {line:?} in:\n{}", self.text);
         self
     }
 
     /// A step that went wrong, and what to do under it.
-    fn names(&self, cause: &str, remedy: &str) -> &Self {
+    pub(super) fn names(&self, cause: &str, remedy: &str) -> &Self {
         let lines: Vec<_> = self.text.lines().collect();
         let found = lines.windows(2).any(|two| {
             two[0].starts_with("✗ ")
@@ -80,7 +80,7 @@ impl Said {
         self
     }
 
-    fn ends_with(&self, code: i32) -> &Self {
+    pub(super) fn ends_with(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "{}", self.text);
         self
     }
