@@ -356,6 +356,22 @@ async fn a_missing_namespace_is_reported_and_works_once_it_was_created() {
     assert!(key.made(&ciphertext).await);
 }
 
+async fn a_deleted_namespace_is_reported_as_missing() {
+    let parent = Namespace::new().await.with_policy("below/transit").await;
+    let key = parent.child("below").await.with_key().await;
+    let daemon = key.daemon().token(&parent.token().await).spawn().await;
+    works(&daemon).await;
+    parent.expect("DELETE", "sys/namespaces/below", None).await;
+    let remedy = format!("there is no namespace \"{}\": create it", key.path);
+    refused(&daemon, Code::FailedPrecondition, &[&remedy]).await;
+    let client = KmsClient::connect(daemon.socket());
+    wait::until_true("a verdict", LIMIT, async || {
+        let status = client.status().await.err();
+        status.is_some_and(|error| error.code() == Code::FailedPrecondition)
+    })
+    .await;
+}
+
 async fn a_login_in_a_missing_namespace_is_reported_and_works_once_it_was_created() {
     let namespace = Namespace::planned().await;
     // The same namespace for both, and a login that is refused first.
@@ -419,6 +435,7 @@ tests! {
     single a_wrapped_secret_id_of_a_nested_namespace_is_unwrapped_there [OpenBao];
     single a_key_of_another_namespace_still_decrypts [OpenBao];
     single a_missing_namespace_is_reported_and_works_once_it_was_created [OpenBao];
+    single a_deleted_namespace_is_reported_as_missing [OpenBao];
     single a_login_in_a_missing_namespace_is_reported_and_works_once_it_was_created [OpenBao];
     single a_sealed_namespace_is_an_outage_until_it_is_unsealed [OpenBao];
     single a_locked_namespace_is_an_outage_until_it_is_unlocked [OpenBao];
