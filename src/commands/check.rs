@@ -72,8 +72,13 @@ async fn vault(config: &Config, client: &Client, login: bool, report: &mut Repor
     let Some(grant) = login::log_in(client, &config.auth, login, report).await else {
         return;
     };
-    login::describe_token(client, &config.auth, &grant, report).await;
-    capabilities::check(client, &config.keys, &grant.token, report).await;
+    let namespace = login::describe_token(client, &config.auth, &grant, report).await;
+    let query = capabilities::Query {
+        client,
+        token: &grant.token,
+        namespace,
+    };
+    query.check(&config.keys, report).await;
     key::check(client, &config.keys, &grant.token, report).await;
     login::log_out(client, &config.auth, &grant.token, began, report).await;
 }

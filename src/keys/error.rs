@@ -272,6 +272,7 @@ impl KeyError {
                         | ApiErrorKind::TokenRefused
                         | ApiErrorKind::KeyMissing
                         | ApiErrorKind::NotMounted
+                        | ApiErrorKind::NamespaceMissing
                         | ApiErrorKind::KeyUnable
                         | ApiErrorKind::BadCiphertext
                 )
@@ -287,10 +288,11 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
             format!(
                 "the policy of this token has to grant `update` on {} and {}, and `read` on {}; or \
                  correct transit.key, transit.mount, vault.namespace (a key that does not exist is \
-                 answered in the same way)",
+                 answered in the same way){}",
                 key.path("encrypt"),
                 key.path("decrypt"),
-                key.path("keys")
+                key.path("keys"),
+                other_namespaces(key)
             ),
         ),
         ApiErrorKind::KeyMissing => (
@@ -302,6 +304,13 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
             format!(
                 "no transit engine is mounted at {}: enable it, or correct transit.mount and vault.namespace",
                 key.mount.as_str()
+            ),
+        ),
+        ApiErrorKind::NamespaceMissing => (
+            ErrorKind::Precondition,
+            format!(
+                "there is no namespace {:?}: create it, or correct vault.namespace",
+                key.namespace.as_str()
             ),
         ),
         ApiErrorKind::VersionTooNew => (
@@ -333,6 +342,18 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
         ApiErrorKind::Transient => return (ErrorKind::Unavailable, None),
     };
     (kind, Some(remedy))
+}
+
+/// What else may deny a token of another namespace than the key's.
+fn other_namespaces(key: &TransitKey) -> String {
+    let namespace = key.namespace.as_str();
+    if namespace.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; a token of a namespace above {namespace:?} needs these paths with the namespace in front, \
+         and one of any other namespace has no access"
+    )
 }
 
 fn transient_kind(error: &CallError) -> ErrorKind {

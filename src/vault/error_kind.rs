@@ -11,8 +11,10 @@ pub enum ApiErrorKind {
     PolicyDenied,
     /// No Transit key of that name.
     KeyMissing,
-    /// No Transit engine is mounted there, or the namespace does not exist.
+    /// No Transit engine is mounted there.
     NotMounted,
+    /// The namespace of the request does not exist.
+    NamespaceMissing,
     /// The server does not know this key version yet: a standby that lags, or a restored snapshot.
     VersionTooNew,
     /// The key's `min_encryption_version` or `min_decryption_version` passed this key version.
@@ -33,11 +35,7 @@ pub enum ApiErrorKind {
     Other,
 }
 
-const NOT_MOUNTED: [&str; 3] = [
-    "no handler for route",
-    "namespace not found",
-    "unsupported path",
-];
+const NOT_MOUNTED: [&str; 2] = ["no handler for route", "unsupported path"];
 const VERSION_TOO_NEW: [&str; 2] = ["version is too new", "higher than the latest key version"];
 const VERSION_TOO_OLD: [&str; 3] = [
     "less than the minimum encryption key version",
@@ -79,6 +77,7 @@ impl ApiErrorKind {
             403 => Self::TokenRefused,
             400 if says(&WRONG_CREDENTIALS) => Self::WrongCredentials,
             404 if message.is_empty() => Self::KeyMissing,
+            404 if says(&["namespace not found"]) => Self::NamespaceMissing,
             404 if says(&NOT_MOUNTED) => Self::NotMounted,
             _ if says(&["encryption key not found"]) => Self::KeyMissing,
             _ if says(&VERSION_TOO_NEW) => Self::VersionTooNew,
@@ -122,7 +121,7 @@ mod tests {
                 "no handler for route \"m/encrypt/k\". route entry not found.",
                 NotMounted,
             ),
-            (404, "namespace not found", NotMounted),
+            (404, "namespace not found", NamespaceMissing),
             (400, "invalid ciphertext: version is too new", VersionTooNew),
             (400, newer, VersionTooNew),
             (

@@ -68,6 +68,15 @@ impl Namespace {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The path from a namespace above to this one; `None` if the other one is not above it.
+    #[must_use]
+    pub fn below(&self, above: &Self) -> Option<&str> {
+        if above.0.is_empty() {
+            return Some(self.0.as_str()).filter(|path| !path.is_empty());
+        }
+        self.0.strip_prefix(&above.0)?.strip_prefix('/')
+    }
 }
 
 impl MountPath {
@@ -182,6 +191,25 @@ mod tests {
     fn root_is_the_empty_namespace() {
         assert_eq!(Namespace::try_new("root"), Ok(Namespace::default()));
         assert_eq!(Namespace::try_new("/"), Ok(Namespace::default()));
+    }
+
+    #[test]
+    fn a_namespace_is_below_those_that_its_path_begins_with() {
+        let namespace = |text| Namespace::try_new(text).expect("valid");
+        let table = [
+            ("a/b", "", Some("a/b")),
+            ("a/b", "a", Some("b")),
+            ("a/b/c", "a", Some("b/c")),
+            ("a", "a", None),
+            ("", "", None),
+            ("a", "a/b", None),
+            ("ab", "a", None),
+        ];
+        for (path, above, expected) in table {
+            let found = namespace(path);
+            let above = namespace(above);
+            assert_eq!(found.below(&above), expected, "{path:?} {above:?}");
+        }
     }
 
     #[test]

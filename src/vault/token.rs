@@ -47,6 +47,8 @@ pub struct TokenInfo {
     pub policies: Vec<String>,
     /// `service` or `batch`; empty if the server does not report it.
     pub kind: String,
+    /// The namespace that it was issued in: its policies are those of this namespace.
+    pub namespace: Namespace,
     /// How long ago it was issued, by the server's clock; `None` if that is not known, such as of a
     /// token that was renewed.
     pub age: Option<Duration>,
@@ -86,6 +88,9 @@ struct LookupData {
     identity_policies: Option<Vec<String>>,
     #[serde(default, rename = "type")]
     kind: String,
+    /// Absent in the root namespace, and of a server without namespaces.
+    #[serde(default)]
+    namespace_path: String,
 }
 
 impl Client {
@@ -172,6 +177,7 @@ impl Client {
             lease,
             policies: policies.flatten().collect(),
             kind: data.kind,
+            namespace: Namespace::try_new(&data.namespace_path).unwrap_or_default(),
             age: age.map(lifetime),
         })
     }

@@ -26,7 +26,7 @@ const SEED: [u8; 32] = [9; 32];
 
 /// Waits until a call is refused with this code and all of these texts. On a slow machine the
 /// deadline of a call may come before the reason is known.
-async fn refused(daemon: &Daemon, code: Code, texts: &[&str]) {
+pub(super) async fn refused(daemon: &Daemon, code: Code, texts: &[&str]) {
     let client = KmsClient::connect(daemon.socket());
     let what = format!("a refusal with {code:?} that says {texts:?}");
     wait::until_true(&what, LIMIT, async || {

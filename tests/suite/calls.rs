@@ -123,12 +123,10 @@ async fn garbage_is_refused_and_the_process_lives() {
 
 /// Vault's audit log and the log here name each request in the same way.
 async fn a_request_is_found_in_the_audit_log_of_vault() {
-    let vault = Vault::start().await;
-    let fixture = vault.fixture().await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("audit.log");
-    let device = json!({ "type": "file", "options": { "file_path": file } });
-    vault.expect("PUT", "sys/audit/file", Some(device)).await;
+    let vault = Vault::start_audited(&file).await;
+    let fixture = vault.fixture().await;
     let header = json!({ "hmac": false });
     let path = "sys/config/auditing/request-headers/X-Correlation-Id";
     vault.expect("POST", path, Some(header.clone())).await;

@@ -34,7 +34,8 @@ const SERVICE_ACCOUNT: &str = "system:serviceaccount:kube-system:vault-kms-plugi
 const SPIFFE_ID: &str = "spiffe://example.org/vault-kms-plugin";
 
 /// Every section that holds commands has its line here, and its test below.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
+    "Namespaces",
     "token",
     "approle",
     "approle with a wrapped secret_id",
@@ -174,6 +175,12 @@ fn every_section_with_commands_is_proven() {
     named.sort_unstable();
     written.sort_unstable();
     assert_eq!(written, named);
+}
+
+async fn the_page_is_right_about_namespaces() {
+    let scene = Scene::new().await;
+    scene.prepare("Namespaces").await;
+    scene.login("Namespaces").await;
 }
 
 async fn the_page_is_right_about_token() {
@@ -331,6 +338,7 @@ fn kubeconfig(kubernetes: &KubeApiserver) -> String {
 tests! {
     [markdown]
     plain every_section_with_commands_is_proven;
+    single the_page_is_right_about_namespaces [OpenBao];
     single the_page_is_right_about_token [Vault];
     single the_page_is_right_about_approle [Vault];
     single the_page_is_right_about_a_wrapped_secret_id [Vault];

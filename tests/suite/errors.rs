@@ -23,6 +23,7 @@ const INVALID_TOKEN: &str = "2 errors occurred:\n\t* permission denied\n\t* inva
 const GRANT: &str = "has to grant `update`";
 const CREATE: &str = "or create it if nothing was ever encrypted with it, or correct transit.key";
 const MOUNT: &str = "enable it, or correct transit.mount and vault.namespace";
+const NAMESPACE: &str = "create it, or correct vault.namespace";
 const LAG: &str = "a standby that lags, or a restored snapshot";
 const TOO_OLD_TO_WRITE: &str = "the minimum version of transit key";
 const TOO_OLD_TO_READ: &str = "below the key's min_decryption_version";
@@ -51,7 +52,7 @@ const ANY_CALL: [Row; 21] = {
             FailedPrecondition,
             MOUNT,
         ),
-        (404, "namespace not found", FailedPrecondition, MOUNT),
+        (404, "namespace not found", FailedPrecondition, NAMESPACE),
         (503, "Vault is sealed", Unavailable, NO_REMEDY),
         (503, "namespace is sealed", Unavailable, NO_REMEDY),
         (

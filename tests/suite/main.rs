@@ -33,6 +33,7 @@ mod links;
 mod memory;
 mod metrics;
 mod monitoring;
+mod namespaces;
 mod outages;
 mod reload;
 mod secrets;
@@ -124,6 +125,6 @@ fn all_that_the_tests_run_is_built() {
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, namespaces, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

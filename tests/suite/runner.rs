@@ -50,6 +50,10 @@ pub(crate) struct Test {
 pub(crate) enum Need {
     /// Vault or OpenBao, installed or built.
     Vault,
+    /// OpenBao, for what Vault has only with a licence.
+    OpenBao,
+    /// Vault without a licence, which ignores namespaces.
+    NoNamespaces,
     /// kube-apiserver and etcd, installed or built.
     Kubernetes,
     /// promtool, installed or built.
@@ -83,8 +87,10 @@ pub(crate) fn multi<F: Future<Output = ()>>(test: fn() -> F) {
 }
 
 impl Need {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Vault,
+        Self::OpenBao,
+        Self::NoNamespaces,
         Self::Kubernetes,
         Self::Promtool,
         Self::Go,
@@ -102,6 +108,8 @@ impl Need {
     fn probe(self) -> bool {
         match self {
             Self::Vault => servers::is_available(Server::Vault),
+            Self::OpenBao => servers::is_openbao(),
+            Self::NoNamespaces => !servers::is_openbao(),
             Self::Kubernetes => {
                 servers::is_available(Server::KubeApiserver) && servers::is_available(Server::Etcd)
             }
@@ -129,6 +137,8 @@ impl Need {
     fn remedy(self) -> &'static str {
         match self {
             Self::Vault => "needs Vault: set VAULT_BIN or install Go",
+            Self::OpenBao => "needs OpenBao as VAULT_BIN",
+            Self::NoNamespaces => "needs Vault without a licence, which ignores namespaces",
             Self::Kubernetes => {
                 "needs kube-apiserver and etcd: set KUBE_APISERVER_BIN and ETCD_BIN or install Go"
             }
@@ -143,6 +153,8 @@ impl Need {
     /// Whether its absence is a failure, by a variable that is set to 1.
     fn is_required(self) -> bool {
         let variable = match self {
+            // A run has one of the two servers.
+            Self::OpenBao | Self::NoNamespaces => return false,
             Self::Vault | Self::Kubernetes | Self::Promtool | Self::Go => "REQUIRE_REAL_SERVERS",
             Self::Root | Self::Mounts => "REQUIRE_UNSHARE",
             Self::Machines => "REQUIRE_SYSTEMD",

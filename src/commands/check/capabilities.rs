@@ -5,10 +5,19 @@ use tokio::time::Instant;
 
 use super::format::listed;
 use super::{REQUEST_TIMEOUT, Report};
-use crate::keys;
-use crate::vault::{ApiErrorKind, Client, Token, TransitKey};
+use crate::diagnosis::Diagnosis;
+use crate::keys::{self, KeyError};
+use crate::vault::{ApiErrorKind, CallError, Client, Namespace, Token, TransitKey};
 
 const NAME: &str = "capabilities";
+
+/// Whose capabilities are queried.
+pub(super) struct Query<'a> {
+    pub(super) client: &'a Client,
+    pub(super) token: &'a Token,
+    /// The namespace of the token, if it could be read.
+    pub(super) namespace: Option<Namespace>,
+}
 
 /// A path, and the one capability that the plugin needs on it.
 struct Required {
@@ -16,23 +25,126 @@ struct Required {
     capability: &'static str,
 }
 
-/// Checks all keys.
-pub(super) async fn check(
-    client: &Client,
-    settings: &keys::Settings,
-    token: &Token,
-    report: &mut Report,
-) {
-    let before = report.steps().len();
-    let own = required_for(&settings.key);
-    let mut granted = check_key(client, &settings.key, &own, token, report).await;
-    for key in &settings.decrypt_also {
-        let required = [Required::new(key, "decrypt", "update")];
-        granted.extend(check_key(client, key, &required, token, report).await);
+impl Query<'_> {
+    /// Checks all keys.
+    pub(super) async fn check(&self, settings: &keys::Settings, report: &mut Report) {
+        let before = report.steps().len();
+        let own = required_for(&settings.key);
+        let mut granted = self.check_key(&settings.key, own, report).await;
+        for key in &settings.decrypt_also {
+            let required = vec![Required::new(key, "decrypt", "update")];
+            granted.extend(self.check_key(key, required, report).await);
+        }
+        self.warn_about_wildcards(&settings.key, report).await;
+        if report.steps().len() == before {
+            report.ok(NAME, format!("{}, and nothing more", listed(&granted)));
+        }
     }
-    warn_about_wildcards(client, &settings.key, token, report).await;
-    if report.steps().len() == before {
-        report.ok(NAME, format!("{}, and nothing more", listed(&granted)));
+
+    /// Reports what is missing and what is too much. Returns what is required, if Vault answered.
+    async fn check_key(
+        &self,
+        key: &TransitKey,
+        mut required: Vec<Required>,
+        report: &mut Report,
+    ) -> Vec<String> {
+        let mut paths: Vec<_> = required.iter().map(|one| one.path.clone()).collect();
+        let granted = match self.granted(key, &mut paths).await {
+            Ok(granted) => granted,
+            Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => {
+                let reason = self.reason_of_denial(key);
+                report.warning(
+                    NAME,
+                    format!(
+                        "cannot query capabilities ({reason}); the next steps test them instead"
+                    ),
+                );
+                return Vec::new();
+            }
+            Err(error) => {
+                let KeyError { cause, remedy, .. } = KeyError::of_call(key, &error);
+                let error = Diagnosis { cause, remedy };
+                report.unavailable(NAME, error, "try again once Vault answers");
+                return Vec::new();
+            }
+        };
+        let mut texts = Vec::new();
+        for ((one, path), granted) in required.iter_mut().zip(paths).zip(granted) {
+            one.path = path;
+            compare(one, &granted, report);
+            texts.push(format!("{} on {}", one.capability, one.path));
+        }
+        texts
+    }
+
+    /// The capabilities on each of the paths in the key's namespace. Those of a token of a namespace
+    /// above can be queried only there: the paths are then changed to what they are called there,
+    /// and in the token's policies.
+    async fn granted(
+        &self,
+        key: &TransitKey,
+        paths: &mut Vec<String>,
+    ) -> Result<Vec<Vec<String>>, CallError> {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let Self { client, token, .. } = *self;
+        let inside = client
+            .capabilities(&key.namespace, token, paths, deadline)
+            .await;
+        let is_denied = |error: &CallError| error.api_error() == Some(ApiErrorKind::PolicyDenied);
+        let above = self
+            .namespace
+            .as_ref()
+            .filter(|_| inside.as_ref().is_err_and(is_denied));
+        let Some((above, prefix)) =
+            above.and_then(|above| Some((above, key.namespace.below(above)?)))
+        else {
+            return inside;
+        };
+        let outside: Vec<_> = paths
+            .iter()
+            .map(|path| format!("{prefix}/{path}"))
+            .collect();
+        let granted = client
+            .capabilities(above, token, &outside, deadline)
+            .await?;
+        *paths = outside;
+        Ok(granted)
+    }
+
+    fn reason_of_denial(&self, key: &TransitKey) -> String {
+        match &self.namespace {
+            Some(own) if *own != key.namespace && key.namespace.below(own).is_none() => format!(
+                "the token is of namespace {:?}, which is not above {:?}",
+                own.as_str(),
+                key.namespace.as_str()
+            ),
+            _ => "no \"default\" policy".to_owned(),
+        }
+    }
+
+    /// A policy with a wildcard also allows a key of a random name, which does not exist.
+    async fn warn_about_wildcards(&self, key: &TransitKey, report: &mut Report) {
+        let name: String = std::iter::repeat_with(fastrand::lowercase)
+            .take(12)
+            .collect();
+        let mount = key.mount.as_str();
+        let paths = ["encrypt", "decrypt", "keys"].map(|what| format!("{mount}/{what}/{name}"));
+        let mut paths = paths.to_vec();
+        let granted = self.granted(key, &mut paths).await;
+        let Ok(granted) = granted else { return };
+        let is_allowed = |granted: &Vec<String>| !granted.is_empty() && granted[0] != "root";
+        let allowed = paths
+            .iter()
+            .zip(&granted)
+            .filter(|(_, granted)| is_allowed(granted));
+        let shown: Vec<_> = allowed.map(|(path, _)| path.replace(&name, "*")).collect();
+        if !shown.is_empty() {
+            let text = format!(
+                "the policy has a wildcard and covers keys of every name ({}): name the key instead",
+                shown.join(", ")
+            );
+            report.warning(NAME, text);
+        }
     }
 }
 
@@ -52,42 +164,6 @@ impl Required {
         let path = key.path(operation);
         Self { path, capability }
     }
-}
-
-/// Reports what is missing and what is too much. Returns what is required, if Vault answered.
-async fn check_key(
-    client: &Client,
-    key: &TransitKey,
-    required: &[Required],
-    token: &Token,
-    report: &mut Report,
-) -> Vec<String> {
-    let paths: Vec<_> = required.iter().map(|one| one.path.clone()).collect();
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
-    let granted = client
-        .capabilities(&key.namespace, token, &paths, deadline)
-        .await;
-    let granted = match granted {
-        Ok(granted) => granted,
-        Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => {
-            report.warning(
-                NAME,
-                "cannot query capabilities (no \"default\" policy); the next steps test them instead",
-            );
-            return Vec::new();
-        }
-        Err(error) => {
-            let error = error.diagnosis().about("vault");
-            report.unavailable(NAME, error, "try again once Vault answers");
-            return Vec::new();
-        }
-    };
-    let mut texts = Vec::new();
-    for (one, granted) in required.iter().zip(granted) {
-        compare(one, &granted, report);
-        texts.push(format!("{} on {}", one.capability, one.path));
-    }
-    texts
 }
 
 fn compare(required: &Required, granted: &[String], report: &mut Report) {
@@ -115,38 +191,6 @@ fn compare(required: &Required, granted: &[String], report: &mut Report) {
         let text = format!(
             "the policy grants {} on {path}, which is never needed",
             listed(&excess)
-        );
-        report.warning(NAME, text);
-    }
-}
-
-/// A policy with a wildcard also allows a key of a random name, which does not exist.
-async fn warn_about_wildcards(
-    client: &Client,
-    key: &TransitKey,
-    token: &Token,
-    report: &mut Report,
-) {
-    let name: String = std::iter::repeat_with(fastrand::lowercase)
-        .take(12)
-        .collect();
-    let mount = key.mount.as_str();
-    let paths = ["encrypt", "decrypt", "keys"].map(|what| format!("{mount}/{what}/{name}"));
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
-    let granted = client
-        .capabilities(&key.namespace, token, &paths, deadline)
-        .await;
-    let Ok(granted) = granted else { return };
-    let is_allowed = |granted: &Vec<String>| !granted.is_empty() && granted[0] != "root";
-    let allowed = paths
-        .iter()
-        .zip(&granted)
-        .filter(|(_, granted)| is_allowed(granted));
-    let shown: Vec<_> = allowed.map(|(path, _)| path.replace(&name, "*")).collect();
-    if !shown.is_empty() {
-        let text = format!(
-            "the policy has a wildcard and covers keys of every name ({}): name the key instead",
-            shown.join(", ")
         );
         report.warning(NAME, text);
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::format::rounded;
 use super::{REQUEST_TIMEOUT, Report};
 use crate::session::{LOGIN_TIMEOUT, LoginCost, Settings};
-use crate::vault::{ApiErrorKind, Client, Grant, Lease, Token};
+use crate::vault::{ApiErrorKind, Client, Grant, Lease, Namespace, Token};
 
 /// The age of a token is known in whole seconds.
 const ROUNDED_AGE: Duration = Duration::from_secs(1);
@@ -57,13 +57,13 @@ pub(super) async fn log_in(
     }
 }
 
-/// Reports the lease and the policies of the token.
+/// Reports the lease and the policies of the token. Returns its namespace, if that can be read.
 pub(super) async fn describe_token(
     client: &Client,
     settings: &Settings,
     grant: &Grant,
     report: &mut Report,
-) {
+) -> Option<Namespace> {
     const NAME: &str = "token";
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     let info = client
@@ -76,12 +76,12 @@ pub(super) async fn describe_token(
                 NAME,
                 "cannot be looked up or renewed (no \"default\" policy): new logins replace it",
             );
-            return;
+            return None;
         }
         Err(error) => {
             let error = error.diagnosis().about("vault");
             report.unavailable(NAME, error, "put a valid token in its place");
-            return;
+            return None;
         }
     };
     if info.policies.iter().any(|policy| policy == "root") {
@@ -101,6 +101,7 @@ pub(super) async fn describe_token(
         let lifetime = lifetime(info.lease);
         report.ok(NAME, format!("{kind}{lifetime}, policies {policies}"));
     }
+    Some(info.namespace)
 }
 
 fn not_renewable(lease: Lease) -> String {

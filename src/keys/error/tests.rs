@@ -22,6 +22,7 @@ fn only_what_an_operator_has_to_remedy_can_become_a_verdict() {
         (TokenRefused, ErrorKind::Denied, true),
         (KeyMissing, ErrorKind::Precondition, true),
         (NotMounted, ErrorKind::Precondition, true),
+        (NamespaceMissing, ErrorKind::Precondition, true),
         (KeyUnable, ErrorKind::Precondition, true),
         (BadCiphertext, ErrorKind::Invalid, true),
         (VersionTooNew, ErrorKind::Unavailable, false),

@@ -103,7 +103,11 @@ impl LoginError {
         let mut diagnosis = error
             .diagnosis()
             .about(format_args!("login by {method} failed"));
-        if class == LoginErrorClass::SecondFactor {
+        if error.api_error() == Some(ApiErrorKind::NamespaceMissing) {
+            diagnosis = diagnosis.with_remedy(
+                "create the namespace, or correct auth.namespace, or vault.namespace if that is not set",
+            );
+        } else if class == LoginErrorClass::SecondFactor {
             diagnosis = diagnosis.with_remedy("exempt the plugin's role from MFA");
         } else if diagnosis.cause.contains("source address") {
             diagnosis = diagnosis.with_remedy(

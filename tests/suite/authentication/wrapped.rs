@@ -384,7 +384,7 @@ tests! {
     single a_newer_wrapping_token_is_used_during_the_session [Vault];
     single a_spent_token_beside_a_stored_secret_id_is_one_alarm_and_stops_nothing [Vault];
     single a_newer_secret_id_that_vault_rejects_leaves_the_previous_one [Vault];
-    single every_request_of_a_login_uses_the_namespace_of_auth [Vault];
+    single every_request_of_a_login_uses_the_namespace_of_auth [Vault, NoNamespaces];
     single nothing_is_unwrapped_that_cannot_be_stored [Vault];
     single a_lost_file_of_the_stored_secret_id_is_an_alarm_too [Vault];
 }

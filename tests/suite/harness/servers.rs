@@ -94,19 +94,29 @@ pub fn binary(server: Server) -> PathBuf {
         );
         return path;
     }
-    let mut installed = server
-        .installed_as()
-        .iter()
-        .filter_map(|name| on_path(name));
-    installed.next().unwrap_or_else(|| built(server))
+    installed(server).unwrap_or_else(|| built(server))
+}
+
+fn installed(server: Server) -> Option<PathBuf> {
+    let mut names = server.installed_as().iter();
+    names.find_map(|name| on_path(name))
 }
 
 /// Whether `server` is installed, or can be built.
 pub fn is_available(server: Server) -> bool {
-    let mut installed = server.installed_as().iter();
     env::var_os(server.variable()).is_some()
-        || installed.any(|name| on_path(name).is_some())
+        || installed(server).is_some()
         || on_path("go").is_some()
+}
+
+/// Whether the Vault of this run is OpenBao, which only an installed one can be.
+pub fn is_openbao() -> bool {
+    let given = env::var_os(Server::Vault.variable()).map(PathBuf::from);
+    let Some(program) = given.or_else(|| installed(Server::Vault)) else {
+        return false;
+    };
+    let version = Command::new(program).arg("version").output();
+    version.is_ok_and(|version| version.stdout.starts_with(b"OpenBao "))
 }
 
 /// The daemon as it is shipped (profile `dist`), built once per process. In a directory of its own:

@@ -1,6 +1,7 @@
 //! A real Vault (or OpenBao) as a child process, and the API calls that tests prepare it with.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::child::{self, Child};
-use super::{http, wait};
+use super::{http, servers, wait};
 
 #[path = "vault/api.rs"]
 mod api;
@@ -71,6 +72,21 @@ impl Vault {
         };
         let mut vault = Self::new(nothing, more, godebug);
         vault.initialise().await;
+        vault
+    }
+
+    /// The same with an audit log in this file.
+    pub async fn start_audited(file: &Path) -> Self {
+        // OpenBao has its audit devices in its configuration; Vault takes them from its API.
+        if servers::is_openbao() {
+            let path = file.display();
+            let options = format!("options {{ file_path = \"{path}\" }}");
+            let device = format!("audit \"file\" \"file\" {{ {options} }}");
+            return Self::start_persistent_with(&device).await;
+        }
+        let vault = Self::start_persistent().await;
+        let device = json!({ "type": "file", "options": { "file_path": file } });
+        vault.expect("PUT", "sys/audit/file", Some(device)).await;
         vault
     }
 
