@@ -40,7 +40,7 @@ impl Client {
         let mut reasons = Vec::new();
         loop {
             if let Some(next) = untried.next() {
-                asked.push(next);
+                asked.push((next, Instant::now()));
                 running.push(self.readiness(next, deadline));
             }
             let answer = if untried.len() > 0 {
@@ -57,9 +57,11 @@ impl Client {
                 }
                 continue;
             };
-            asked.retain(|asked| *asked != index);
+            asked.retain(|(asked, _)| *asked != index);
             match readiness {
                 Readiness::Ready => {
+                    // Whoever was asked a moment ago may answer in the next.
+                    asked.retain(|(_, since)| since.elapsed() >= stagger);
                     self.found_ready(index, &asked);
                     return Ok(());
                 }
@@ -84,10 +86,10 @@ impl Client {
     }
 
     /// Prefers an endpoint that can serve to those that did not answer before it.
-    fn found_ready(&self, index: usize, silent: &[usize]) {
+    fn found_ready(&self, index: usize, silent: &[(usize, Instant)]) {
         let now = Instant::now();
         let mut selection = self.selection();
-        for one in silent {
+        for (one, _) in silent {
             selection.record(*one, Observation::Unresponsive, now);
         }
         selection.record(index, Observation::Served, now);

@@ -241,6 +241,30 @@ async fn a_login_is_sent_where_health_is_denied_and_another_hangs() {
     }
 }
 
+/// The second one is asked when the first one takes long, which then answers first.
+#[tokio::test]
+async fn an_endpoint_that_was_asked_a_moment_ago_is_not_taken_for_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let slow = Address::try_new(&format!("http://{}", listener.local_addr().expect("x")));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        tokio::time::sleep(Duration::from_millis(550)).await;
+        let body = r#"{"initialized":true,"sealed":false,"standby":false}"#;
+        let length = body.len();
+        let text = format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n{body}");
+        let _ = stream.write_all(text.as_bytes()).await;
+        std::future::pending::<()>().await;
+    });
+    let client = client_at(vec![slow.expect("a"), server(None, "").await]);
+    let deadline = Instant::now() + DEADLINE;
+    client
+        .find_ready(deadline)
+        .await
+        .expect("the first is ready");
+    assert_eq!(client.selection().preferred(), 0);
+    assert!(client.selection().is_healthy(1));
+}
+
 /// Serves the first request of each connection; then that connection is silent. The second endpoint hangs.
 #[tokio::test]
 async fn a_lost_connection_is_replaced_although_the_other_endpoint_hangs() {
