@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -171,6 +172,16 @@ async fn finds_the_one_that_is_ready(world: [Endpoint; 3]) {
     }
 }
 
+/// An ordinary user has 1,024 open files unless it asks for more.
+fn allow_many_sockets() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).expect("the hard limit is allowed");
+}
+
 /// Every combination of three.
 fn worlds() -> Vec<[Endpoint; 3]> {
     let mut worlds = Vec::new();
@@ -186,6 +197,7 @@ fn worlds() -> Vec<[Endpoint; 3]> {
 
 #[tokio::test]
 async fn a_call_reaches_an_endpoint_that_can_serve_whatever_the_others_do() {
+    allow_many_sockets();
     let worlds = stream::iter(worlds());
     let done = worlds.for_each_concurrent(AT_A_TIME, reaches_the_one_that_can_serve);
     done.await;
@@ -193,6 +205,7 @@ async fn a_call_reaches_an_endpoint_that_can_serve_whatever_the_others_do() {
 
 #[tokio::test]
 async fn a_health_check_finds_an_endpoint_that_is_ready_whatever_the_others_do() {
+    allow_many_sockets();
     let worlds = stream::iter(worlds());
     let done = worlds.for_each_concurrent(AT_A_TIME, finds_the_one_that_is_ready);
     done.await;
