@@ -58,7 +58,20 @@ use harness::servers::{self, Server};
 use harness::vault::{Fixture, Vault};
 
 fn main() -> ExitCode {
+    allow_many_files();
     runner::run(tests())
+}
+
+/// Thousands of connections are tests too, and an ordinary user has 1,024 open files unless it asks
+/// for more.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).expect("the hard limit is allowed");
 }
 
 /// Long enough for a slow machine, and longer than the time between two looks at the key; no test
