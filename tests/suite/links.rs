@@ -1,5 +1,6 @@
 //! The documents lead where they say: every relative link and anchor has a target, every page is a
-//! chapter of the book, and docs/configuration.md has a heading for each key of the configuration.
+//! chapter of the book and works in it, and docs/configuration.md has a heading for each key of the
+//! configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -153,6 +154,25 @@ fn every_page_is_a_chapter_of_the_book() {
     assert_eq!(chapters, pages);
 }
 
+/// mdBook copies nothing from outside docs/, and shows a diagram of Mermaid as its source.
+fn every_chapter_works_in_the_book() {
+    let docs = root().join("docs");
+    let mut chapters = Vec::new();
+    pages_below(&docs, &mut chapters);
+    for chapter in chapters {
+        let text = read(&chapter);
+        let name = chapter.strip_prefix(root()).unwrap().display();
+        assert!(!text.contains("```mermaid"), "{name}: mermaid");
+        for link in links(&text).iter().filter(|it| !it.contains("://")) {
+            let file = link.split('#').next().unwrap();
+            let target = chapter.parent().unwrap().join(file);
+            let target = target.canonicalize().unwrap_or(target);
+            let is_inside = target.starts_with(docs.canonicalize().unwrap());
+            assert!(is_inside, "{name}: {link} is outside of the book");
+        }
+    }
+}
+
 /// The fields of a struct of `src/config/raw.rs`, each with its type.
 fn fields<'a>(source: &'a str, name: &str) -> Vec<(&'a str, &'a str)> {
     let start = format!("pub(super) struct {name} {{");
@@ -229,6 +249,7 @@ fn a_link_without_a_target_is_found() {
 tests! {
     plain every_link_has_a_target;
     plain every_page_is_a_chapter_of_the_book;
+    plain every_chapter_works_in_the_book;
     plain every_key_of_the_configuration_has_its_heading;
     plain the_readme_is_short;
     plain a_link_without_a_target_is_found;
