@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::diagnosis::Diagnosis;
+use crate::sha256::sha256;
 use crate::system::watched_file::{self, Content, Fingerprint, ReadError};
 use crate::telemetry::events;
 
@@ -208,8 +208,7 @@ fn paths(credentials: &[Credential]) -> Vec<PathBuf> {
 /// `None` if the file cannot be read.
 fn digest(path: &Path) -> Option<[u8; 32]> {
     let content = watched_file::read(path, MAX_BYTES).ok()?;
-    let digest = digest::digest(&digest::SHA256, content.bytes.trim_ascii());
-    digest.as_ref().try_into().ok()
+    Some(sha256(content.bytes.trim_ascii()))
 }
 
 #[cfg(test)]

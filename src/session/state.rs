@@ -170,14 +170,17 @@ impl State {
     fn start_login(&mut self, myself: &ActorRef<SessionMsg>) {
         let client = self.args.client.clone();
         let settings = self.args.settings.clone();
-        self.login.begin(myself, async move {
+        let login = async move {
             let credentials = credentials::state(&settings.method.credentials()).await;
             let granted = login::login(&client, &settings, Instant::now() + LOGIN_TIMEOUT).await;
             LoginOutcome {
                 granted,
                 credentials,
             }
-        });
+        };
+        let args = self.args.clone();
+        let unclaimed = async move |outcome: LoginOutcome| args.revoke_unclaimed(outcome).await;
+        self.login.begin(myself, login, unclaimed);
     }
 
     pub(super) async fn login_ended(
@@ -273,8 +276,8 @@ impl State {
 }
 
 impl Arguments {
-    /// `Some(true)` for the candidate of a reload: what its events say of it.
-    fn is_candidate(&self) -> Option<bool> {
-        (!*self.serving.borrow()).then_some(true)
+    /// Whether it belongs to the candidate of a reload.
+    fn is_candidate(&self) -> bool {
+        !*self.serving.borrow()
     }
 }

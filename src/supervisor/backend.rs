@@ -2,7 +2,6 @@
 //! A reload validates a second one before it stops the first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorId, ActorRef, ActorStatus, Message};
 use tokio::sync::watch;
@@ -132,13 +131,13 @@ impl Backend {
 
     /// Stops both: the KeyManager first, which uses the session. The token of the `serving` backend
     /// is not revoked.
-    pub(super) async fn stop(&self, limit: Duration, serving: &watch::Receiver<SessionView>) {
-        stop(cell(&self.keys), Child::Keys, limit).await;
+    pub(super) async fn stop(&self, serving: &watch::Receiver<SessionView>) {
+        stop(cell(&self.keys), Child::Keys).await;
         let used = serving.borrow().current.clone();
         let used = used.map(|session| session.token.clone());
         let view = self.session_view();
         view.send_modify(|view| view.used_elsewhere = used);
-        stop(cell(&self.session), Child::Session, limit).await;
+        stop(cell(&self.session), Child::Session).await;
     }
 }
 
@@ -156,9 +155,9 @@ pub(super) async fn start<A: Actor>(
 }
 
 /// Stops an actor and waits for it.
-pub(super) async fn stop(cell: Option<ActorCell>, child: Child, limit: Duration) {
+pub(super) async fn stop(cell: Option<ActorCell>, child: Child) {
     let Some(cell) = cell else { return };
-    let limit = ractor::concurrency::Duration::from(limit);
+    let limit = ractor::concurrency::Duration::from(child.stop_limit());
     if cell.stop_and_wait(None, Some(limit)).await.is_err() {
         events::ActorLate {
             actor: child.name(),

@@ -1,6 +1,7 @@
 //! The actors under the Supervisor.
 
 use std::fmt;
+use std::time::Duration;
 
 /// An actor under the Supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +19,15 @@ pub enum Child {
 impl Child {
     /// In the order of their start.
     pub const ALL: [Self; 4] = [Self::Session, Self::Keys, Self::Grpc, Self::Admin];
+
+    /// How long it may take to stop once it is asked to.
+    pub(super) fn stop_limit(self) -> Duration {
+        match self {
+            // Longer than the wait for a secret_id that is being unwrapped, and for a revocation.
+            Self::Session => Duration::from_secs(7),
+            Self::Keys | Self::Grpc | Self::Admin => Duration::from_secs(1),
+        }
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -25,9 +25,6 @@ use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::Client;
 
-/// How long an actor may take to stop before a planned restart.
-const RESTART_LIMIT: Duration = Duration::from_secs(1);
-
 /// All children, and what they share.
 #[derive(Debug)]
 pub(super) struct Children {
@@ -229,7 +226,7 @@ impl Children {
             Child::Admin => drop(self.admin.send_replace(None)),
             Child::Session | Child::Keys => return,
         }
-        backend::stop(cell, child, RESTART_LIMIT).await;
+        backend::stop(cell, child).await;
         if let Err(reason) = self.start(child, parent).await {
             let actor = child.name();
             events::ActorNotStarted { actor, reason }.emit();
@@ -304,8 +301,8 @@ impl Children {
     }
 
     /// Stops a child and waits for it.
-    pub(super) async fn stop(&self, child: Child, limit: Duration) {
-        backend::stop(self.cell(child), child, limit).await;
+    pub(super) async fn stop(&self, child: Child) {
+        backend::stop(self.cell(child), child).await;
     }
 
     /// Closes the listener, which removes the socket's file.

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::backend::Backend;
 use super::changes::Changes;
 use super::message::SupervisorMsg;
-use super::state::{STOP_LIMIT, State, log_warnings};
+use super::state::{State, log_warnings};
 use crate::admin;
 use crate::config::Config;
 use crate::grpc::BoundSocket;
@@ -98,7 +98,7 @@ impl State {
                 let id = candidate.id;
                 if let Err(reason) = self.start_validation(id, backend, myself).await {
                     let serving = self.args.children.backend().session_view().subscribe();
-                    backend.stop(STOP_LIMIT, &serving).await;
+                    backend.stop(&serving).await;
                     return self.reject(myself, &reason);
                 }
                 self.reload.stage = Stage::Validating(Box::new(candidate));
@@ -299,7 +299,7 @@ impl State {
     fn retire(&mut self, backend: Backend) {
         let serving = self.args.children.backend().session_view().subscribe();
         self.tasks
-            .spawn(async move { backend.stop(STOP_LIMIT, &serving).await });
+            .spawn(async move { backend.stop(&serving).await });
     }
 
     fn reject(&mut self, myself: &ActorRef<SupervisorMsg>, reason: &str) {

@@ -20,8 +20,6 @@ use crate::telemetry::events;
 
 /// How long calls in flight may take once the process is asked to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-/// How long each actor may take to stop after that.
-pub(super) const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// The actor's arguments.
 #[derive(Debug)]
@@ -124,8 +122,10 @@ impl State {
     /// In order: no new connections, the calls in flight, then the actors that served them.
     pub(super) async fn drain(&mut self) {
         events::Stopping {}.emit();
-        notify::stopping(DRAIN_LIMIT + 5 * STOP_LIMIT);
-        self.args.children.stop(Child::Grpc, STOP_LIMIT).await;
+        // The actors of a candidate stop before those that serve.
+        let actors: Duration = Child::ALL.into_iter().map(Child::stop_limit).sum();
+        notify::stopping(DRAIN_LIMIT + 2 * actors);
+        self.args.children.stop(Child::Grpc).await;
         self.args.children.release_socket();
         let connections = self.args.children.connections();
         tokio::select! {
@@ -138,10 +138,10 @@ impl State {
         }
         if let Some(candidate) = self.reload.abandon() {
             let serving = self.args.children.backend().session_view().subscribe();
-            candidate.stop(STOP_LIMIT, &serving).await;
+            candidate.stop(&serving).await;
         }
         for child in [Child::Keys, Child::Session, Child::Admin] {
-            self.args.children.stop(child, STOP_LIMIT).await;
+            self.args.children.stop(child).await;
         }
         events::Stopped {}.emit();
     }

@@ -105,7 +105,7 @@ impl LoginError {
             .about(format_args!("login by {method} failed"));
         if error.api_error() == Some(ApiErrorKind::NamespaceMissing) {
             diagnosis = diagnosis.with_remedy(
-                "create the namespace, or correct auth.namespace, or vault.namespace if that is not set",
+                "correct auth.namespace, or vault.namespace if that is not set, or create the namespace if nothing was ever encrypted there",
             );
         } else if class == LoginErrorClass::SecondFactor {
             diagnosis = diagnosis.with_remedy("exempt the plugin's role from MFA");

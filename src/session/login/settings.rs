@@ -146,6 +146,11 @@ impl Method {
         }
     }
 
+    /// Whether a wrapping token is being spent, and its secret_id is not stored yet.
+    pub(in crate::session) fn is_unwrapping(&self) -> bool {
+        self.wrapped().is_some_and(Wrapped::is_unwrapping)
+    }
+
     /// All credentials that it uses.
     pub(in crate::session) fn credentials(&self) -> Vec<Credential> {
         match self {

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Wrapped {
     pub(super) store: PathBuf,
     /// The wrapping token that is not to be tried again while a stored secret_id works.
     deferred: Arc<Mutex<Option<DeferredToken>>>,
+    /// Set from before a wrapping token is spent until its secret_id is stored.
+    unwrapping: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl Wrapped {
             role,
             store,
             deferred: Arc::default(),
+            unwrapping: Arc::default(),
         }
     }
 
@@ -210,6 +214,15 @@ impl Wrapped {
             )))),
             Err(error) => Err(self.store_unusable("cannot be locked", &error)),
         }
+    }
+
+    /// Whether a wrapping token is being spent, and its secret_id is not stored yet.
+    pub(in crate::session) fn is_unwrapping(&self) -> bool {
+        self.unwrapping.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unwrapping(&self, is_unwrapping: bool) {
+        self.unwrapping.store(is_unwrapping, Ordering::Relaxed);
     }
 
     pub(super) fn is_deferred(&self, token: &Token) -> bool {

@@ -113,15 +113,18 @@ impl Attempt<'_> {
     ) -> Result<StoredSecretIds, LoginError> {
         let _lock = wrapped.lock(self.deadline).await?;
         let stored = wrapped.load().await?;
-        match stored {
-            Some(stored) if stored.current.wrapping_token == token.expose_secret() => Ok(stored),
-            Some(StoredSecretIds { current, previous }) => {
-                // Of two stored secret_ids the previous one is the one that has worked.
-                let working = previous.unwrap_or(current);
-                self.unwrap(wrapped, token, Some(working)).await
+        let working = match stored {
+            Some(stored) if stored.current.wrapping_token == token.expose_secret() => {
+                return Ok(stored);
             }
-            None => self.unwrap(wrapped, token, None).await,
-        }
+            // Of two stored secret_ids the previous one is the one that has worked.
+            Some(StoredSecretIds { current, previous }) => Some(previous.unwrap_or(current)),
+            None => None,
+        };
+        wrapped.set_unwrapping(true);
+        let unwrapped = self.unwrap(wrapped, token, working).await;
+        wrapped.set_unwrapping(false);
+        unwrapped
     }
 
     async fn unwrap(

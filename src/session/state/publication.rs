@@ -24,7 +24,7 @@ impl State {
     pub(super) fn publish_fault(&mut self, error: &LoginError) {
         self.failed.failed(Instant::now());
         // A candidate's end with its reload, which reports them.
-        if self.args.is_candidate().is_none() {
+        if !self.args.is_candidate() {
             let metric = error.class().metric();
             self.args.client.metrics().login_failed(metric);
         }
@@ -37,7 +37,7 @@ impl State {
         if !is_known {
             events::LoginFailed {
                 error: error.to_string(),
-                candidate: self.args.is_candidate(),
+                candidate: self.args.is_candidate().then_some(true),
             }
             .emit();
             self.args.view.send_modify(|view| view.fault = Some(fault));
@@ -58,7 +58,7 @@ impl State {
             renewable: active.lease.renewable,
             failed: streak.map(|it| it.failed),
             lasted: streak.map(|it| it.lasted()),
-            candidate: self.args.is_candidate(),
+            candidate: self.args.is_candidate().then_some(true),
         }
         .emit();
         let session = Arc::new(Session::new(token, generation, active));

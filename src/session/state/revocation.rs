@@ -9,12 +9,14 @@ use tracing::debug;
 
 use super::{Arguments, State};
 use crate::session::login::Settings;
+use crate::session::message::LoginOutcome;
 use crate::session::schedule::{self, LOGIN_TIMEOUT};
 use crate::vault::{Client, Lease, Token};
 
-/// How long the end of the process waits for a login that is in progress: its token would live on,
-/// and the secret_id of a wrapping token be lost.
+/// How long the end of the process waits for a login that is in progress, whose token would live on.
 const FINAL_LOGIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long it waits for one that unwraps a secret_id, which would be lost.
+const FINAL_UNWRAP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it waits for its tokens to be revoked.
 const FINAL_REVOKE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -54,26 +56,44 @@ impl State {
             return;
         }
         let mut tokens = self.replaced.take();
-        let login = self.login.outcome_within(FINAL_LOGIN_TIMEOUT).await;
-        if let Some(Ok(grant)) = login.map(|outcome| outcome.granted) {
-            tokens.push(Arc::new(grant.token));
-        }
         if let Some(session) = self.current() {
             tokens.retain(|token| !token.is_same(&session.token));
             tokens.push(session.token.clone());
         }
-        if let Some(used) = &self.args.view.borrow().used_elsewhere {
-            tokens.retain(|token| !token.is_same(used));
-        }
-        let (client, settings) = (&self.args.client, &self.args.settings);
-        let revoked = tokens
-            .iter()
-            .map(|token| revoke(client, settings, token, FINAL_REVOKE_TIMEOUT));
-        join_all(revoked).await;
+        let args = self.args.clone();
+        let present = join_all(tokens.iter().map(|token| args.revoke_own(token)));
+        let last = async {
+            let mut login = self.login.outcome_within(FINAL_LOGIN_TIMEOUT).await;
+            if args.settings.method.is_unwrapping() {
+                login = self.login.outcome_within(FINAL_UNWRAP_TIMEOUT).await;
+            }
+            if let Some(Ok(grant)) = login.map(|outcome| outcome.granted) {
+                args.revoke_own(&grant.token).await;
+            }
+        };
+        tokio::join!(present, last);
     }
 }
 
 impl Arguments {
+    /// Revokes the token of a login that ended after its actor.
+    pub(super) async fn revoke_unclaimed(&self, outcome: LoginOutcome) {
+        if let Ok(grant) = outcome.granted
+            && self.settings.method.owns_token()
+            && !self.uses(&grant.token)
+        {
+            self.revoke_own(&grant.token).await;
+        }
+    }
+
+    /// Revokes a token at the end of the process or of this backend, unless another backend uses it.
+    async fn revoke_own(&self, token: &Token) {
+        let used = self.view.borrow().used_elsewhere.clone();
+        if used.is_none_or(|used| !used.is_same(token)) {
+            revoke(&self.client, &self.settings, token, FINAL_REVOKE_TIMEOUT).await;
+        }
+    }
+
     /// Whether this is the token of the published session.
     fn uses(&self, token: &Token) -> bool {
         let view = self.view.borrow();

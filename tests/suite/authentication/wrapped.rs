@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tonic::Code;
+use vault_kms_plugin::actor;
+use vault_kms_plugin::supervisor::Child;
 
 use super::super::harness::daemon::{Builder, Daemon};
 use super::super::harness::http;
@@ -14,6 +16,7 @@ use super::super::harness::kms::KmsClient;
 use super::super::harness::proxy::{Fault, Proxy};
 use super::super::harness::vault::{Fixture, Vault};
 use super::super::harness::wait;
+use super::super::supervision;
 use super::super::{LIMIT, daemon_at};
 use super::methods::{mounted, role, works};
 use super::{SEED, refused};
@@ -360,7 +363,7 @@ async fn a_stop_during_an_unwrap_loses_neither_the_secret_id_nor_a_token() {
     let case = Case::new(json!({})).await;
     let token = case.wrapping_token().await;
     case.proxy
-        .fault(UNWRAP, Fault::Delay(Duration::from_millis(100)));
+        .fault(UNWRAP, Fault::Delay(Duration::from_millis(1500)));
     let (builder, _file) = case.daemon(&token);
     let daemon = builder.spawn().await;
     wait::until_true("an unwrap", LIMIT, async || case.unwraps() > 0).await;
@@ -374,8 +377,27 @@ async fn a_stop_during_an_unwrap_loses_neither_the_secret_id_nor_a_token() {
     assert_eq!(case.unwraps(), 1, "{}", daemon.log());
 }
 
+/// The login goes on without its actor, and the next one finds the secret_id that it stored.
+async fn a_session_that_fails_during_an_unwrap_loses_neither_the_secret_id_nor_a_token() {
+    let case = Case::new(json!({})).await;
+    let token = case.wrapping_token().await;
+    case.proxy
+        .fault(UNWRAP, Fault::Delay(Duration::from_millis(1500)));
+    let (builder, _file) = case.daemon(&token);
+    let daemon = supervision::start(&builder).await;
+    wait::until_true("an unwrap", LIMIT, async || case.unwraps() > 0).await;
+    daemon.inject(Child::Session, actor::Fault::Panic);
+    KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
+    assert_eq!(case.unwraps(), 1);
+    wait::until_true("the first login's token to be revoked", LIMIT, async || {
+        case.proxy.count(REVOKE) == 1
+    })
+    .await;
+}
+
 tests! {
     single a_stop_during_an_unwrap_loses_neither_the_secret_id_nor_a_token [Vault];
+    single a_session_that_fails_during_an_unwrap_loses_neither_the_secret_id_nor_a_token [Vault];
     single two_sessions_at_a_time_never_unwrap_the_same_token [Vault];
     single a_wrapped_secret_id_is_unwrapped_once_and_stored_across_restarts [Vault];
     single an_unwrapped_secret_id_survives_a_crash_before_the_login [Vault];
