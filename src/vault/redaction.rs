@@ -2,6 +2,7 @@
 //! plugin of Vault or an attacker in its place may.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,21 +17,29 @@ const MIN_CHARS: usize = 4;
 /// What a text holds in place of a secret.
 const REDACTED: &str = "[redacted]";
 
-/// The secrets of one request. They are looked for only once there is a text.
-#[derive(Debug, Clone, Copy, Default)]
+/// The secrets of one request. They are looked for once there is a text, and once for all texts of
+/// a response.
+#[derive(Default)]
 pub(super) struct Secrets<'a> {
-    pub(super) token: Option<&'a Token>,
+    token: Option<&'a Token>,
     /// JSON.
-    pub(super) body: Option<&'a [u8]>,
+    body: Option<&'a [u8]>,
+    found: OnceLock<Vec<String>>,
 }
 
-impl Secrets<'_> {
+impl<'a> Secrets<'a> {
+    /// Of a request with this token and this body, which is JSON.
+    pub(super) fn of(token: Option<&'a Token>, body: Option<&'a [u8]>) -> Self {
+        let found = OnceLock::new();
+        Self { token, body, found }
+    }
+
     /// The text without them.
     pub(super) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut redacted = Cow::Borrowed(text);
-        for secret in self.all() {
-            if secret.len() >= MIN_CHARS && redacted.contains(&secret) {
-                redacted = Cow::Owned(redacted.replace(&secret, REDACTED));
+        for secret in self.found.get_or_init(|| self.all()) {
+            if redacted.contains(secret) {
+                redacted = Cow::Owned(redacted.replace(secret, REDACTED));
             }
         }
         redacted
@@ -45,6 +54,7 @@ impl Secrets<'_> {
         if let Some(Ok(body)) = self.body.map(serde_json::from_slice) {
             collect(&body, &mut all);
         }
+        all.retain(|secret| secret.len() >= MIN_CHARS);
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all
     }
@@ -78,10 +88,7 @@ mod tests {
     fn the_secrets_of_the_request_are_taken_out_of_a_text_and_nothing_else() {
         let token = Token::try_new("hvs.abcdef").expect("a token");
         let body = br#"{"role":"plugin","jwt":"eyJhbGci.x.y","batch_input":[{"plaintext":"c2VjcmV0IQ=="}],"secret_id":"abc"}"#;
-        let secrets = Secrets {
-            token: Some(&token),
-            body: Some(body),
-        };
+        let secrets = Secrets::of(Some(&token), Some(body));
         for (text, expected) in [
             ("permission denied", "permission denied"),
             (

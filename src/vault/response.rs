@@ -74,7 +74,7 @@ impl Response {
     }
 
     /// The error for a message of Vault, without the secrets of the request.
-    pub(super) fn api_error(&self, message: &str, secrets: Secrets<'_>) -> CallError {
+    pub(super) fn api_error(&self, message: &str, secrets: &Secrets<'_>) -> CallError {
         CallError::Api {
             path: self.path.clone(),
             status: self.status,
@@ -107,7 +107,7 @@ impl Response {
     }
 
     /// The error of a response whose status is not 2xx.
-    fn error(&self, secrets: Secrets<'_>) -> CallError {
+    fn error(&self, secrets: &Secrets<'_>) -> CallError {
         if let Ok(Errors { errors }) = serde_json::from_slice(&self.body) {
             return self.api_error(&errors.join("; "), secrets);
         }
@@ -149,7 +149,7 @@ pub(super) async fn read(
     if http.status().is_success() || is_batch(&response.body) {
         return Ok(response);
     }
-    Err(response.error(secrets))
+    Err(response.error(&secrets))
 }
 
 /// Whether the body is the result of a batch, which holds the error of each item. If one failed,

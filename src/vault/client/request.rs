@@ -122,10 +122,7 @@ impl<'a> Request<'a> {
 
     /// What no error may repeat.
     pub(in crate::vault) fn secrets(&self) -> Secrets<'_> {
-        Secrets {
-            token: self.token,
-            body: self.body.as_deref(),
-        }
+        Secrets::of(self.token, self.body.as_deref())
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

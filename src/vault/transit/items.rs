@@ -124,11 +124,11 @@ impl Client {
         match items {
             [item] => {
                 let data = response.parse::<Envelope<Fields<'_>>>()?.data;
-                Ok(vec![result_of(item, &data, &response, request.secrets())])
+                Ok(vec![result_of(item, &data, &response, &request.secrets())])
             }
             _ => {
                 let batch = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-                matched(items, &batch, &response, request.secrets())
+                matched(items, &batch, &response, &request.secrets())
             }
         }
     }
@@ -173,7 +173,7 @@ fn matched<I: Item>(
     items: &[I],
     results: &[Fields<'_>],
     response: &Response,
-    secrets: Secrets<'_>,
+    secrets: &Secrets<'_>,
 ) -> Result<Outcomes<I::Made>, CallError> {
     if results.len() != items.len() {
         let expected = items.len();
@@ -199,7 +199,7 @@ fn result_of<I: Item>(
     item: &I,
     data: &Fields<'_>,
     response: &Response,
-    secrets: Secrets<'_>,
+    secrets: &Secrets<'_>,
 ) -> Result<I::Made, CallError> {
     match text(&data.error) {
         "" => item.read(data).map_err(|cause| response.unexpected(cause)),
@@ -293,7 +293,7 @@ mod tests {
         let one = ciphertext("vault:v1:YQ==");
         let response = response(200, body);
         let results = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-        matched(&vec![&one; items], &results, &response, Secrets::default())
+        matched(&vec![&one; items], &results, &response, &Secrets::default())
     }
 
     #[test]
