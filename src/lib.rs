@@ -14,6 +14,7 @@ pub mod diagnosis;
 pub mod grpc;
 pub mod keys;
 pub mod session;
+mod sha256;
 pub mod supervisor;
 pub mod system;
 pub mod telemetry;

@@ -1,8 +1,12 @@
 //! The binary: reads the command line and runs the command.
 
+#[cfg(not(feature = "jemalloc"))]
+use std::alloc::System as Heap;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+#[cfg(feature = "jemalloc")]
+use tikv_jemallocator::Jemalloc as Heap;
 use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::check::{self, Style};
 use vault_kms_plugin::commands::{prepare_dir, print_error, serve, status};
@@ -13,16 +17,7 @@ use zeroizing_alloc::ZeroAlloc;
 /// Wipes freed memory: tokens and seeds pass through buffers of libraries too. Returns it to the
 /// system within seconds, so that a flood does not leave the process large.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<Heap> = ZeroAlloc(HEAP);
-
-#[cfg(feature = "jemalloc")]
-use tikv_jemallocator::Jemalloc as Heap;
-#[cfg(feature = "jemalloc")]
-const HEAP: Heap = Heap;
-#[cfg(not(feature = "jemalloc"))]
-use std::alloc::System as Heap;
-#[cfg(not(feature = "jemalloc"))]
-const HEAP: Heap = Heap;
+static ALLOCATOR: ZeroAlloc<Heap> = ZeroAlloc(Heap);
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;

@@ -5,9 +5,9 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::sha256::sha256;
 use crate::vault::{TransitKey, VersionStamp};
 
 /// What every key_id of ours begins with, and the version of its form.
@@ -105,9 +105,8 @@ impl KeyId {
     /// The key_id as the metrics of kube-apiserver show it (`envelope/metrics/metrics.go`).
     #[must_use]
     pub fn hash(&self) -> String {
-        let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
         let mut hash = "sha256:".to_owned();
-        for byte in digest.as_ref() {
+        for byte in sha256(self.0.as_bytes()) {
             // Writing to a String cannot fail.
             let _ = write!(hash, "{byte:02x}");
         }

@@ -48,8 +48,8 @@ impl Query<'_> {
         mut required: Vec<Required>,
         report: &mut Report,
     ) -> Vec<String> {
-        let mut paths: Vec<_> = required.iter().map(|one| one.path.clone()).collect();
-        let granted = match self.granted(key, &mut paths).await {
+        let paths = required.iter().map(|one| one.path.clone()).collect();
+        let granted = match self.granted(key, paths).await {
             Ok(granted) => granted,
             Err(error) if error.api_error() == Some(ApiErrorKind::PolicyDenied) => {
                 let reason = self.reason_of_denial(key);
@@ -69,7 +69,7 @@ impl Query<'_> {
             }
         };
         let mut texts = Vec::new();
-        for ((one, path), granted) in required.iter_mut().zip(paths).zip(granted) {
+        for (one, (path, granted)) in required.iter_mut().zip(granted) {
             one.path = path;
             compare(one, &granted, report);
             texts.push(format!("{} on {}", one.capability, one.path));
@@ -78,17 +78,17 @@ impl Query<'_> {
     }
 
     /// The capabilities on each of the paths in the key's namespace. Those of a token of a namespace
-    /// above can be queried only there: the paths are then changed to what they are called there,
-    /// and in the token's policies.
+    /// above can be queried only there: the paths returned are then what they are called there, and
+    /// in the token's policies.
     async fn granted(
         &self,
         key: &TransitKey,
-        paths: &mut Vec<String>,
-    ) -> Result<Vec<Vec<String>>, CallError> {
+        paths: Vec<String>,
+    ) -> Result<Vec<(String, Vec<String>)>, CallError> {
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         let Self { client, token, .. } = *self;
         let inside = client
-            .capabilities(&key.namespace, token, paths, deadline)
+            .capabilities(&key.namespace, token, &paths, deadline)
             .await;
         let is_denied = |error: &CallError| error.api_error() == Some(ApiErrorKind::PolicyDenied);
         let above = self
@@ -98,7 +98,7 @@ impl Query<'_> {
         let Some((above, prefix)) =
             above.and_then(|above| Some((above, key.namespace.below(above)?)))
         else {
-            return inside;
+            return Ok(paths.into_iter().zip(inside?).collect());
         };
         let outside: Vec<_> = paths
             .iter()
@@ -107,8 +107,7 @@ impl Query<'_> {
         let granted = client
             .capabilities(above, token, &outside, deadline)
             .await?;
-        *paths = outside;
-        Ok(granted)
+        Ok(outside.into_iter().zip(granted).collect())
     }
 
     fn reason_of_denial(&self, key: &TransitKey) -> String {
@@ -129,14 +128,10 @@ impl Query<'_> {
             .collect();
         let mount = key.mount.as_str();
         let paths = ["encrypt", "decrypt", "keys"].map(|what| format!("{mount}/{what}/{name}"));
-        let mut paths = paths.to_vec();
-        let granted = self.granted(key, &mut paths).await;
+        let granted = self.granted(key, paths.to_vec()).await;
         let Ok(granted) = granted else { return };
         let is_allowed = |granted: &Vec<String>| !granted.is_empty() && granted[0] != "root";
-        let allowed = paths
-            .iter()
-            .zip(&granted)
-            .filter(|(_, granted)| is_allowed(granted));
+        let allowed = granted.iter().filter(|(_, granted)| is_allowed(granted));
         let shown: Vec<_> = allowed.map(|(path, _)| path.replace(&name, "*")).collect();
         if !shown.is_empty() {
             let text = format!(

@@ -10,7 +10,8 @@ use super::event::{CallOutcome, RefreshEvent};
 use crate::batch::RetryPolicy;
 use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::operations::Operations;
-use crate::keys::view::{Canary, digest};
+use crate::keys::view::Canary;
+use crate::sha256::sha256;
 use crate::telemetry::spans::Parent;
 use crate::vault::{KeyInfo, Plaintext, VersionStamp};
 
@@ -64,7 +65,7 @@ async fn prove(
         .encrypt(&secret, version, deadline, Parent::NOBODY)
         .await?;
     let canary = Canary {
-        digest: digest(&plaintext),
+        digest: sha256(&plaintext),
         ciphertext: Arc::new(encrypted.ciphertext),
         stamp,
     };

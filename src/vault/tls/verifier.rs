@@ -63,8 +63,9 @@ impl Verifier {
     }
 }
 
-/// What rustls checks of a server's certificate beside its issuer and its name. It would reject a
-/// self-signed one with `CA:TRUE`, as `openssl req -x509` makes it.
+/// What remains to be checked of a server's certificate beside its issuer and its name. Not by
+/// rustls, which rejects a self-signed one with `CA:TRUE`, as `openssl req -x509` makes it. As in Go
+/// and unlike in rustls, `anyExtendedKeyUsage` includes servers.
 fn verify_validity_and_purpose(der: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
     let (_, parsed) = X509Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding)?;
     // Before 1970 is as good as 1970.

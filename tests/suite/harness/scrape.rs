@@ -76,7 +76,8 @@ impl Metrics {
         self.text.lines().filter(values).count()
     }
 
-    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<&Sample> {
+    /// The sample with this name and these labels.
+    pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<&Sample> {
         self.samples.iter().find(|sample| {
             let has = |&(label, value): &(&str, &str)| sample.labels.get(label) == Some(value);
             sample.metric == name && labels.iter().all(has)

@@ -204,13 +204,19 @@ async fn the_logins_of_a_candidate_say_so_and_are_not_counted() {
     let metrics = Metrics::of(&daemon).await;
     for class in ["credential", "refused"] {
         let class = [("class", class)];
-        let count = metrics.value("vault_kms_plugin_login_failures_total", &class);
+        let name = "vault_kms_plugin_login_failures_total";
+        assert!(metrics.find(name, &class).is_some(), "{class:?}");
+        let count = metrics.value(name, &class);
         assert_eq!(count, 0.0, "{class:?}: {}", metrics.text);
     }
 
     daemon.write_config(&good);
-    reloaded(&daemon, "[log]\nlevel = \"debug\"").await;
+    let same = daemon.dir().join("same");
+    std::fs::write(&same, &fixture.token).unwrap();
+    let candidate = format!("[auth]\ntoken_file = \"{}\"", same.display());
+    reloaded(&daemon, &candidate).await;
     let logins = logged("logged in to Vault");
+    assert!(logins.len() > 1, "{logins:?}");
     assert!(logins[0].get("candidate").is_none(), "{logins:?}");
     for line in &logins[1..] {
         assert_eq!(line["candidate"], true, "{line}");
