@@ -302,14 +302,14 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
         ApiErrorKind::NotMounted => (
             ErrorKind::Precondition,
             format!(
-                "no transit engine is mounted at {}: enable it, or correct transit.mount and vault.namespace",
+                "no transit engine is mounted at {}: correct transit.mount and vault.namespace, or enable it if nothing was ever encrypted there",
                 key.mount.as_str()
             ),
         ),
         ApiErrorKind::NamespaceMissing => (
             ErrorKind::Precondition,
             format!(
-                "there is no namespace {:?}: create it, or correct vault.namespace",
+                "there is no namespace {:?}: correct vault.namespace, or create it if nothing was ever encrypted there",
                 key.namespace.as_str()
             ),
         ),

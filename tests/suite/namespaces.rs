@@ -337,7 +337,7 @@ async fn a_key_of_another_namespace_still_decrypts() {
 async fn a_missing_namespace_is_reported_and_works_once_it_was_created() {
     let key = Namespace::planned().await;
     let remedy = format!(
-        "there is no namespace \"{}\": create it, or correct vault.namespace",
+        "there is no namespace \"{}\": correct vault.namespace, or create it if nothing was ever encrypted there",
         key.path
     );
     let root = "[auth]\nnamespace = \"root\"";
@@ -362,7 +362,10 @@ async fn a_deleted_namespace_is_reported_as_missing() {
     let daemon = key.daemon().token(&parent.token().await).spawn().await;
     works(&daemon).await;
     parent.expect("DELETE", "sys/namespaces/below", None).await;
-    let remedy = format!("there is no namespace \"{}\": create it", key.path);
+    let remedy = format!(
+        "there is no namespace \"{}\": correct vault.namespace",
+        key.path
+    );
     refused(&daemon, Code::FailedPrecondition, &[&remedy]).await;
     let client = KmsClient::connect(daemon.socket());
     wait::until_true("a verdict", LIMIT, async || {
@@ -377,7 +380,7 @@ async fn a_login_in_a_missing_namespace_is_reported_and_works_once_it_was_create
     // The same namespace for both, and a login that is refused first.
     let builder = || namespace.daemon().token(namespace.vault.root_token());
     let daemon = builder().spawn().await;
-    let remedy = "create the namespace, or correct auth.namespace, or vault.namespace if that is";
+    let remedy = "correct auth.namespace, or vault.namespace if that is not set, or create the namespace if nothing was ever encrypted there";
     let texts = ["login by token failed", "namespace not found", remedy];
     refused(&daemon, Code::PermissionDenied, &texts).await;
     proven(builder(), &[])

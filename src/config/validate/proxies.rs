@@ -35,7 +35,11 @@ pub(super) fn proxies(
         {
             let cause = "is an https:// proxy, which is not supported: vault.ca_file, \
                          vault.tls_server_name and the client certificate are for Vault";
-            let remedy = "name an http:// proxy: TLS to Vault goes through it unread";
+            let remedy = if address.is_tls() {
+                "name an http:// proxy: TLS to Vault goes through it unread"
+            } else {
+                "let vault.address be https:// and name an http:// proxy: TLS goes through it unread"
+            };
             reader.error_with(name, cause, remedy);
         }
         let exempting = exempt.filter(|_| proxies.for_address(address).is_none());

@@ -106,7 +106,9 @@ pub(super) fn explain(
             Diagnosis::new(format!(
                 "{certificate}: it is self-signed, and not in vault.ca_file"
             ))
-            .with_remedy("put this very certificate there")
+            .with_remedy(
+                "if it is the one that Vault has on its own host, put this very certificate there",
+            )
         }
         CertificateError::UnknownIssuer => Diagnosis::new(format!("{certificate}: unknown issuer"))
             .with_remedy(remedy_for_issuer(chain(), roots)),
@@ -236,7 +238,8 @@ fn remedy_for_issuer<'a>(
     let sent = |issuer: &[u8]| parsed.iter().any(|one| one.subject().as_raw() == issuer);
     let missing = parsed.iter().find(|one| !sent(one.issuer().as_raw()));
     let Some(topmost) = missing.or(parsed.last()) else {
-        return "put the certificate of its CA into vault.ca_file".to_owned();
+        return "if the server is your Vault, put the certificate of its CA into vault.ca_file"
+            .to_owned();
     };
     let issuer = printable(&topmost.issuer().to_string());
     if roots.contains_no_ca_of(topmost.issuer().as_raw()) {
@@ -244,7 +247,7 @@ fn remedy_for_issuer<'a>(
             "{issuer} in vault.ca_file is no CA: put its CA there, or the server's certificate itself"
         );
     }
-    format!("put the certificate of {issuer} into vault.ca_file")
+    format!("if {issuer} issued the certificate of your Vault, put its own into vault.ca_file")
 }
 
 /// `a.example, b.example`

@@ -21,7 +21,7 @@ async fn a_ca_that_is_not_vaults_is_named_with_the_right_one() {
     let builder = trusting(daemon_for(&address, &fixture), &stranger, NAMED);
     let said = proven(builder, &[]).await;
     let remedy = format!(
-        "put the certificate of CN={} into vault.ca_file",
+        "if CN={} issued the certificate of your Vault, put its own into vault.ca_file",
         certificates.name()
     );
     said.ends_with(69).names("unknown issuer", &remedy);

@@ -67,7 +67,7 @@ async fn a_wrong_name_and_an_unknown_issuer_are_reported_with_the_remedy() {
     .await;
     let stranger = Certificates::new();
     let cause = format!(
-        "unknown issuer; put the certificate of CN={} into vault.ca_file",
+        "unknown issuer; if CN={} issued the certificate of your Vault, put its own into vault.ca_file",
         certificates.name()
     );
     refused(trusting(builder(), &stranger, NAMED), &cause).await;

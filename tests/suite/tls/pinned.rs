@@ -142,7 +142,8 @@ async fn another_self_signed_certificate_is_rejected_with_the_remedy() {
     other.self_signed("vault.example", like_openssl);
     for name in ["vault.example.pem", "ca.pem"] {
         let builder = pinning(&address, &fixture, &other, name);
-        let cause = "it is self-signed, and not in vault.ca_file; put this very certificate there";
+        let cause = "it is self-signed, and not in vault.ca_file; if it is the one that Vault has on its own host, \
+             put this very certificate there";
         refused(builder, cause).await;
     }
 }
