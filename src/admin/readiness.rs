@@ -28,14 +28,18 @@ impl Readiness {
         };
         let silence = keys.last_success.map(|at| at.elapsed());
         let in_time = silence.is_some_and(|silence| silence < args.limits.tolerance);
+        let (is_proven, has_verdict) = (keys.proven.is_some(), keys.verdict().is_some());
+        // Where no other condition says why Status is not ok, Vault has not answered yet: with a state
+        // file of an earlier boot.
+        let answers = in_time && (reason.is_none() || !is_proven || has_verdict);
         let condition = |name, is_met: bool| Condition {
             name,
             missing: reason.clone().filter(|_| !is_met),
         };
         Self([
-            condition("key-proven", keys.proven.is_some()),
-            condition("no-verdict", keys.verdict().is_none()),
-            condition("vault-answers", in_time),
+            condition("key-proven", is_proven),
+            condition("no-verdict", !has_verdict),
+            condition("vault-answers", answers),
         ])
     }
 

@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::raw;
 use super::reader::Reader;
+use crate::system::boot;
 
 const PREFIX: &str = "VAULT_KMS_PLUGIN_";
 /// The variable of the command line; not a key of the file.
@@ -126,7 +127,8 @@ impl Environment {
             let Some(name) = variable.strip_prefix(PREFIX) else {
                 break;
             };
-            if variable == CONFIG_FILE || is_service_link(name) {
+            let is_no_key = [CONFIG_FILE, boot::VARIABLE].contains(&variable.as_str());
+            if is_no_key || is_service_link(name) {
                 continue;
             }
             match find_key(name) {
@@ -319,6 +321,7 @@ mod tests {
             ("VAULT_KMS_PLUGIN_SERVICE_HOST", "10.0.0.1"),
             ("VAULT_KMS_PLUGIN_PORT_80_TCP", "tcp://10.0.0.1:80"),
             ("VAULT_KMS_PLUGIN_CONFIG", "/etc/x.toml"),
+            ("VAULT_KMS_PLUGIN_BOOT_ID", "1"),
         ];
         assert!(overlaid("", &links).1.errors.is_empty());
     }

@@ -306,7 +306,7 @@ impl Operations {
         let mut failing = false;
         // Readers of the view need not be woken for a time.
         self.view.send_if_modified(|view| {
-            view.succeeded(Moment::now());
+            view.last_success = Some(Moment::now());
             note(view);
             failing = view.fault.is_some();
             false

@@ -28,8 +28,8 @@ struct Stored {
     stamp: VersionStamp,
     /// UTC seconds since 1970.
     last_success: u64,
-    /// The boot of the host in which it was written; empty in a file of an earlier version of this
-    /// program.
+    /// The boot of the host in which it was written and confirmed by Vault; empty if it was not
+    /// confirmed since an earlier boot, and in a file of an earlier version of this program.
     #[serde(default)]
     boot: String,
     /// Shows after a restart whether the key is still the same. No secret: the plaintext was random
@@ -64,6 +64,10 @@ pub fn load(path: &Path, settings: &Settings) -> KeyView {
     };
     match stored {
         Ok(stored) if stored.key_id.is_of(&settings.key, stored.stamp) => {
+            if boot::id().is_none() {
+                let path = path.display().to_string();
+                events::BootUnknown { path }.emit();
+            }
             stored.into_view(settings)
         }
         Ok(stored) => {
@@ -145,7 +149,10 @@ impl Stored {
             key_id: proven.key_id.clone(),
             stamp: proven.stamp,
             last_success: since_epoch.saturating_sub(silence).as_secs(),
-            boot: boot::id().unwrap_or_default(),
+            boot: view
+                .unconfirmed_since
+                .map_or_else(boot::id, |_| None)
+                .unwrap_or_default(),
             canary: view.canary.as_ref().map(StoredCanary::of),
             announced: view.key_ids.iter().cloned().collect(),
             used_acceptance: view.used_acceptance.clone(),
@@ -329,6 +336,12 @@ mod tests {
             let loaded = load(&path, &settings("kms"));
             assert_eq!(loaded.unconfirmed_since, Some(then), "{boot:?}");
             assert!(loaded.announced.is_some());
+            // Another process of this boot, after it was written again.
+            save(path.clone(), Stored::of(&loaded))
+                .await
+                .expect("saved");
+            let again = load(&path, &settings("kms"));
+            assert!(again.unconfirmed_since.is_some(), "{boot:?}");
         }
     }
 }

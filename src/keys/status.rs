@@ -32,7 +32,8 @@ pub enum Policy {
     Answer(StatusReport),
     /// Answer this error: kube-apiserver stops writing.
     Fail(KeyError),
-    /// Nothing was ever proven, for this reason: wait for it, inside the caller's deadline.
+    /// Nothing was ever proven, or not since the boot, for this reason: wait for it, inside the
+    /// caller's deadline.
     Wait(KeyError),
 }
 

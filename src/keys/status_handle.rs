@@ -44,18 +44,23 @@ impl StatusHandle {
     }
 
     /// What is the state, and which key_id will write? Waits only where no key version has ever
-    /// worked. Never calls Vault.
+    /// worked, and for the first answer of Vault after a boot. Never calls Vault.
     ///
     /// # Errors
     /// Where kube-apiserver has to stop writing; at the deadline with the reason.
     pub async fn status(&self, deadline: Instant) -> Result<StatusReport, KeyError> {
+        let mut keys = self.view.subscribe();
+        let mut sessions = self.sessions.subscribe();
         let mut policy = self.now();
-        if matches!(policy, Policy::Wait(_)) {
-            let ready = |view: &KeyView| !matches!(self.decided(view), Policy::Wait(_));
-            let mut view = self.view.subscribe();
+        while matches!(policy, Policy::Wait(_)) {
+            let changed =
+                async { tokio::select!(it = keys.changed() => it, it = sessions.changed() => it) };
             // At the deadline the policy says why there is still nothing to say.
-            drop(timeout_at(deadline, view.wait_for(ready)).await);
+            let is_over = !matches!(timeout_at(deadline, changed).await, Ok(Ok(())));
             policy = self.now();
+            if is_over {
+                break;
+            }
         }
         match policy {
             Policy::Answer(report) => Ok(report),

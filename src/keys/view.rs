@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::announced::AnnouncedKeyIds;
 use super::error::KeyError;
 use super::key_id::KeyId;
+use crate::sha256::sha256;
 use crate::system::clock::Moment;
 use crate::vault::{Ciphertext, KeyVersion, VersionStamp};
 
@@ -82,16 +82,8 @@ pub struct KeyFault {
 impl Canary {
     /// Whether this is what the canary has to decrypt to.
     pub(super) fn is_plaintext(&self, plaintext: &[u8]) -> bool {
-        digest(plaintext) == self.digest
+        sha256(plaintext) == self.digest
     }
-}
-
-/// SHA-256.
-pub(super) fn digest(plaintext: &[u8]) -> [u8; 32] {
-    let digest = digest::digest(&digest::SHA256, plaintext);
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.as_ref());
-    bytes
 }
 
 impl KeyView {
@@ -107,7 +99,8 @@ impl KeyView {
             .or_else(|| self.pinned().cloned())
     }
 
-    /// Vault did what was asked of it.
+    /// A refresh succeeded: what is known is what Vault knows. A call that worked does not say that:
+    /// any version decrypts, and the earlier one still encrypts.
     pub(super) fn succeeded(&mut self, now: Moment) {
         self.last_success = Some(now);
         self.unconfirmed_since = None;

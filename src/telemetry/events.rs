@@ -231,6 +231,9 @@ events! {
             path: String,
             before: String,
         }
+        WARN BootUnknown "boot id unreadable: the state file is taken for one of an earlier boot" {
+            path: String,
+        }
         WARN StateUnreadable "state file unreadable, continuing without it" {
             path: String,
             error: String,

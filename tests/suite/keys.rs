@@ -9,11 +9,12 @@ mod moves;
 mod rotation;
 
 use tonic::Code;
+use vault_kms_plugin::grpc::proto::v2;
 
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::proxy::{Fault, Proxy};
-use super::harness::vault::Vault;
+use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
 use super::{LIMIT, daemon_for, ready_daemon, ready_daemon_behind_proxy};
 
@@ -171,13 +172,19 @@ async fn a_new_version_that_does_not_work_leaves_the_old_one_writing() {
     assert_ne!(next_key_id(&client, &before).await, before);
 }
 
-async fn a_process_restarted_during_an_outage_answers_status() {
+/// A Vault that can be restarted, a daemon that has announced a key_id, that answer, and the text of
+/// its state file.
+async fn announced() -> (Vault, Fixture, Daemon, v2::StatusResponse, String) {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    let before = client.wait_ok(LIMIT).await;
-    let stored = state_names(&daemon, &before.key_id).await;
+    let status = KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let stored = state_names(&daemon, &status.key_id).await;
+    (vault, fixture, daemon, status, stored)
+}
+
+async fn a_process_restarted_during_an_outage_answers_status() {
+    let (vault, fixture, daemon, before, stored) = announced().await;
     assert!(!stored.contains(&fixture.token), "{stored}");
     vault.kill();
     daemon.kill();
@@ -200,12 +207,7 @@ async fn a_process_restarted_during_an_outage_answers_status() {
 
 /// A restored disk, a cloned machine: the file may be older than what kube-apiserver knows.
 async fn a_state_file_of_another_boot_is_never_ok_until_vault_answers() {
-    let vault = Vault::start_persistent().await;
-    let fixture = vault.fixture().await;
-    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
-    let client = KmsClient::connect(daemon.socket());
-    let before = client.wait_ok(LIMIT).await;
-    let stored = state_names(&daemon, &before.key_id).await;
+    let (vault, _fixture, daemon, before, stored) = announced().await;
     daemon.kill();
     let mut state: serde_json::Value = serde_json::from_str(&stored).unwrap();
     state["boot"] = "00000000-0000-4000-8000-000000000000".into();
@@ -215,7 +217,8 @@ async fn a_state_file_of_another_boot_is_never_ok_until_vault_answers() {
     let client = KmsClient::connect(daemon.socket());
     assert_eq!(client.status().await.unwrap(), before);
     daemon.kill();
-    std::fs::write(daemon.state_path(), state.to_string()).unwrap();
+    let old = state.to_string();
+    std::fs::write(daemon.state_path(), &old).unwrap();
 
     vault.kill();
     daemon.restart().await;
@@ -224,7 +227,46 @@ async fn a_state_file_of_another_boot_is_never_ok_until_vault_answers() {
     let text = &during.healthz;
     assert!(text.contains("state file of an earlier boot"), "{text}");
     assert_eq!(during.key_id, before.key_id);
+    // The probe says what Status says.
+    let (ready, text) = daemon.admin("/readyz").await;
+    assert_eq!(ready, 503, "{text}");
+    assert!(text.contains("state file of an earlier boot"), "{text}");
+
+    // The process wrote the file again, in this boot: the next one still does not believe it.
+    wait::until_true("the state file", LIMIT, async || {
+        std::fs::read_to_string(daemon.state_path()).is_ok_and(|now| now != old)
+    })
+    .await;
+    daemon.kill();
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    let again = wait::until("an answer", LIMIT, async || client.status().await.ok()).await;
+    assert_eq!(again, during);
     vault.restart().await;
+    client.wait_ok(LIMIT).await;
+}
+
+/// Any version decrypts: only the key itself says which one is the latest.
+async fn a_decrypt_confirms_no_key_id_of_another_boot() {
+    let (_fixture, proxy, daemon, client) = ready_daemon_behind_proxy().await;
+    let (ciphertext, key_id) = client.encrypt(&SEED).await.unwrap();
+    let stored = state_names(&daemon, &key_id).await;
+    daemon.kill();
+    let mut state: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    state["boot"] = "".into();
+    std::fs::write(daemon.state_path(), state.to_string()).unwrap();
+    proxy.fault("/keys/", Fault::error(503, "not now"));
+    daemon.restart().await;
+    let client = KmsClient::connect(daemon.socket());
+    wait::until_true("a Decrypt", LIMIT, async || {
+        let decrypted = client.decrypt(&ciphertext, &key_id).await;
+        decrypted.is_ok_and(|it| it == SEED)
+    })
+    .await;
+    let status = wait::until("an answer", LIMIT, async || client.status().await.ok()).await;
+    let text = &status.healthz;
+    assert!(text.contains("state file of an earlier boot"), "{text}");
+    proxy.clear();
     client.wait_ok(LIMIT).await;
 }
 
@@ -236,4 +278,5 @@ tests! {
     single a_new_version_that_does_not_work_leaves_the_old_one_writing [Vault];
     single a_process_restarted_during_an_outage_answers_status [Vault];
     single a_state_file_of_another_boot_is_never_ok_until_vault_answers [Vault];
+    single a_decrypt_confirms_no_key_id_of_another_boot [Vault];
 }

@@ -38,7 +38,7 @@ pub(in crate::keys) struct Publication {
     pub(super) key_id: Option<KeyId>,
     /// Whether it belongs to another key than before, which the operator accepted.
     pub(super) replaces: bool,
-    /// Whether Vault did what was asked of it.
+    /// Whether the key was read and works.
     pub(super) succeeded: bool,
     /// The key_id whose acceptance a later version followed.
     pub(super) used_acceptance: Option<String>,

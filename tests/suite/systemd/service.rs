@@ -153,6 +153,36 @@ async fn the_directory_and_its_state_outlive_a_stop() {
     assert_eq!(user, "vault-kms-plugin\n");
 }
 
+/// `ProcSubset=pid` hides the id of the boot, without which the state file is not believed.
+async fn a_restart_during_an_outage_continues_with_the_key_id() {
+    let vault = Vault::start_persistent().await;
+    let fixture = vault.fixture().await;
+    let config = config_for(&vault.address(), &fixture, free_port());
+    let machine = installed()
+        .file(CONFIG, &config)
+        .file(TOKEN, &fixture.token)
+        .start(SERVICE)
+        .boot()
+        .await;
+    let host = Host {
+        machine,
+        fixture,
+        config,
+    };
+    let before = host.client().wait_ok(LIMIT).await;
+    let state = host.machine.path(&format!("{SOCKET}.state.json"));
+    wait::until_true("the state file", LIMIT, async || {
+        std::fs::read_to_string(&state).is_ok_and(|text| text.contains(&before.key_id))
+    })
+    .await;
+    vault.kill();
+    host.machine.ok(&["systemctl", "restart", SERVICE]).await;
+    let during = host.client().wait_ok(LIMIT).await;
+    assert_eq!(during.key_id, before.key_id);
+    let log = host.journal(&[]).await;
+    assert!(!log.contains("boot id unreadable"), "{log}");
+}
+
 async fn memory_is_locked_only_without_a_limit() {
     let (host, _) = Host::serving(|plan| plan).await;
     let process = host.show("MainPID").await;
@@ -191,5 +221,6 @@ tests! {
     single a_process_that_hangs_is_ended_by_the_watchdog [Vault, Machines];
     single calls_continue_while_the_admin_port_is_in_use [Vault, Machines];
     single the_directory_and_its_state_outlive_a_stop [Vault, Machines];
+    single a_restart_during_an_outage_continues_with_the_key_id [Vault, Machines];
     single memory_is_locked_only_without_a_limit [Vault, Machines];
 }
