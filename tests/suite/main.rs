@@ -21,6 +21,7 @@ mod cluster;
 mod configuration;
 mod conformance;
 mod documents;
+mod encryption;
 mod errors;
 mod events;
 mod failures;
@@ -133,11 +134,14 @@ fn all_that_the_tests_run_is_built() {
     for release in conformance::RELEASES {
         servers::conformance(release);
     }
+    for release in encryption::RELEASES {
+        servers::encryption_config(release);
+    }
     servers::no_proxy();
     servers::release_daemon();
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, namespaces, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, namespaces, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

@@ -61,18 +61,21 @@ async fn the_file_of_the_readme_is_ok_also_as_json() {
         .says("✓ encryption config: ");
 }
 
-async fn an_order_that_writes_unencrypted_is_an_error() {
+async fn an_order_that_writes_unencrypted_is_a_warning_that_names_the_step() {
     let kms = "      - kms:";
     let identity_first = |text: &str| {
         let without = text.replace(IDENTITY, "");
         without.replace(kms, &format!("{IDENTITY}{kms}"))
     };
     let said = changed(identity_first).await;
-    said.ends_with(78).names(
-        "secrets are written unencrypted",
-        "put the kms provider first",
-    );
-    let aescbc = format!("      - aescbc: {{keys: [{{name: a, secret: c2VjcmV0}}]}}\n{kms}");
+    said.ends_with(0)
+        .says("! encryption config: identity precedes the kms provider: ")
+        .says(
+            "secrets are written unencrypted; this is the first step of adding it to several nodes",
+        )
+        .says("    once every kube-apiserver has read this file, put the kms provider first");
+    let aescbc =
+        format!("      - aescbc: {{keys: [{{name: a, secret: AAECAwQFBgcICQoLDA0ODw==}}]}}\n{kms}");
     let said = with(kms, &aescbc).await;
     said.ends_with(0)
         .says("! encryption config: aescbc precedes the kms provider");
@@ -84,7 +87,7 @@ async fn what_kube_apiserver_rejects_is_an_error() {
             "apiVersion: v2",
             "# none",
             "has no apiVersion",
-            "add `apiVersion: v2`",
+            "otherwise add `apiVersion: v1`, which changes nothing, and for v2 another provider",
         ),
         (
             "apiVersion: v2",
@@ -165,7 +168,7 @@ async fn what_an_operator_should_know_is_a_warning() {
 
 tests! {
     single the_file_of_the_readme_is_ok_also_as_json;
-    single an_order_that_writes_unencrypted_is_an_error;
+    single an_order_that_writes_unencrypted_is_a_warning_that_names_the_step;
     single what_kube_apiserver_rejects_is_an_error;
     single what_an_operator_should_know_is_a_warning;
 }

@@ -19,7 +19,7 @@ mod conformance;
 #[path = "servers/go.rs"]
 mod go;
 
-pub use conformance::{conformance, no_proxy};
+pub use conformance::{conformance, encryption_config, no_proxy};
 
 use go::Recipe;
 

@@ -1,5 +1,5 @@
-//! The programs that show what Go does: that of `tests/conformance/`, once for each Kubernetes
-//! release, and that of `tests/no_proxy/`.
+//! The programs that show what Go does: those of `tests/conformance/` and `tests/encryption_config/`,
+//! once for each Kubernetes release, and that of `tests/no_proxy/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,24 @@ use super::manifest_dir;
 /// The program as the client of `k8s.io/apiserver` in this version, such as `v0.37.2`; built first
 /// if it has to be. Its pins are `tests/conformance/pins/<release>.mod` and `.sum`.
 pub fn conformance(release: &str) -> PathBuf {
-    let dir = manifest_dir().join("tests/conformance");
+    of_release("conformance", release)
+}
+
+/// The program of `tests/encryption_config/` with the loader of `k8s.io/apiserver` in this version:
+/// what kube-apiserver does with a file.
+pub fn encryption_config(release: &str) -> PathBuf {
+    of_release("encryption_config", release)
+}
+
+fn of_release(name: &str, release: &str) -> PathBuf {
+    let dir = manifest_dir().join("tests").join(name);
     let pins = format!("pins/{release}.mod");
-    // The source tells the releases apart by a build tag: v0.37.
+    // The source may tell the releases apart by a build tag: v0.37.
     let (minor, _) = release.rsplit_once('.').expect("a version has three parts");
     let mut made_of = sources(&dir);
     made_of.push(dir.join(&pins));
     let recipe = Recipe {
-        name: format!("conformance-{release}"),
+        name: format!("{name}-{release}"),
         made_of,
         arguments: vec![
             format!("-modfile={pins}").into(),
@@ -25,7 +35,7 @@ pub fn conformance(release: &str) -> PathBuf {
             ".".into(),
         ],
         dir,
-        remedy: "install Go 1.26 or later to have it built from tests/conformance".to_owned(),
+        remedy: format!("install Go 1.26 or later to have it built from tests/{name}"),
     };
     recipe.program()
 }
