@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::arguments::Arguments;
 use super::readiness::Readiness;
-use crate::keys::ProvenKey;
+use crate::keys::{Policy, ProvenKey, status_now};
 use crate::system::clock::wall_time;
 use crate::telemetry::metrics;
 
@@ -30,23 +30,65 @@ pub(super) fn register(root: &mut Registry, args: &Arguments) {
         "Connections of kube-apiserver and others",
         connections,
     );
-    let ready = Readiness::of(args).is_ready();
-    let help = "Whether Status returns ok: 1 or 0";
-    gauge(registry, "ready", help, u64::from(ready));
+    of_status(registry, args);
+    of_reloads(registry, args);
     of_certificates(registry, args);
     of_session(registry, args);
     of_key(registry, args);
 }
 
-fn of_certificates(registry: &mut Registry, args: &Arguments) {
-    let ends = Family::<CertificateLabel, Gauge<f64, AtomicU64>>::default();
-    for (of, end) in args.client.certificate_ends() {
-        ends.get_or_create(&CertificateLabel { of }).set(end as f64);
+fn of_status(registry: &mut Registry, args: &Arguments) {
+    let ready = Readiness::of(args).is_ready();
+    let help = "Whether Status returns ok: 1 or 0";
+    gauge(registry, "ready", help, u64::from(ready));
+    let now = status_now(&args.keys.borrow(), &args.sessions.borrow(), args.limits);
+    let failing = !matches!(now, Policy::Answer(_));
+    let help = "Whether Status returns an error, which ends the writes of kube-apiserver: 1 or 0";
+    gauge(registry, "status_failing", help, u64::from(failing));
+    let limits = [
+        (
+            "status_tolerance",
+            "health.tolerance",
+            args.limits.tolerance,
+        ),
+        (
+            "status_fail_after",
+            "health.fail_after",
+            args.limits.fail_after,
+        ),
+    ];
+    for (name, help, limit) in limits {
+        let limit = ConstGauge::new(limit.as_secs_f64());
+        registry.register_with_unit(name, help, Unit::Seconds, limit);
     }
-    let name = "certificate_end_timestamp";
+}
+
+fn of_reloads(registry: &mut Registry, args: &Arguments) {
+    let last = args.last_reload.borrow();
+    let refused = last.as_ref().is_some_and(|it| it.refused.is_some());
+    let help = "Whether the last reload was applied, or there was none: 1 or 0";
+    gauge(
+        registry,
+        "last_reload_successful",
+        help,
+        u64::from(!refused),
+    );
+}
+
+fn of_certificates(registry: &mut Registry, args: &Arguments) {
+    let starts = Family::<CertificateLabel, Gauge<f64, AtomicU64>>::default();
+    let ends = Family::<CertificateLabel, Gauge<f64, AtomicU64>>::default();
+    for (of, lifetime) in args.client.certificates() {
+        let label = CertificateLabel { of };
+        starts.get_or_create(&label).set(lifetime.start as f64);
+        ends.get_or_create(&label).set(lifetime.end as f64);
+    }
+    let help =
+        "From when the certificate of Vault's server, or the plugin's own, is valid, since 1970";
+    registry.register_with_unit("certificate_start_timestamp", help, Unit::Seconds, starts);
     let help =
         "Until when the certificate of Vault's server, or the plugin's own, is valid, since 1970";
-    registry.register_with_unit(name, help, Unit::Seconds, ends);
+    registry.register_with_unit("certificate_end_timestamp", help, Unit::Seconds, ends);
 }
 
 fn of_session(registry: &mut Registry, args: &Arguments) {

@@ -172,6 +172,7 @@ impl CallTimer {
             code,
         };
         families.calls.get_or_create(&labels).inc();
+        families.count_failed(operation, code);
         // The others answer from memory.
         if matches!(operation, "encrypt" | "decrypt" | "status") {
             let durations = families

@@ -15,6 +15,7 @@ mod request;
 mod resolver;
 mod selection;
 
+use std::ops::Range;
 use std::sync::{self, Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -109,15 +110,16 @@ impl Client {
         self.preferred()?.transport().negotiated()
     }
 
-    /// Until when the certificates of connections to the preferred endpoint are valid, in UTC
-    /// seconds: `server` and `client`, as far as there are any.
+    /// From when and until when the certificates of connections to the preferred endpoint are valid, in
+    /// UTC seconds: `server` and `client`, as far as there are any.
     #[must_use]
-    pub fn certificate_ends(&self) -> Vec<(&'static str, i64)> {
+    pub fn certificates(&self) -> Vec<(&'static str, Range<i64>)> {
         let transport = self.preferred().map(Endpoint::transport);
-        let ends = transport.map(|transport| transport.certificate_ends());
-        ends.into_iter()
+        let lifetimes = transport.map(|transport| transport.certificates());
+        lifetimes
+            .into_iter()
             .flatten()
-            .filter_map(|(of, end)| Some((of, end?)))
+            .filter_map(|(of, lifetime)| Some((of, lifetime?)))
             .collect()
     }
 

@@ -2,12 +2,18 @@
 //! queried metric exists.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 
+use super::harness::certificates::Certificates;
+use super::harness::kms::KmsClient;
+use super::harness::scrape::Metrics;
 use super::harness::servers::{self, Server};
+use super::tls::{NAMED, trusting, vault_with_tls};
+use super::{LIMIT, daemon_for};
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
@@ -66,13 +72,15 @@ fn promtool_accepts_the_queries_of_the_dashboard() {
     }
 }
 
+fn alerts() -> impl Iterator<Item = &'static str> {
+    let lines = ALERTS.lines();
+    lines.filter_map(|line| line.trim().strip_prefix("- alert: "))
+}
+
 fn each_alert_has_its_paragraph_and_its_test() {
     let tests = std::fs::read_to_string(dir().join("alerts.test.yaml")).unwrap();
-    let alerts = ALERTS
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- alert: "));
     let mut count = 0;
-    for alert in alerts {
+    for alert in alerts() {
         assert!(
             RUNBOOK.contains(&format!("\n## {alert}\n")),
             "{alert} is not in docs/runbook.md"
@@ -95,6 +103,77 @@ fn each_alert_has_its_paragraph_and_its_test() {
     assert_eq!(RUNBOOK.matches("\n## ").count(), count);
 }
 
+/// A series that begins with its first event has no increase from zero: no rate and no alert sees it.
+async fn the_tests_of_the_alerts_begin_with_what_a_fresh_daemon_exposes() {
+    let certificates = Certificates::new();
+    let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let builder = trusting(daemon_for(&address, &fixture), &certificates, NAMED);
+    let daemon = builder.spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let fresh = Metrics::of(&daemon).await;
+    let tests = std::fs::read_to_string(dir().join("alerts.test.yaml")).unwrap();
+    let mut count = 0;
+    for series in tests.split("series: '").skip(1) {
+        let (name, rest) = series.split_once('{').unwrap();
+        let labels = rest.split_once('}').unwrap().0;
+        // Of Prometheus and of kube-apiserver. A histogram begins with its first value, from which its
+        // rates are right.
+        if !name.starts_with(PREFIX) || name.ends_with("_bucket") {
+            continue;
+        }
+        let labels: Vec<_> = labels
+            .split(", ")
+            .filter_map(|label| label.split_once('='))
+            .filter(|(label, _)| ["operation", "outcome", "actor"].contains(label))
+            .map(|(label, value)| (label, value.trim_matches('"')))
+            .collect();
+        assert!(
+            fresh.find(name, &labels).is_some(),
+            "no {name} {labels:?} in:\n{}",
+            fresh.text
+        );
+        count += 1;
+    }
+    assert!(count > 40, "only {count} series were found");
+
+    // And no alert fires on it: promtool begins at 1970.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let mut input = String::new();
+    for line in fresh.text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let mut value: f64 = value.parse().unwrap();
+        if series.contains("timestamp_seconds") || series.contains("start_time_seconds") {
+            value -= now;
+        }
+        let step = if series.contains("last_success") {
+            30
+        } else {
+            0
+        };
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let comma = if labels == "}" { "" } else { ", " };
+        let series = format!("{name}{{job=\"vault-kms-plugin\", instance=\"a\"{comma}{labels}");
+        let _ = writeln!(
+            input,
+            "      - {{ series: '{series}', values: \"{value}+{step}x20\" }}"
+        );
+    }
+    let up = "up{job=\"vault-kms-plugin\", instance=\"a\"}";
+    let _ = writeln!(input, "      - {{ series: '{up}', values: \"1x20\" }}");
+    // Of kube-apiserver, which is not part of this.
+    let silent: String = alerts()
+        .filter(|alert| *alert != "VaultKmsPluginKeyIdNotUsed")
+        .map(|alert| format!("      - {{ eval_time: 10m, alertname: {alert} }}\n"))
+        .collect();
+    let test = format!(
+        "rule_files: [{}]\nevaluation_interval: 30s\ntests:\n  - interval: 30s\n    input_series:\n{input}    alert_rule_test:\n{silent}",
+        dir().join("alerts.yaml").display()
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), test).unwrap();
+    promtool(&["test", "rules", file.path().to_str().unwrap()]);
+}
+
 fn every_queried_metric_exists() {
     let files = std::fs::read_dir(dir()).unwrap();
     for file in files {
@@ -115,5 +194,6 @@ tests! {
     plain each_alert_fires_when_it_should_and_not_before [Promtool];
     plain promtool_accepts_the_queries_of_the_dashboard [Promtool];
     plain each_alert_has_its_paragraph_and_its_test;
+    single the_tests_of_the_alerts_begin_with_what_a_fresh_daemon_exposes [Vault, Promtool];
     plain every_queried_metric_exists;
 }

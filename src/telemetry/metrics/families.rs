@@ -26,6 +26,8 @@ const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// Every counter of the process.
 pub(super) struct MetricFamilies {
     pub(super) calls: Family<CallLabels, Counter>,
+    pub(super) calls_failed: Family<OperationLabel, Counter>,
+    pub(super) unreadable: Counter,
     pub(super) call_duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
     pub(super) waiting: Gauge,
     pub(super) recent: Mutex<Recent>,
@@ -46,6 +48,10 @@ impl Default for MetricFamilies {
     fn default() -> Self {
         Self {
             calls: Family::default(),
+            calls_failed: initialised(
+                ["encrypt", "decrypt"].map(|operation| OperationLabel { operation }),
+            ),
+            unreadable: Counter::default(),
             call_duration: Family::new_with_constructor(durations),
             waiting: Gauge::default(),
             recent: Mutex::default(),
@@ -69,6 +75,22 @@ impl Default for MetricFamilies {
 }
 
 impl MetricFamilies {
+    /// Counts the end of a call for the alerts, whose series exist from the start: those of `calls` begin
+    /// with their first call, which no rate sees.
+    pub(super) fn count_failed(&self, operation: &'static str, code: &str) {
+        match (operation, code) {
+            (_, "OK" | "CANCELLED") => {}
+            ("decrypt", "INVALID_ARGUMENT") => {
+                self.unreadable.inc();
+            }
+            ("encrypt" | "decrypt", code) if code != "INVALID_ARGUMENT" => {
+                let labels = OperationLabel { operation };
+                self.calls_failed.get_or_create(&labels).inc();
+            }
+            _ => {}
+        }
+    }
+
     /// A registry of all.
     pub(super) fn registry(&self) -> Registry {
         let mut root = Registry::default();
@@ -77,6 +99,16 @@ impl MetricFamilies {
             "calls",
             "gRPC calls by what they asked for, the KMS version and the gRPC code",
             self.calls.clone(),
+        );
+        registry.register(
+            "calls_failed",
+            "Encrypts and Decrypts that failed for a reason of the plugin's or of Vault's",
+            self.calls_failed.clone(),
+        );
+        registry.register(
+            "ciphertexts_unreadable",
+            "Decrypts of what no configured key made, or is damaged",
+            self.unreadable.clone(),
         );
         registry.register_with_unit(
             "call_duration",

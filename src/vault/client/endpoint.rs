@@ -1,5 +1,6 @@
 //! One endpoint: its address, and its connections.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reqwest::Url;
@@ -176,12 +177,15 @@ impl Transport {
         self.tls.as_ref()?.last.negotiated()
     }
 
-    /// Until when the certificates of the server and of the client are valid, in UTC seconds.
-    pub(super) fn certificate_ends(&self) -> [(&'static str, Option<i64>); 2] {
-        let server = self.server_certificate().map(|it| it.not_after);
+    /// From when and until when the certificates of the server and of the client are valid.
+    pub(super) fn certificates(&self) -> [(&'static str, Option<Range<i64>>); 2] {
+        let server = self.server_certificate();
         let tls = self.tls.as_ref();
-        let client = tls.and_then(|tls| tls.client_cert.not_after());
-        [("server", server), ("client", client)]
+        let client = tls.and_then(|tls| tls.client_cert.lifetime());
+        [
+            ("server", server.map(|it| it.not_before..it.not_after)),
+            ("client", client),
+        ]
     }
 
     fn diagnose(&self, error: &reqwest::Error) -> Diagnosis {

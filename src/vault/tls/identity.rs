@@ -1,5 +1,6 @@
 //! The client certificate: read from one file or two, presented to a server that asks for one.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,10 +98,10 @@ impl ClientCertResolver {
         }
     }
 
-    /// Until when the certificate is valid, in UTC seconds.
-    pub(in crate::vault) fn not_after(&self) -> Option<i64> {
+    /// From when and until when the certificate is valid, in UTC seconds.
+    pub(in crate::vault) fn lifetime(&self) -> Option<Range<i64>> {
         let first = self.identity.as_ref()?.certified.cert.first()?;
-        diagnostics::describe(first).map(|certificate| certificate.not_after)
+        diagnostics::describe(first).map(|it| it.not_before..it.not_after)
     }
 
     /// The part of the client certificate in a connection that the server ended; `None` if the

@@ -1,0 +1,92 @@
+//! The running daemon, as its admin server shows it.
+
+use std::time::Duration;
+
+use reqwest::header;
+use thiserror::Error;
+
+use crate::admin::{self, Address};
+use crate::config::Source;
+use crate::system::Exit;
+use crate::vault;
+
+/// How long the daemon may take: it answers from memory.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Why the daemon tells nothing.
+#[derive(Debug, Error)]
+pub(super) enum RunningError {
+    /// The admin server is turned off.
+    #[error("admin.listen is empty: the daemon has no admin server")]
+    TurnedOff,
+    /// Nothing answers.
+    #[error(
+        "{address} cannot be reached: {cause}; does vault-kms-plugin run, and listen there? --address names another one"
+    )]
+    Unreachable {
+        /// The address of the admin server.
+        address: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// Another server answers.
+    #[error("{address} does not answer as vault-kms-plugin does: {cause}")]
+    UnexpectedResponse {
+        /// The address of the admin server.
+        address: String,
+        /// What is wrong with the answer.
+        cause: String,
+    },
+}
+
+/// Where the daemon listens: at `address` if it is given, else as far as the configuration can be
+/// read. It need not be valid: a file that was rejected is when the daemon is asked.
+///
+/// # Errors
+/// The error to print, and its exit code.
+pub(super) fn address(given: Option<&Address>, source: &Source) -> Result<Address, (String, Exit)> {
+    if let Some(address) = given {
+        return Ok(address.clone());
+    }
+    let (address, error) = source
+        .admin_address()
+        .map_err(|errors| (errors.to_string(), Exit::Config))?;
+    if let Some(error) = error {
+        eprintln!("vault-kms-plugin: {error}; asking {address}, which --address changes");
+    }
+    Ok(address)
+}
+
+/// Requests a path of the admin server.
+///
+/// # Errors
+/// If nothing answers, or another server does.
+pub(super) async fn get(address: &Address, path: &str) -> Result<String, RunningError> {
+    let unreachable = |error: reqwest::Error| RunningError::Unreachable {
+        address: address.to_string(),
+        cause: vault::root_cause(&error),
+    };
+    vault::install_provider();
+    let mut client = reqwest::Client::builder().timeout(LIMIT).no_proxy();
+    let url = match address {
+        Address::Off => return Err(RunningError::TurnedOff),
+        Address::Tcp(place) => format!("http://{place}/{path}"),
+        Address::Unix(socket) => {
+            client = client.unix_socket(socket.as_path());
+            format!("http://localhost/{path}")
+        }
+    };
+    let client = client.build().map_err(unreachable)?;
+    let answer = client.get(url).send().await.map_err(unreachable)?;
+    let foreign = |cause: String| RunningError::UnexpectedResponse {
+        address: address.to_string(),
+        cause,
+    };
+    if !answer.status().is_success() {
+        return Err(foreign(format!("it answers {}", answer.status())));
+    }
+    match answer.headers().get(header::SERVER) {
+        Some(name) if name == admin::SERVER => answer.text().await.map_err(unreachable),
+        _ => Err(foreign("it is another server".to_owned())),
+    }
+}
