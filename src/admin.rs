@@ -9,6 +9,7 @@ mod render;
 mod report;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -29,10 +30,11 @@ use tokio::time::timeout;
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::actor::{reap, spawn_watched};
-use crate::system::socket_file::{SocketFile, SocketPermissions};
+use crate::system::socket_file::SocketFile;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Exposition;
 pub use address::Address;
+use address::SOCKET_PERMISSIONS;
 pub use arguments::Arguments;
 use readiness::Readiness;
 use report::Report;
@@ -43,12 +45,6 @@ const MAX_CONNECTIONS: usize = 32;
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// So is the answer; a client that does not read it is disconnected.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// Only a user who could read the configuration may connect.
-const SOCKET_PERMISSIONS: SocketPermissions = SocketPermissions {
-    mode: 0o600,
-    owner: None,
-    group: None,
-};
 /// The `server` header, by which a client recognises this server.
 pub(crate) const SERVER: &str = env!("CARGO_PKG_NAME");
 
@@ -123,24 +119,39 @@ async fn serve(args: Arguments) -> String {
     let refused = match args.listen.clone() {
         Address::Off => std::future::pending().await,
         Address::Tcp(place) => match TcpListener::bind(place).await {
-            Ok(listener) => answer(listener, args).await,
+            Ok(listener) => answer(listener, args, is_of_this_host).await,
             Err(error) => format!("cannot bind {place}: {error}"),
         },
         Address::Unix(path) => match SocketFile::bind(&path, SOCKET_PERMISSIONS) {
             // The file exists as long as the server runs.
-            Ok((listener, _file)) => answer(listener, args).await,
+            Ok((listener, _file)) => answer(listener, args, |_| true).await,
             Err(error) => error.to_string(),
         },
     };
     format!("admin.listen: {refused}")
 }
 
+/// Whether a client is on this host: only there it sees the state of the daemon, with its peers, key
+/// names and errors.
+fn is_of_this_host(client: &SocketAddr) -> bool {
+    client.ip().to_canonical().is_loopback()
+}
+
 /// Answers one request on each connection. At the limit the oldest connection is closed: an honest
 /// one is answered at once.
-async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
+async fn answer<L: Listener>(
+    mut listener: L,
+    args: Arguments,
+    is_trusted: impl Fn(&L::Addr) -> bool,
+) -> ! {
     let address = args.listen.to_string();
     events::AdminListening { address }.emit();
-    let service = TowerToHyperService::new(routes(args));
+    let for_all = probes(args.clone());
+    let for_this_host = for_all.clone().merge(state(args));
+    let (for_all, for_this_host) = (
+        TowerToHyperService::new(for_all),
+        TowerToHyperService::new(for_this_host),
+    );
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -148,7 +159,7 @@ async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
         .keep_alive(false);
     let (mut tasks, mut connections) = (JoinSet::new(), VecDeque::new());
     loop {
-        let (stream, _) = listener.accept().await;
+        let (stream, client) = listener.accept().await;
         while tasks.try_join_next().is_some() {}
         connections.retain(|there: &AbortHandle| !there.is_finished());
         if connections.len() >= MAX_CONNECTIONS
@@ -156,17 +167,27 @@ async fn answer<L: Listener>(mut listener: L, args: Arguments) -> ! {
         {
             longest.abort();
         }
-        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+        let service = if is_trusted(&client) {
+            for_this_host.clone()
+        } else {
+            for_all.clone()
+        };
+        let connection = server.serve_connection(TokioIo::new(stream), service);
         // A connection that breaks matters only to its client.
         connections.push_back(tasks.spawn(timeout(ANSWER_LIMIT, connection)));
     }
 }
 
-fn routes(args: Arguments) -> Router {
+fn probes(args: Arguments) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .with_state(args)
+}
+
+fn state(args: Arguments) -> Router {
+    Router::new()
         .route("/status", get(status))
         .route("/status.json", get(status_json))
         .with_state(args)
@@ -226,5 +247,25 @@ async fn status_json(Shared(args): Shared<Arguments>) -> impl IntoResponse {
     match serde_json::to_string(&Report::of(&args)) {
         Ok(text) => (StatusCode::OK, names, text + "\n").into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_for_this_host_alone() {
+        for (client, is_trusted) in [
+            ("127.0.0.1:4", true),
+            ("[::1]:4", true),
+            ("[::ffff:127.0.0.1]:4", true),
+            ("10.0.0.4:4", false),
+            ("[::ffff:10.0.0.4]:4", false),
+            ("[fe80::1]:4", false),
+        ] {
+            let client = client.parse().expect("an address");
+            assert_eq!(is_of_this_host(&client), is_trusted, "{client}");
+        }
     }
 }

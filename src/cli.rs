@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::admin::Address;
 use crate::commands::prepare_dir::Owner;
 
 /// Encrypts Kubernetes data at rest through Vault or `OpenBao` Transit.
@@ -30,6 +31,8 @@ pub enum Command {
     Check(Check),
     /// Show the state of the running daemon.
     Status(Status),
+    /// Let the running daemon read its configuration again, and wait for the outcome.
+    Reload(Reload),
     /// Give the socket's directory to the user that the plugin runs as; for the init container of a
     /// static pod, which is root.
     PrepareDir(PrepareDir),
@@ -58,12 +61,23 @@ pub struct Check {
 /// The options of `status`.
 #[derive(Debug, Clone, Args)]
 pub struct Status {
+    /// Admin address of the daemon; by default `admin.listen`, also of an invalid file.
+    #[arg(long)]
+    pub address: Option<Address>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
     /// Repeat every 2 s until interrupted.
     #[arg(long)]
     pub watch: bool,
+}
+
+/// The options of `reload`.
+#[derive(Debug, Clone, Args)]
+pub struct Reload {
+    /// Admin address of the daemon; by default `admin.listen`, also of an invalid file.
+    #[arg(long)]
+    pub address: Option<Address>,
 }
 
 /// The options of `prepare-dir`.

@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod prepare_dir;
+pub mod reload;
+mod running;
 pub mod serve;
 pub mod status;
 

@@ -82,6 +82,32 @@ impl Source {
         self.file.as_deref().or_else(default)
     }
 
+    /// Where the admin server listens, and why the file could not be read. Reads nothing else: the rest
+    /// may be invalid.
+    ///
+    /// # Errors
+    /// If the address itself is invalid, or a file that was named cannot be read.
+    pub fn admin_address(&self) -> Result<(admin::Address, Option<ConfigErrors>), ConfigErrors> {
+        let (mut table, error) = match self.path().map(read) {
+            None => (toml::Table::new(), None),
+            Some(Ok(table)) => (table, None),
+            Some(Err(error)) if self.file.as_ref().is_some_and(|file| !file.exists()) => {
+                return Err(error);
+            }
+            Some(Err(error)) => (toml::Table::new(), Some(error)),
+        };
+        let mut ignored = Reader::default();
+        self.environment.overlay(&mut table, None, &mut ignored);
+        let listen = table.get("admin").and_then(|admin| admin.get("listen"));
+        let address = match listen.and_then(toml::Value::as_str) {
+            None => admin::Address::default(),
+            Some(text) => text
+                .parse()
+                .map_err(|cause: String| vec![ConfigError::new("admin.listen", cause)])?,
+        };
+        Ok((address, error))
+    }
+
     /// Reads and validates everything, and checks who could change the files, besides root and the
     /// user `own` of the daemon; `None` if it is not known.
     ///

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc as Heap;
 use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::check::{self, Style};
-use vault_kms_plugin::commands::{prepare_dir, print_error, serve, status};
+use vault_kms_plugin::commands::{prepare_dir, print_error, reload, serve, status};
 use vault_kms_plugin::config::Source;
 use vault_kms_plugin::system::{self, Exit};
 use zeroizing_alloc::ZeroAlloc;
@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         Command::Serve => serve::run(source, hardened),
         Command::Check(options) => check(&options, &source),
         Command::Status(options) => status::run(&options, &source)
+            .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
+        Command::Reload(options) => reload::run(&options, &source)
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
         Command::PrepareDir(options) => prepare_dir::prepare(&options.dir, options.owner)
             .map_or_else(

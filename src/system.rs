@@ -6,6 +6,7 @@ pub mod clock;
 pub mod file_trust;
 pub mod notify;
 mod one_line;
+pub mod pid_namespace;
 pub mod socket_file;
 pub mod user_namespace;
 pub mod watched_file;

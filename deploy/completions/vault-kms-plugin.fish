@@ -30,6 +30,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -s V -l 
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "serve" -d 'Run the daemon'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "check" -d 'Validate the configuration and prove that it works: connection, TLS, login, policy, key, a round trip'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "status" -d 'Show the state of the running daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "reload" -d 'Let the running daemon read its configuration again, and wait for the outcome'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "prepare-dir" -d 'Give the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
@@ -41,15 +42,20 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l strict -d 'Exit with 1 if there are warnings and no errors'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l address -d 'Admin address of the daemon; by default `admin.listen`, also of an invalid file' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l watch -d 'Repeat every 2 s until interrupted'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand reload" -l address -d 'Admin address of the daemon; by default `admin.listen`, also of an invalid file' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand reload" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -l owner -d 'Numeric UID:GID that will own the directory' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "serve" -d 'Run the daemon'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "check" -d 'Validate the configuration and prove that it works: connection, TLS, login, policy, key, a round trip'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "status" -d 'Show the state of the running daemon'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "prepare-dir" -d 'Give the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status prepare-dir help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "serve" -d 'Run the daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "check" -d 'Validate the configuration and prove that it works: connection, TLS, login, policy, key, a round trip'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "status" -d 'Show the state of the running daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "reload" -d 'Let the running daemon read its configuration again, and wait for the outcome'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "prepare-dir" -d 'Give the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -8,6 +8,7 @@ use super::readiness::Readiness;
 use crate::grpc;
 use crate::keys::ProvenKey;
 use crate::system::clock::wall_time;
+use crate::system::pid_namespace;
 use crate::telemetry::ReloadStatus;
 use crate::telemetry::metrics::RecentCalls;
 
@@ -16,6 +17,11 @@ use crate::telemetry::metrics::RecentCalls;
 pub(super) struct Report {
     /// The version of the plugin.
     pub(super) version: String,
+    /// Its process.
+    pub(super) pid: u32,
+    /// Where that is its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid_namespace: Option<String>,
     /// How long it has run, in seconds.
     pub(super) uptime_seconds: u64,
     /// Whether Status returns `ok`.
@@ -123,6 +129,8 @@ impl Report {
         let peers = args.connections.peers();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            pid_namespace: pid_namespace::id(),
             uptime_seconds: args.metrics.uptime().as_secs(),
             ready: readiness.is_ready(),
             reason: readiness.reason().map(str::to_owned),

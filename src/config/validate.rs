@@ -6,7 +6,6 @@ mod proxies;
 mod socket;
 mod vault;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use toml::Value;
@@ -22,8 +21,6 @@ use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits, KeyId};
 use crate::telemetry::{self, Format};
 
-/// Loopback: probes of kubelet and agents of the node reach it, the network does not.
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8790);
 /// All kube-apiservers share one Vault: if all are unready at once, the API is gone.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(600);
 /// The key is read at least every 33 s: below this a healthy idle plugin would be reported
@@ -72,6 +69,12 @@ pub(super) fn config(
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<admin::Address>()
     });
+    if let Some(admin) = admin.as_ref().filter(|it| it.is_on_the_network()) {
+        reader.warnings.push(format!(
+            "admin.listen: other hosts reach {admin}, where /metrics, /readyz and /livez ask for no login \
+             (/status is for this host alone): let a firewall admit Prometheus only"
+        ));
+    }
     let log = log(&mut reader, raw.log);
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
@@ -105,7 +108,7 @@ pub(super) fn config(
         admin: if is_off {
             admin::Address::Off
         } else {
-            admin.unwrap_or(admin::Address::Tcp(DEFAULT_ADMIN))
+            admin.unwrap_or_default()
         },
         log,
         warnings: reader.warnings,

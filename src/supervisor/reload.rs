@@ -4,7 +4,6 @@
 pub(super) mod stage;
 
 use std::convert::Infallible;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use super::backend::Backend;
 use super::changes::Changes;
 use super::message::SupervisorMsg;
 use super::state::{State, log_warnings};
-use crate::admin;
 use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView};
@@ -118,11 +116,8 @@ impl State {
             changes.socket_permissions = false;
         }
         if changes.admin {
-            // Only a check that the port is free: the admin server restarts at the end.
-            if let admin::Address::Tcp(place) = config.admin {
-                TcpListener::bind(place)
-                    .map_err(|error| format!("admin.listen: cannot bind {place}: {error}"))?;
-            }
+            // The admin server restarts at the end.
+            config.admin.try_after(&self.args.config.admin)?;
         }
         let socket = if changes.socket_path {
             Some(BoundSocket::bind(&config.socket).map_err(|error| error.to_string())?)

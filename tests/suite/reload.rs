@@ -3,6 +3,7 @@
 mod refused;
 mod storm;
 
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -149,6 +150,50 @@ async fn probes_move_and_the_bounds_change() {
     ended_well(load).await;
 }
 
+/// What everybody changes who lets Prometheus scrape the plugin from elsewhere.
+async fn the_admin_port_is_opened_to_the_network_and_closed_again() {
+    let (_fixture, daemon, _client, load) = under_load().await;
+    let here = daemon.admin_address().to_owned();
+    let port = here.rsplit(':').next().unwrap();
+    reloaded(&daemon, &format!("[admin]\nlisten = \"0.0.0.0:{port}\"")).await;
+    daemon.logged("admin.listen: other hosts reach").await;
+    let (code, text) = daemon.admin("/status").await;
+    assert_eq!(code, 200, "{text}");
+    if let Some(outside) = own_address() {
+        let code = async |path: &str| {
+            let url = format!("http://{outside}:{port}/{path}");
+            reqwest::get(url).await.unwrap().status().as_u16()
+        };
+        assert_eq!(code("metrics").await, 200);
+        assert_eq!(code("status").await, 404);
+        assert_eq!(code("status.json").await, 404);
+    }
+    reloaded(&daemon, &format!("[admin]\nlisten = \"{here}\"")).await;
+    let (code, text) = daemon.admin("/livez").await;
+    assert_eq!(code, 200, "{text}");
+    ended_well(load).await;
+}
+
+/// An address of this host that is not loopback, if there is one. Nothing is sent.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback()).then_some(address)
+}
+
+async fn an_admin_socket_that_cannot_be_made_is_refused() {
+    let (_fixture, daemon, _client) = ready_daemon().await;
+    let before = std::fs::read_to_string(daemon.config_path()).unwrap();
+    daemon.change_config("[admin]\nlisten = \"unix:/nonexistent/admin.sock\"");
+    daemon.signal(Signal::HUP);
+    daemon.logged("configuration rejected").await;
+    assert!(daemon.log().contains("/nonexistent/admin.sock"));
+    daemon.write_config(&before);
+    let (code, text) = daemon.admin("/livez").await;
+    assert_eq!(code, 200, "{text}");
+}
+
 async fn a_peer_that_is_no_longer_allowed_is_disconnected() {
     let (_fixture, daemon, client) = ready_daemon().await;
     let steady = tokio::spawn({
@@ -278,6 +323,8 @@ tests! {
     single another_address_and_another_login_keep_the_key_id [Vault];
     single the_socket_moves_and_open_connections_stay [Vault];
     single probes_move_and_the_bounds_change [Vault];
+    single the_admin_port_is_opened_to_the_network_and_closed_again [Vault];
+    single an_admin_socket_that_cannot_be_made_is_refused [Vault];
     single a_peer_that_is_no_longer_allowed_is_disconnected [Vault];
     single a_new_limit_holds_for_a_connection_that_is_open [Vault];
     single a_reload_while_the_admin_server_restarts_leaves_one_server;

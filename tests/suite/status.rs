@@ -30,10 +30,13 @@ async fn status(daemon: &Daemon, more: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
     child::clean_environment(&mut command);
     command
-        .arg("status")
-        .arg("--config")
+        .args(["status", "--config"])
         .arg(daemon.config_path());
     command.args(more);
+    output(command).await
+}
+
+async fn output(mut command: Command) -> CommandOutput {
     let running = tokio::task::spawn_blocking(move || command.output());
     let output = running.await.unwrap().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -120,7 +123,7 @@ async fn status_shows_errors_with_their_reasons() {
         daemon.log().contains("configuration rejected")
     })
     .await;
-    daemon.write_config(&good);
+    // The file that was refused is still there.
     let output = status(&daemon, &[]).await;
     assert!(
         output.text.contains("last reload REFUSED "),
@@ -142,6 +145,82 @@ async fn status_shows_errors_with_their_reasons() {
         output.text.contains("only an operator can fix it: "),
         "{}",
         output.text
+    );
+}
+
+async fn status_needs_no_valid_file() {
+    let (_fixture, daemon, _client) = ready(|builder| builder).await;
+    // Not even TOML: only the default address is left, where another daemon may listen.
+    daemon.write_config("[admin]\nlisten = \"127.0.0.1:1\nkey = s3cret");
+    let broken = status(&daemon, &[]).await;
+    assert!(broken.text.contains("invalid TOML"), "{}", broken.text);
+    assert!(broken.text.contains("127.0.0.1:8790"), "{}", broken.text);
+    assert!(!broken.text.contains("s3cret"), "{}", broken.text);
+    let address = daemon.admin_address();
+    let given = status(&daemon, &["--address", address]).await;
+    assert_eq!(given.code, 0, "{}", given.text);
+    assert!(given.text.contains("ready       yes"), "{}", given.text);
+    // A wrong value elsewhere, and another address in the environment, which takes precedence.
+    daemon.write_config("[admin]\nlisten = \"127.0.0.1:1\"\n[vault]\naddress = 3\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
+    child::clean_environment(&mut command);
+    command
+        .args(["status", "--config"])
+        .arg(daemon.config_path());
+    command.env("VAULT_KMS_PLUGIN_ADMIN_LISTEN", address);
+    let of_environment = output(command).await;
+    assert_eq!(of_environment.code, 0, "{}", of_environment.text);
+    let of_file = status(&daemon, &[]).await;
+    assert_eq!(of_file.code, 69, "{}", of_file.text);
+    assert!(
+        of_file.text.contains("127.0.0.1:1 cannot"),
+        "{}",
+        of_file.text
+    );
+}
+
+/// Runs `reload` against this daemon.
+async fn reload(daemon: &Daemon, more: &[&str]) -> CommandOutput {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vault-kms-plugin"));
+    child::clean_environment(&mut command);
+    command
+        .args(["reload", "--config"])
+        .arg(daemon.config_path());
+    command.args(more);
+    output(command).await
+}
+
+async fn reload_waits_for_the_outcome_and_prints_it() {
+    let (_fixture, daemon, client) = ready(|builder| builder).await;
+    daemon.change_config("[health]\ntolerance = \"5m\"");
+    let applied = reload(&daemon, &[]).await;
+    assert_eq!((applied.code, applied.text.as_str()), (0, "applied\n"));
+    // The address that answers changes with it.
+    let place = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", place.path().join("admin.sock").display());
+    let before = daemon.admin_address().to_owned();
+    daemon.change_config(&format!("[admin]\nlisten = \"{socket}\""));
+    let moved = reload(&daemon, &["--address", &before]).await;
+    assert_eq!((moved.code, moved.text.as_str()), (0, "applied\n"));
+    daemon.change_config("[transit]\nkey = \"mistyped\"");
+    let refused = reload(&daemon, &[]).await;
+    assert_eq!(refused.code, 78, "{}", refused.text);
+    for part in ["the reload was refused", "wrote what etcd holds"] {
+        assert!(refused.text.contains(part), "{}", refused.text);
+    }
+    let config = std::fs::read_to_string(daemon.config_path()).unwrap();
+    daemon.write_config(&format!("{config}\n[nonsense]\n"));
+    let invalid = reload(&daemon, &[]).await;
+    assert_eq!(invalid.code, 78, "{}", invalid.text);
+    assert!(invalid.text.contains("nonsense"), "{}", invalid.text);
+    client.encrypt(&SEED).await.unwrap();
+    daemon.kill();
+    let away = reload(&daemon, &["--address", &socket]).await;
+    assert_eq!(away.code, 69, "{}", away.text);
+    assert!(
+        away.text.contains("does vault-kms-plugin run"),
+        "{}",
+        away.text
     );
 }
 
@@ -228,6 +307,8 @@ tests! {
     plain an_option_before_the_command_overrides_the_environment;
     single status_shows_session_key_calls_and_peers [Vault];
     single status_shows_errors_with_their_reasons [Vault];
+    single status_needs_no_valid_file [Vault];
+    single reload_waits_for_the_outcome_and_prints_it [Vault];
     single the_admin_server_listens_on_a_port_a_socket_or_nowhere [Vault];
     single idle_clients_do_not_delay_a_probe [Vault];
     single a_daemon_that_does_not_run_is_reported [Vault];
