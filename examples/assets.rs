@@ -38,6 +38,9 @@ pub(crate) fn assets() -> io::Result<Vec<Asset>> {
     for shell in SHELLS {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut command.clone(), &name, &mut text);
+        if shell == Shell::Bash {
+            text = with_one_name(&name, text);
+        }
         let file = match shell {
             Shell::Zsh => format!("_{name}"),
             Shell::Fish => format!("{name}.fish"),
@@ -54,6 +57,15 @@ pub(crate) fn assets() -> io::Result<Vec<Asset>> {
         assets.push(man_page(page)?);
     }
     Ok(assets)
+}
+
+/// clap_complete names a command with hyphens in two ways, so that nothing matches after a subcommand
+/// (clap-rs/clap#6421).
+fn with_one_name(name: &str, script: Vec<u8>) -> Vec<u8> {
+    let parts: Vec<_> = name.split('-').collect();
+    let text = String::from_utf8_lossy(&script);
+    let text = text.replace(&parts.join("__subcmd__"), &parts.join("__"));
+    text.replace("__vault__subcmd__", "__vault__").into_bytes()
 }
 
 fn man_page(command: Command) -> io::Result<Asset> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::running::{self, RunningError};
+use super::written;
 use crate::admin::Address;
 use crate::cli;
 use crate::config::Source;
@@ -55,10 +56,7 @@ pub fn run(options: &cli::Reload, source: &Source) -> Result<(), (String, Exit)>
         outcome(&[address, moved], &before).await
     });
     match outcome.map_err(|error| (error, Exit::Unavailable))? {
-        None => {
-            let written = writeln!(io::stdout(), "applied");
-            written.map_err(|error| (error.to_string(), Exit::Internal))
-        }
+        None => written(writeln!(io::stdout(), "applied")),
         Some(reason) => Err((
             format!("the reload was refused, the running configuration stays: {reason}"),
             Exit::Config,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
-use super::running;
+use super::{is_enough, running, written};
 use crate::cli;
 use crate::config::Source;
 use crate::system::Exit;
@@ -33,7 +33,7 @@ pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)>
         let mut out = io::stdout().lock();
         if !options.watch {
             let shown = asked.map_err(|error| (error.to_string(), Exit::Unavailable))?;
-            return out.write_all(shown.as_bytes()).map_err(internal);
+            return written(out.write_all(shown.as_bytes()));
         }
         // A daemon that is down for a moment is what `--watch` is for.
         let shown = asked.unwrap_or_else(|error| format!("{error}\n"));
@@ -42,9 +42,11 @@ pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)>
         } else {
             ""
         };
-        write!(out, "{clear}{shown}")
-            .and_then(|()| out.flush())
-            .map_err(internal)?;
+        let shown = write!(out, "{clear}{shown}").and_then(|()| out.flush());
+        if shown.as_ref().is_err_and(is_enough) {
+            return Ok(());
+        }
+        shown.map_err(internal)?;
         drop(out);
         thread::sleep(WATCH_EVERY);
     }

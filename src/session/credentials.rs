@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Credential {
     key: &'static str,
     source: Source,
+    /// Whether it was logged that every user can read the file: a login every few seconds says it once.
+    is_reported: Arc<AtomicBool>,
 }
 
 /// The files of credentials and a hash of what each holds, so that a change of the content shows.
@@ -55,14 +58,24 @@ impl Credential {
     #[must_use]
     pub fn value(key: &'static str, secret: &str) -> Self {
         let source = Source::Value(Arc::new(SecretString::from(secret)));
-        Self { key, source }
+        let is_reported = Arc::default();
+        Self {
+            key,
+            source,
+            is_reported,
+        }
     }
 
     /// A credential in a file.
     #[must_use]
     pub fn file(key: &'static str, path: PathBuf) -> Self {
         let source = Source::File(path);
-        Self { key, source }
+        let is_reported = Arc::default();
+        Self {
+            key,
+            source,
+            is_reported,
+        }
     }
 
     /// Where it comes from, for an operator.
@@ -124,7 +137,10 @@ impl Credential {
                 error(format!("{cause}, which is too large for a credential"))
             }
         })?;
-        if content.is_world_readable {
+        let was_reported = self
+            .is_reported
+            .swap(content.is_world_readable, Ordering::Relaxed);
+        if content.is_world_readable && !was_reported {
             events::CredentialReadable {
                 key: self.key,
                 file: path.display().to_string(),

@@ -68,7 +68,7 @@ events! {
         ERROR SocketUnchanged "socket mode and owner not changed" { error: String }
         ERROR LogUnchanged "log settings not changed" { error: String }
         INFO Stopping "stopping" {}
-        WARN DrainTimedOut "calls in flight did not finish in time" { connections: usize }
+        WARN DrainTimedOut "connections did not end in time" { connections: usize }
         WARN StoppingNow "second signal, stopping now" { connections: usize }
         INFO Stopped "stopped" {}
         WARN ActorFailed "actor failed, restarting it" {

@@ -142,7 +142,10 @@ pub(super) async fn read(
     };
     while let Some(chunk) = next_chunk(&mut http, &response).await? {
         if response.body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(response.unexpected("its body is larger than 1 MiB"));
+            return Err(response
+                .unexpected(Diagnosis::new("its body is larger than 1 MiB").with_remedy(
+                "for a transit key of type RSA with many versions, use one of type aes256-gcm96",
+            )));
         }
         response.body.extend_from_slice(&chunk);
     }

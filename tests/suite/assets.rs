@@ -6,6 +6,7 @@ mod example;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 const REMEDY: &str = "run `cargo run --example assets` and commit what it writes";
 
@@ -35,6 +36,41 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
     }
 }
 
+/// What bash completes after this line, whose last word is being typed.
+fn completed(line: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/completions/vault-kms-plugin");
+    let words: Vec<_> = line.split(' ').collect();
+    let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+    let text = format!(
+        "source {}\nCOMP_WORDS=({line})\n[ -n '{last}' ] || COMP_WORDS+=('')\nCOMP_CWORD={}\n\
+         _vault__kms__plugin vault-kms-plugin '{last}' '{before}'\necho \"${{COMPREPLY[@]}}\"",
+        script.display(),
+        words.len() - 1,
+    );
+    let output = Command::new("bash").args(["--norc", "-c", &text]).output();
+    let output = output.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && error.is_empty(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn bash_completes_commands_and_their_options() {
+    for (line, expected) in [
+        ("vault-kms-plugin re", "reload"),
+        ("vault-kms-plugin check --enc", "--encryption-config"),
+        ("vault-kms-plugin status --w", "--watch"),
+        ("vault-kms-plugin prepare-dir --o", "--owner"),
+        ("vault-kms-plugin --config /a check --st", "--strict"),
+    ] {
+        assert_eq!(completed(line).trim(), expected, "{line:?}");
+    }
+    let all = completed("vault-kms-plugin ");
+    for command in ["serve", "check", "status", "reload", "prepare-dir"] {
+        assert!(all.contains(command), "{all}");
+    }
+}
+
 tests! {
+    plain bash_completes_commands_and_their_options;
     plain man_pages_and_completions_are_those_of_the_command_line;
 }

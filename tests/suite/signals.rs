@@ -64,7 +64,7 @@ async fn the_drain_has_a_limit_and_logs_what_is_late() {
     assert_eq!(daemon.stop().await, 0);
     let took = start.elapsed().as_secs();
     assert!((9..14).contains(&took), "{took} s");
-    let late = "\"message\":\"calls in flight did not finish in time\",\"connections\":1";
+    let late = "\"message\":\"connections did not end in time\",\"connections\":1";
     assert!(daemon.log().contains(late), "{}", daemon.log());
     assert!(call.await.unwrap().is_err());
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -27,6 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// How much longer than it says this client waits for an answer, for a busy machine: most tests are
 /// about what the answer says. kube-apiserver does not wait; `outages` has the test of that.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a call is sent whose connection was closed before the server began with it.
+const MAX_ATTEMPTS: usize = 3;
 
 /// The generated client of KMS v2.
 pub type V2 = v2_client::KeyManagementServiceClient<Connection>;
@@ -175,8 +179,8 @@ fn origin() -> Uri {
 }
 
 /// hyper's client over the socket. tonic's own would give up when `grpc-timeout` is over, at the
-/// same moment as the daemon has to answer. A call that never left, because its connection was
-/// closed in that moment for being idle, is sent once more, as grpc-go does by itself.
+/// same moment as the daemon has to answer. A call that the daemon never took, because it closed the
+/// connection in that moment for being idle, is sent again, as grpc-go does by itself.
 #[derive(Clone, Debug)]
 pub struct Connection(Client<Connector, Body>);
 
@@ -198,9 +202,35 @@ impl Service<http::Request<Body>> for Connection {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let sent = self.0.request(request);
-        Box::pin(async move { sent.await.map_err(status_of) })
+        let client = self.0.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let mut attempts = 0;
+            loop {
+                let body = Body::new(Full::new(body.clone()));
+                let request = http::Request::from_parts(parts.clone(), body);
+                attempts += 1;
+                match client.request(request).await {
+                    Err(error) if was_not_taken(&error) && attempts < MAX_ATTEMPTS => {}
+                    outcome => return outcome.map_err(status_of),
+                }
+            }
+        })
     }
+}
+
+/// Whether the server said, when it closed the connection, that it had not begun with this call.
+fn was_not_taken(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_graceful = error.reason() == Some(h2::Reason::NO_ERROR);
+            return error.is_go_away() && error.is_remote() && is_graceful;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Of a call without an answer.

@@ -86,6 +86,11 @@ async fn the_documents_set_up_a_service_and_its_socket() {
     KmsClient::connect(machine.path(SOCKET))
         .wait_ok(LIMIT)
         .await;
+    let environment = "VAULT_KMS_PLUGIN_LOG_LEVEL=debug\n";
+    machine.write("/etc/vault-kms-plugin/environment", environment);
+    let checked = run(&commands("Environment")).await;
+    assert!(checked.contains("VAULT_KMS_PLUGIN_LOG_LEVEL"), "{checked}");
+    assert!(checked.contains("✓ round trip"), "{checked}");
     run(&commands("Socket activation")).await;
     KmsClient::connect(machine.path(SOCKET))
         .wait_ok(LIMIT)

@@ -10,7 +10,9 @@ async fn the_units_are_sound_and_the_service_is_hardened() {
     let machine = installed().boot().await;
     for unit in ["vault-kms-plugin.service", "vault-kms-plugin.socket"] {
         let path = format!("/etc/systemd/system/{unit}");
-        let Output { code, text } = machine.run(&["systemd-analyze", "verify", &path]).await;
+        let Output { code, text } = machine
+            .run(&["systemd-analyze", "--man=no", "verify", &path])
+            .await;
         let about_us: Vec<_> = text
             .lines()
             .filter(|line| line.contains("vault-kms"))
