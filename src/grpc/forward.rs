@@ -22,9 +22,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// A call that was lost while its actor lives on is repeated after this.
 const REPEAT_IN: Duration = Duration::from_millis(20);
-/// A call that was lost more often than this may be what makes the actor fail, and is not repeated:
-/// one call, and kube-apiserver's repetition of it, must not use up the restarts of an actor.
-const MAX_LOST: u32 = 1;
+/// A call that was lost more often than this may be what makes the actor fail, and is not repeated.
+/// With fewer, calls fail that only met an actor that failed for another reason several times.
+const MAX_LOST: u32 = 4;
 
 /// The way from a gRPC call to the KeyManager and back.
 #[derive(Debug, Clone)]
