@@ -220,13 +220,17 @@ impl Service<http::Request<Body>> for Connection {
     }
 }
 
-/// Whether the server said, when it closed the connection, that it had not begun with this call.
+/// Whether the server said, when it closed the connection, that it had not begun with this call; or
+/// the connection had ended when the call was to be sent, which h2 calls a broken pipe.
 fn was_not_taken(error: &Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             let is_graceful = error.reason() == Some(h2::Reason::NO_ERROR);
             return error.is_go_away() && error.is_remote() && is_graceful;
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::BrokenPipe;
         }
         source = error.source();
     }
