@@ -144,7 +144,7 @@ pub(super) async fn read(
         if response.body.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(response
                 .unexpected(Diagnosis::new("its body is larger than 1 MiB").with_remedy(
-                "for a transit key of type RSA with many versions, use one of type aes256-gcm96",
+                "for a transit key of type RSA with many versions, use one of type aes256-gcm96, and keep this one under transit.decrypt_also",
             )));
         }
         response.body.extend_from_slice(&chunk);

@@ -82,7 +82,13 @@ impl Arguments {
             && self.settings.method.owns_token()
             && !self.uses(&grant.token)
         {
-            self.revoke_own(&grant.token).await;
+            revoke(
+                &self.client,
+                &self.settings,
+                &grant.token,
+                FINAL_REVOKE_TIMEOUT,
+            )
+            .await;
         }
     }
 
