@@ -34,7 +34,7 @@ pub(super) fn others(file: &File, socket: &SocketPath) -> Vec<Finding> {
         };
         let text = format!("the endpoint {endpoint} of provider {name:?} {leads}");
         let remedy = format!(
-            "set `endpoint: {wanted}` there, or correct socket.path; if it is for another plugin, \
+            "if it is for this plugin, set `endpoint: {wanted}` there, or correct socket.path; if it is for another one, \
              keep it and add one of another name"
         );
         Finding::error(text, remedy)
