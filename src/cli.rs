@@ -47,6 +47,10 @@ pub struct Check {
     /// Log in even if that may use up a secret_id or a wrapping token.
     #[arg(long, conflicts_with = "offline")]
     pub login: bool,
+    /// Also use the socket of the running daemon as the kube-apiserver of this host would, and check the
+    /// EncryptionConfiguration that it was started with.
+    #[arg(long, conflicts_with = "offline")]
+    pub running: bool,
     /// Check that kube-apiserver's EncryptionConfiguration fits.
     #[arg(long, value_name = "FILE")]
     pub encryption_config: Option<PathBuf>,

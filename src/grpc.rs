@@ -5,6 +5,7 @@
 
 pub mod authority;
 mod call;
+mod client;
 mod codec;
 mod connection_limit;
 mod connections;
@@ -34,6 +35,7 @@ use tonic::service::Routes;
 use crate::actor::Fault;
 use crate::actor::{reap, spawn_watched};
 use crate::telemetry::{SharedLogThrottle, events};
+pub use client::KmsClient;
 use codec::MAX_MESSAGE;
 pub use connections::Connections;
 pub use forward::Forwarder;

@@ -1,8 +1,8 @@
 //! A KMS plugin for kube-apiserver over Vault or OpenBao Transit: the daemon's modules.
 //!
 //! Dependencies point one way: [`commands`] → [`supervisor`] → [`grpc`] → [`keys`] → [`session`] →
-//! [`vault`]. [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault. [`telemetry`] and
-//! [`system`] are leaves that every module may use.
+//! [`vault`]. [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault. [`telemetry`],
+//! [`system`] and [`reason`] are leaves that every module may use.
 
 pub mod actor;
 pub mod admin;
@@ -13,6 +13,7 @@ pub mod config;
 pub mod diagnosis;
 pub mod grpc;
 pub mod keys;
+pub mod reason;
 pub mod session;
 mod sha256;
 pub mod supervisor;

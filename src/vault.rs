@@ -18,6 +18,7 @@ mod wrapping;
 
 pub use client::{
     Address, BuildError, Client, ClientCertificate, InvalidProxy, Proxies, Proxy, Settings,
+    Unavailable,
 };
 pub use error::{CallError, Progress};
 pub use error_kind::ApiErrorKind;

@@ -12,12 +12,18 @@ use prometheus_client::registry::{Registry, Unit};
 use super::arguments::Arguments;
 use super::readiness::Readiness;
 use crate::keys::{Policy, ProvenKey, status_now};
-use crate::system::clock::wall_time;
+use crate::reason::Reason;
+use crate::session::Session;
 use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CertificateLabel {
     of: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason_code: &'static str,
 }
 
 /// Adds them to the counters.
@@ -30,17 +36,18 @@ pub(super) fn register(root: &mut Registry, args: &Arguments) {
         "Connections of kube-apiserver and others",
         connections,
     );
-    of_status(registry, args);
+    let readiness = Readiness::of(args);
+    of_status(registry, args, &readiness);
+    of_conditions(registry, args, &readiness);
     of_reloads(registry, args);
     of_certificates(registry, args);
     of_session(registry, args);
     of_key(registry, args);
 }
 
-fn of_status(registry: &mut Registry, args: &Arguments) {
-    let ready = Readiness::of(args).is_ready();
+fn of_status(registry: &mut Registry, args: &Arguments, readiness: &Readiness) {
     let help = "Whether Status returns ok: 1 or 0";
-    gauge(registry, "ready", help, u64::from(ready));
+    gauge(registry, "ready", help, u64::from(readiness.is_ready()));
     let now = status_now(&args.keys.borrow(), &args.sessions.borrow(), args.limits);
     let failing = !matches!(now, Policy::Answer(_));
     let help = "Whether Status returns an error, which ends the writes of kube-apiserver: 1 or 0";
@@ -91,6 +98,23 @@ fn of_certificates(registry: &mut Registry, args: &Arguments) {
     registry.register_with_unit("certificate_end_timestamp", help, Unit::Seconds, ends);
 }
 
+/// One series for each reason, so that an alert or a dashboard can show which one it is.
+fn of_conditions(registry: &mut Registry, args: &Arguments, readiness: &Readiness) {
+    let session = args.sessions.borrow().fault.as_ref().map(|it| it.reason);
+    let key = args.keys.borrow().fault.as_ref().map(|it| it.error.reason);
+    let now = [readiness.reason_code(), session, key];
+    let conditions = Family::<ReasonLabel, Gauge<u64, AtomicU64>>::default();
+    for &reason in Reason::ALL {
+        let label = ReasonLabel {
+            reason_code: reason.code(),
+        };
+        let is_present = now.contains(&Some(reason));
+        conditions.get_or_create(&label).set(u64::from(is_present));
+    }
+    let help = "Whether the session, the key or Status fails for this reason now: 1 or 0";
+    registry.register("condition", help, conditions);
+}
+
 fn of_session(registry: &mut Registry, args: &Arguments) {
     let view = args.sessions.borrow();
     let session = view.current.as_deref();
@@ -101,7 +125,7 @@ fn of_session(registry: &mut Registry, args: &Arguments) {
         help,
         u64::from(session.is_some()),
     );
-    if let Some(end) = session.and_then(|it| it.expires).and_then(wall_time) {
+    if let Some(end) = session.and_then(Session::end) {
         let help =
             "When the session ends unless it is renewed, since 1970; absent where it never does";
         time(registry, "session_end", help, end.as_second() as f64);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::arguments::Arguments;
 use crate::keys::{Policy, status_now};
+use crate::reason::Reason;
 
 /// Each condition of readiness.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub(super) struct Readiness([Condition; 3]);
 #[derive(Debug)]
 struct Condition {
     name: &'static str,
-    /// Why it is not met.
-    missing: Option<String>,
+    /// Why it is not met, and its code.
+    missing: Option<(Reason, String)>,
 }
 
 impl Readiness {
@@ -22,9 +23,8 @@ impl Readiness {
         let keys = args.keys.borrow();
         let sessions = args.sessions.borrow();
         let reason = match status_now(&keys, &sessions, args.limits) {
-            Policy::Answer(report) => Some(report.healthz).filter(|healthz| healthz != "ok"),
-            Policy::Fail(error) => Some(error.to_string()),
-            Policy::Wait(error) => Some(error.to_string()),
+            Policy::Answer(report) => report.reason.map(|reason| (reason, report.healthz)),
+            Policy::Fail(error) | Policy::Wait(error) => Some((error.reason, error.to_string())),
         };
         let silence = keys.last_success.map(|at| at.elapsed());
         let in_time = silence.is_some_and(|silence| silence < args.limits.tolerance);
@@ -49,7 +49,16 @@ impl Readiness {
 
     /// Why it is not ready.
     pub(super) fn reason(&self) -> Option<&str> {
-        self.0.iter().find_map(|it| it.missing.as_deref())
+        self.missing().map(|(_, text)| text.as_str())
+    }
+
+    /// The code of that.
+    pub(super) fn reason_code(&self) -> Option<Reason> {
+        self.missing().map(|(reason, _)| *reason)
+    }
+
+    fn missing(&self) -> Option<&(Reason, String)> {
+        self.0.iter().find_map(|it| it.missing.as_ref())
     }
 }
 
@@ -59,7 +68,7 @@ impl fmt::Display for Readiness {
         for Condition { name, missing } in &self.0 {
             match missing {
                 None => writeln!(f, "[+]{name} ok")?,
-                Some(reason) => writeln!(f, "[-]{name} failed: {reason}")?,
+                Some((reason, text)) => writeln!(f, "[-]{name} failed: {reason}: {text}")?,
             }
         }
         let outcome = if self.is_ready() { "passed" } else { "failed" };

@@ -21,7 +21,10 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
         "ready",
         match &report.reason {
             None => "yes: Status returns ok".to_owned(),
-            Some(reason) => format!("NO: {reason}"),
+            Some(reason) => {
+                let code = report.reason_code.unwrap_or_default();
+                format!("NO ({code}): {reason}")
+            }
         },
     );
     line("session", of_session(&report.session, now));

@@ -7,6 +7,8 @@ use super::arguments::Arguments;
 use super::readiness::Readiness;
 use crate::grpc;
 use crate::keys::ProvenKey;
+use crate::reason::Reason;
+use crate::session;
 use crate::system::clock::wall_time;
 use crate::system::pid_namespace;
 use crate::telemetry::ReloadStatus;
@@ -29,6 +31,9 @@ pub(super) struct Report {
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+    /// The code of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason_code: Option<&'static str>,
     /// The session with Vault.
     pub(super) session: Session,
     /// The key.
@@ -60,6 +65,9 @@ pub(super) struct Session {
     /// Why the last login failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
+    /// The code of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error_code: Option<&'static str>,
 }
 
 /// What is known about the key.
@@ -77,6 +85,9 @@ pub(super) struct Key {
     /// Why the last refresh failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
+    /// The code of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error_code: Option<&'static str>,
     /// Whether only an operator can fix that.
     pub(super) verdict: bool,
 }
@@ -134,6 +145,7 @@ impl Report {
             uptime_seconds: args.metrics.uptime().as_secs(),
             ready: readiness.is_ready(),
             reason: readiness.reason().map(str::to_owned),
+            reason_code: readiness.reason_code().map(Reason::code),
             session: Session::of(args),
             key: Key::of(args),
             calls: Calls {
@@ -155,10 +167,11 @@ impl Session {
         Self {
             method: args.method.to_owned(),
             active: session.is_some(),
-            until: session.and_then(|it| it.expires).and_then(wall_time),
+            until: session.and_then(session::Session::end),
             next_step: view.next_step.and_then(wall_time),
             logins: view.logins,
             error: view.fault.as_ref().map(ToString::to_string),
+            error_code: view.fault.as_ref().map(|it| it.reason.code()),
         }
     }
 }
@@ -172,6 +185,7 @@ impl Key {
             proven: view.proven.as_ref().and_then(Version::of),
             last_success: view.last_success.and_then(|at| at.wall_time()),
             error: fault.map(|fault| fault.error.to_string()),
+            error_code: fault.map(|fault| fault.error.reason.code()),
             verdict: fault.is_some_and(|fault| fault.verdict),
         }
     }

@@ -1,8 +1,8 @@
 //! `check`: whether a configuration works, step by step: first what can be checked without Vault,
 //! then the connection to Vault, the login, the policy, the key, a round trip.
 //!
-//! It binds nothing, does not connect to the KMS socket, uses nothing up, and prints no secret. Its
-//! errors are those that the daemon would log.
+//! It binds nothing, connects to the KMS socket only with `--running`, uses nothing up, and prints no
+//! secret. Its errors are those that the daemon would log.
 
 mod capabilities;
 mod dial_target;
@@ -13,6 +13,7 @@ mod login;
 mod offline;
 mod reach;
 mod report;
+mod running;
 mod socket;
 mod warnings;
 
@@ -58,7 +59,13 @@ async fn steps(options: &cli::Check, source: &Source) -> Report {
     }
     if let Some(file) = &options.encryption_config {
         let config = checked.as_ref().map(|(config, _)| &**config);
-        encryption::check(file, config, &mut report);
+        encryption::check(file, None, config, &mut report);
+    }
+    if let Some((config, _)) = &checked
+        && options.running
+    {
+        let has_file = options.encryption_config.is_some();
+        running::check(config, has_file, &mut report).await;
     }
     report
 }

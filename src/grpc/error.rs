@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Code, Status};
 
 use crate::keys::{ErrorKind, KeyError};
+use crate::reason::Reason;
 use crate::system::bounded;
 
 /// kube-apiserver keeps this much of an error in a condition, and the log needs no more of what a client
@@ -71,29 +72,54 @@ pub(super) fn vault_path(status: &Status) -> Option<&str> {
     source.downcast_ref::<KeyError>()?.path.as_deref()
 }
 
+/// The code of a failure of the plugin's own making.
+pub(super) fn reason(status: &Status) -> Option<Reason> {
+    let source = std::error::Error::source(status)?;
+    let of_key = source.downcast_ref::<KeyError>().map(|it| it.reason);
+    of_key.or_else(|| source.downcast_ref::<Reason>().copied())
+}
+
+/// A status with its code, for the log.
+fn because(reason: Reason, mut status: Status) -> Status {
+    status.set_source(Arc::new(reason));
+    status
+}
+
+/// The request holds something that cannot be used.
+pub(super) fn invalid(error: &impl ToString) -> Status {
+    because(
+        Reason::RequestInvalid,
+        Status::invalid_argument(error.to_string()),
+    )
+}
+
 /// Too many calls wait already.
 pub(super) fn too_many_waiting() -> Status {
-    Status::resource_exhausted(
-        "too many calls wait for vault: it is slower than kube-apiserver asks (limits.max_waiting)",
-    )
+    let text =
+        "too many calls wait for vault: it is slower than kube-apiserver asks (limits.max_waiting)";
+    because(Reason::TooManyCalls, Status::resource_exhausted(text))
 }
 
 /// The memory for calls, or the connection's part of it, is used up.
 pub(super) fn out_of_memory() -> Status {
-    Status::resource_exhausted("too many or too large calls at once for the plugin's memory")
+    let text = "too many or too large calls at once for the plugin's memory";
+    because(Reason::TooManyCalls, Status::resource_exhausted(text))
 }
 
 /// The headers came, but no whole message.
 pub(super) fn message_too_slow() -> Status {
-    Status::deadline_exceeded("the plugin did not get the whole message in time")
+    let text = "the plugin did not get the whole message in time";
+    because(Reason::DeadlineExceeded, Status::deadline_exceeded(text))
 }
 
 /// The KeyManager failed each time that it had this call.
 pub(super) fn lost() -> Status {
-    Status::internal("the plugin's KeyManager failed repeatedly during this call: see its log")
+    let text = "the plugin's KeyManager failed repeatedly during this call: see its log";
+    because(Reason::InternalError, Status::internal(text))
 }
 
 /// Nothing was returned in time, not even a reason.
 pub(super) fn no_answer() -> Status {
-    Status::deadline_exceeded("the plugin found no answer within the caller's deadline")
+    let text = "the plugin found no answer within the caller's deadline";
+    because(Reason::DeadlineExceeded, Status::deadline_exceeded(text))
 }

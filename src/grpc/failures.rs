@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
-use super::error::{MAX_TEXT, name_of, vault_path};
+use super::error::{MAX_TEXT, name_of, reason, vault_path};
+use crate::reason::Reason;
 use crate::system::bounded;
 use crate::telemetry::events;
 use crate::telemetry::{FailureStreak, LogThrottle, StreakSummary};
@@ -109,6 +110,7 @@ impl Failures {
                 uid: call.uid.map(|it| bounded(it, MAX_TEXT)),
                 key_id: call.key_id.map(|it| bounded(it, MAX_TEXT)),
                 code: name_of(code),
+                reason_code: reason(status).map(Reason::code),
                 error: bounded(error, MAX_TEXT),
                 vault_path: vault_path(status).map(str::to_owned),
                 suppressed,

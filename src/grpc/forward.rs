@@ -113,8 +113,7 @@ impl Forwarder {
         key_id: Option<String>,
         deadline: Deadline,
     ) -> Result<Plaintext, Status> {
-        let ciphertext = Ciphertext::try_new(ciphertext)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let ciphertext = Ciphertext::try_new(ciphertext).map_err(|error| error::invalid(&error))?;
         let ciphertext = Arc::new(ciphertext);
         let _waiting = call.admit().ok_or_else(error::too_many_waiting)?;
         self.ask(deadline, |reply| {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::key_id::KeyId;
 use crate::batch;
 use crate::diagnosis::write_joined;
+use crate::reason::Reason;
 use crate::session::LoginFault;
 use crate::vault::{ApiErrorKind, CallError, KeyVersion, TransitKey};
 
@@ -27,6 +28,21 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The code where nothing more is known.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Unavailable => Reason::VaultSilent,
+            Self::DeadlineExceeded => Reason::DeadlineExceeded,
+            Self::Throttled => Reason::VaultThrottled,
+            Self::Denied => Reason::PolicyDenied,
+            Self::Precondition => Reason::KeyUnusable,
+            Self::Invalid => Reason::RequestInvalid,
+            Self::Internal => Reason::InternalError,
+        }
+    }
+}
+
 /// A failed operation on a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyError {
@@ -40,8 +56,8 @@ pub struct KeyError {
     pub path: Option<String>,
     /// What Vault meant, if it was Vault that answered.
     pub(super) api_error: Option<ApiErrorKind>,
-    /// Whether the key is another one than the one that wrote before.
-    replaced: bool,
+    /// Its code.
+    pub reason: Reason,
 }
 
 impl fmt::Display for KeyError {
@@ -60,8 +76,13 @@ impl KeyError {
             remedy: None,
             path: None,
             api_error: None,
-            replaced: false,
+            reason: kind.reason(),
         }
+    }
+
+    /// The same with a code that says more than the kind does.
+    pub(super) fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
     }
 
     /// Says more about what can be done.
@@ -100,6 +121,7 @@ impl KeyError {
             remedy: remedy.or(diagnosis.remedy),
             path: Some(error.path().to_owned()),
             api_error: error.api_error(),
+            reason: error.reason(),
             ..Self::new(kind, diagnosis.cause)
         }
     }
@@ -142,7 +164,7 @@ impl KeyError {
         };
         Self {
             kind: ErrorKind::Precondition,
-            replaced: true,
+            reason: Reason::KeyReplaced,
             cause,
             ..self
         }
@@ -182,6 +204,7 @@ impl KeyError {
             format!("vault: {error}; whether the token is still valid was not known in time");
         Self {
             path: Some(error.path().to_owned()),
+            reason: Reason::TokenRejected,
             ..Self::new(ErrorKind::Unavailable, cause)
         }
     }
@@ -230,7 +253,7 @@ impl KeyError {
 
     /// Whether it may pass with nothing changed by an operator.
     pub(super) fn is_transient(&self) -> bool {
-        !self.replaced && self.api_error.is_none_or(ApiErrorKind::is_transient)
+        !self.is_replaced() && self.api_error.is_none_or(ApiErrorKind::is_transient)
     }
 
     /// Whether the server may merely lag behind another one.
@@ -259,12 +282,12 @@ impl KeyError {
     /// Whether it says that the key was replaced.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
-        self.replaced
+        self.reason == Reason::KeyReplaced
     }
 
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.
     pub(super) fn may_be_verdict(&self) -> bool {
-        self.replaced
+        self.is_replaced()
             || matches!(
                 self.api_error,
                 Some(
@@ -280,6 +303,9 @@ impl KeyError {
     }
 }
 
+/// Where a key is named that only reads.
+const ENTRY: &str = " (or, of a key that only decrypts, its entry in transit.decrypt_also)";
+
 /// The kind of an error that Vault gave, and what to do about it.
 fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<String>) {
     let (kind, remedy) = match api {
@@ -287,8 +313,8 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
             ErrorKind::Denied,
             format!(
                 "the policy of this token has to grant `update` on {} and {}, and `read` on {}; or \
-                 correct transit.key, transit.mount, vault.namespace (a key that does not exist is \
-                 answered in the same way){}",
+                 correct transit.key, transit.mount, vault.namespace{ENTRY} (a key that does not \
+                 exist is answered in the same way){}",
                 key.path("encrypt"),
                 key.path("decrypt"),
                 key.path("keys"),
@@ -297,19 +323,19 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
         ),
         ApiErrorKind::KeyMissing => (
             ErrorKind::Precondition,
-            format!("there is no transit key {key}: restore it, or create it if nothing was ever encrypted with it, or correct transit.key"),
+            format!("there is no transit key {key}: restore it, or create it if nothing was ever encrypted with it, or correct transit.key{ENTRY}"),
         ),
         ApiErrorKind::NotMounted => (
             ErrorKind::Precondition,
             format!(
-                "no transit engine is mounted at {}: correct transit.mount and vault.namespace, or enable it if nothing was ever encrypted there",
+                "no transit engine is mounted at {}: correct transit.mount and vault.namespace{ENTRY}, or enable it if nothing was ever encrypted there",
                 key.mount.as_str()
             ),
         ),
         ApiErrorKind::NamespaceMissing => (
             ErrorKind::Precondition,
             format!(
-                "there is no namespace {:?}: correct vault.namespace, or create it if nothing was ever encrypted there",
+                "there is no namespace {:?}: correct vault.namespace{ENTRY}, or create it if nothing was ever encrypted there",
                 key.namespace.as_str()
             ),
         ),
@@ -336,7 +362,7 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
                 key.mount.as_str()
             ),
         ),
-        ApiErrorKind::Other | ApiErrorKind::WrongCredentials | ApiErrorKind::SecondFactor => {
+        ApiErrorKind::Other | ApiErrorKind::WrongCredentials | ApiErrorKind::LoginIncomplete => {
             return (ErrorKind::Invalid, None);
         }
         ApiErrorKind::Transient => return (ErrorKind::Unavailable, None),
@@ -375,6 +401,7 @@ impl From<LoginFault> for KeyError {
         };
         Self {
             remedy: fault.remedy,
+            reason: fault.reason,
             ..Self::new(kind, fault.cause)
         }
     }

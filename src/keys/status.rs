@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::{ErrorKind, KeyError};
 use super::view::{KeyView, ProvenKey};
+use crate::reason::Reason;
 use crate::session::SessionView;
 
 /// How long Vault may be silent before Status changes.
@@ -23,6 +24,8 @@ pub struct StatusReport {
     /// `ok`, or the reason why not. Anything but `ok` turns kube-apiserver's readyz red while
     /// writes go on (`encryptionconfig/config.go`).
     pub healthz: String,
+    /// The code of that reason.
+    pub reason: Option<Reason>,
 }
 
 /// What follows from the snapshot.
@@ -55,14 +58,15 @@ pub(super) fn reason(keys: &KeyView, sessions: &SessionView) -> KeyError {
     let unavailable = |text| KeyError::new(ErrorKind::Unavailable, text);
     match (&sessions.current, &sessions.fault, known) {
         (None, Some(fault), _) => fault.clone().into(),
-        (None, None, _) => unavailable("not logged in to Vault yet"),
+        (None, None, _) => unavailable("not logged in to Vault yet").because(Reason::LoginPending),
         (Some(_), _, Some(error)) => error,
         (Some(_), _, None) if keys.proven.is_some() => {
             unavailable("vault has not answered for a while; the transit key is being checked")
         }
         (Some(_), _, None) => unavailable(
             "the transit key has not been proven yet; it will be as soon as vault answers",
-        ),
+        )
+        .because(Reason::KeyUnproven),
     }
 }
 
@@ -88,7 +92,7 @@ fn decide(
             ErrorKind::Denied | ErrorKind::Precondition => reason.kind,
             _ => ErrorKind::Unavailable,
         };
-        return Policy::Fail(KeyError::new(kind, text));
+        return Policy::Fail(KeyError::new(kind, text).because(reason.reason));
     }
     let healthz = match view.unconfirmed_since {
         Some(since) => format!(
@@ -99,6 +103,7 @@ fn decide(
     };
     Policy::Answer(StatusReport {
         key: proven.clone(),
+        reason: (healthz != "ok").then_some(reason.reason),
         healthz,
     })
 }

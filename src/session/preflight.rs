@@ -13,6 +13,8 @@ pub enum LoginCost<'a> {
     Nothing,
     /// A use of the secret_id, if its uses are limited: only Vault knows.
     PerhapsAUse,
+    /// One of the attempts before a lockout of the user, if the password is wrong.
+    PerhapsAnAttempt,
     /// The wrapping token, if its secret_id is not stored yet; and then a use of the secret_id.
     Wrapping(&'a Wrapped),
 }
@@ -27,6 +29,7 @@ impl Settings {
                 SecretId::Plain(_) => LoginCost::PerhapsAUse,
                 SecretId::Wrapped(wrapped) => LoginCost::Wrapping(wrapped),
             },
+            Method::Userpass(_) => LoginCost::PerhapsAnAttempt,
             _ => LoginCost::Nothing,
         }
     }

@@ -261,6 +261,7 @@ impl State {
             }
             Err(error) => {
                 events::RenewalFailed {
+                    reason_code: error.reason().code(),
                     error: error.to_string(),
                 }
                 .emit();

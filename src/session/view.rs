@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ractor::concurrency::oneshot;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -13,6 +14,8 @@ use super::machine::Event;
 use super::message::{SessionMsg, TokenStatus};
 use crate::actor::Current;
 use crate::diagnosis::write_joined;
+use crate::reason::Reason;
+use crate::system::clock::Moment;
 use crate::vault::{Lease, Token};
 
 /// A token that Vault accepted. A clone shares the token itself.
@@ -28,11 +31,15 @@ pub struct Session {
     pub lease: Lease,
     /// When it expires unless renewed.
     pub expires: Option<Instant>,
+    /// When the lease was granted or renewed.
+    pub leased: Moment,
 }
 
 /// Why there is no session, or why the next login failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginFault {
+    /// Its code.
+    pub reason: Reason,
     /// What happened.
     pub cause: String,
     /// What an operator can do about it.
@@ -75,7 +82,15 @@ impl Session {
             obtained: active.obtained,
             lease: active.lease,
             expires: active.expires,
+            leased: Moment::now(),
         }
+    }
+
+    /// The wall-clock time at which it expires unless renewed: Vault's clock runs on while this host is
+    /// suspended.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        self.leased.wall_time_of(self.expires?)
     }
 
     /// The same session with the lease that the machine holds now.
@@ -83,6 +98,7 @@ impl Session {
         Self {
             lease: active.lease,
             expires: active.expires,
+            leased: Moment::now(),
             ..self.clone()
         }
     }
@@ -174,6 +190,7 @@ impl Sessions {
     /// Why there is no session.
     pub(crate) fn fault(&self) -> LoginFault {
         self.view.borrow().fault.clone().unwrap_or(LoginFault {
+            reason: Reason::LoginPending,
             cause: "not logged in to Vault yet".to_owned(),
             remedy: None,
             rejected: false,

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::keys::KeyView;
 use crate::session::SessionView;
-use crate::system::clock::wall_time;
 use crate::system::notify;
 use crate::telemetry::ReloadStatus;
 
@@ -65,10 +65,10 @@ fn of_key(keys: &KeyView) -> String {
 }
 
 fn of_session(sessions: &SessionView) -> String {
-    let state = match sessions.current.as_ref().map(|session| session.expires) {
+    let state = match sessions.current.as_deref() {
         None => "not logged in".to_owned(),
-        Some(None) => "session without end".to_owned(),
-        Some(Some(end)) => format!("session until {}", minute_of(end)),
+        Some(session) if session.expires.is_none() => "session without end".to_owned(),
+        Some(session) => format!("session until {}", minute_of(session.end())),
     };
     match &sessions.fault {
         Some(fault) => format!("{state}: {fault}"),
@@ -77,8 +77,8 @@ fn of_session(sessions: &SessionView) -> String {
 }
 
 /// In whole minutes: two computations of the same moment differ slightly.
-fn minute_of(moment: Instant) -> String {
-    match wall_time(moment) {
+fn minute_of(moment: Option<Timestamp>) -> String {
+    match moment {
         Some(when) => when.strftime("%Y-%m-%d %H:%M UTC").to_string(),
         None => "the far future".to_owned(),
     }
@@ -86,13 +86,18 @@ fn minute_of(moment: Instant) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::reason::Reason;
     use crate::session::LoginFault;
+    use crate::system::clock::wall_time;
 
     #[test]
     fn a_plugin_without_vault_shows_the_reason() {
         let sessions = SessionView {
             fault: Some(LoginFault {
+                reason: Reason::VaultUnreachable,
                 cause: "vault cannot be reached".to_owned(),
                 remedy: None,
                 rejected: false,
@@ -107,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_shown_in_universal_time() {
-        let text = minute_of(Instant::now() + Duration::from_secs(60));
+        let text = minute_of(wall_time(Instant::now() + Duration::from_secs(60)));
         assert!(text.starts_with("20") && text.ends_with(" UTC"), "{text}");
     }
 }

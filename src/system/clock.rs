@@ -46,6 +46,18 @@ impl Moment {
         self.at.elapsed() + suspended.saturating_sub(self.suspended)
     }
 
+    /// The wall-clock time of what was set at this moment to happen at `end`, by a clock that runs on while
+    /// this host is suspended, such as a server's.
+    #[must_use]
+    pub fn wall_time_of(&self, end: Instant) -> Option<Timestamp> {
+        self.wall_time_after(end, suspended())
+    }
+
+    fn wall_time_after(&self, end: Instant, suspended: Duration) -> Option<Timestamp> {
+        let since = suspended.saturating_sub(self.suspended);
+        wall_time(end.checked_sub(since).unwrap_or(self.at))
+    }
+
     /// Its wall-clock time, as [`wall_time`].
     #[must_use]
     pub fn wall_time(&self) -> Option<Timestamp> {
@@ -94,6 +106,17 @@ mod tests {
         assert_eq!(moment.age(moment.suspended), Duration::from_secs(3));
         let before = moment.suspended.saturating_sub(Duration::from_secs(1));
         assert_eq!(moment.age(before), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn an_end_that_a_server_counts_comes_nearer_during_a_suspension() {
+        let moment = Moment::now();
+        let end = Instant::now() + Duration::from_secs(3600);
+        let at = |suspended| moment.wall_time_after(end, suspended).expect("a time");
+        let awake = at(moment.suspended);
+        let woken = at(moment.suspended + Duration::from_secs(1800));
+        let nearer = awake.as_second() - woken.as_second();
+        assert!((1799..=1801).contains(&nearer), "{nearer}");
     }
 
     #[test]

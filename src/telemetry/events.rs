@@ -98,6 +98,7 @@ events! {
             uid: Option<String>,
             key_id: Option<String>,
             code: &'static str,
+            reason_code: Option<&'static str>,
             error: String,
             vault_path: Option<String>,
             suppressed: u64,
@@ -137,9 +138,13 @@ events! {
             lasted: Option<String>,
             candidate: Option<bool>,
         }
-        WARN LoginFailed "login to Vault failed" { error: String, candidate: Option<bool> }
+        WARN LoginFailed "login to Vault failed" {
+            reason_code: &'static str,
+            error: String,
+            candidate: Option<bool>,
+        }
         INFO LoginWarning "Vault remarked about the login" { warning: String }
-        WARN RenewalFailed "token renewal failed" { error: String }
+        WARN RenewalFailed "token renewal failed" { reason_code: &'static str, error: String }
         WARN TokenRejected "Vault rejected the token as invalid or expired, logging in again" {}
         WARN LoginsSuspended
             "Vault rejected the credentials: no further login until the credential file changes, SIGHUP is received or wait_minutes have passed, because Vault locks a role out after repeated failures" {
@@ -178,18 +183,26 @@ events! {
     "vault_kms_plugin::keys" {
         INFO VersionVerified "key version verified" { key_id: String }
         INFO VersionAnnounced "key version announced" { key_id: String }
-        WARN KeyRefreshFailed "transit key refresh failed" { error: String }
+        WARN KeyRefreshFailed "transit key refresh failed" {
+            reason_code: &'static str,
+            error: String,
+        }
         INFO KeyRecovered "transit key recovered" {
             ended: String,
             failed: Option<u32>,
             lasted: Option<String>,
         }
-        ERROR KeyUnusable "transit key unusable until an operator acts" { error: String }
+        ERROR KeyUnusable "transit key unusable until an operator acts" {
+            reason_code: &'static str,
+            error: String,
+        }
         ERROR LatestUnusable "latest key version does not work, still encrypting with the previous one" {
+            reason_code: &'static str,
             error: String,
             version: u32,
         }
         ERROR KeyReplaced "transit key was replaced, refusing to encrypt" {
+            reason_code: &'static str,
             error: String,
             before: String,
             found: String,

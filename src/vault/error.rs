@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error_kind::ApiErrorKind;
 use crate::diagnosis::Diagnosis;
+use crate::reason::Reason;
 
 /// A call to Vault without a usable response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,22 @@ impl CallError {
         match self {
             Self::Api { kind, .. } => Some(*kind),
             _ => None,
+        }
+    }
+
+    /// Its code.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unreachable { .. } => Reason::VaultUnreachable,
+            Self::TimedOut { .. } => Reason::VaultTimeout,
+            Self::UnexpectedResponse { .. } => Reason::VaultUnexpectedResponse,
+            Self::Api {
+                kind,
+                status,
+                message,
+                ..
+            } => kind.reason(*status, message),
         }
     }
 

@@ -2,6 +2,8 @@
 //! `contains`, because the same text comes bare or inside `1 error occurred:\n\t* …`.
 //! Texts: OpenBao `internal/vault/request_handling.go`, `sdk/helper/keysutil/policy.go`.
 
+use crate::reason::Reason;
+
 /// The meaning of an error that Vault answered in its own JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiErrorKind {
@@ -25,8 +27,8 @@ pub enum ApiErrorKind {
     KeyUnable,
     /// The credentials of a login are wrong: what Vault counts towards a lockout of their role.
     WrongCredentials,
-    /// A login needs a second factor.
-    SecondFactor,
+    /// A login needs what a daemon cannot give: a second factor, or somebody's approval.
+    LoginIncomplete,
     /// A rate limit quota is exhausted for now.
     Throttled,
     /// A transient state of the server: sealed, standby, failing.
@@ -60,11 +62,39 @@ const WRONG_CREDENTIALS: [&str; 2] = ["invalid role or secret ID", "invalid user
 /// What a disaster-recovery secondary answers on every path that needs a token, with status 400.
 const DR_SECONDARY: &str = "replication DR secondary mode";
 
+/// OpenBao `internal/vault/ha.go`, `http/handler.go`.
+const NO_LEADER: &str = "active cluster node not found";
+
 impl ApiErrorKind {
     /// Whether the same call may succeed a moment later with nothing changed by an operator.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Transient | Self::Throttled)
+    }
+
+    /// Its code; `status` and `message` say more about what is transient.
+    #[must_use]
+    pub fn reason(self, status: u16, message: &str) -> Reason {
+        match self {
+            Self::TokenRefused => Reason::TokenRejected,
+            Self::PolicyDenied => Reason::PolicyDenied,
+            Self::KeyMissing => Reason::KeyMissing,
+            Self::NotMounted => Reason::TransitNotMounted,
+            Self::NamespaceMissing => Reason::NamespaceMissing,
+            Self::VersionTooNew => Reason::KeyVersionUnknown,
+            Self::VersionTooOld => Reason::KeyVersionTooOld,
+            Self::BadCiphertext => Reason::CiphertextUnreadable,
+            Self::KeyUnable => Reason::KeyUnusable,
+            Self::WrongCredentials => Reason::CredentialsRejected,
+            Self::LoginIncomplete => Reason::LoginIncomplete,
+            Self::Throttled => Reason::VaultThrottled,
+            Self::Other => Reason::RequestInvalid,
+            Self::Transient if message.contains("sealed") => Reason::VaultSealed,
+            Self::Transient if message.contains(NO_LEADER) => Reason::VaultNoLeader,
+            Self::Transient if message.contains(DR_SECONDARY) => Reason::VaultCannotServe,
+            Self::Transient if matches!(status, 472..=474 | 530) => Reason::VaultCannotServe,
+            Self::Transient => Reason::VaultError,
+        }
     }
 
     /// Classifies a status code and Vault's own error text.

@@ -84,13 +84,13 @@ impl Response {
         }
     }
 
-    /// The error for a login that Vault does not complete without a second factor.
-    pub(super) fn second_factor(&self) -> CallError {
+    /// The error for a login that Vault does not complete without `what`.
+    pub(super) fn login_incomplete(&self, what: &str) -> CallError {
         CallError::Api {
             path: self.path.clone(),
             status: self.status,
-            kind: ApiErrorKind::SecondFactor,
-            message: "it requires a second factor (MFA)".to_owned(),
+            kind: ApiErrorKind::LoginIncomplete,
+            message: format!("it requires {what}"),
             retry_after: None,
         }
     }

@@ -57,6 +57,7 @@ pub struct TokenInfo {
 #[derive(Deserialize)]
 struct AuthEnvelope {
     auth: Option<AuthData>,
+    wrap_info: Option<IgnoredAny>,
     #[serde(default)]
     warnings: Option<Vec<String>>,
 }
@@ -97,7 +98,7 @@ impl Client {
     /// Logs in at `auth/<mount>/login` with the body of the method.
     ///
     /// # Errors
-    /// As [`CallError`]; also if the login requires a second factor.
+    /// As [`CallError`]; also if the login requires a second factor or an approval.
     pub async fn login(
         &self,
         namespace: &Namespace,
@@ -113,7 +114,11 @@ impl Client {
         // With MFA the login succeeds with an empty token (OpenBao `request_handling.go`).
         let auth = envelope.auth;
         if auth.as_ref().is_some_and(|it| it.mfa_requirement.is_some()) {
-            return Err(response.second_factor());
+            return Err(response.login_incomplete("a second factor (MFA)"));
+        }
+        // A control group withholds the response until it is approved, and wraps it meanwhile.
+        if auth.is_none() && envelope.wrap_info.is_some() {
+            return Err(response.login_incomplete("an approval (control group)"));
         }
         let auth = auth.filter(|auth| !auth.client_token.is_empty());
         let auth = auth.ok_or_else(|| response.unexpected("it holds no token"))?;

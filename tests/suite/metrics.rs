@@ -22,7 +22,7 @@ const SEED: [u8; 32] = [5; 32];
 const CALLS: &str = "vault_kms_plugin_calls_total";
 const REQUESTS: &str = "vault_kms_plugin_vault_requests_total";
 /// The most that a scrape may hold.
-const MAX_SERIES: usize = 150;
+const MAX_SERIES: usize = 200;
 
 /// A daemon that has served a call of each kind, under both versions.
 async fn used() -> (Daemon, KmsClient) {
@@ -162,11 +162,19 @@ async fn gauges_follow_the_state() {
     let metrics = Metrics::of(&daemon).await;
     assert_eq!(gauge(&metrics, "key_failing"), 1.0);
     assert_eq!(gauge(&metrics, "ready"), 0.0);
+    let condition = |code| metrics.value("vault_kms_plugin_condition", &[("reason_code", code)]);
+    assert_eq!(condition("key_missing"), 1.0);
+    assert_eq!(condition("vault_sealed"), 0.0);
+    let lines = daemon.log();
+    let line = lines
+        .lines()
+        .find(|it| it.contains("unusable until an operator acts"));
+    assert!(line.is_some_and(|it| it.contains("key_missing")), "{lines}");
     let (status, text) = daemon.admin("/readyz?verbose").await;
     assert_eq!(status, 503);
     for line in [
         "[+]key-proven ok",
-        "[-]no-verdict failed: ",
+        "[-]no-verdict failed: key_missing: ",
         "readyz check failed",
     ] {
         assert!(text.contains(line), "{text}");

@@ -124,7 +124,7 @@ async fn the_tests_of_the_alerts_begin_with_what_a_fresh_daemon_exposes() {
         let labels: Vec<_> = labels
             .split(", ")
             .filter_map(|label| label.split_once('='))
-            .filter(|(label, _)| ["operation", "outcome", "actor"].contains(label))
+            .filter(|(label, _)| ["operation", "outcome", "actor", "reason_code"].contains(label))
             .map(|(label, value)| (label, value.trim_matches('"')))
             .collect();
         assert!(

@@ -140,7 +140,14 @@ async fn status_shows_errors_with_their_reasons() {
     })
     .await;
     let output = status(&daemon, &[]).await;
-    assert!(output.text.contains("ready       NO: "), "{}", output.text);
+    assert!(
+        output.text.contains("ready       NO (key_missing): "),
+        "{}",
+        output.text
+    );
+    let report = report(&daemon).await;
+    assert_eq!(report["reason_code"], "key_missing", "{report}");
+    assert_eq!(report["key"]["error_code"], "key_missing", "{report}");
     assert!(
         output.text.contains("only an operator can fix it: "),
         "{}",

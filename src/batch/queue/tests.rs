@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::entry::MAX_BYTES;
 use super::*;
 use crate::batch::RetryPolicy;
+use crate::system::clock::Moment;
 use crate::telemetry::spans::Parent;
 use crate::vault::{Client, KeyName, Lease, MountPath, Namespace, Token};
 
@@ -134,6 +135,7 @@ fn session(generation: u64, obtained: Instant) -> Arc<Session> {
             num_uses: 0,
         },
         expires: None,
+        leased: Moment::now(),
     })
 }
 

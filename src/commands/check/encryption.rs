@@ -24,6 +24,7 @@ use super::report::{Outcome, Report};
 use crate::config::Config;
 use crate::diagnosis::Diagnosis;
 use crate::grpc::KmsVersion;
+use crate::system::root_dir::RootDir;
 use file::File;
 use finding::Finding;
 use refusal::{Refusal, When};
@@ -31,10 +32,20 @@ use writers::Writers;
 
 const NAME: &str = "encryption config";
 
-/// Checks the file; without a configuration of our own only the file by itself.
-pub(super) fn check(path: &Path, config: Option<&Config>, report: &mut Report) {
+/// Checks the file, of a kube-apiserver with this root directory or of this host; without a configuration
+/// of our own only the file by itself.
+pub(super) fn check(
+    path: &Path,
+    root: Option<&RootDir>,
+    config: Option<&Config>,
+    report: &mut Report,
+) {
     let shown = path.display().to_string();
-    let text = match std::fs::read(path) {
+    let text = match root {
+        Some(root) => root.read(path),
+        None => std::fs::read(path),
+    };
+    let text = match text {
         Ok(text) => text,
         Err(error) => return add(unreadable(&shown, &error), report),
     };
@@ -57,13 +68,28 @@ pub(super) fn check(path: &Path, config: Option<&Config>, report: &mut Report) {
         }
     }
     if !is_refused {
-        accepted(&shown, &file, config, report);
+        accepted(&shown, &file, root, config, report);
+    }
+}
+
+/// Whether a provider of this file leads to the plugin's socket.
+pub(super) fn leads_to(path: &Path, root: &RootDir, config: &Config) -> bool {
+    let decoded = root.read(path).ok().map(|text| decode::decode(&text));
+    match decoded {
+        Some(Ok((file, _))) => !ours::ours(&file, Some(root), &config.socket.path).is_empty(),
+        Some(Err(_)) | None => false,
     }
 }
 
 /// What the file does.
-fn accepted(shown: &str, file: &File, config: Option<&Config>, report: &mut Report) {
-    let ours = config.map(|config| ours::ours(file, &config.socket.path));
+fn accepted(
+    shown: &str,
+    file: &File,
+    root: Option<&RootDir>,
+    config: Option<&Config>,
+    report: &mut Report,
+) {
+    let ours = config.map(|config| ours::ours(file, root, &config.socket.path));
     let ours = ours.unwrap_or_default();
     let mut settings: Vec<_> = ours.iter().filter_map(|kms| ours::settings(kms)).collect();
     settings.dedup();

@@ -24,6 +24,9 @@ pub(super) async fn log_in(
     let cost = match settings.login_cost() {
         LoginCost::Nothing => None,
         LoginCost::PerhapsAUse => Some("consume a use of the secret_id"),
+        LoginCost::PerhapsAnAttempt => {
+            Some("count towards a lockout of the user, which a wrong password does")
+        }
         LoginCost::Wrapping(wrapped) => {
             let found = settings.inspect_wrapping_token(wrapped, client, deadline());
             match found.await {

@@ -1,5 +1,6 @@
 //! What a refresh logs. The candidate of a reload logs none of it.
 
+use crate::reason::Reason;
 use crate::telemetry::{StreakSummary, events};
 
 /// An event to log.
@@ -9,12 +10,15 @@ pub(in crate::keys) enum LogEntry {
         key_id: String,
     },
     RefreshFailed {
+        reason: Reason,
         error: String,
     },
     Unusable {
+        reason: Reason,
         error: String,
     },
     Replaced {
+        reason: Reason,
         error: String,
         before: String,
         found: String,
@@ -28,6 +32,7 @@ pub(in crate::keys) enum LogEntry {
         streak: Option<StreakSummary>,
     },
     LatestUnusable {
+        reason: Reason,
         error: String,
         version: u32,
     },
@@ -48,13 +53,23 @@ impl LogEntry {
     pub(in crate::keys) fn emit(self) {
         match self {
             Self::VersionVerified { key_id } => events::VersionVerified { key_id }.emit(),
-            Self::RefreshFailed { error } => events::KeyRefreshFailed { error }.emit(),
-            Self::Unusable { error } => events::KeyUnusable { error }.emit(),
+            Self::RefreshFailed { reason, error } => events::KeyRefreshFailed {
+                reason_code: reason.code(),
+                error,
+            }
+            .emit(),
+            Self::Unusable { reason, error } => events::KeyUnusable {
+                reason_code: reason.code(),
+                error,
+            }
+            .emit(),
             Self::Replaced {
+                reason,
                 error,
                 before,
                 found,
             } => events::KeyReplaced {
+                reason_code: reason.code(),
                 error,
                 before,
                 found,
@@ -69,9 +84,16 @@ impl LogEntry {
                 lasted: streak.map(|it| it.lasted()),
             }
             .emit(),
-            Self::LatestUnusable { error, version } => {
-                events::LatestUnusable { error, version }.emit();
+            Self::LatestUnusable {
+                reason,
+                error,
+                version,
+            } => events::LatestUnusable {
+                reason_code: reason.code(),
+                error,
+                version,
             }
+            .emit(),
             Self::OlderReported { version } => events::Restored { version }.emit(),
             Self::OlderDisproved { reported, version } => {
                 events::OlderDisproved { reported, version }.emit();

@@ -72,6 +72,7 @@ fn logged_in() -> SessionView {
             obtained: Instant::now(),
             lease,
             expires: None,
+            leased: Moment::now(),
         })),
         ..SessionView::default()
     }
@@ -79,6 +80,7 @@ fn logged_in() -> SessionView {
 
 fn not_logged_in(refused: Option<bool>) -> SessionView {
     let fault = refused.map(|rejected| LoginFault {
+        reason: Reason::LoginRefused,
         cause: "no login".to_owned(),
         remedy: None,
         rejected,

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use super::spiffe::FetchError;
 use crate::diagnosis::Diagnosis;
+use crate::reason::Reason;
 use crate::session::machine::Failure;
 use crate::telemetry::metrics::LoginFailure;
-use crate::vault::{ApiErrorKind, CallError};
+use crate::vault::{ApiErrorKind, CallError, Unavailable};
 
 /// Why a login failed.
 #[derive(Debug)]
 pub(in crate::session) struct LoginError {
     class: LoginErrorClass,
+    reason: Reason,
     diagnosis: Diagnosis,
 }
 
@@ -39,9 +41,9 @@ pub(in crate::session) enum LoginErrorClass {
     Denied,
     /// Vault rejected the credentials, and may have counted that.
     RejectedCredentials,
-    /// Vault completes the login only with a second factor, and each attempt costs a use of its
-    /// credentials.
-    SecondFactor,
+    /// Vault completes the login only with a second factor or an approval, and each attempt costs a
+    /// use of its credentials.
+    Incomplete,
     /// Vault refused the login for another reason, which it does not count: a namespace or a role
     /// that does not exist yet, an address that is not allowed.
     Refused,
@@ -49,8 +51,11 @@ pub(in crate::session) enum LoginErrorClass {
 
 impl LoginError {
     /// Vault cannot serve logins now.
-    pub(super) fn unavailable(diagnosis: Diagnosis) -> Self {
-        Self::new(LoginErrorClass::VaultUnavailable, diagnosis)
+    pub(super) fn unavailable(Unavailable { reason, diagnosis }: Unavailable) -> Self {
+        Self {
+            reason,
+            ..Self::new(LoginErrorClass::VaultUnavailable, diagnosis)
+        }
     }
 
     /// Another process is at work with the credential.
@@ -96,7 +101,7 @@ impl LoginError {
                 // Vault answers wrong credentials with 400.
                 Some(ApiErrorKind::TokenRefused) => LoginErrorClass::Denied,
                 Some(ApiErrorKind::WrongCredentials) => LoginErrorClass::RejectedCredentials,
-                Some(ApiErrorKind::SecondFactor) => LoginErrorClass::SecondFactor,
+                Some(ApiErrorKind::LoginIncomplete) => LoginErrorClass::Incomplete,
                 _ => LoginErrorClass::Refused,
             },
         };
@@ -107,8 +112,9 @@ impl LoginError {
             diagnosis = diagnosis.with_remedy(
                 "correct auth.namespace, or vault.namespace if that is not set, or create the namespace if nothing was ever encrypted there",
             );
-        } else if class == LoginErrorClass::SecondFactor {
-            diagnosis = diagnosis.with_remedy("exempt the plugin's role from MFA");
+        } else if class == LoginErrorClass::Incomplete {
+            diagnosis =
+                diagnosis.with_remedy("exempt the plugin's role from MFA and from control groups");
         } else if diagnosis.cause.contains("source address") {
             diagnosis = diagnosis.with_remedy(
                 "add the address of this node, as Vault sees it, to secret_id_bound_cidrs or \
@@ -117,11 +123,29 @@ impl LoginError {
         } else if !error.is_transient() {
             diagnosis = diagnosis.with_remedy(advice);
         }
-        Self::new(class, diagnosis)
+        let reason = match error.api_error() {
+            Some(ApiErrorKind::TokenRefused) => Reason::LoginDenied,
+            Some(ApiErrorKind::NamespaceMissing) | None => error.reason(),
+            Some(kind) if kind.is_transient() => error.reason(),
+            Some(_) => class.reason(),
+        };
+        Self {
+            reason,
+            ..Self::new(class, diagnosis)
+        }
     }
 
     fn new(class: LoginErrorClass, diagnosis: Diagnosis) -> Self {
-        Self { class, diagnosis }
+        Self {
+            class,
+            reason: class.reason(),
+            diagnosis,
+        }
+    }
+
+    /// Its code.
+    pub(in crate::session) fn reason(&self) -> Reason {
+        self.reason
     }
 
     pub(in crate::session) fn class(&self) -> LoginErrorClass {
@@ -144,7 +168,7 @@ impl LoginError {
             LoginErrorClass::VaultUnavailable => Failure::Unreachable,
             LoginErrorClass::Transient(retry_after) => Failure::Transient(retry_after),
             LoginErrorClass::Spiffe { is_transient: true } => Failure::Transient(None),
-            LoginErrorClass::UseLimitedToken | LoginErrorClass::SecondFactor => {
+            LoginErrorClass::UseLimitedToken | LoginErrorClass::Incomplete => {
                 Failure::RejectedAndCounted
             }
             class if class.is_rejected_credential() && locks_out => Failure::RejectedAndCounted,
@@ -154,6 +178,21 @@ impl LoginError {
 }
 
 impl LoginErrorClass {
+    /// The code where Vault's answer says nothing more precise.
+    fn reason(self) -> Reason {
+        match self {
+            Self::VaultUnavailable => Reason::VaultUnreachable,
+            Self::Transient(_) => Reason::LoginPending,
+            Self::UnusableCredential | Self::UseLimitedToken => Reason::CredentialUnusable,
+            Self::Spiffe { .. } => Reason::SpiffeUnavailable,
+            Self::UntrustedWrapping => Reason::WrappingUntrusted,
+            Self::Denied => Reason::LoginDenied,
+            Self::RejectedCredentials => Reason::CredentialsRejected,
+            Self::Incomplete => Reason::LoginIncomplete,
+            Self::Refused => Reason::LoginRefused,
+        }
+    }
+
     /// The class of the metric.
     pub(in crate::session) fn metric(self) -> LoginFailure {
         match self {
@@ -163,7 +202,7 @@ impl LoginErrorClass {
                 LoginFailure::Credential
             }
             Self::Spiffe { .. } => LoginFailure::Spiffe,
-            Self::Denied | Self::RejectedCredentials | Self::SecondFactor | Self::Refused => {
+            Self::Denied | Self::RejectedCredentials | Self::Incomplete | Self::Refused => {
                 LoginFailure::Refused
             }
         }

@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of Vault. The socket needs no credential: the agent identifies the calling process.
 
-mod connection;
 mod error;
 mod id;
 pub mod proto;
@@ -10,6 +9,8 @@ pub mod proto;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
+use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 use tonic::Request;
 use tonic::metadata::MetadataValue;
@@ -17,7 +18,10 @@ use zeroize::Zeroizing;
 
 pub use error::FetchError;
 pub use id::{InvalidId, SpiffeId, TrustDomain};
+use proto::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use proto::{Jwtsvid, JwtsvidRequest};
+
+use crate::system::grpc_connection::{self, Connection};
 
 /// Agents answer from memory within milliseconds; the rest of a login's time is for Vault.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,10 +56,14 @@ impl Workload {
     }
 
     async fn request(&self, deadline: Instant) -> Result<Vec<Jwtsvid>, FetchError> {
-        let connection = connection::open(&self.socket).await.map_err(|cause| {
-            let socket = self.socket.clone();
-            FetchError::Unreachable { socket, cause }
-        })?;
+        let unreachable = |cause: String| FetchError::Unreachable {
+            socket: self.socket.clone(),
+            cause,
+        };
+        let stream = UnixStream::connect(&self.socket).await;
+        let stream = stream.map_err(|error| unreachable(error.to_string()))?;
+        let connection = Connection::over(stream).await;
+        let connection = connection.map_err(|error| unreachable(error.to_string()))?;
         let mut request = Request::new(JwtsvidRequest {
             audience: vec![self.audience.clone()],
             spiffe_id: self
@@ -66,8 +74,8 @@ impl Workload {
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let headers = request.metadata_mut();
         headers.insert(HEADER, MetadataValue::from_static("true"));
-        let mut client = connection
-            .client()
+        let origin = Uri::from_static(grpc_connection::ORIGIN);
+        let mut client = SpiffeWorkloadApiClient::with_origin(connection, origin)
             .max_decoding_message_size(MAX_RESPONSE_BYTES);
         let response = client.fetch_jwtsvid(request).await;
         let response = response.map_err(|status| FetchError::refused(&self.socket, &status))?;

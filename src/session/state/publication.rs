@@ -29,6 +29,7 @@ impl State {
             self.args.client.metrics().login_failed(metric);
         }
         let fault = LoginFault {
+            reason: error.reason(),
             cause: error.cause().to_owned(),
             remedy: error.remedy().map(str::to_owned),
             rejected: error.class().needs_operator(),
@@ -36,6 +37,7 @@ impl State {
         let is_known = self.args.view.borrow().fault.as_ref() == Some(&fault);
         if !is_known {
             events::LoginFailed {
+                reason_code: error.reason().code(),
                 error: error.to_string(),
                 candidate: self.args.is_candidate().then_some(true),
             }

@@ -4,6 +4,7 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use super::State;
+use crate::reason::Reason;
 use crate::session::machine::Event;
 use crate::session::message::{SessionMsg, TokenStatus};
 use crate::session::schedule::LOGIN_TIMEOUT;
@@ -65,6 +66,7 @@ impl State {
     fn publish_short_life(&self) {
         if self.machine.short_lived() > 1 && self.machine.needs_login() {
             let fault = LoginFault {
+                reason: Reason::TokenRejected,
                 cause: "Vault rejects tokens soon after it has granted them".to_owned(),
                 remedy: Some(
                     "check that all of vault.address is one cluster, and token_bound_cidrs of the role"

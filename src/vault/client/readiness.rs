@@ -8,18 +8,28 @@ use tokio::time::{Instant, timeout};
 
 use super::{Client, Observation};
 use crate::diagnosis::Diagnosis;
+use crate::reason::Reason;
 use crate::vault::error::CallError;
 use crate::vault::sys::{self, Health};
 
 /// After so long without an answer the next endpoint is asked, too.
 const STAGGER: Duration = Duration::from_millis(500);
 
+/// Why no endpoint can serve, or one cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Its code.
+    pub reason: Reason,
+    /// What an operator reads.
+    pub diagnosis: Diagnosis,
+}
+
 /// Whether an endpoint can serve.
 enum Readiness {
     Ready,
     /// Something denies the health paths, so a request must show it.
     Unknown,
-    CannotServe(Diagnosis),
+    CannotServe(Unavailable),
 }
 
 impl Client {
@@ -27,7 +37,7 @@ impl Client {
     ///
     /// # Errors
     /// If none can, with the reason of each.
-    pub async fn find_ready(&self, deadline: Instant) -> Result<(), Diagnosis> {
+    pub async fn find_ready(&self, deadline: Instant) -> Result<(), Unavailable> {
         let order = self.selection().order(Instant::now());
         let stagger = STAGGER.min(
             deadline.saturating_duration_since(Instant::now())
@@ -110,7 +120,10 @@ impl Client {
                 None => Readiness::Ready,
             },
             Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => {
-                Readiness::CannotServe(error.diagnosis().about("vault"))
+                Readiness::CannotServe(Unavailable {
+                    reason: error.reason(),
+                    diagnosis: error.diagnosis().about("vault"),
+                })
             }
             Err(_) => Readiness::Unknown,
         };
@@ -122,18 +135,17 @@ impl Client {
         let request = sys::leader_request(deadline);
         let (_, outcome) = self.attempt(index, &request).await;
         match outcome.and_then(|response| sys::read_has_leader(&response)) {
-            Ok(false) => Readiness::CannotServe(
-                Diagnosis::new(
-                    "Vault has no leader: its nodes are electing one or have lost their quorum",
-                )
-                .with_remedy("wait for the election, or restore the quorum"),
-            ),
+            Ok(false) => Readiness::CannotServe(Unavailable::new(
+                Reason::VaultNoLeader,
+                "Vault has no leader: its nodes are electing one or have lost their quorum",
+                "wait for the election, or restore the quorum",
+            )),
             Ok(true) | Err(_) => Readiness::Ready,
         }
     }
 
     /// One reason as it is; several with their addresses.
-    fn explain(&self, mut reasons: Vec<(usize, Diagnosis)>) -> Diagnosis {
+    fn explain(&self, mut reasons: Vec<(usize, Unavailable)>) -> Unavailable {
         if self.endpoints.len() == 1
             && let Some((_, reason)) = reasons.pop()
         {
@@ -142,15 +154,15 @@ impl Client {
         reasons.sort_by_key(|(index, _)| *index);
         let mut remedies: Vec<&str> = Vec::new();
         let mut causes = Vec::new();
-        for (index, reason) in &reasons {
+        for (index, Unavailable { diagnosis, .. }) in &reasons {
             let address = self.endpoints[*index].label();
             // An error of the network names its address itself.
-            causes.push(if reason.cause.contains(address) {
-                reason.cause.clone()
+            causes.push(if diagnosis.cause.contains(address) {
+                diagnosis.cause.clone()
             } else {
-                format!("{address}: {}", reason.cause)
+                format!("{address}: {}", diagnosis.cause)
             });
-            if let Some(remedy) = reason.remedy.as_deref()
+            if let Some(remedy) = diagnosis.remedy.as_deref()
                 && !remedies.contains(&remedy)
             {
                 remedies.push(remedy);
@@ -158,27 +170,50 @@ impl Client {
         }
         let cause = format!("no address of Vault can serve: {}", causes.join(", "));
         let remedy = (!remedies.is_empty()).then(|| remedies.join(", "));
-        Diagnosis { cause, remedy }
+        Unavailable {
+            reason: common(reasons.iter().map(|(_, it)| it.reason)),
+            diagnosis: Diagnosis { cause, remedy },
+        }
+    }
+}
+
+/// The reason that all have; [`Reason::VaultCannotServe`] if they differ.
+fn common(mut reasons: impl Iterator<Item = Reason>) -> Reason {
+    let first = reasons.next().unwrap_or(Reason::VaultSilent);
+    if reasons.all(|it| it == first) {
+        first
+    } else {
+        Reason::VaultCannotServe
+    }
+}
+
+impl Unavailable {
+    fn new(reason: Reason, cause: &str, remedy: &str) -> Self {
+        let diagnosis = Diagnosis::new(cause).with_remedy(remedy);
+        Self { reason, diagnosis }
     }
 }
 
 /// Why a server of this health cannot serve; `None` if it may be able to.
-fn cannot_serve(health: Health) -> Option<Diagnosis> {
-    let (cause, remedy) = match health {
+fn cannot_serve(health: Health) -> Option<Unavailable> {
+    let (reason, cause, remedy) = match health {
         Health::Ready | Health::Standby => return None,
-        Health::Sealed => ("Vault is sealed", "unseal it"),
+        Health::Sealed => (Reason::VaultSealed, "Vault is sealed", "unseal it"),
         Health::Secondary => (
+            Reason::VaultCannotServe,
             "Vault is a disaster-recovery secondary",
             "point vault.address at the primary",
         ),
         Health::CutOff => (
+            Reason::VaultCannotServe,
             "Vault is a standby that cannot reach the active node",
             "restore the connection between the nodes of the cluster",
         ),
         Health::Removed => (
+            Reason::VaultCannotServe,
             "Vault was removed from its cluster",
             "remove it from vault.address, or let it join again",
         ),
     };
-    Some(Diagnosis::new(cause).with_remedy(remedy))
+    Some(Unavailable::new(reason, cause, remedy))
 }

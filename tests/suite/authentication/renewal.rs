@@ -181,19 +181,30 @@ async fn a_token_that_a_caching_agent_gives_again_is_not_revoked_while_it_is_in_
 }
 
 async fn a_login_that_needs_a_second_factor_is_tried_once_and_named() {
+    let requirement = json!({ "mfa_request_id": "x", "mfa_constraints": {} });
+    let auth = json!({ "client_token": "", "lease_duration": 0, "mfa_requirement": requirement });
+    is_tried_once(&json!({ "auth": auth }), "second factor (MFA)").await;
+}
+
+async fn a_login_that_needs_an_approval_is_tried_once_and_named() {
+    let wrapped = json!({ "token": "hvs.x", "accessor": "y", "ttl": 86400 });
+    let answer = json!({ "auth": null, "data": null, "wrap_info": wrapped });
+    is_tried_once(&answer, "approval (control group)").await;
+}
+
+/// The daemon reports that its login requires `what`, which the answer says, and does not repeat it.
+async fn is_tried_once(answer: &Value, what: &str) {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let approle = AppRole::new(vault, &fixture, json!({})).await;
     let proxy = Proxy::start(vault.socket_address());
-    let requirement = json!({ "mfa_request_id": "x", "mfa_constraints": {} });
-    let auth = json!({ "client_token": "", "lease_duration": 0, "mfa_requirement": requirement });
-    proxy.fault(
-        &approle.login_path(),
-        login_answer(&json!({ "auth": auth })),
-    );
+    proxy.fault(&approle.login_path(), login_answer(answer));
     let daemon = approle.daemon(&proxy.address(), &fixture).0.spawn().await;
     daemon.logged("no further login until").await;
-    let texts = ["second factor (MFA)", "exempt the plugin's role from MFA"];
+    let texts = [
+        what,
+        "exempt the plugin's role from MFA and from control groups",
+    ];
     for _ in 0..3 {
         refused(&daemon, Code::PermissionDenied, &texts).await;
     }
@@ -247,6 +258,7 @@ tests! {
     single a_token_that_was_replaced_is_revoked_even_if_the_daemon_stops_before_its_time [Vault];
     single a_token_that_a_caching_agent_gives_again_is_not_revoked_while_it_is_in_use [Vault];
     single a_login_that_needs_a_second_factor_is_tried_once_and_named [Vault];
+    single a_login_that_needs_an_approval_is_tried_once_and_named [Vault];
     single a_login_from_an_address_that_the_role_does_not_allow_is_tried_again_soon [Vault];
     single a_remark_of_vault_about_a_login_is_logged [Vault];
     single a_wrong_secret_id_that_is_written_again_is_not_tried_again [Vault];

@@ -38,6 +38,35 @@ async fn a_secret_id_with_one_use_is_used_only_with_login() {
     said.ends_with(69).names("login by approle failed", remedy);
 }
 
+async fn a_wrong_password_counts_towards_no_lockout() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let users = format!("users-{}", fixture.mount.replace('/', "-"));
+    vault.enable_auth("userpass", &users).await;
+    let path = format!("auth/{users}/users/plugin");
+    let user = json!({ "password": "right", "token_policies": [fixture.policy] });
+    vault.expect("POST", &path, Some(user)).await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = |password: &str| {
+        let builder = daemon_at(&proxy.address(), &fixture);
+        let file = builder.write_file("password", password);
+        builder.extra(&format!(
+            "[auth]\nmethod = \"userpass\"\nmount = \"{users}\"\nusername = \"plugin\"\n\
+             password_file = {file:?}"
+        ))
+    };
+    // Vault locks the user after five.
+    for _ in 0..6 {
+        let said = proven(builder("wrong"), &[]).await;
+        said.ends_with(0).says(
+            "! login: skipped, with all later steps: a login may count towards a lockout of the user",
+        );
+    }
+    let said = proven(builder("right"), &["--login"]).await;
+    said.ends_with(0).says("✓ login: by userpass");
+    assert_eq!(proxy.count(&format!("/v1/auth/{users}/login/plugin")), 1);
+}
+
 async fn a_wrapped_secret_id_is_only_looked_up() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -118,5 +147,6 @@ tests! {
     single root_unwraps_nothing_into_a_directory_of_another_user [Vault, Root];
     single a_secret_id_with_one_use_is_used_only_with_login [Vault];
     single a_wrapped_secret_id_is_only_looked_up [Vault];
+    single a_wrong_password_counts_towards_no_lockout [Vault];
     single a_token_of_an_operator_is_not_revoked [Vault];
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::grpc::SocketPath;
+use crate::system::root_dir::RootDir;
 
 /// What kube-apiserver connects to: the path of the URL alone, whatever precedes it.
 ///
@@ -50,20 +51,29 @@ pub(super) fn endpoint_of(socket: &SocketPath) -> String {
     endpoint
 }
 
-/// Whether both are the same socket on this host: links are followed, and `/var/run` is `/run`
-/// where it is missing, as in a container.
-pub(super) fn is_same(one: &SocketPath, other: &SocketPath) -> bool {
+/// Whether both are the same socket, `one` below `root` or on this host, `other` on this host: links are
+/// followed, and `/var/run` is `/run` where it is missing, as in a container.
+pub(super) fn is_same(one: &SocketPath, root: Option<&RootDir>, other: &SocketPath) -> bool {
     match (one, other) {
         (SocketPath::File(one), SocketPath::File(other)) => {
-            resolved(one) == resolved(other) || is_same_file(one, other)
+            let found = match root {
+                Some(root) => root.inode(one).ok(),
+                None => inode(one),
+            };
+            // A socket that is not there yet has only its path.
+            match (found, inode(other)) {
+                (Some(one), Some(other)) => one == other,
+                (None, Some(_)) if root.is_some() => false,
+                _ => resolved(one) == resolved(other),
+            }
         }
         (one, other) => one == other,
     }
 }
 
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let inode = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
-    inode(one).is_some_and(|found| inode(other) == Some(found))
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    let file = path.metadata().ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// The path without links, as far as it exists; `..` goes up after that.
@@ -129,12 +139,21 @@ mod tests {
         std::fs::create_dir(&real).expect("a directory");
         std::os::unix::fs::symlink(&real, dir.path().join("link")).expect("a link");
         let socket = |path: &str| SocketPath::File(dir.path().join(path));
-        assert!(is_same(&socket("real/k.sock"), &socket("link/k.sock")));
-        assert!(is_same(&socket("real/x/../k.sock"), &socket("link/k.sock")));
-        assert!(!is_same(&socket("real/k.sock"), &socket("k.sock")));
+        assert!(is_same(
+            &socket("real/k.sock"),
+            None,
+            &socket("link/k.sock")
+        ));
+        assert!(is_same(
+            &socket("real/x/../k.sock"),
+            None,
+            &socket("link/k.sock")
+        ));
+        assert!(!is_same(&socket("real/k.sock"), None, &socket("k.sock")));
         let at = |path: &str| SocketPath::File(path.into());
         assert!(is_same(
             &at("/var/run/none/k.sock"),
+            None,
             &at("/run/none/k.sock")
         ));
     }

@@ -6,6 +6,7 @@ use super::endpoint::{dialled, endpoint_of, is_same};
 use super::file::{File, Kms};
 use super::finding::Finding;
 use crate::grpc::SocketPath;
+use crate::system::root_dir::RootDir;
 
 /// A shorter timeout fails calls that a busy Vault would answer.
 const SHORT: Duration = Duration::from_secs(1);
@@ -16,9 +17,14 @@ pub(super) fn providers(file: &File) -> impl Iterator<Item = &Kms> {
     all.filter_map(|provider| provider.kms.as_ref())
 }
 
-/// Those that lead to the socket.
-pub(super) fn ours<'a>(file: &'a File, socket: &SocketPath) -> Vec<&'a Kms> {
-    let is_ours = |kms: &&Kms| dialled(&kms.endpoint).is_ok_and(|path| is_same(&path, socket));
+/// Those that lead to the socket, from a kube-apiserver with this root directory or on this host.
+pub(super) fn ours<'a>(
+    file: &'a File,
+    root: Option<&RootDir>,
+    socket: &SocketPath,
+) -> Vec<&'a Kms> {
+    let is_ours =
+        |kms: &&Kms| dialled(&kms.endpoint).is_ok_and(|path| is_same(&path, root, socket));
     providers(file).filter(is_ours).collect()
 }
 

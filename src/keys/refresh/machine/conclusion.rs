@@ -26,6 +26,7 @@ impl Machine {
         self.latest_rejected = rejected;
         let error = self.latest_rejected.as_ref().filter(|_| is_new)?;
         Some(Effect::Log(LogEntry::LatestUnusable {
+            reason: error.reason,
             error: error.to_string(),
             version: version.get(),
         }))
@@ -90,12 +91,18 @@ impl Machine {
     }
 
     pub(super) fn failed(&mut self, error: KeyError, now: Instant) -> Vec<Effect> {
-        let text = error.to_string();
+        let (reason, text) = (error.reason, error.to_string());
         let (mut effects, classification) = self.fail(error, now);
         let entry = if classification == Classification::Verdict {
-            LogEntry::Unusable { error: text }
+            LogEntry::Unusable {
+                reason,
+                error: text,
+            }
         } else {
-            LogEntry::RefreshFailed { error: text }
+            LogEntry::RefreshFailed {
+                reason,
+                error: text,
+            }
         };
         effects.extend(self.log_once(entry));
         effects

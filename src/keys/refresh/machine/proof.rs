@@ -135,17 +135,21 @@ impl Machine {
                 version: report.latest.version.get(),
             }));
         }
-        let text = error.to_string();
+        let (reason, text) = (error.reason, error.to_string());
         let (failed, classification) = self.fail(error, now);
         effects.extend(failed);
         let entry = if classification == Classification::Verdict {
             LogEntry::Replaced {
+                reason,
                 error: text,
                 before: before.to_string(),
                 found: found.to_string(),
             }
         } else {
-            LogEntry::RefreshFailed { error: text }
+            LogEntry::RefreshFailed {
+                reason,
+                error: text,
+            }
         };
         effects.extend(self.log_once(entry));
         effects

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::keys::key_id::KeyId;
 use crate::keys::tests::{key, stamp};
+use crate::reason::Reason;
 use crate::system::clock::Moment;
 use crate::vault::{ApiErrorKind, CallError, Ciphertext, KeyInfo};
 
@@ -490,6 +491,7 @@ fn a_verdict_is_logged_however_many_reasons_came_before() {
     let mut run = Run::proven(&Server::new(&[V1]));
     for number in 0..20 {
         let entry = LogEntry::RefreshFailed {
+            reason: Reason::VaultError,
             error: number.to_string(),
         };
         run.machine.log_once(entry);

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use crate::reason::Reason;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::{
     Address, CallError, Client, KeyName, MountPath, Namespace, Proxies, Settings, Token, TransitKey,
@@ -165,10 +166,17 @@ async fn finds_the_one_that_is_ready(world: [Endpoint; 3]) {
         assert!(found.is_ok(), "{world:?}: {found:?}");
         assert!(is_unknown(&preferred), "{world:?}: {preferred:?}");
     } else {
-        let reason = found.expect_err("none is ready").to_string();
+        let found = found.expect_err("none is ready");
+        let text = found.diagnosis.to_string();
         if world.contains(&Endpoint::Sealed) {
-            assert!(reason.contains("Vault is sealed"), "{world:?}: {reason}");
+            assert!(text.contains("Vault is sealed"), "{world:?}: {text}");
         }
+        let is_sealed = world.iter().all(|it| *it == Endpoint::Sealed);
+        assert_eq!(
+            found.reason == Reason::VaultSealed,
+            is_sealed,
+            "{world:?}: {text}"
+        );
     }
 }
 

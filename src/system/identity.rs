@@ -1,0 +1,114 @@
+//! The user and groups of another process, taken on by this thread for a while: what it may reach, and whom
+//! the other end of a socket sees.
+
+use std::io;
+
+use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// Who a process is to the file system and to sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+    /// Its supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// The thread is somebody else until this is dropped.
+#[derive(Debug)]
+pub struct Assumed {
+    before: Identity,
+}
+
+impl Identity {
+    /// Of this process.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn own() -> io::Result<Self> {
+        Ok(Self {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            groups: getgroups()?.into_iter().map(Gid::as_raw).collect(),
+        })
+    }
+
+    /// Of the process whose `/proc/<pid>/status` this is.
+    #[must_use]
+    pub fn read(status: &str) -> Option<Self> {
+        let numbers = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let numbers = line.split_ascii_whitespace().map(str::parse);
+            numbers.collect::<Result<Vec<u32>, _>>().ok()
+        };
+        // Real, effective, saved, file system.
+        Some(Self {
+            uid: *numbers("Uid:")?.get(1)?,
+            gid: *numbers("Gid:")?.get(1)?,
+            groups: numbers("Groups:")?,
+        })
+    }
+
+    /// Makes this thread that one.
+    ///
+    /// # Errors
+    /// If it is another one, and this thread is not root.
+    pub fn assume(&self) -> io::Result<Assumed> {
+        let assumed = Assumed {
+            before: Self::own()?,
+        };
+        self.take()?;
+        Ok(assumed)
+    }
+
+    /// The user last: with it goes the right to change the groups.
+    fn take(&self) -> io::Result<()> {
+        if *self == Self::own()? {
+            return Ok(());
+        }
+        let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        set_thread_groups(&groups)?;
+        set_thread_res_gid(None, Some(Gid::from_raw(self.gid)), None)?;
+        set_thread_res_uid(None, Some(Uid::from_raw(self.uid)), None)?;
+        Ok(())
+    }
+}
+
+impl Drop for Assumed {
+    fn drop(&mut self) {
+        // The user first: with it comes the right to change the groups back.
+        let _ = set_thread_res_uid(None, Some(Uid::from_raw(self.before.uid)), None);
+        let _ = self.before.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effective_ids_of_a_process_are_read() {
+        let status = "Name:\tkube-apiserver\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \n";
+        let identity = Identity {
+            uid: 2,
+            gid: 6,
+            groups: vec![9, 10],
+        };
+        assert_eq!(Identity::read(status), Some(identity));
+        assert_eq!(Identity::read("Uid:\t1\t2\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_itself() {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("its status");
+        let mut read = Identity::read(&status).expect("its ids");
+        let mut own = Identity::own().expect("its ids");
+        read.groups.sort_unstable();
+        own.groups.sort_unstable();
+        assert_eq!(own, read);
+        let _assumed = own.assume().expect("nothing to change");
+    }
+}
