@@ -74,6 +74,10 @@ pub struct Status {
     /// Repeat every 2 s until interrupted.
     #[arg(long)]
     pub watch: bool,
+    /// Show only whether the KMS socket answers, whatever Vault does: for liveness probes. Needs no admin
+    /// server.
+    #[arg(long, conflicts_with_all = ["address", "json", "watch"])]
+    pub live: bool,
 }
 
 /// The options of `reload`.

@@ -14,7 +14,7 @@ mod validate;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::grpc::{AllowedPeers, KmsVersion, SocketSettings};
+use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
 use crate::{admin, telemetry};
 use crate::{keys, session, vault};
 pub use environment::Environment;
@@ -88,7 +88,37 @@ impl Source {
     /// # Errors
     /// If the address itself is invalid, or a file that was named cannot be read.
     pub fn admin_address(&self) -> Result<(admin::Address, Option<ConfigErrors>), ConfigErrors> {
-        let (mut table, error) = match self.path().map(read) {
+        let (text, error) = self.one_text("admin", "listen")?;
+        let address = match text {
+            None => admin::Address::default(),
+            Some(text) => text
+                .parse()
+                .map_err(|cause: String| vec![ConfigError::new("admin.listen", cause)])?,
+        };
+        Ok((address, error))
+    }
+
+    /// The KMS socket, likewise.
+    ///
+    /// # Errors
+    /// If the path itself is invalid, or a file that was named cannot be read.
+    pub fn socket_path(&self) -> Result<(SocketPath, Option<ConfigErrors>), ConfigErrors> {
+        let (text, error) = self.one_text("socket", "path")?;
+        let path = match text {
+            None => validate::default_socket(),
+            Some(text) => validate::socket_path(&text)
+                .map_err(|cause| vec![ConfigError::new("socket.path", cause)])?,
+        };
+        Ok((path, error))
+    }
+
+    /// The text of one key, from the environment or from the file, and why the file could not be read.
+    fn one_text(
+        &self,
+        table: &str,
+        key: &str,
+    ) -> Result<(Option<String>, Option<ConfigErrors>), ConfigErrors> {
+        let (mut all, error) = match self.path().map(read) {
             None => (toml::Table::new(), None),
             Some(Ok(table)) => (table, None),
             Some(Err(error)) if self.file.as_ref().is_some_and(|file| !file.exists()) => {
@@ -97,15 +127,12 @@ impl Source {
             Some(Err(error)) => (toml::Table::new(), Some(error)),
         };
         let mut ignored = Reader::default();
-        self.environment.overlay(&mut table, None, &mut ignored);
-        let listen = table.get("admin").and_then(|admin| admin.get("listen"));
-        let address = match listen.and_then(toml::Value::as_str) {
-            None => admin::Address::default(),
-            Some(text) => text
-                .parse()
-                .map_err(|cause: String| vec![ConfigError::new("admin.listen", cause)])?,
-        };
-        Ok((address, error))
+        self.environment.overlay(&mut all, None, &mut ignored);
+        let value = all.get(table).and_then(|table| table.get(key));
+        Ok((
+            value.and_then(toml::Value::as_str).map(str::to_owned),
+            error,
+        ))
     }
 
     /// Reads and validates everything, and checks who could change the files, besides root and the

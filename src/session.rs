@@ -18,7 +18,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 pub use active_token::ActiveToken;
 pub use credentials::Credential;
 pub use login::spiffe;
-pub use login::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped};
+pub use login::{
+    AppRole, Cert, Claims, Jwt, JwtSource, Method, SecretId, Settings, Userpass, Wrapped,
+};
 pub use machine::{Event, Failure, Machine, Step};
 pub use message::{HealthOutcome, RenewOutcome, SessionMsg, TokenStatus};
 pub use preflight::{LoginCost, check_health};

@@ -8,8 +8,10 @@ mod capabilities;
 mod dial_target;
 mod encryption;
 mod format;
+mod jwt;
 mod key;
 mod login;
+mod management;
 mod offline;
 mod reach;
 mod report;
@@ -75,6 +77,7 @@ async fn vault(config: &Config, client: &Client, login: bool, report: &mut Repor
     if !reach::check(&config.vault, report).await {
         return;
     }
+    jwt::check(&config.auth, report).await;
     let began = Instant::now();
     let Some(grant) = login::log_in(client, &config.auth, login, report).await else {
         return;

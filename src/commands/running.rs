@@ -1,17 +1,26 @@
 //! The running daemon, as its admin server shows it.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
+use http::{Method, Uri};
 use reqwest::header;
 use thiserror::Error;
+use tokio::time::timeout;
+use tonic::body::Body;
+use tonic::codegen::Service;
 
 use crate::admin::{self, Address};
 use crate::config::Source;
+use crate::grpc::SocketPath;
 use crate::system::Exit;
+use crate::system::grpc_connection::Connection;
 use crate::vault;
 
 /// How long the daemon may take: it answers from memory.
 const LIMIT: Duration = Duration::from_secs(3);
+/// A method that no service has.
+const LIVE: &str = "http://localhost/probe/live";
 
 /// Why the daemon tells nothing.
 #[derive(Debug, Error)]
@@ -55,6 +64,44 @@ pub(super) fn address(given: Option<&Address>, source: &Source) -> Result<Addres
         eprintln!("vault-kms-plugin: {error}; asking {address}, which --address changes");
     }
     Ok(address)
+}
+
+/// The KMS socket, as far as the configuration can be read.
+///
+/// # Errors
+/// The error to print, and its exit code.
+pub(super) fn socket(source: &Source) -> Result<SocketPath, (String, Exit)> {
+    let (path, error) = source
+        .socket_path()
+        .map_err(|errors| (errors.to_string(), Exit::Config))?;
+    if let Some(error) = error {
+        eprintln!("vault-kms-plugin: {error}; asking {path}");
+    }
+    Ok(path)
+}
+
+/// Whether a daemon serves the KMS socket. A request that it does not know is answered at once and touches
+/// neither Vault nor a key; a connection that it closes, because its own user may not connect, shows the
+/// same.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn live(socket: &SocketPath) -> Result<(), String> {
+    let stream = socket.connect().await;
+    let stream = stream.map_err(|error| format!("{socket} cannot be reached: {error}"))?;
+    let answered = async {
+        if let Ok(mut connection) = Connection::over(stream).await {
+            let mut request = http::Request::new(Body::empty());
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = Uri::from_static(LIVE);
+            // Any answer will do, also the end of the connection.
+            let _ = poll_fn(|context| connection.poll_ready(context)).await;
+            let _ = connection.call(request).await;
+        }
+    };
+    timeout(LIMIT, answered)
+        .await
+        .map_err(|_| format!("{socket}: no answer within {LIMIT:?}"))
 }
 
 /// Requests a path of the admin server.

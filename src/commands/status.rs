@@ -14,11 +14,24 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Clears a terminal and goes to its first line.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
+/// Whether the KMS socket answers.
+fn live(source: &Source) -> Result<(), (String, Exit)> {
+    let socket = running::socket(source)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build();
+    let runtime = runtime.map_err(|error| (error.to_string(), Exit::Internal))?;
+    let answered = runtime.block_on(running::live(&socket));
+    answered.map_err(|error| (error, Exit::Unavailable))
+}
+
 /// Shows the state, once or until interrupted.
 ///
 /// # Errors
 /// The error to print, and its exit code.
 pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)> {
+    if options.live {
+        return live(source);
+    }
     let address = running::address(options.address.as_ref(), source)?;
     let internal = |error: io::Error| (error.to_string(), Exit::Internal);
     let mut runtime = tokio::runtime::Builder::new_current_thread();

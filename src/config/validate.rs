@@ -20,6 +20,7 @@ use crate::diagnosis::Diagnosis;
 use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits, KeyId};
 use crate::telemetry::{self, Format};
+pub(super) use socket::{default_socket, socket_path};
 
 /// All kube-apiservers share one Vault: if all are unready at once, the API is gone.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(600);

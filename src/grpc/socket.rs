@@ -137,6 +137,20 @@ impl BoundSocket {
     }
 }
 
+impl SocketPath {
+    /// Connects to it, as a client does.
+    ///
+    /// # Errors
+    /// As the system refuses it.
+    pub async fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Self::File(path) => UnixStream::connect(path).await,
+            // How tokio writes a name without a file.
+            Self::Abstract(name) => UnixStream::connect(format!("\0{name}")).await,
+        }
+    }
+}
+
 impl fmt::Display for SocketPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

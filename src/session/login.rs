@@ -1,5 +1,6 @@
 //! The ways to log in, and whether Vault can serve logins at all.
 
+mod claims;
 mod error;
 mod methods;
 mod settings;
@@ -10,6 +11,7 @@ mod wrapped_login;
 use tokio::time::Instant;
 
 use crate::vault::{Client, Grant};
+pub use claims::Claims;
 pub(super) use error::LoginError;
 use methods::Attempt;
 pub use settings::{AppRole, Cert, Jwt, JwtSource, Method, SecretId, Settings, Userpass};

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::login::{self, AppRole, Method, SecretId, Settings, Wrapped};
+use super::login::{self, AppRole, Claims, JwtSource, Method, SecretId, Settings, Wrapped};
 use crate::diagnosis::Diagnosis;
 use crate::vault::{Client, Grant};
 
@@ -41,6 +41,19 @@ impl Settings {
     pub async fn log_in(&self, client: &Client, deadline: Instant) -> Result<Grant, Diagnosis> {
         let grant = login::login(client, self, deadline).await;
         grant.map_err(Diagnosis::from)
+    }
+
+    /// Where the JWT of a login is read from, if that is a file or the configuration, and its claims if it is
+    /// a JWT.
+    pub async fn inspect_jwt(&self) -> Option<Result<(String, Option<Claims>), Diagnosis>> {
+        let (Method::Kubernetes(jwt) | Method::Jwt(jwt)) = &self.method else {
+            return None;
+        };
+        let JwtSource::File(file) = &jwt.source else {
+            return None;
+        };
+        let text = file.read().await;
+        Some(text.map(|text| (file.origin(), Claims::of(&text))))
     }
 
     /// Whether the token comes from a login of the plugin's own, so that it may be revoked.

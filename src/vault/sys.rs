@@ -19,6 +19,8 @@ pub struct Server {
     pub health: Health,
     /// Its version; empty if it does not report one.
     pub version: String,
+    /// Its clock, in seconds since 1970; 0 if it does not report it.
+    pub time: i64,
 }
 
 /// Whether the server can serve.
@@ -52,6 +54,8 @@ struct HealthData {
     ha_connection_healthy: Option<bool>,
     #[serde(default)]
     version: String,
+    #[serde(default)]
+    server_time_utc: i64,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +92,7 @@ pub(super) fn read_server(response: &Response) -> Result<Server, CallError> {
     Ok(Server {
         health: data.health(),
         version: data.version,
+        time: data.server_time_utc,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod items;
 mod key;
+mod mount;
 
 pub use items::{Encrypted, Outcomes, ToEncrypt};
 pub use key::{KeyInfo, Unfit, VersionStamp};

@@ -15,20 +15,17 @@ use tokio::sync::OnceCell;
 use super::LIMIT;
 use super::documents::markdown::Page;
 use super::harness::child::{Child, free_port};
-use super::harness::http;
 use super::harness::kms::KmsClient;
 use super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use super::harness::vault::{Fixture, Vault};
 use super::harness::{servers, wait};
-use container::{Node, text};
+use container::Node;
 
 const PODS: &str = "/api/v1/namespaces/kube-system/pods";
 const DIR: &str = "/run/vault-kms-plugin";
 const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
 const STATE: &str = "/run/vault-kms-plugin/kms.sock.state.json";
 const CONFIG: &str = "/etc/vault-kms-plugin";
-/// Where the manifest's probes look; the default of `admin.listen`.
-const ADMIN_PORT: u16 = 8790;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -87,11 +84,10 @@ async fn kube_apiserver_accepts_the_manifest() {
     };
     assert!(main["securityContext"]["runAsUser"].is_null());
     assert!(main["securityContext"]["capabilities"]["add"].is_null());
+    let live = json!(["/usr/local/bin/vault-kms-plugin", "status", "--live"]);
     for probe in ["livenessProbe", "startupProbe"] {
-        let get = &main[probe]["httpGet"];
-        assert_eq!(get["path"], "/livez", "{probe}");
-        assert_eq!(get["host"], "127.0.0.1", "{probe}");
-        assert_eq!(get["port"], ADMIN_PORT, "{probe}");
+        assert!(main[probe]["httpGet"].is_null(), "a port can be taken");
+        assert_eq!(main[probe]["exec"]["command"], live, "{probe}");
     }
     assert!(main["readinessProbe"].is_null());
     let init = &spec["initContainers"];
@@ -165,30 +161,26 @@ impl Scene {
         let main = self.node.main();
         let mut child = self.node.start(main);
         let probe = &main["startupProbe"];
-        let get = &probe["httpGet"];
-        let url = format!(
-            "http://{}:{}{}",
-            text(&get["host"]),
-            self.admin_port,
-            text(&get["path"])
-        );
         let tries = probe["failureThreshold"].as_u64().unwrap();
         let period = probe["periodSeconds"].as_u64().unwrap();
         let limit = Duration::from_secs(tries * period);
         wait::until_true("the startup probe", limit, async || {
             child.expect_alive();
-            let request = http::Request {
-                method: "GET",
-                url: &url,
-                credential: None,
-                ca_pem: None,
-            };
-            http::text(request, None)
-                .await
-                .is_ok_and(|(code, _)| code == 200)
+            self.run(&probe["exec"]["command"]).await.0 == 0
         })
         .await;
         child
+    }
+
+    /// Runs a command inside the container, as kubelet and crictl do: its exit code and output.
+    async fn run(&self, command: &Value) -> (i32, String) {
+        let mut container = self.node.main().clone();
+        container["command"] = command.clone();
+        // Its log has this name.
+        container["name"] = json!(format!("exec-{}", fastrand::u32(..)));
+        let mut child = self.node.start(&container);
+        let code = child.wait_exit(LIMIT).await;
+        (code, child.log())
     }
 
     fn owner(&self, path: &str) -> (u32, u32, u32) {
@@ -295,6 +287,40 @@ async fn the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_af
     assert!(!log.contains("state file"), "{log}");
 }
 
+async fn a_taken_admin_port_does_not_end_the_pod() {
+    let scene = Scene::new(Vault::shared().await).await;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", scene.admin_port)).unwrap();
+    let mut child = scene.start_pod().await;
+    let main = scene.node.main();
+    let (code, said) = scene.run(&main["livenessProbe"]["exec"]["command"]).await;
+    assert_eq!(code, 0, "{said}");
+    KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
+    drop(taken);
+    child.expect_alive();
+    child.kill();
+    let (code, said) = scene.run(&main["livenessProbe"]["exec"]["command"]).await;
+    assert_eq!(code, 69, "{said}");
+    assert!(said.contains("cannot be reached"), "{said}");
+}
+
+async fn status_and_reload_work_inside_the_image() {
+    let scene = Scene::new(Vault::shared().await).await;
+    let _child = scene.start_pod().await;
+    KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
+    let command = |name: &str| json!(["/usr/local/bin/vault-kms-plugin", name]);
+    let (code, said) = scene.run(&command("status")).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("ready       yes"), "{said}");
+    let (code, said) = scene.run(&command("reload")).await;
+    assert_eq!(code, 0, "{said}");
+    let file = scene.node.path(CONFIG).join("config.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}[nonsense]\n")).unwrap();
+    let (code, said) = scene.run(&command("reload")).await;
+    assert_ne!(code, 0, "{said}");
+    assert!(said.contains("nonsense"), "{said}");
+}
+
 async fn the_pod_is_alive_without_vault() {
     let vault = Vault::start_persistent().await;
     let scene = Scene::new(&vault).await;
@@ -313,4 +339,6 @@ tests! {
     multi kube_apiserver_accepts_the_manifest [Kubernetes];
     multi the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart [Vault, Kubernetes, Mounts];
     single the_pod_is_alive_without_vault [Vault, Kubernetes, Mounts];
+    single a_taken_admin_port_does_not_end_the_pod [Vault, Kubernetes, Mounts];
+    single status_and_reload_work_inside_the_image [Vault, Kubernetes, Mounts];
 }

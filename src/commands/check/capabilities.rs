@@ -9,7 +9,7 @@ use crate::diagnosis::Diagnosis;
 use crate::keys::{self, KeyError};
 use crate::vault::{ApiErrorKind, CallError, Client, Namespace, Token, TransitKey};
 
-const NAME: &str = "capabilities";
+pub(super) const NAME: &str = "capabilities";
 
 /// Whose capabilities are queried.
 pub(super) struct Query<'a> {
@@ -36,6 +36,7 @@ impl Query<'_> {
             granted.extend(self.check_key(key, required, report).await);
         }
         self.warn_about_wildcards(&settings.key, report).await;
+        self.warn_about_management(&settings.key, report).await;
         if report.steps().len() == before {
             report.ok(NAME, format!("{}, and nothing more", listed(&granted)));
         }
@@ -72,6 +73,9 @@ impl Query<'_> {
         for (one, (path, granted)) in required.iter_mut().zip(granted) {
             one.path = path;
             compare(one, &granted, report);
+            if has_create(one, &granted) {
+                self.warn_about_create(key, &one.path, report).await;
+            }
             texts.push(format!("{} on {}", one.capability, one.path));
         }
         texts
@@ -80,7 +84,7 @@ impl Query<'_> {
     /// The capabilities on each of the paths in the key's namespace. Those of a token of a namespace
     /// above can be queried only there: the paths returned are then what they are called there, and
     /// in the token's policies.
-    async fn granted(
+    pub(super) async fn granted(
         &self,
         key: &TransitKey,
         paths: Vec<String>,
@@ -108,6 +112,26 @@ impl Query<'_> {
             .capabilities(above, token, &outside, deadline)
             .await?;
         Ok(outside.into_iter().zip(granted).collect())
+    }
+
+    /// A mistyped key name would create a key, unless the mount forbids that.
+    async fn warn_about_create(&self, key: &TransitKey, path: &str, report: &mut Report) {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let Self { client, token, .. } = *self;
+        let disabled = client.is_upsert_disabled(key, token, deadline).await;
+        let text = if disabled.is_ok_and(|it| it) {
+            format!(
+                "the policy grants `create` on {path}, which only disable_upsert of the mount makes harmless; \
+                 grant `update` alone"
+            )
+        } else {
+            format!(
+                "the policy grants `create` on {path}: a mistyped key name would create a new key; grant \
+                 `update` alone, and set disable_upsert on {}/config/keys",
+                key.mount.as_str()
+            )
+        };
+        report.warning(NAME, text);
     }
 
     fn reason_of_denial(&self, key: &TransitKey) -> String {
@@ -161,6 +185,11 @@ impl Required {
     }
 }
 
+/// Whether it may create a key by an Encrypt.
+fn has_create(Required { path, .. }: &Required, granted: &[String]) -> bool {
+    path.contains("/encrypt/") && granted.iter().any(|one| one == "create")
+}
+
 fn compare(required: &Required, granted: &[String], report: &mut Report) {
     let Required { path, capability } = required;
     // Reported with the token itself.
@@ -177,12 +206,7 @@ fn compare(required: &Required, granted: &[String], report: &mut Report) {
         .filter(|one| *one != capability)
         .cloned()
         .collect();
-    if excess.iter().any(|one| one == "create") && path.contains("/encrypt/") {
-        let text = format!(
-            "the policy grants `create` on {path}: a mistyped key name would create a new key; grant `update` alone"
-        );
-        report.warning(NAME, text);
-    } else if !excess.is_empty() {
+    if !excess.is_empty() && !has_create(required, granted) {
         let text = format!(
             "the policy grants {} on {path}, which is never needed",
             listed(&excess)

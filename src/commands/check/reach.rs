@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Report;
 use super::dial_target::DialTarget;
+use super::format::rounded;
 use super::offline::report_build_error;
 use crate::session::{self, HEALTH_TIMEOUT};
 use crate::telemetry::metrics::Metrics;
@@ -19,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A certificate is reported if it expires sooner and less than a quarter of its lifetime is left:
 /// automation renews it before that.
 const EXPIRY_WARNING: i64 = 14 * DAY;
+/// In seconds: Vault forgives a JWT a minute.
+const MAX_SKEW: i64 = 30;
 /// In seconds.
 const DAY: i64 = 24 * 3600;
 
@@ -159,16 +162,35 @@ async fn serves(client: &Client, address: &Address, report: &mut Report) -> bool
     } else {
         "active"
     };
+    compare_clocks(server.time, now(), report);
     let version = server.version;
     let text = format!("{address} has version {version}, unsealed, {role}");
     report.ok("vault", text);
     true
 }
 
-fn report_certificate(certificate: &ServerCertificate, report: &mut Report) {
+/// Both in seconds since 1970. Certificates and JWTs are judged by one of them, and made by another.
+fn compare_clocks(server: i64, own: i64, report: &mut Report) {
+    let ahead = own - server;
+    if server == 0 || ahead.abs() <= MAX_SKEW {
+        return;
+    }
+    let direction = if ahead > 0 { "ahead of" } else { "behind" };
+    let text = format!(
+        "the clock of this host is {} {direction} Vault's: set both by NTP",
+        rounded(Duration::from_secs(ahead.unsigned_abs()))
+    );
+    report.warning("clock", text);
+}
+
+/// In seconds since 1970.
+fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-    let left = certificate.not_after - now;
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+fn report_certificate(certificate: &ServerCertificate, report: &mut Report) {
+    let left = certificate.not_after - now();
     let text = format!(
         "{}, {} days from now; it is for {}",
         certificate.description,
@@ -190,6 +212,23 @@ fn expires_soon(left: i64, lifetime: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_more_than_vault_tolerates_cause_a_warning() {
+        for (server, own, text) in [
+            (0, 1_000, None),
+            (1_000, 1_030, None),
+            (1_000, 970, None),
+            (1_000, 1_600, Some("10 minutes ahead of Vault's")),
+            (9_200, 2_000, Some("2 hours behind Vault's")),
+        ] {
+            let mut report = Report::default();
+            compare_clocks(server, own, &mut report);
+            let said = report.steps().first().map(|step| step.text.as_str());
+            assert_eq!(said.is_some(), text.is_some(), "{said:?}");
+            assert!(said.is_none_or(|said| said.contains(text.unwrap_or_default())));
+        }
+    }
 
     #[test]
     fn a_certificate_with_a_lifetime_of_a_day_causes_no_warning() {

@@ -158,8 +158,7 @@ async fn connect(caller: &Caller, socket: &SocketPath) -> io::Result<UnixStream>
             let file = root.find(path)?;
             UnixStream::connect(path_of(&file)).await
         }
-        (SocketPath::File(path), None) => UnixStream::connect(path).await,
-        (SocketPath::Abstract(name), _) => UnixStream::connect(format!("\0{name}")).await,
+        (socket, _) => socket.connect().await,
     }
 }
 

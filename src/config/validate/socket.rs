@@ -39,7 +39,7 @@ pub(super) fn socket(
     let uids = allowed_uids(reader, raw.allow_uids, nobody_is_a_user);
     let gids = allowed_gids(reader, raw.allow_gids);
     let settings = SocketSettings {
-        path: path.unwrap_or_else(|| SocketPath::File(DEFAULT_SOCKET.into())),
+        path: path.unwrap_or_else(default_socket),
         permissions: SocketPermissions {
             mode: mode.unwrap_or(DEFAULT_SOCKET_MODE),
             owner,
@@ -53,7 +53,7 @@ pub(super) fn socket(
     ((reader.errors.len() == before).then_some(settings), peers)
 }
 
-fn socket_path(text: &str) -> Result<SocketPath, String> {
+pub(in crate::config) fn socket_path(text: &str) -> Result<SocketPath, String> {
     if text.len() > MAX_SOCKET_PATH_BYTES {
         return Err(format!(
             "is longer than {MAX_SOCKET_PATH_BYTES} bytes, the limit for a socket's path"
@@ -91,6 +91,11 @@ fn id_of(
         Ok(None) => Err(format!("{name:?} does not exist on this machine")),
         Err(error) => Err(format!("{name:?} cannot be looked up: {error}")),
     }
+}
+
+/// Where the socket is unless another path is configured.
+pub(in crate::config) fn default_socket() -> SocketPath {
+    SocketPath::File(DEFAULT_SOCKET.into())
 }
 
 /// kube-apiserver runs as root on nearly every control plane. Nobody is admitted only where an

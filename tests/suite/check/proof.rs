@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
+use super::super::authentication::signed;
 use super::super::harness::certificates::Certificates;
 use super::super::harness::kms::KmsClient;
 use super::super::harness::vault::{Vault, plugin_policy};
 use super::super::tls::{NAMED, trusting, vault_with_tls};
-use super::super::{LIMIT, daemon_for};
+use super::super::{LIMIT, daemon_at, daemon_for};
 use super::{NOBODY, encryption, proven, valid};
 
 /// The steps of a working setup, one line each.
@@ -126,6 +127,63 @@ async fn capabilities_that_are_never_needed_cause_a_warning() {
         ));
 }
 
+async fn capabilities_that_manage_the_key_cause_a_warning() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = &fixture.mount;
+    let managing = format!(
+        "path \"{mount}/keys/kms/rotate\" {{ capabilities = [\"update\"] }}\n\
+         path \"{mount}/export/encryption-key/kms\" {{ capabilities = [\"read\"] }}\n\
+         path \"sys/mounts/{mount}\" {{ capabilities = [\"delete\"] }}\n"
+    );
+    let more = plugin_policy(mount, "kms") + &managing;
+    vault.write_policy(&fixture.policy, &more).await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &["--strict"]).await;
+    said.ends_with(1).says(&format!(
+        "update on {mount}/keys/kms/rotate, read on {mount}/export/encryption-key/kms and \
+         delete on sys/mounts/{mount}"
+    ));
+}
+
+async fn create_is_harmless_where_the_mount_disables_upsert() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let mount = &fixture.mount;
+    let more = plugin_policy(mount, "kms").replace("[\"update\"]", "[\"create\", \"update\"]")
+        + &format!("path \"{mount}/config/keys\" {{ capabilities = [\"read\"] }}\n");
+    vault.write_policy(&fixture.policy, &more).await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
+    let mistyped = "a mistyped key name would create a new key";
+    said.ends_with(0).says(mistyped).says("set disable_upsert");
+    let path = format!("{mount}/config/keys");
+    let disabled = json!({ "disable_upsert": true });
+    vault.expect("POST", &path, Some(disabled)).await;
+    let said = proven(daemon_for(&vault.address(), &fixture), &[]).await;
+    said.ends_with(0)
+        .says("only disable_upsert of the mount makes harmless");
+    assert!(!said.text.contains(mistyped), "{}", said.text);
+}
+
+async fn the_claims_of_a_jwt_are_shown_and_its_times_compared() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = |jwt: &str| {
+        let builder = daemon_at(&vault.address(), &fixture);
+        let file = builder.write_file("jwt", jwt);
+        builder.extra(&format!(
+            "[auth]\nmethod = \"jwt\"\nmount = \"none\"\nrole = \"plugin\"\njwt_file = {file:?}"
+        ))
+    };
+    let jwt = signed(&key, "https://issuer", "the-plugin", "vault");
+    let said = proven(builder(&jwt), &[]).await;
+    said.says("issuer https://issuer, subject the-plugin, audience vault, expires in 60 minutes");
+    assert!(!said.text.contains(&jwt), "{}", said.text);
+    let said = proven(builder("not a JWT"), &[]).await;
+    said.says("! jwt: ").says(" holds no JWT");
+    assert!(!said.text.contains("not a JWT"), "{}", said.text);
+}
+
 async fn a_key_that_only_decrypts_needs_its_capability_too() {
     let vault = Vault::shared().await;
     let (fixture, old) = (vault.fixture().await, vault.fixture().await);
@@ -202,6 +260,9 @@ tests! {
     single without_vault_each_address_is_reported_and_the_local_steps_run;
     single an_unreachable_address_is_reported_and_the_other_one_is_used [Vault];
     single capabilities_that_are_never_needed_cause_a_warning [Vault];
+    single capabilities_that_manage_the_key_cause_a_warning [Vault];
+    single create_is_harmless_where_the_mount_disables_upsert [Vault];
+    single the_claims_of_a_jwt_are_shown_and_its_times_compared [Vault];
     single a_key_that_only_decrypts_needs_its_capability_too [Vault];
     single a_key_that_can_be_lost_or_exported_causes_a_warning [Vault];
     single json_holds_every_step [Vault];

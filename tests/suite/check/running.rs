@@ -1,0 +1,169 @@
+//! `check --running`: the live socket as kube-apiserver uses it, and what it says where that would fail.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::super::harness::child::{Child, clean_environment};
+use super::super::harness::daemon::Daemon;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
+use super::super::harness::vault::Vault;
+use super::super::{LIMIT, daemon_for};
+use super::Said;
+
+/// A user that owns nothing, and its groups.
+const USER: &str = "--reuid 12345 --regid 12346 --groups 12347";
+
+async fn run(daemon: &Daemon) -> Said {
+    let config = daemon.config_path().display().to_string();
+    let arguments = ["check", "--running", "--config", &config];
+    ended(daemon, env!("CARGO_BIN_EXE_vault-kms-plugin"), &arguments).await
+}
+
+async fn ended(daemon: &Daemon, program: &str, arguments: &[&str]) -> Said {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut child = Child::spawn(Path::new(program), arguments, log.path(), clean_environment);
+    let code = child.wait_exit(LIMIT).await;
+    Said {
+        code,
+        text: std::fs::read_to_string(log.path()).unwrap(),
+        dir: daemon.dir().display().to_string(),
+    }
+}
+
+/// A process that is called kube-apiserver, of another user; nothing else runs where `check` looks.
+struct Double {
+    dir: TempDir,
+    /// What precedes it.
+    wrapper: String,
+}
+
+impl Double {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o755));
+        mode(dir.path()).unwrap();
+        let program = dir.path().join("kube-apiserver");
+        std::fs::write(&program, "#!/bin/sh\nsleep 100\n").unwrap();
+        mode(&program).unwrap();
+        Self {
+            dir,
+            wrapper: String::new(),
+        }
+    }
+
+    fn encryption_config(&self) -> PathBuf {
+        self.dir.path().join("encryption.yaml")
+    }
+
+    async fn check(&self, daemon: &Daemon) -> Said {
+        let yaml = EncryptionConfiguration::v2(daemon.socket());
+        std::fs::write(self.encryption_config(), yaml).unwrap();
+        let script = format!(
+            "{} setpriv {USER} {}/kube-apiserver --encryption-provider-config={} >/dev/null 2>&1 &
+             until grep -qx kube-apiserver /proc/[0-9]*/comm 2>/dev/null; do sleep 0.05; done
+             {} check --running --config {}",
+            self.wrapper,
+            self.dir.path().display(),
+            self.encryption_config().display(),
+            env!("CARGO_BIN_EXE_vault-kms-plugin"),
+            daemon.config_path().display(),
+        );
+        let arguments = ["--pid", "--fork", "--mount-proc", "sh", "-c", &script];
+        ended(daemon, "unshare", &arguments).await
+    }
+}
+
+async fn the_live_socket_is_used_as_kube_apiserver_uses_it() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let etcd = Etcd::start().await;
+    let encryption = EncryptionConfiguration::v2(daemon.socket());
+    let _kubernetes = KubeApiserver::start(&etcd, Some(&encryption), None).await;
+    let said = run(&daemon).await;
+    let shown = daemon.socket().display();
+    said.ends_with(0)
+        .says(&format!("✓ running: {shown}, as kube-apiserver (pid "))
+        .says("): Status ok in ")
+        .says("✓ encryption config: ");
+    assert_eq!(said.text.matches("running: ").count(), 1, "{}", said.text);
+    assert_eq!(daemon.stop().await, 0);
+    let said = run(&daemon).await;
+    said.names("as kube-apiserver (pid ", "start the plugin");
+}
+
+async fn a_user_who_may_not_reach_the_socket_is_named_with_the_remedy() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let double = Double::new();
+    let started = async |more: &str| {
+        let builder = daemon_for(&vault.address(), &fixture).extra(more);
+        let open = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(builder.dir(), open).unwrap();
+        let daemon = builder.spawn().await;
+        let own = KmsClient::connect(daemon.socket());
+        own.wait_ok(LIMIT).await;
+        daemon
+    };
+    let daemon = started("").await;
+    double.check(&daemon).await.names(
+        "user 12345): Permission denied",
+        "socket.mode, socket.group, socket.owner",
+    );
+    let daemon = started("[socket]\nmode = \"0660\"\ngroup = \"12347\"\nallow_uids = [0]").await;
+    double.check(&daemon).await.names(
+        "user 12345): the plugin closed the connection",
+        "add 12345 to socket.allow_uids",
+    );
+    // By a supplementary group through the mode, by its user through the list.
+    let admitted = "[socket]\nmode = \"0660\"\ngroup = \"12347\"\nallow_uids = [0, 12345]";
+    let daemon = started(admitted).await;
+    let said = double.check(&daemon).await;
+    said.ends_with(0)
+        .says("user 12345): Status ok in ")
+        .says("✓ encryption config: ");
+}
+
+async fn a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let mut double = Double::new();
+    let dir = daemon.socket().parent().unwrap().display();
+    double.wrapper = format!("unshare --mount sh -c 'mount -t tmpfs none {dir} && exec \"$@\"' sh");
+    let said = double.check(&daemon).await;
+    said.names(
+        "user 12345): No such file or directory",
+        "mount the directory of the socket into kube-apiserver",
+    )
+    .names("which is not this plugin's socket", "");
+}
+
+async fn without_kube_apiserver_the_socket_is_used_as_this_user() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let config = daemon.config_path().display().to_string();
+    let program = env!("CARGO_BIN_EXE_vault-kms-plugin");
+    let mut arguments = vec!["--pid", "--fork", "--mount-proc", program];
+    arguments.extend(["check", "--running", "--strict", "--config", &config]);
+    let said = ended(&daemon, "unshare", &arguments).await;
+    said.ends_with(0)
+        .says(", as user 0: no kube-apiserver is visible from here: Status ok in ");
+    vault.delete_key(&fixture.mount, &fixture.key).await;
+    let said = ended(&daemon, "unshare", &arguments).await;
+    said.ends_with(69);
+}
+
+tests! {
+    multi the_live_socket_is_used_as_kube_apiserver_uses_it [Vault, Kubernetes];
+    single a_user_who_may_not_reach_the_socket_is_named_with_the_remedy [Vault, Mounts, Root];
+    single a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out [Vault, Mounts, Root];
+    single without_kube_apiserver_the_socket_is_used_as_this_user [Vault, Mounts, Root];
+}
