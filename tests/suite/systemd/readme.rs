@@ -103,6 +103,49 @@ async fn the_documents_set_up_a_service_and_its_socket() {
         .await;
 }
 
+/// Whoever follows the page of the pod after that of the unit has one directory for both.
+async fn the_pod_can_read_its_files_on_a_node_that_used_the_unit_after_each_boot() {
+    let vault = Vault::start().await;
+    let machine = machine().await;
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/install");
+    let of_the_unit = Page::read(&pages.join("systemd.md"));
+    let of_the_pod = Page::read(&pages.join("static-pod.md"));
+    let run = async |block: &str| {
+        let text = format!(
+            "cd {CHECKOUT}; export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n{block}"
+        );
+        machine.ok(&["bash", "-euo", "pipefail", "-c", &text]).await
+    };
+    for block in of_the_unit.blocks("User and directories", "sh") {
+        run(&block).await;
+    }
+    let fixture = vault.fixture().await;
+    let config = format!(
+        "[vault]\naddress = {:?}\n[transit]\nmount = {:?}\nkey = {:?}\n\
+         [auth]\nmethod = \"token\"\ntoken_file = \"/etc/vault-kms-plugin/token\"\n\
+         [admin]\nlisten = \"\"\n",
+        vault.address(),
+        fixture.mount,
+        fixture.key
+    );
+    machine.write(CONFIG, &config);
+    machine.write("/etc/vault-kms-plugin/token", &fixture.token);
+    for block in of_the_pod.blocks("Files on the node", "sh") {
+        run(&block).await;
+    }
+    run("install -m 0644 systemd/vault-kms-plugin.service systemd/vault-kms-plugin.socket /etc/systemd/system/").await;
+    // As each boot does.
+    run("systemd-tmpfiles --create vault-kms-plugin.conf").await;
+    let as_the_pod = "setpriv --reuid 60790 --regid 60790 --clear-groups vault-kms-plugin check";
+    let checked = run(as_the_pod).await;
+    assert!(checked.contains("✓ round trip"), "{checked}");
+    run("systemctl daemon-reload; systemctl start vault-kms-plugin.service").await;
+    KmsClient::connect(machine.path(SOCKET))
+        .wait_ok(LIMIT)
+        .await;
+}
+
 tests! {
+    single the_pod_can_read_its_files_on_a_node_that_used_the_unit_after_each_boot [Vault, Machines];
     single the_documents_set_up_a_service_and_its_socket [Vault, Machines];
 }
