@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use tonic::Code;
 
+use super::documents::markdown::Page;
 use super::harness::certificates::Certificates;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
@@ -303,7 +304,31 @@ async fn connections_that_ended_are_not_counted_any_more() {
     .await;
 }
 
+async fn the_documents_commands_read_the_metrics_from_a_unix_socket() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = daemon_for(&vault.address(), &fixture);
+    let dir = builder.dir().display().to_string();
+    let listen = format!("[admin]\nlisten = \"unix:{dir}/admin.sock\"");
+    let daemon = builder.extra(&listen).spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let blocks = Page::read(&page).blocks("Unix socket", "sh");
+    let text = blocks
+        .concat()
+        .replace("/run/vault-kms-plugin", &dir)
+        .replace("/var/lib/node_exporter/textfile", &dir);
+    let mut command = Command::new("sh");
+    command.args(["-euc", &text]);
+    let ended = tokio::task::spawn_blocking(move || command.output());
+    let ended = ended.await.unwrap().unwrap();
+    assert!(ended.status.success(), "{text}\n{ended:?}");
+    let written = std::fs::read_to_string(format!("{dir}/vault-kms-plugin.prom")).unwrap();
+    assert!(written.contains("\nvault_kms_plugin_ready 1"), "{written}");
+}
+
 tests! {
+    single the_documents_commands_read_the_metrics_from_a_unix_socket [Vault];
     single calls_and_requests_are_counted_by_what_they_were_and_how_they_ended [Vault];
     single a_reload_is_counted_whether_applied_or_refused [Vault];
     single gauges_follow_the_state [Vault];
