@@ -77,6 +77,11 @@ pub fn prepare(dir: &Path, owner: Owner) -> Result<(), PrepareError> {
     let opened = fs::openat(CWD, dir, flags, Mode::empty());
     let opened = opened.map_err(|error| match error {
         Errno::NOTDIR | Errno::LOOP => refused(&path, "is no directory"),
+        Errno::ACCESS => {
+            let cause = "cannot be opened: Permission denied; as root a security module such as SELinux \
+                forbids it: its audit log names the rule (ausearch -m avc)";
+            refused(&path, cause)
+        }
         error => refused(&path, format!("cannot be opened: {error}")),
     })?;
     let stat = fs::fstat(&opened).map_err(|error| refused(&path, error))?;
@@ -139,6 +144,10 @@ fn give(file: impl AsFd, stat: &Stat, owner: Owner) -> Result<(), Errno> {
 fn cannot_give(path: &dyn Display, error: Errno) -> PrepareError {
     let remedy = match error {
         Errno::PERM => "; run this as root with the capability CAP_CHOWN",
+        // Root has every permission that is one of the file's.
+        Errno::ACCESS => {
+            "; a security module such as SELinux forbids it: its audit log names the rule (ausearch -m avc)"
+        }
         _ => "",
     };
     refused(
