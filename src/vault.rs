@@ -18,9 +18,8 @@ mod wrapping;
 
 pub use client::{
     Address, BuildError, Client, ClientCertificate, InvalidProxy, Proxies, Proxy, Settings,
-    Unavailable,
 };
-pub use error::{CallError, Progress};
+pub use error::{CallError, Progress, Unavailable};
 pub use error_kind::ApiErrorKind;
 pub use names::{InvalidName, KeyName, KeyVersion, MountPath, Namespace, TransitKey};
 pub use response::root_cause;

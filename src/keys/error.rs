@@ -303,8 +303,8 @@ impl KeyError {
     }
 }
 
-/// Where a key is named that only reads.
-const ENTRY: &str = " (or, of a key that only decrypts, its entry in transit.decrypt_also)";
+/// Where a key that only decrypts is named.
+const ENTRY: &str = ", or its entry in transit.decrypt_also";
 
 /// The kind of an error that Vault gave, and what to do about it.
 fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<String>) {

@@ -28,7 +28,6 @@ use endpoint::Endpoint;
 pub use endpoint_config::Settings;
 use endpoint_config::{EndpointConfig, tls_settings};
 pub use proxy::{InvalidProxy, Proxies, Proxy};
-pub use readiness::Unavailable;
 pub(super) use request::Request;
 use selection::{Observation, Selection};
 

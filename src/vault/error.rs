@@ -56,6 +56,15 @@ pub enum CallError {
     },
 }
 
+/// Why no endpoint can serve, or one cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Its code.
+    pub reason: Reason,
+    /// What an operator reads.
+    pub diagnosis: Diagnosis,
+}
+
 /// How far a request got for which no response came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -65,6 +74,13 @@ pub enum Progress {
     NotConnected,
     /// It may have been sent, and carried out.
     PerhapsSent,
+}
+
+impl Unavailable {
+    pub(super) fn new(reason: Reason, cause: &str, remedy: &str) -> Self {
+        let diagnosis = Diagnosis::new(cause).with_remedy(remedy);
+        Self { reason, diagnosis }
+    }
 }
 
 impl CallError {

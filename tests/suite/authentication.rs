@@ -11,7 +11,7 @@ mod renewal;
 mod spiffe;
 pub(crate) mod wrapped;
 
-pub(super) use methods::signed;
+pub(super) use methods::{SUBJECT, signed, signed_until};
 use serde_json::json;
 use tonic::Code;
 

@@ -5,6 +5,7 @@ mod broken;
 mod encryption;
 mod page;
 mod proof;
+mod reported;
 mod running;
 mod spending;
 
@@ -211,7 +212,7 @@ async fn a_missing_file_is_reported() {
 }
 
 tests! {
-    [broken, encryption, page, proof, running, spending]
+    [broken, encryption, page, proof, reported, running, spending]
     single a_valid_file_is_one_line_and_nothing_is_connected_to;
     single a_running_daemon_does_not_notice;
     single an_unusable_certificate_file_is_reported;

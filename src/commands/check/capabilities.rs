@@ -198,7 +198,7 @@ fn compare(required: &Required, granted: &[String], report: &mut Report) {
     }
     if !granted.iter().any(|one| one == capability) {
         let text = format!("the policy of this token does not grant `{capability}` on {path}");
-        let remedy = "grant it (deploy/policy.hcl shows all that is needed), or correct transit.key, transit.mount, vault.namespace (or its entry in transit.decrypt_also)";
+        let remedy = "grant it (deploy/policy.hcl shows all that is needed), or correct transit.key, transit.mount, vault.namespace, or its entry in transit.decrypt_also";
         report.unavailable(NAME, text, remedy);
     }
     let excess: Vec<_> = granted

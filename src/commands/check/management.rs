@@ -1,6 +1,8 @@
 //! Capabilities that manage a key or its mount, which the plugin never needs: whoever gets its token would
 //! have them.
 
+use std::collections::BTreeMap;
+
 use super::Report;
 use super::capabilities::{NAME, Query};
 use super::format::listed;
@@ -12,15 +14,20 @@ impl Query<'_> {
         let Ok(granted) = self.granted(key, paths(key)).await else {
             return;
         };
-        let excess: Vec<_> = granted
-            .into_iter()
-            .filter(|(_, granted)| !granted.is_empty() && granted[0] != "root")
-            .map(|(path, granted)| format!("{} on {path}", listed(&granted)))
+        let mut paths_by_grant = BTreeMap::<_, Vec<_>>::new();
+        for (path, granted) in granted {
+            if !granted.is_empty() && granted[0] != "root" {
+                paths_by_grant.entry(granted).or_default().push(path);
+            }
+        }
+        let excess: Vec<_> = paths_by_grant
+            .iter()
+            .map(|(granted, paths)| format!("{} on {}", listed(granted), listed(paths)))
             .collect();
         if !excess.is_empty() {
             let text = format!(
                 "the policy grants what is never needed, and whoever gets this token would have it: {}",
-                listed(&excess)
+                excess.join("; ")
             );
             report.warning(NAME, text);
         }

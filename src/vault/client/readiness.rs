@@ -9,20 +9,11 @@ use tokio::time::{Instant, timeout};
 use super::{Client, Observation};
 use crate::diagnosis::Diagnosis;
 use crate::reason::Reason;
-use crate::vault::error::CallError;
+use crate::vault::error::{CallError, Unavailable};
 use crate::vault::sys::{self, Health};
 
 /// After so long without an answer the next endpoint is asked, too.
 const STAGGER: Duration = Duration::from_millis(500);
-
-/// Why no endpoint can serve, or one cannot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
-    /// Its code.
-    pub reason: Reason,
-    /// What an operator reads.
-    pub diagnosis: Diagnosis,
-}
 
 /// Whether an endpoint can serve.
 enum Readiness {
@@ -184,13 +175,6 @@ fn common(mut reasons: impl Iterator<Item = Reason>) -> Reason {
         first
     } else {
         Reason::VaultCannotServe
-    }
-}
-
-impl Unavailable {
-    fn new(reason: Reason, cause: &str, remedy: &str) -> Self {
-        let diagnosis = Diagnosis::new(cause).with_remedy(remedy);
-        Self { reason, diagnosis }
     }
 }
 

@@ -20,7 +20,7 @@ use super::super::{LIMIT, daemon_at};
 use super::{SEED, refused};
 
 const ISSUER: &str = "https://kubernetes.default.svc";
-const SUBJECT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
+pub(crate) const SUBJECT: &str = "system:serviceaccount:kube-system:vault-kms-plugin";
 
 /// Mounts an auth method of this kind at a path of several segments, which no other test uses.
 pub(super) async fn mounted(vault: &Vault, kind: &str, fixture: &Fixture) -> String {
@@ -263,16 +263,28 @@ async fn a_token_of_a_login_is_revoked_once_it_is_replaced_and_at_the_end() {
 
 /// A JWT of this subject, as a cluster or a SPIFFE agent signs them.
 pub(crate) fn signed(key: &KeyPair, issuer: &str, subject: &str, audience: &str) -> String {
+    signed_until(key, issuer, subject, audience, 3600)
+}
+
+/// The same with an end in so many seconds; it was issued an hour before that.
+pub(crate) fn signed_until(
+    key: &KeyPair,
+    issuer: &str,
+    subject: &str,
+    audience: &str,
+    seconds: i64,
+) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
-        .as_secs();
+        .as_secs()
+        .cast_signed();
     let claims = json!({
         "iss": issuer,
         "sub": subject,
         "aud": [audience],
-        "iat": now,
-        "exp": now + 3600,
+        "iat": now + seconds - 3600,
+        "exp": now + seconds,
     });
     let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let head = encoded(json!({ "alg": "ES256", "typ": "JWT" }));

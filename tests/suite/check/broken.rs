@@ -13,7 +13,7 @@ use super::page::shows;
 use super::{encryption, proven};
 
 /// Until when a certificate of the harness is valid, and one of an operator.
-const END: (&str, &str) = ("4096-01-01T00:00:00Z", "2027-11-23T10:00:00Z");
+pub(super) const END: (&str, &str) = ("4096-01-01T00:00:00Z", "2027-11-23T10:00:00Z");
 
 async fn a_ca_that_is_not_vaults_is_named_with_the_right_one() {
     let (certificates, stranger) = (Certificates::new(), Certificates::new());

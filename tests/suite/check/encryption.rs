@@ -3,7 +3,7 @@
 use super::super::harness::daemon::Builder;
 use super::{Said, proven, valid};
 
-const IDENTITY: &str = "      - identity: {} # reads what was written before\n";
+pub(super) const IDENTITY: &str = "      - identity: {} # reads what was written before\n";
 
 /// Writes the file of docs/install/kube-apiserver.md with another endpoint and version. Returns its path.
 pub(super) fn written(builder: &Builder, endpoint: &str, version: &str) -> String {

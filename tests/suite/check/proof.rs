@@ -140,8 +140,8 @@ async fn capabilities_that_manage_the_key_cause_a_warning() {
     vault.write_policy(&fixture.policy, &more).await;
     let said = proven(daemon_for(&vault.address(), &fixture), &["--strict"]).await;
     said.ends_with(1).says(&format!(
-        "update on {mount}/keys/kms/rotate, read on {mount}/export/encryption-key/kms and \
-         delete on sys/mounts/{mount}"
+        "delete on sys/mounts/{mount}; read on {mount}/export/encryption-key/kms; \
+         update on {mount}/keys/kms/rotate"
     ));
 }
 

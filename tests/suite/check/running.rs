@@ -22,7 +22,7 @@ async fn run(daemon: &Daemon) -> Said {
     ended(daemon, env!("CARGO_BIN_EXE_vault-kms-plugin"), &arguments).await
 }
 
-async fn ended(daemon: &Daemon, program: &str, arguments: &[&str]) -> Said {
+pub(super) async fn ended(daemon: &Daemon, program: &str, arguments: &[&str]) -> Said {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut child = Child::spawn(Path::new(program), arguments, log.path(), clean_environment);
     let code = child.wait_exit(LIMIT).await;
@@ -34,14 +34,14 @@ async fn ended(daemon: &Daemon, program: &str, arguments: &[&str]) -> Said {
 }
 
 /// A process that is called kube-apiserver, of another user; nothing else runs where `check` looks.
-struct Double {
+pub(super) struct Double {
     dir: TempDir,
     /// What precedes it.
     wrapper: String,
 }
 
 impl Double {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mode = |path: &Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o755));
         mode(dir.path()).unwrap();
@@ -54,11 +54,11 @@ impl Double {
         }
     }
 
-    fn encryption_config(&self) -> PathBuf {
+    pub(super) fn encryption_config(&self) -> PathBuf {
         self.dir.path().join("encryption.yaml")
     }
 
-    async fn check(&self, daemon: &Daemon) -> Said {
+    pub(super) async fn check(&self, daemon: &Daemon) -> Said {
         let yaml = EncryptionConfiguration::v2(daemon.socket());
         std::fs::write(self.encryption_config(), yaml).unwrap();
         let script = format!(
@@ -141,7 +141,7 @@ async fn a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out() {
         "user 12345): No such file or directory",
         "mount the directory of the socket into kube-apiserver",
     )
-    .names("which is not this plugin's socket", "");
+    .names("is not this plugin's socket", "if it is for this plugin");
 }
 
 async fn without_kube_apiserver_the_socket_is_used_as_this_user() {

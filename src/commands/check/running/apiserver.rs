@@ -31,7 +31,8 @@ impl Apiserver {
 
     fn of(pid: u32) -> Option<Self> {
         let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
-        if read("comm")?.trim_end() != NAME {
+        // It may carry a version.
+        if !read("comm")?.starts_with(NAME) {
             return None;
         }
         Some(Self {
