@@ -104,12 +104,13 @@ pub(super) fn read_has_leader(response: &Response) -> Result<bool, CallError> {
 
 impl HealthData {
     fn health(&self) -> Health {
-        if self.sealed || !self.initialized {
+        // A node that was removed seals itself, and cannot be unsealed.
+        if self.removed_from_cluster == Some(true) {
+            Health::Removed
+        } else if self.sealed || !self.initialized {
             Health::Sealed
         } else if self.replication_dr_mode == "secondary" {
             Health::Secondary
-        } else if self.removed_from_cluster == Some(true) {
-            Health::Removed
         } else if self.standby && self.ha_connection_healthy == Some(false) {
             Health::CutOff
         } else if self.standby {
@@ -144,7 +145,7 @@ mod tests {
                 Health::CutOff,
             ),
             (
-                r#"{"initialized":true,"sealed":false,"standby":true,"removed_from_cluster":true}"#,
+                r#"{"initialized":true,"sealed":true,"standby":true,"removed_from_cluster":true}"#,
                 Health::Removed,
             ),
             (

@@ -44,7 +44,7 @@ pub(super) async fn checked(builder: Builder) -> (i32, Vec<String>) {
 }
 
 /// What the whole check said.
-pub(super) struct Said {
+pub(crate) struct Said {
     code: i32,
     pub(super) text: String,
     /// The directory that its configuration was in.
@@ -52,7 +52,7 @@ pub(super) struct Said {
 }
 
 /// Runs the check of this configuration, with more arguments.
-pub(super) async fn proven(builder: Builder, more: &[&str]) -> Said {
+pub(crate) async fn proven(builder: Builder, more: &[&str]) -> Said {
     let dir = builder.dir().display().to_string();
     let config = format!("{dir}/config.toml");
     let mut arguments = vec!["check", "--config", &config];
@@ -64,13 +64,13 @@ pub(super) async fn proven(builder: Builder, more: &[&str]) -> Said {
 }
 
 impl Said {
-    pub(super) fn says(&self, line: &str) -> &Self {
+    pub(crate) fn says(&self, line: &str) -> &Self {
         assert!(self.text.contains(line), "no {line:?} in:\n{}", self.text);
         self
     }
 
     /// A step that went wrong, and what to do under it.
-    pub(super) fn names(&self, cause: &str, remedy: &str) -> &Self {
+    pub(crate) fn names(&self, cause: &str, remedy: &str) -> &Self {
         let lines: Vec<_> = self.text.lines().collect();
         let found = lines.windows(2).any(|two| {
             two[0].starts_with("✗ ")
@@ -82,7 +82,7 @@ impl Said {
         self
     }
 
-    pub(super) fn ends_with(&self, code: i32) -> &Self {
+    pub(crate) fn ends_with(&self, code: i32) -> &Self {
         assert_eq!(self.code, code, "{}", self.text);
         self
     }

@@ -1,6 +1,7 @@
 //! Several Vault servers: a standby that lags behind, and a real cluster that loses its leader.
 
 mod fail_over;
+mod removed;
 
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,7 @@ async fn soak_a_standby_that_lags_for_minutes_takes_nothing_back_from_an_idle_da
 }
 
 tests! {
-    [fail_over]
+    [fail_over, removed]
     single a_standby_that_lags_is_asked_again [Vault];
     single a_standby_that_never_catches_up_is_reported_at_the_deadline [Vault];
     single a_standby_that_lags_ends_no_verdict [Vault];
