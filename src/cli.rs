@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon.
-    Serve,
+    Serve(Serve),
     /// Validate the configuration and prove that it works: connection, TLS, login, policy, key, a
     /// round trip.
     Check(Check),
@@ -36,6 +36,18 @@ pub enum Command {
     /// Give the socket's directory to the user that the plugin runs as; for the init container of a
     /// static pod, which is root.
     PrepareDir(PrepareDir),
+}
+
+/// The options of `serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Serve {
+    /// Become this user before the configuration is read, for good and without a capability; for a static
+    /// pod, which starts as root.
+    #[arg(long, value_name = "UID:GID")]
+    pub user: Option<Owner>,
+    /// Before that, give this directory to the user, as `prepare-dir` does. May be given several times.
+    #[arg(long, value_name = "DIR", requires = "user")]
+    pub dir: Vec<PathBuf>,
 }
 
 /// The options of `check`.
@@ -51,6 +63,9 @@ pub struct Check {
     /// EncryptionConfiguration that it was started with.
     #[arg(long, conflicts_with = "offline")]
     pub running: bool,
+    /// Become this user first, as `serve --user` does.
+    #[arg(long, value_name = "UID:GID", conflicts_with = "running")]
+    pub user: Option<Owner>,
     /// Check that kube-apiserver's EncryptionConfiguration fits.
     #[arg(long, value_name = "FILE")]
     pub encryption_config: Option<PathBuf>,

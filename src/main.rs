@@ -35,8 +35,9 @@ fn main() -> ExitCode {
         }
     };
     let source = Source::of_process(cli.config);
-    let exit = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(source, hardened),
+    let default = || Command::Serve(cli::Serve::default());
+    let exit = match cli.command.unwrap_or_else(default) {
+        Command::Serve(options) => serve::run(&options, source, hardened),
         Command::Check(options) => check(&options, &source),
         Command::Status(options) => status::run(&options, &source)
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
@@ -53,6 +54,11 @@ fn main() -> ExitCode {
 
 /// Checks the configuration and prints the report.
 fn check(options: &cli::Check, source: &Source) -> Exit {
+    if let Some(owner) = options.user
+        && let Err(error) = owner.become_it()
+    {
+        return print_error(&error, Exit::Unavailable);
+    }
     let report = match check::run(options, source) {
         Ok(report) => report,
         Err(error) => return print_error(&error, Exit::Internal),

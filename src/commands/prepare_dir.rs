@@ -13,6 +13,8 @@ use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::system::identity::Identity;
+
 /// The suffixes of the files that the plugin keeps beside its socket.
 const OUR_FILES: [&str; 5] = [
     ".lock",
@@ -58,6 +60,26 @@ impl FromStr for Owner {
 }
 
 impl Owner {
+    /// Makes this process that user for good.
+    ///
+    /// # Errors
+    /// If it is neither root nor that user already.
+    pub fn become_it(self) -> Result<(), PrepareError> {
+        let Self { uid, gid } = self;
+        let identity = Identity {
+            uid,
+            gid,
+            groups: Vec::new(),
+        };
+        identity.assume_for_good().map_err(|error| {
+            let problem = format!(
+                "this process cannot become user {uid} of group {gid}: {error}; run it as root with the capabilities SETUID and \
+                 SETGID, or as that user without other groups"
+            );
+            refused(&"--user", problem)
+        })
+    }
+
     fn has(self, stat: &Stat) -> bool {
         (stat.st_uid, stat.st_gid) == (self.uid, self.gid)
     }

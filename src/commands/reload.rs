@@ -14,6 +14,7 @@ use super::written;
 use crate::admin::Address;
 use crate::cli;
 use crate::config::Source;
+use crate::system::identity::Identity;
 use crate::system::{Exit, pid_namespace};
 
 /// How often the daemon is asked for the outcome.
@@ -78,7 +79,7 @@ fn signal(daemon: &State) -> Result<(), String> {
     let pid = pid.ok_or(
         "the daemon runs in another pid namespace: run this command in its container, or send SIGHUP there",
     )?;
-    kill_process(pid, Signal::HUP).map_err(|error| {
+    hang_up(pid).map_err(|error| {
         let remedy = match error {
             Errno::PERM => "; run this as root or as the user of the daemon",
             _ => "",
@@ -88,6 +89,21 @@ fn signal(daemon: &State) -> Result<(), String> {
             daemon.pid
         )
     })
+}
+
+/// Sends SIGHUP, as the user of the daemon where root may not: in a container that has no `CAP_KILL`.
+fn hang_up(pid: Pid) -> Result<(), Errno> {
+    match kill_process(pid, Signal::HUP) {
+        Err(Errno::PERM) => {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+            let daemon = status.ok().and_then(|status| Identity::read(&status));
+            let _assumed = daemon
+                .and_then(|daemon| daemon.assume().ok())
+                .ok_or(Errno::PERM)?;
+            kill_process(pid, Signal::HUP)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Why the reload was refused; `None` if it was applied.

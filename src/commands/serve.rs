@@ -1,10 +1,13 @@
 //! `serve`: runs the daemon: configuration, logging, signals, the actors, the exit code.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use rustix::process::geteuid;
 
+use super::prepare_dir::{self, Owner, PrepareError};
 use super::print_error;
+use crate::cli;
 use crate::config::{Config, Source};
 use crate::grpc::PassedSocket;
 use crate::supervisor::Daemon;
@@ -12,7 +15,12 @@ use crate::system::{Exit, Hardened, SignalStream, notify};
 use crate::telemetry::{Telemetry, events};
 
 /// Runs until a signal or a failure ends it.
-pub fn run(source: Source, hardened: Hardened) -> Exit {
+pub fn run(options: &cli::Serve, source: Source, hardened: Hardened) -> Exit {
+    if let Some(owner) = options.user
+        && let Err(error) = become_owner(owner, &options.dir)
+    {
+        return print_error(&error, Exit::Unavailable);
+    }
     let passed = match PassedSocket::take() {
         Ok(passed) => passed,
         Err(error) => return print_error(&error, Exit::Config),
@@ -24,6 +32,14 @@ pub fn run(source: Source, hardened: Hardened) -> Exit {
             print_error(&problem, Exit::Config)
         }
     }
+}
+
+/// Before any thread, and before anything of the configuration is read.
+fn become_owner(owner: Owner, dirs: &[PathBuf]) -> Result<(), PrepareError> {
+    for dir in dirs {
+        prepare_dir::prepare(dir, owner)?;
+    }
+    owner.become_it()
 }
 
 fn with_runtime(

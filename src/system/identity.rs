@@ -1,10 +1,13 @@
-//! The user and groups of another process, taken on by this thread for a while: what it may reach, and whom
-//! the other end of a socket sees.
+//! Another user: taken on by this thread for a while, to see what that one may reach and whom the other end
+//! of a socket sees; or by the whole process for good.
 
 use std::io;
 
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set,
+    set_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 /// Who a process is to the file system and to sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,44 @@ impl Identity {
         };
         self.take()?;
         Ok(assumed)
+    }
+
+    /// Makes this process that one, without a way back and without a capability. Has to come before any
+    /// thread, which would stay what it is.
+    ///
+    /// # Errors
+    /// If the process has threads, if it is neither root nor that user, or if anything is left of what it
+    /// was: then it must not go on.
+    pub fn assume_for_good(&self) -> io::Result<()> {
+        if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+            return Err(io::Error::other("the process has other threads"));
+        }
+        set_no_new_privs(true)?;
+        if *self != Self::own()? {
+            let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            for capability in CapabilitySet::all().iter() {
+                // Needs CAP_SETPCAP; without new privileges it makes no difference.
+                let _ = remove_capability_from_bounding_set(capability);
+            }
+            set_thread_groups(&groups)?;
+            set_thread_res_gid(Some(gid), Some(gid), Some(gid))?;
+            set_thread_res_uid(Some(uid), Some(uid), Some(uid))?;
+        }
+        let none = CapabilitySet::empty();
+        set_capabilities(
+            None,
+            CapabilitySets {
+                effective: none,
+                permitted: none,
+                inheritable: none,
+            },
+        )?;
+        let is_back = self.uid != 0 && set_thread_res_uid(None, Some(Uid::ROOT), None).is_ok();
+        if is_back || *self != Self::own()? || !capabilities(None)?.permitted.is_empty() {
+            return Err(io::Error::other("the system kept a way back"));
+        }
+        Ok(())
     }
 
     /// The user last: with it goes the right to change the groups.

@@ -74,7 +74,6 @@ async fn kube_apiserver_accepts_the_manifest() {
     assert_eq!(spec["priorityClassName"], "system-node-critical");
     // What kube-apiserver knows of that class, and would put in itself.
     assert_eq!(spec["priority"], 2_000_001_000);
-    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
     assert_eq!(
         spec["securityContext"]["seccompProfile"]["type"],
         "RuntimeDefault"
@@ -82,26 +81,24 @@ async fn kube_apiserver_accepts_the_manifest() {
     let [main] = spec["containers"].as_array().unwrap().as_slice() else {
         panic!("not one container: {spec}");
     };
-    assert!(main["securityContext"]["runAsUser"].is_null());
-    assert!(main["securityContext"]["capabilities"]["add"].is_null());
+    let capabilities = &main["securityContext"]["capabilities"];
+    let added = json!(["CHOWN", "SETUID", "SETGID"]);
+    assert_eq!(
+        (&capabilities["drop"], &capabilities["add"]),
+        (&json!(["ALL"]), &added)
+    );
     let live = json!(["/usr/local/bin/vault-kms-plugin", "status", "--live"]);
     for probe in ["livenessProbe", "startupProbe"] {
         assert!(main[probe]["httpGet"].is_null(), "a port can be taken");
         assert_eq!(main[probe]["exec"]["command"], live, "{probe}");
     }
     assert!(main["readinessProbe"].is_null());
-    let init = &spec["initContainers"];
-    assert_eq!(init.as_array().unwrap().len(), 1);
-    assert_eq!(
-        init[0]["securityContext"]["capabilities"]["add"],
-        json!(["CHOWN"])
-    );
-    for container in [main, &init[0]] {
-        assert_eq!(container["image"], "localhost/vault-kms-plugin:0.1.0");
-        let resources = &container["resources"];
-        assert!(resources["requests"]["memory"].is_string(), "{resources}");
-        assert!(resources["limits"]["cpu"].is_null(), "{resources}");
-    }
+    // It would cost kubelet one more round at each reboot.
+    assert!(spec["initContainers"].is_null());
+    assert_eq!(main["image"], "localhost/vault-kms-plugin:0.1.0");
+    let resources = &main["resources"];
+    assert!(resources["requests"]["memory"].is_string(), "{resources}");
+    assert!(resources["limits"]["cpu"].is_null(), "{resources}");
 }
 
 /// A node with the plugin's configuration, as docs/install/ has an operator put it there.
@@ -153,7 +150,6 @@ impl Scene {
     /// What kubelet does with the pod, up to the first good probe.
     async fn start_pod(&self) -> Child {
         self.node.mount_volumes();
-        self.node.initialise(LIMIT).await;
         self.start_container().await
     }
 
@@ -207,8 +203,16 @@ fn is_confined(child: &Child, uid: u32) {
     assert_eq!(status_of(child, "Uid"), ids);
     assert_eq!(status_of(child, "Gid"), ids);
     assert_eq!(status_of(child, "Groups"), "");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(status_of(child, set), "0000000000000000", "{set}");
+    }
+    for thread in fs::read_dir(format!("/proc/{}/task", child.pid())).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(
+            status.contains(&format!("Uid:\t{}", ids.replace(' ', "\t"))),
+            "{status}"
+        );
+        assert!(status.contains("CapPrm:\t0000000000000000"), "{status}");
     }
     assert_eq!(status_of(child, "NoNewPrivs"), "1");
     let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", child.pid())).unwrap();
@@ -232,18 +236,7 @@ async fn the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_af
     let scene = Scene::new(Vault::shared().await).await;
     scene.node.mount_volumes();
     assert_eq!(scene.owner(DIR), (0, 0, 0o755));
-    let uid = pod().await["spec"]["securityContext"]["runAsUser"].as_u64();
-    let uid = u32::try_from(uid.unwrap()).unwrap();
-
-    // This is what the init container is for.
-    let mut without = scene.node.start(scene.node.main());
-    assert_eq!(without.wait_exit(LIMIT).await, 69, "{}", without.log());
-    assert!(
-        without
-            .log()
-            .contains("let the plugin's user write to its directory")
-    );
-
+    let uid = 60790;
     let mut child = scene.start_pod().await;
     is_confined(&child, uid);
     assert_eq!(scene.owner(DIR), (uid, uid, 0o755));
@@ -281,9 +274,8 @@ async fn the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_af
     );
     create(&kubernetes, "second").await;
     is_confined(&child, uid);
-    // The one at the start was wanted.
     let log = child.log();
-    assert_eq!(log.matches("\"ERROR\"").count(), 1, "{log}");
+    assert_eq!(log.matches("\"ERROR\"").count(), 0, "{log}");
     assert!(!log.contains("state file"), "{log}");
 }
 
@@ -308,6 +300,15 @@ async fn status_and_reload_work_inside_the_image() {
     let _child = scene.start_pod().await;
     KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
     let command = |name: &str| json!(["/usr/local/bin/vault-kms-plugin", name]);
+    let check = [
+        "/usr/local/bin/vault-kms-plugin",
+        "check",
+        "--user",
+        "60790:60790",
+    ];
+    let (code, said) = scene.run(&json!(check)).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("for users 0, 60790"), "{said}");
     let (code, said) = scene.run(&command("status")).await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("ready       yes"), "{said}");
@@ -319,6 +320,26 @@ async fn status_and_reload_work_inside_the_image() {
     let (code, said) = scene.run(&command("reload")).await;
     assert_ne!(code, 0, "{said}");
     assert!(said.contains("nonsense"), "{said}");
+}
+
+async fn a_start_that_may_not_become_the_user_ends_and_says_what_it_needs() {
+    let scene = Scene::new(Vault::shared().await).await;
+    scene.node.mount_volumes();
+    for (missing, said) in [
+        ("CHOWN", "run this as root with the capability CAP_CHOWN"),
+        ("SETUID", "root with the capabilities SETUID and SETGID"),
+        ("SETGID", "root with the capabilities SETUID and SETGID"),
+    ] {
+        let mut container = scene.node.main().clone();
+        let added = container["securityContext"]["capabilities"]["add"].as_array_mut();
+        added.unwrap().retain(|name| name != missing);
+        container["name"] = json!(missing);
+        let mut child = scene.node.start(&container);
+        assert_eq!(child.wait_exit(LIMIT).await, 69, "{}", child.log());
+        assert!(child.log().contains(said), "{missing}: {}", child.log());
+        assert!(!scene.socket().exists());
+        chown(scene.node.path(DIR), Some(0), Some(0)).unwrap();
+    }
 }
 
 async fn the_pod_is_alive_without_vault() {
@@ -339,6 +360,7 @@ tests! {
     multi kube_apiserver_accepts_the_manifest [Kubernetes];
     multi the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart [Vault, Kubernetes, Mounts];
     single the_pod_is_alive_without_vault [Vault, Kubernetes, Mounts];
+    single a_start_that_may_not_become_the_user_ends_and_says_what_it_needs [Vault, Kubernetes, Mounts];
     single a_taken_admin_port_does_not_end_the_pod [Vault, Kubernetes, Mounts];
     single status_and_reload_work_inside_the_image [Vault, Kubernetes, Mounts];
 }

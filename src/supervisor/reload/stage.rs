@@ -99,3 +99,48 @@ pub(super) struct Candidate {
     /// Whether a replaced key was accepted: nothing of what was known of the key before holds.
     pub(super) replaces_key: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+
+    fn candidate(id: CandidateId) -> Stage {
+        let variables = [
+            ("VAULT_ADDR", "http://127.0.0.1:9"),
+            ("VAULT_KMS_PLUGIN_TRANSIT_KEY", "kms"),
+            ("VAULT_TOKEN", "t"),
+        ];
+        let source = Source {
+            file: Some("/dev/null".into()),
+            environment: variables
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        };
+        let config = source.load().expect("a configuration");
+        let changes = Changes::between(&config, &config, false).expect("no changes");
+        Stage::Validating(Box::new(Candidate {
+            id,
+            config: Box::new(config),
+            changes,
+            socket: None,
+            backend: None,
+            replaces_key: false,
+        }))
+    }
+
+    /// A candidate that was rejected reports once more; by then another one may be validated.
+    #[test]
+    fn the_outcome_of_one_candidate_ends_no_other() {
+        let mut reload = Reload::new(watch::channel(None).0);
+        reload.stage = candidate(2);
+        assert!(reload.take(1).is_none());
+        assert!(matches!(&reload.stage, Stage::Validating(one) if one.id == 2));
+        assert_eq!(reload.take(2).map(|one| one.id), Some(2));
+        assert!(matches!(reload.stage, Stage::Idle));
+        reload.stage = Stage::Reading;
+        assert!(reload.take(2).is_none());
+        assert!(matches!(reload.stage, Stage::Reading));
+    }
+}

@@ -78,15 +78,6 @@ impl Node {
         }
     }
 
-    /// Runs the init containers, one after the other, each to a good end.
-    pub(super) async fn initialise(&self, limit: std::time::Duration) {
-        for container in self.containers("initContainers") {
-            let mut child = self.start(container);
-            let code = child.wait_exit(limit).await;
-            assert_eq!(code, 0, "{}", child.log());
-        }
-    }
-
     /// Starts a container of the pod.
     pub(super) fn start(&self, container: &Value) -> Child {
         let of = |key: &str| {
