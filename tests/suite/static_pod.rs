@@ -102,6 +102,8 @@ async fn kube_apiserver_accepts_the_manifest() {
     );
     for container in [main, &init[0]] {
         assert_eq!(container["image"], "localhost/vault-kms-plugin:0.1.0");
+        // Loaded by hand: nothing could pull it.
+        assert_eq!(container["imagePullPolicy"], "Never");
         let resources = &container["resources"];
         assert!(resources["requests"]["memory"].is_string(), "{resources}");
         assert!(resources["limits"]["cpu"].is_null(), "{resources}");
