@@ -1,7 +1,9 @@
 //! docs/authentication.md is true: each section's commands are run against a real Vault, and the
 //! daemon is started with the section's configuration.
 
+mod failure_modes;
 pub(super) mod markdown;
+mod runbook;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -317,7 +319,8 @@ async fn by_hand(kubernetes: &KubeApiserver, scene: &Scene) {
     scene.write("kubernetes-ca.pem", &kubernetes.ca_pem());
 }
 
-fn kubeconfig(kubernetes: &KubeApiserver) -> String {
+/// Lets kubectl do everything.
+pub(super) fn kubeconfig(kubernetes: &KubeApiserver) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
@@ -336,7 +339,7 @@ fn kubeconfig(kubernetes: &KubeApiserver) -> String {
 }
 
 tests! {
-    [markdown]
+    [failure_modes, markdown, runbook]
     plain every_section_with_commands_is_proven;
     single the_page_is_right_about_namespaces [OpenBao];
     single the_page_is_right_about_token [Vault];

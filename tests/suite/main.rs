@@ -35,6 +35,7 @@ mod memory;
 mod metrics;
 mod monitoring;
 mod namespaces;
+mod operations;
 mod outages;
 mod reload;
 mod secrets;
@@ -125,6 +126,8 @@ async fn ready_daemon_behind_proxy() -> (Fixture, Proxy, Daemon, KmsClient) {
 fn all_that_the_tests_run_is_built() {
     for server in [
         Server::Etcd,
+        Server::Etcdctl,
+        Server::Etcdutl,
         Server::KubeApiserver,
         Server::Promtool,
         Server::Vault,
@@ -142,6 +145,6 @@ fn all_that_the_tests_run_is_built() {
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, namespaces, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, namespaces, operations, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

@@ -1,5 +1,6 @@
 //! Outages: Vault unreachable, sealed, restarted, without the key or the mount.
 
+mod audit;
 mod clock;
 mod lengths;
 mod soaks;
@@ -233,7 +234,7 @@ async fn an_unresponsive_address_fails_no_call() {
 }
 
 tests! {
-    [clock, lengths, soaks]
+    [audit, clock, lengths, soaks]
     single an_unreachable_vault_at_start_is_reported_and_its_return_is_noticed_within_five_seconds [Vault];
     single a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed [Vault];
     single a_short_outage_does_not_reach_callers [Vault];

@@ -56,6 +56,10 @@ pub(crate) enum Need {
     NoNamespaces,
     /// kube-apiserver and etcd, installed or built.
     Kubernetes,
+    /// etcdctl and etcdutl, installed or built.
+    EtcdTools,
+    /// An operator's tools, which are not built here.
+    Kubectl,
     /// promtool, installed or built.
     Promtool,
     /// A Go toolchain.
@@ -87,11 +91,13 @@ pub(crate) fn multi<F: Future<Output = ()>>(test: fn() -> F) {
 }
 
 impl Need {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Vault,
         Self::OpenBao,
         Self::NoNamespaces,
         Self::Kubernetes,
+        Self::EtcdTools,
+        Self::Kubectl,
         Self::Promtool,
         Self::Go,
         Self::Root,
@@ -112,6 +118,13 @@ impl Need {
             Self::NoNamespaces => !servers::is_openbao(),
             Self::Kubernetes => {
                 servers::is_available(Server::KubeApiserver) && servers::is_available(Server::Etcd)
+            }
+            Self::EtcdTools => {
+                servers::is_available(Server::Etcdctl) && servers::is_available(Server::Etcdutl)
+            }
+            Self::Kubectl => {
+                let tools = ["kubectl", "jq", "curl"];
+                tools.iter().all(|tool| servers::on_path(tool).is_some())
             }
             Self::Promtool => servers::is_available(Server::Promtool),
             Self::Go => servers::on_path("go").is_some(),
@@ -142,6 +155,10 @@ impl Need {
             Self::Kubernetes => {
                 "needs kube-apiserver and etcd: set KUBE_APISERVER_BIN and ETCD_BIN or install Go"
             }
+            Self::EtcdTools => {
+                "needs etcdctl and etcdutl: set ETCDCTL_BIN and ETCDUTL_BIN or install Go"
+            }
+            Self::Kubectl => "needs kubectl, jq and curl on PATH",
             Self::Promtool => "needs promtool: set PROMTOOL_BIN or install Go",
             Self::Go => "needs Go",
             Self::Root => "needs root",
@@ -155,7 +172,11 @@ impl Need {
         let variable = match self {
             // A run has one of the two servers.
             Self::OpenBao | Self::NoNamespaces => return false,
-            Self::Vault | Self::Kubernetes | Self::Promtool | Self::Go => "REQUIRE_REAL_SERVERS",
+            // Nothing here builds them.
+            Self::Kubectl => return false,
+            Self::Vault | Self::Kubernetes | Self::EtcdTools | Self::Promtool | Self::Go => {
+                "REQUIRE_REAL_SERVERS"
+            }
             Self::Root | Self::Mounts => "REQUIRE_UNSHARE",
             Self::Machines => "REQUIRE_SYSTEMD",
         };

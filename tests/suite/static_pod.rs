@@ -96,6 +96,8 @@ async fn kube_apiserver_accepts_the_manifest() {
     // It would cost kubelet one more round at each reboot.
     assert!(spec["initContainers"].is_null());
     assert_eq!(main["image"], "localhost/vault-kms-plugin:0.1.0");
+    // Loaded by hand: nothing could pull it.
+    assert_eq!(main["imagePullPolicy"], "Never");
     let resources = &main["resources"];
     assert!(resources["requests"]["memory"].is_string(), "{resources}");
     assert!(resources["limits"]["cpu"].is_null(), "{resources}");

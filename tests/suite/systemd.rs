@@ -4,6 +4,7 @@
 mod activation;
 mod journal;
 mod notifications;
+mod pages;
 mod readme;
 mod reload;
 mod service;
@@ -34,6 +35,14 @@ struct Host {
 
 /// The units as they are shipped, the program, the users; nothing is configured.
 fn installed() -> Plan {
+    units_installed().program(
+        &servers::release_daemon(),
+        "/usr/local/bin/vault-kms-plugin",
+    )
+}
+
+/// The same without the program.
+fn units_installed() -> Plan {
     let shipped = |name: &str| {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("systemd")
@@ -54,10 +63,6 @@ fn installed() -> Plan {
     plan.file(
         "/etc/systemd/system/systemd-sysusers.service.d/always.conf",
         "[Unit]\nConditionNeedsUpdate=\n",
-    )
-    .program(
-        &servers::release_daemon(),
-        "/usr/local/bin/vault-kms-plugin",
     )
 }
 
@@ -147,5 +152,5 @@ impl Drop for Host {
 }
 
 tests! {
-    [activation, journal, notifications, readme, reload, service, units]
+    [activation, journal, notifications, pages, readme, reload, service, units]
 }

@@ -32,6 +32,40 @@ async fn readyz_reports_an_outage_while_writes_continue_and_nothing_restarts() {
     read_all(&cluster.kubernetes, 0..cluster.written).await;
 }
 
+/// docs/operations/probes.md has this as a table.
+async fn the_probes_of_kube_apiserver_answer_as_the_page_says() {
+    let mut cluster = Cluster::start(Vault::shared().await).await;
+    cluster.write().await;
+    let code = async |cluster: &Cluster, path: &str| {
+        let answer = cluster.kubernetes.request_text("GET", path, None);
+        answer.await.0
+    };
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert_eq!(code(&cluster, path).await, 200, "{path}");
+    }
+    let listed = cluster
+        .kubernetes
+        .request_text("GET", "/readyz?verbose", None);
+    let listed = listed.await.1;
+    assert!(listed.contains("[+]kms-providers ok"), "{listed}");
+    cluster.proxy.fault("", Fault::Refuse);
+    cluster.daemon.kill();
+    grow_older(&cluster.daemon, Duration::from_secs(120));
+    cluster.daemon.restart().await;
+    reports(&mut cluster, "cannot be reached").await;
+    for (path, expected) in [
+        ("/livez", 200),
+        ("/readyz", 500),
+        ("/healthz", 500),
+        ("/readyz?exclude=kms-providers", 200),
+        // A name that does not exist is ignored, on any path.
+        ("/readyz?exclude=kms-providers&exclude=kms-provider-0", 200),
+        ("/livez?exclude=kms-providers", 200),
+    ] {
+        assert_eq!(code(&cluster, path).await, expected, "{path}");
+    }
+}
+
 /// Writes until readyz is red for this reason.
 async fn reports(cluster: &mut Cluster, reason: &str) {
     cluster
@@ -73,5 +107,6 @@ async fn readyz_fails_without_the_policy_and_succeeds_once_it_is_back() {
 
 tests! {
     multi readyz_reports_an_outage_while_writes_continue_and_nothing_restarts [Vault, Kubernetes];
+    multi the_probes_of_kube_apiserver_answer_as_the_page_says [Vault, Kubernetes];
     multi readyz_fails_without_the_policy_and_succeeds_once_it_is_back [Vault, Kubernetes];
 }

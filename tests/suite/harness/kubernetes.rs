@@ -166,12 +166,24 @@ impl KubeApiserver {
 
     /// Kills it, starts it again on the same port, and waits until it is ready.
     pub async fn restart(&self) {
-        {
-            let mut child = self.child();
-            child.kill();
-            *child = spawn(&self.dir, &self.arguments);
-        }
+        self.start_again();
         self.ready().await;
+    }
+
+    /// The same, without waiting.
+    pub fn start_again(&self) {
+        let mut child = self.child();
+        child.kill();
+        *child = spawn(&self.dir, &self.arguments);
+    }
+
+    /// Waits until it answers at all. Returns the status of `/readyz`.
+    pub async fn answers(&self) -> u16 {
+        wait::until("kube-apiserver answers", READY_LIMIT, async || {
+            self.child().expect_alive();
+            self.readyz().await
+        })
+        .await
     }
 
     /// What it wrote to its log.

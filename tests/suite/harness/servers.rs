@@ -32,6 +32,10 @@ pub enum Server {
     KubeApiserver,
     /// What it stores its objects in.
     Etcd,
+    /// etcd's client, for snapshots of a running server.
+    Etcdctl,
+    /// The tool that restores them.
+    Etcdutl,
     /// What Prometheus checks metrics and rules with.
     Promtool,
 }
@@ -42,6 +46,8 @@ impl Server {
             Self::Vault => "vault",
             Self::KubeApiserver => "kube-apiserver",
             Self::Etcd => "etcd",
+            Self::Etcdctl => "etcdctl",
+            Self::Etcdutl => "etcdutl",
             Self::Promtool => "promtool",
         }
     }
@@ -51,6 +57,8 @@ impl Server {
             Self::Vault => "VAULT_BIN",
             Self::KubeApiserver => "KUBE_APISERVER_BIN",
             Self::Etcd => "ETCD_BIN",
+            Self::Etcdctl => "ETCDCTL_BIN",
+            Self::Etcdutl => "ETCDUTL_BIN",
             Self::Promtool => "PROMTOOL_BIN",
         }
     }
@@ -60,6 +68,8 @@ impl Server {
             Self::Vault => &["vault", "bao"],
             Self::KubeApiserver => &["kube-apiserver"],
             Self::Etcd => &["etcd"],
+            Self::Etcdctl => &["etcdctl"],
+            Self::Etcdutl => &["etcdutl"],
             Self::Promtool => &["promtool"],
         }
     }
@@ -69,6 +79,8 @@ impl Server {
             Self::Vault => "github.com/hashicorp/vault",
             Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::Etcdctl => "go.etcd.io/etcd/etcdctl/v3",
+            Self::Etcdutl => "go.etcd.io/etcd/etcdutl/v3",
             Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
         }
     }
@@ -77,7 +89,7 @@ impl Server {
     fn tags(self) -> &'static str {
         match self {
             Self::Promtool => "-tags=remove_all_sd",
-            Self::Vault | Self::KubeApiserver | Self::Etcd => "-tags=",
+            _ => "-tags=",
         }
     }
 }

@@ -23,7 +23,7 @@ mod launch;
 
 pub use api::{Fixture, plugin_policy};
 
-use launch::{file_config, launch};
+use launch::{file_config, launch, raft_config};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -57,6 +57,19 @@ impl Vault {
     /// A server that keeps its data across restarts and can be sealed.
     pub async fn start_persistent() -> Self {
         Self::start_persistent_with("").await
+    }
+
+    /// The same on raft storage, of which `vault operator raft snapshot` makes backups.
+    pub async fn start_raft() -> Self {
+        let port = child::free_port();
+        let nothing = Kind::Persistent {
+            root_token: String::new(),
+            unseal_key: String::new(),
+        };
+        let config = |dir: &TempDir| raft_config(dir, port, &[]);
+        let mut vault = Self::with_config(nothing, port, "", config);
+        vault.initialise().await;
+        vault
     }
 
     /// The same with more configuration, such as a second listener.

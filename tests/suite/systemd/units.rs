@@ -1,5 +1,8 @@
 //! The shipped units themselves.
 
+use std::fs;
+use std::path::Path;
+
 use super::super::harness::machine::Output;
 use super::{SERVICE, installed};
 
@@ -47,7 +50,27 @@ async fn the_user_and_the_directories_are_made() {
     );
 }
 
+/// Those have their kubelet, and with it kube-apiserver, inside.
+fn the_units_start_before_what_starts_kube_apiserver() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    for unit in ["vault-kms-plugin.service", "vault-kms-plugin.socket"] {
+        let text = fs::read_to_string(dir.join(unit)).unwrap();
+        let before = text.lines().find_map(|line| line.strip_prefix("Before="));
+        let before: Vec<_> = before.unwrap_or_default().split(' ').collect();
+        for service in [
+            "kubelet.service",
+            "kube-apiserver.service",
+            "k3s.service",
+            "rke2-server.service",
+            "k0scontroller.service",
+        ] {
+            assert!(before.contains(&service), "{unit}: {service}");
+        }
+    }
+}
+
 tests! {
+    plain the_units_start_before_what_starts_kube_apiserver;
     single the_units_are_sound_and_the_service_is_hardened [Machines];
     single the_user_and_the_directories_are_made [Machines];
 }

@@ -1,5 +1,7 @@
 //! One etcd on loopback, and what is stored in it.
 
+use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +75,19 @@ impl Etcd {
         {
             let mut child = self.child();
             child.kill();
+            *child = launch(&self.dir, self.client_port, self.peer_port);
+        }
+        self.wait_ready().await;
+    }
+
+    /// Kills it, and starts it again with this data directory in place of its own.
+    pub async fn restart_with(&self, data: &Path) {
+        {
+            let mut child = self.child();
+            child.kill();
+            let own = self.dir.path().join("data");
+            fs::remove_dir_all(&own).expect("a stopped server's data can be removed");
+            fs::rename(data, &own).expect("on one file system");
             *child = launch(&self.dir, self.client_port, self.peer_port);
         }
         self.wait_ready().await;

@@ -6,7 +6,10 @@ use std::path::Path;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::Vault;
+use super::{Kind, READY_LIMIT, Vault, wait};
+
+/// What opens a server: of one that lost its storage.
+pub struct Keys(Kind);
 
 impl Vault {
     /// Transit's backup of a key, which this call allows first.
@@ -39,6 +42,31 @@ impl Vault {
         fs::remove_dir_all(self.data()).expect("a stopped server's storage can be removed");
         copy(&self.dir.path().join("snapshot"), &self.data());
         self.restart().await;
+    }
+
+    /// Another server with empty storage in its place, initialised and unsealed with keys of its own.
+    /// Gives back the token and the key of before.
+    pub async fn lose_storage(&mut self) -> Keys {
+        self.kill();
+        fs::remove_dir_all(self.data()).expect("a stopped server's storage can be removed");
+        fs::create_dir_all(self.data()).expect("a directory can be made");
+        let nothing = Kind::Persistent {
+            root_token: String::new(),
+            unseal_key: String::new(),
+        };
+        let before = std::mem::replace(&mut self.kind, nothing);
+        self.relaunch();
+        self.initialise().await;
+        Keys(before)
+    }
+
+    /// After a backup of before was restored into it: unsealed with the keys of then.
+    pub async fn unseal_restored(&mut self, keys: Keys) {
+        // It notices the other keys a moment after the restore, and seals itself.
+        let sealed = async || self.health().await == Some(503);
+        wait::until_true("the restored Vault is sealed", READY_LIMIT, sealed).await;
+        self.kind = keys.0;
+        self.unseal().await;
     }
 
     fn data(&self) -> std::path::PathBuf {

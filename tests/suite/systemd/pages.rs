@@ -1,0 +1,138 @@
+//! The commands of docs/operations for the unit: upgrade, rollback, a second plugin.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::documents::markdown::Page;
+use super::super::harness::child::free_port;
+use super::super::harness::kms::KmsClient;
+use super::super::harness::load::Load;
+use super::super::harness::servers;
+use super::super::harness::vault::Vault;
+use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET, TOKEN, config_for, units_installed};
+
+/// Where the machine finds the program that the pages install.
+const BINARY: &str = "/srv/new/vault-kms-plugin";
+const INSTALLED: &str = "/usr/local/bin/vault-kms-plugin";
+const SOCKET_UNIT: &str = "vault-kms-plugin.socket";
+
+fn page(name: &str) -> Page {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Page::read(&root.join("docs/operations").join(name))
+}
+
+async fn run(host: &Host, block: &str) -> String {
+    let path = "export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root";
+    let text = format!("{path}; cd /srv/new; {block}");
+    host.machine
+        .ok(&["bash", "-euo", "pipefail", "-c", &text])
+        .await
+}
+
+/// A machine whose program is a file of its own, which can be replaced, and whose admin address is the
+/// one that the pages know.
+async fn host() -> Host {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let config = config_for(&vault.address(), &fixture, free_port());
+    let machine = units_installed()
+        .program(&servers::release_daemon(), BINARY)
+        .file(CONFIG, &config)
+        .file(TOKEN, &fixture.token)
+        .boot()
+        .await;
+    let host = Host {
+        machine,
+        fixture,
+        config,
+    };
+    run(&host, &format!("install -m 0755 {BINARY} {INSTALLED}")).await;
+    host
+}
+
+async fn an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call() {
+    let host = host().await;
+    run(&host, &format!("systemctl start {SOCKET_UNIT} {SERVICE}")).await;
+    host.client().wait_ok(LIMIT).await;
+    let inode = async || run(&host, &format!("stat -c %i {INSTALLED}")).await;
+    let clients = (0..4).map(|_| host.client()).collect();
+    let load = Load::start(clients, Duration::from_millis(10));
+    load.progress(50, LIMIT).await;
+    let before = (inode().await, host.show("MainPID").await);
+
+    let upgrade = page("upgrade.md");
+    for block in upgrade.blocks("systemd unit", "sh") {
+        let printed = run(&host, &block).await;
+        let is_right = printed.contains("✓ round trip") || printed.contains("plugin ");
+        assert!(is_right, "{printed}");
+    }
+    load.progress(50, LIMIT).await;
+    let upgraded = (inode().await, host.show("MainPID").await);
+    assert_ne!(before.0, upgraded.0);
+    assert_ne!(before.1, upgraded.1);
+
+    for block in upgrade.blocks("Rollback", "sh") {
+        run(&host, &block).await;
+    }
+    load.progress(50, LIMIT).await;
+    load.stop().await.expect_no_failure();
+    assert_ne!(upgraded.0, inode().await);
+    host.client().wait_ok(LIMIT).await;
+}
+
+async fn a_second_plugin_on_the_node_serves_beside_the_first() {
+    let host = host().await;
+    let vault = Vault::shared().await;
+    vault.create_key(&host.fixture.mount, "kms-b").await;
+    let (mount, policy) = (&host.fixture.mount, &host.fixture.policy);
+    let both = ["kms", "kms-b"].map(|key| crate::harness::vault::plugin_policy(mount, key));
+    vault.write_policy(policy, &both.concat()).await;
+    run(&host, &format!("systemctl start {SERVICE}")).await;
+    let first = host.client().wait_ok(LIMIT).await.key_id;
+
+    let several = page("several-plugins.md");
+    let commands = several.blocks("systemd", "sh");
+    let [prepare, start] = commands.as_slice() else {
+        panic!("{commands:?}");
+    };
+    run(&host, prepare).await;
+    // The page's differences over the first one's configuration.
+    let different = several.blocks("systemd", "toml").concat();
+    let port = free_port().to_string();
+    let second = host
+        .config
+        .replace("key = \"kms\"", "key = \"kms-b\"")
+        .replace("/etc/vault-kms-plugin/", "/etc/vault-kms-plugin-b/");
+    let line = |start: &str| {
+        let mut lines = second.lines();
+        lines
+            .find(|line| line.starts_with(start))
+            .unwrap()
+            .to_owned()
+    };
+    let second = second.replace(&line("listen"), &format!("listen = \"127.0.0.1:{port}\""));
+    let socket = different
+        .lines()
+        .find(|line| line.starts_with("path"))
+        .unwrap();
+    let second = format!("[socket]\n{socket}\n{second}");
+    host.machine
+        .write("/etc/vault-kms-plugin-b/config.toml", &second);
+    run(
+        &host,
+        "chown root:vault-kms-plugin /etc/vault-kms-plugin-b/config.toml",
+    )
+    .await;
+    let status = run(&host, &start.replace("8791", &port)).await;
+    assert!(status.contains("plugin "), "{status}");
+    let path = SOCKET.replace("vault-kms-plugin/", "vault-kms-plugin-b/");
+    let client = KmsClient::connect(host.machine.path(&path));
+    let announced = client.wait_ok(LIMIT).await.key_id;
+    assert!(announced.contains(":kms-b:"), "{announced}");
+    assert_eq!(host.client().status().await.unwrap().key_id, first);
+}
+
+tests! {
+    single an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call [Vault, Machines];
+    single a_second_plugin_on_the_node_serves_beside_the_first [Vault, Machines];
+}
