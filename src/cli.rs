@@ -47,6 +47,9 @@ pub struct Check {
     /// Log in even if that may use up a secret_id or a wrapping token.
     #[arg(long, conflicts_with = "offline")]
     pub login: bool,
+    /// Use the environment and the configuration file of this systemd unit instead of those of the shell.
+    #[arg(long, value_name = "NAME")]
+    pub unit: Option<String>,
     /// Check that kube-apiserver's EncryptionConfiguration fits.
     #[arg(long, value_name = "FILE")]
     pub encryption_config: Option<PathBuf>,

@@ -3,6 +3,7 @@
 #[cfg(not(feature = "jemalloc"))]
 use std::alloc::System as Heap;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[cfg(feature = "jemalloc")]
@@ -34,13 +35,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    let source = Source::of_process(cli.config);
+    let source = Source::of_process;
     let exit = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(source, hardened),
-        Command::Check(options) => check(&options, &source),
-        Command::Status(options) => status::run(&options, &source)
+        Command::Serve => serve::run(source(cli.config), hardened),
+        Command::Check(options) => check(&options, cli.config),
+        Command::Status(options) => status::run(&options, &source(cli.config))
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
-        Command::Reload(options) => reload::run(&options, &source)
+        Command::Reload(options) => reload::run(&options, &source(cli.config))
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
         Command::PrepareDir(options) => prepare_dir::prepare(&options.dir, options.owner)
             .map_or_else(
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
 }
 
 /// Checks the configuration and prints the report.
-fn check(options: &cli::Check, source: &Source) -> Exit {
-    let report = match check::run(options, source) {
+fn check(options: &cli::Check, file: Option<PathBuf>) -> Exit {
+    let report = match check::run(options, file) {
         Ok(report) => report,
         Err(error) => return print_error(&error, Exit::Internal),
     };
