@@ -2,11 +2,13 @@
 //! own for each test.
 
 mod activation;
+mod environment;
 mod journal;
 mod notifications;
 mod readme;
 mod reload;
 mod service;
+mod templates;
 mod units;
 
 use std::path::PathBuf;
@@ -40,7 +42,12 @@ fn installed() -> Plan {
             .join(name);
         std::fs::read_to_string(&path).unwrap()
     };
-    let units = ["vault-kms-plugin.service", "vault-kms-plugin.socket"];
+    let units = [
+        "vault-kms-plugin.service",
+        "vault-kms-plugin.socket",
+        "vault-kms-plugin@.service",
+        "vault-kms-plugin@.socket",
+    ];
     let plan = units.into_iter().fold(Plan::new(), |plan, unit| {
         plan.file(&format!("/etc/systemd/system/{unit}"), &shipped(unit))
     });
@@ -147,5 +154,5 @@ impl Drop for Host {
 }
 
 tests! {
-    [activation, journal, notifications, readme, reload, service, units]
+    [activation, environment, journal, notifications, readme, reload, service, templates, units]
 }
