@@ -308,9 +308,39 @@ async fn the_pod_is_alive_without_vault() {
     assert!(!scene.fixture.key.is_empty());
 }
 
+/// The commands of docs/install/static-pod.md.
+async fn status_check_and_reload_work_inside_the_image() {
+    let scene = Scene::new(Vault::shared().await).await;
+    let child = scene.start_pod().await;
+    KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
+    let exec = |arguments: &[&str]| scene.node.exec(&child, arguments);
+    let (code, shown) = exec(&["status"]);
+    assert!(code == 0 && shown.contains("Status returns ok"), "{shown}");
+    let (code, shown) = exec(&["check"]);
+    assert!(code == 0 && shown.contains("✓ round trip"), "{shown}");
+
+    let file = scene.node.path(CONFIG).join("config.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}[health]\ntolerance = \"5m\"\n")).unwrap();
+    assert_eq!(exec(&["reload"]), (0, "applied\n".to_owned()));
+    let (_, shown) = exec(&["status"]);
+    assert!(shown.contains("last reload applied"), "{shown}");
+    fs::write(&file, format!("{before}[health]\ntolerence = \"5m\"\n")).unwrap();
+    let (code, shown) = exec(&["reload"]);
+    let expected =
+        "the reload was refused, the running configuration stays: health.tolerence: unknown key";
+    assert!(code == 78 && shown.contains(expected), "{code}: {shown}");
+    let (code, shown) = exec(&["status"]);
+    assert!(
+        code == 0 && shown.contains("last reload REFUSED"),
+        "{shown}"
+    );
+}
+
 tests! {
     [container]
     multi kube_apiserver_accepts_the_manifest [Kubernetes];
     multi the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart [Vault, Kubernetes, Mounts];
     single the_pod_is_alive_without_vault [Vault, Kubernetes, Mounts];
+    single status_check_and_reload_work_inside_the_image [Vault, Kubernetes, Mounts];
 }

@@ -121,6 +121,32 @@ impl Node {
         })
     }
 
+    /// Runs the image's program in a running container, as `crictl exec` does: its exit code, and what it
+    /// wrote.
+    pub(super) fn exec(&self, running: &Child, arguments: &[&str]) -> (i32, String) {
+        let of_the_pod = &self.pod["spec"]["securityContext"];
+        let [uid, gid] =
+            ["runAsUser", "runAsGroup"].map(|key| number(&of_the_pod[key]).to_string());
+        let output = Command::new("nsenter")
+            .args([
+                "--target",
+                &running.pid().to_string(),
+                "--mount",
+                "--root",
+                "--wd",
+            ])
+            .args(["--setuid", &uid, "--setgid", &gid, "--"])
+            .arg(text(&self.main()["command"][0]))
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .output()
+            .unwrap();
+        let wrote = [output.stdout, output.stderr].concat();
+        let code = output.status.code().unwrap_or(-1);
+        (code, String::from_utf8(wrote).unwrap())
+    }
+
     /// Source, target and kind of each mount.
     fn mounts(&self, container: &Value) -> Vec<String> {
         let volumes = self.pod["spec"]["volumes"].as_array().unwrap();
