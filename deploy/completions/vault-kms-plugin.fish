@@ -35,6 +35,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "p
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l unit -d 'Use the environment and the configuration file of this systemd unit instead of those of the shell' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l encryption-config -d 'Check that kube-apiserver\'s EncryptionConfiguration fits' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l offline -d 'Run only the checks that need no connection to Vault'
