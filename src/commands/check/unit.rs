@@ -12,7 +12,7 @@ use std::process::Command;
 use super::Report;
 use crate::config::{Environment, Source};
 use crate::diagnosis::Diagnosis;
-use properties::Properties;
+use properties::{EnvironmentFile, Properties};
 
 /// What is asked of systemd about the unit.
 const PROPERTIES: [&str; 6] = [
@@ -48,7 +48,17 @@ pub(super) fn source(name: &str, file: Option<PathBuf>, report: &mut Report) -> 
         }
     };
     let mut sources = vec!["Environment=".to_owned()];
-    sources.extend(properties.environment_files().map(|file| file.path));
+    sources.extend(
+        properties
+            .environment_files()
+            .map(|EnvironmentFile { path, .. }| {
+                if Path::new(&path).exists() {
+                    path
+                } else {
+                    format!("{path} (does not exist)")
+                }
+            }),
+    );
     let text = format!(
         "{name}: checked with its environment: {}",
         sources.join(", ")
@@ -144,10 +154,7 @@ fn passed(properties: &Properties, report: &mut Report) -> Variables {
     }
 }
 
-fn of_file(
-    file: &properties::EnvironmentFile,
-    report: &mut Report,
-) -> Result<Variables, Diagnosis> {
+fn of_file(file: &EnvironmentFile, report: &mut Report) -> Result<Variables, Diagnosis> {
     let path = &file.path;
     if path.contains(['*', '?', '[']) {
         let cause = format!("EnvironmentFile={path}: a pattern is not read here");

@@ -18,6 +18,7 @@ Environment='VAULT_KMS_PLUGIN_TRANSIT_KEY_ID_SUFFIX=a' VAULT_CACERT=/nonexistent
 EnvironmentFile=/etc/vault-kms-plugin/more
 EnvironmentFile=-/nonexistent
 UnsetEnvironment=VAULT_CACERT
+PassEnvironment=VAULT_KMS_PLUGIN_SOCKET_MODE VAULT_KMS_PLUGIN_LOG_LEVEL
 ";
 const MORE: &str = "# A comment
 VAULT_KMS_PLUGIN_HEALTH_FAIL_AFTER = '2'\" h\"
@@ -38,8 +39,19 @@ async fn the_environment_of_a_unit_is_that_of_its_process() {
                 "/etc/vault-kms-plugin/environment",
                 "VAULT_KMS_PLUGIN_LIMITS_MAX_WAITING=99\nHTTPS_PROXY=\n",
             )
+            .variable_of_systemd("VAULT_KMS_PLUGIN_SOCKET_MODE", "0640")
+            .variable_of_systemd("VAULT_KMS_PLUGIN_LOG_LEVEL", "warn")
+            .variable_of_systemd("VAULT_NAMESPACE", "not-passed")
     })
     .await;
+    let set = [
+        "systemctl",
+        "set-environment",
+        "VAULT_KMS_PLUGIN_LIMITS_MAX_WAITING=77",
+        "VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS=0, 60790",
+    ];
+    host.machine.ok(&set).await;
+    host.machine.ok(&["systemctl", "restart", SERVICE]).await;
     let process = host.show("MainPID").await;
     let environment = host
         .machine
@@ -52,7 +64,7 @@ async fn the_environment_of_a_unit_is_that_of_its_process() {
         .collect();
     // No key.
     assert!(expected.remove("VAULT_KMS_PLUGIN_BOOT_ID").is_some());
-    assert_eq!(expected.len(), 5, "{expected:?}");
+    assert_eq!(expected.len(), 7, "{expected:?}");
     // The shell has other variables.
     let checked = host
         .machine
@@ -93,7 +105,7 @@ async fn a_variable_of_the_shell_is_a_warning_and_one_of_the_unit_is_not() {
     assert!(in_the_shell.contains(warning), "{in_the_shell}");
     let in_the_unit = host
         .machine
-        .ok(&[&with[..], &["--unit", "vault-kms-plugin", "--strict"]].concat())
+        .ok(&[&with[..], &["--unit", "vault-kms-plugin"]].concat())
         .await;
     assert!(!in_the_unit.contains("VAULT_NAMESPACE"), "{in_the_unit}");
     // As a command of the unit, such as its ExecReload=.
@@ -109,7 +121,6 @@ async fn a_variable_of_the_shell_is_a_warning_and_one_of_the_unit_is_not() {
             PLUGIN,
             "check",
             "--offline",
-            "--strict",
         ])
         .await;
     let line = "✓ environment: VAULT_NAMESPACE sets vault.namespace to root\n";
