@@ -1,11 +1,23 @@
-//! Writes the man pages and the shells' completions, from the command line's own definition:
-//! `cargo run --example assets`. A test compares what is there with what this would write.
+//! Writes the man pages, the shells' completions and the JSON schema of the configuration, from the
+//! command line's own definition and from docs/: `cargo run --example assets`. A test compares what is
+//! there with what this would write.
+
+#[path = "assets/keys.rs"]
+pub(crate) mod keys;
+#[path = "assets/markdown.rs"]
+pub(crate) mod markdown;
+#[path = "assets/pages.rs"]
+mod pages;
+#[path = "assets/roff.rs"]
+mod roff;
+#[path = "assets/schema.rs"]
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use clap::Command;
 use clap_complete::Shell;
+use markdown::{Block, Section, sections};
 use vault_kms_plugin::cli;
 
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
@@ -29,8 +41,35 @@ fn main() -> io::Result<()> {
 /// All of them.
 ///
 /// # Errors
-/// None that memory knows.
+/// If a page of docs/ cannot be read.
 pub(crate) fn assets() -> io::Result<Vec<Asset>> {
+    let mut assets = completions();
+    let reference = page("docs/reference/commands.md")?;
+    // The command `help` has no page.
+    let mut command = cli::definition().disable_help_subcommand(true);
+    command.build();
+    let below: Vec<_> = command.get_subcommands().cloned().collect();
+    for command in [vec![command], below].concat() {
+        let name = command.get_display_name().unwrap_or(command.get_name());
+        let file = Path::new("man").join(format!("{name}.8"));
+        assets.push((file, pages::of_command(&command, &reference)?));
+    }
+    let configuration = page("docs/configuration.md")?;
+    let example = shortest_configuration()?;
+    assets.push((
+        Path::new("man").join("vault-kms-plugin.toml.5"),
+        pages::of_configuration(&configuration, &example),
+    ));
+    let mut schema = serde_json::to_vec_pretty(&schema::schema(&configuration))?;
+    schema.push(b'\n');
+    assets.push((
+        Path::new("schema").join("vault-kms-plugin.schema.json"),
+        schema,
+    ));
+    Ok(assets)
+}
+
+fn completions() -> Vec<Asset> {
     let mut command = cli::definition();
     command.build();
     let name = command.get_name().to_owned();
@@ -48,15 +87,7 @@ pub(crate) fn assets() -> io::Result<Vec<Asset>> {
         };
         assets.push((Path::new("completions").join(file), text));
     }
-    let mut pages = vec![command.clone()];
-    let parts = command
-        .get_subcommands()
-        .filter(|it| it.get_name() != "help");
-    pages.extend(parts.cloned());
-    for page in pages {
-        assets.push(man_page(page)?);
-    }
-    Ok(assets)
+    assets
 }
 
 /// clap_complete names a command with hyphens in two ways, so that nothing matches after a subcommand
@@ -68,12 +99,19 @@ fn with_one_name(name: &str, script: Vec<u8>) -> Vec<u8> {
     text.replace("__vault__subcmd__", "__vault__").into_bytes()
 }
 
-fn man_page(command: Command) -> io::Result<Asset> {
-    let name = command.get_display_name().unwrap_or(command.get_name());
-    let file = format!("{name}.8");
-    let mut text = Vec::new();
-    // Without a date: the same definition makes the same page.
-    let man = clap_mangen::Man::new(command).section("8").date("");
-    man.render(&mut text)?;
-    Ok((Path::new("man").join(file), text))
+/// A page of the documentation.
+fn page(path: &str) -> io::Result<Vec<Section>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    Ok(sections(&fs::read_to_string(path)?))
+}
+
+/// The configuration of docs/install/vault.md.
+fn shortest_configuration() -> io::Result<String> {
+    let page = page("docs/install/vault.md")?;
+    let mut blocks = page.into_iter().flat_map(|section| section.blocks);
+    let found = blocks.find_map(|block| match block {
+        Block::Code(language, text) if language == "toml" => Some(text),
+        _ => None,
+    });
+    found.ok_or_else(|| io::Error::other("docs/install/vault.md has no configuration"))
 }

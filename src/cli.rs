@@ -66,6 +66,9 @@ pub struct Check {
     /// Become this user first, as `serve --user` does.
     #[arg(long, value_name = "UID:GID", conflicts_with = "running")]
     pub user: Option<Owner>,
+    /// Use the environment and the configuration file of this systemd unit instead of those of the shell.
+    #[arg(long, value_name = "NAME")]
+    pub unit: Option<String>,
     /// Check that kube-apiserver's EncryptionConfiguration fits.
     #[arg(long, value_name = "FILE")]
     pub encryption_config: Option<PathBuf>,

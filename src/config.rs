@@ -6,20 +6,21 @@
 mod environment;
 mod error;
 mod fingerprint;
+mod origin;
 mod raw;
 mod reader;
 mod trust;
 mod validate;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
 use crate::{admin, telemetry};
 use crate::{keys, session, vault};
-pub use environment::Environment;
+pub use environment::{Environment, PREFIX};
 pub use error::{ConfigError, ConfigErrors};
 pub use fingerprint::Fingerprint;
+pub use origin::Origin;
 use reader::Reader;
 use trust::Trust;
 
@@ -49,8 +50,8 @@ pub struct Config {
     pub log: telemetry::Settings,
     /// Valid settings that an operator should know about.
     pub warnings: Vec<String>,
-    /// The variables of the environment that it was made of.
-    pub variables: BTreeSet<String>,
+    /// The values that are not in the file: those of the environment, then the defaults.
+    pub origins: Vec<Origin>,
     /// Shows which tables have changed since the last read.
     pub fingerprint: Fingerprint,
 }
@@ -166,9 +167,10 @@ impl Source {
         let mut reader = Reader::default();
         let named = self.file.as_deref();
         self.environment.overlay(&mut table, named, &mut reader);
-        let fingerprint = Fingerprint::of(&table);
+        let (fingerprint, set) = (Fingerprint::of(&table), validate::keys_set(&table));
         let raw = raw::parse(table, &mut reader.errors);
-        let config = validate::config(raw, &self.environment, reader)?;
+        let mut config = validate::config(raw, &self.environment, reader)?;
+        config.origins.extend(validate::defaults(&config, &set));
         Ok(Config {
             fingerprint,
             ..config

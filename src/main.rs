@@ -3,6 +3,7 @@
 #[cfg(not(feature = "jemalloc"))]
 use std::alloc::System as Heap;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[cfg(feature = "jemalloc")]
@@ -34,14 +35,14 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    let source = Source::of_process(cli.config);
+    let source = Source::of_process;
     let default = || Command::Serve(cli::Serve::default());
     let exit = match cli.command.unwrap_or_else(default) {
-        Command::Serve(options) => serve::run(&options, source, hardened),
-        Command::Check(options) => check(&options, &source),
-        Command::Status(options) => status::run(&options, &source)
+        Command::Serve(options) => serve::run(&options, source(cli.config), hardened),
+        Command::Check(options) => check(&options, cli.config),
+        Command::Status(options) => status::run(&options, &source(cli.config))
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
-        Command::Reload(options) => reload::run(&options, &source)
+        Command::Reload(options) => reload::run(&options, &source(cli.config))
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
         Command::PrepareDir(options) => prepare_dir::prepare(&options.dir, options.owner)
             .map_or_else(
@@ -53,13 +54,13 @@ fn main() -> ExitCode {
 }
 
 /// Checks the configuration and prints the report.
-fn check(options: &cli::Check, source: &Source) -> Exit {
+fn check(options: &cli::Check, file: Option<PathBuf>) -> Exit {
     if let Some(owner) = options.user
         && let Err(error) = owner.become_it()
     {
         return print_error(&error, Exit::Unavailable);
     }
-    let report = match check::run(options, source) {
+    let report = match check::run(options, file) {
         Ok(report) => report,
         Err(error) => return print_error(&error, Exit::Internal),
     };

@@ -33,12 +33,17 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "s
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "reload" -d 'Let the running daemon read its configuration again, and wait for the outcome'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "prepare-dir" -d 'Give the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l user -d 'Become this user before the configuration is read, for good and without a capability; for a static pod, which starts as root' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l dir -d 'Before that, give this directory to the user, as `prepare-dir` does. May be given several times' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l user -d 'Become this user first, as `serve --user` does' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l unit -d 'Use the environment and the configuration file of this systemd unit instead of those of the shell' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l encryption-config -d 'Check that kube-apiserver\'s EncryptionConfiguration fits' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l offline -d 'Run only the checks that need no connection to Vault'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l login -d 'Log in even if that may use up a secret_id or a wrapping token'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l running -d 'Also use the socket of the running daemon as the kube-apiserver of this host would, and check the EncryptionConfiguration that it was started with'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l strict -d 'Exit with 1 if there are warnings and no errors'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -s h -l help -d 'Print help'
@@ -46,6 +51,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l watch -d 'Repeat every 2 s until interrupted'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l live -d 'Show only whether the KMS socket answers, whatever Vault does: for liveness probes. Needs no admin server'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -s h -l help -d 'Print help'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand reload" -l address -d 'Admin address of the daemon; by default `admin.listen`, also of an invalid file' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand reload" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F

@@ -7,6 +7,7 @@
 mod capabilities;
 mod dial_target;
 mod encryption;
+mod environment;
 mod format;
 mod jwt;
 mod key;
@@ -17,9 +18,11 @@ mod reach;
 mod report;
 mod running;
 mod socket;
+mod unit;
 mod warnings;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,22 +37,33 @@ const KUBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a request to Vault about a token or a policy may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs the checks of the command line. The runtime is created here, because what `main.rs` awaits
-/// is compiled into the program a second time.
+/// Runs the checks of the command line, on `file` if one is named. The runtime is created here, because
+/// what `main.rs` awaits is compiled into the program a second time.
 ///
 /// # Errors
 /// If the system refuses.
-pub fn run(options: &cli::Check, source: &Source) -> io::Result<Report> {
+pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build()?;
-    let report = runtime.block_on(steps(options, source));
+    let report = runtime.block_on(steps(options, file));
     runtime.shutdown_background();
     Ok(report)
 }
 
-async fn steps(options: &cli::Check, source: &Source) -> Report {
+async fn steps(options: &cli::Check, file: Option<PathBuf>) -> Report {
     let mut report = Report::default();
-    let checked = offline::check(source, &mut report).await;
+    let source = match &options.unit {
+        None => Some(Source::of_process(file)),
+        Some(unit) => unit::source(unit, file, &mut report),
+    };
+    let Some(source) = source else {
+        return report;
+    };
+    let host = match options.unit {
+        None => environment::Host::of_process(),
+        Some(_) => environment::Host::Daemon,
+    };
+    let checked = offline::check(&source, host, &mut report).await;
     if let Some((config, client)) = &checked
         && !options.offline
     {

@@ -11,7 +11,8 @@ use super::raw;
 use super::reader::Reader;
 use crate::system::boot;
 
-const PREFIX: &str = "VAULT_KMS_PLUGIN_";
+/// The plugin's own variables begin with it.
+pub const PREFIX: &str = "VAULT_KMS_PLUGIN_";
 /// The variable of the command line; not a key of the file.
 const CONFIG_FILE: &str = "VAULT_KMS_PLUGIN_CONFIG";
 /// Where the SPIFFE agent listens, for every program on the host (the Workload API's specification).
@@ -48,6 +49,8 @@ const IGNORED: [(&str, &str); 4] = [
     ("CLIENT_KEY_BYTES", "client_key_file"),
     ("SRV_LOOKUP", "address"),
 ];
+/// Keys whose values are not shown: what a login needs.
+const SECRET: [Key; 2] = [("auth", "role_id"), ("auth", "secret_id")];
 /// Keys whose empty value is not the default: no admin server.
 const EMPTY_HAS_A_MEANING: [Key; 1] = [("admin", "listen")];
 
@@ -77,8 +80,10 @@ impl fmt::Debug for Environment {
 }
 
 impl FromIterator<(String, String)> for Environment {
+    /// Of all these variables, the relevant ones.
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self(variables.into_iter().collect())
+        let relevant = variables.into_iter().filter(|(name, _)| is_relevant(name));
+        Self(relevant.collect())
     }
 }
 
@@ -86,15 +91,8 @@ impl Environment {
     /// The relevant variables of the process.
     #[must_use]
     pub fn of_process() -> Self {
-        let ours = |name: &str| {
-            name.starts_with("VAULT_")
-                || name.starts_with("BAO_")
-                || name == SPIFFE_SOCKET
-                || PROXIES.contains(&name)
-        };
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| ours(name))
             .collect()
     }
 
@@ -111,8 +109,14 @@ impl Environment {
     /// The socket of the SPIFFE agent; it was used.
     pub(super) fn spiffe_socket(&self, reader: &mut Reader) -> Option<&str> {
         let value = self.get(SPIFFE_SOCKET)?;
-        reader.variables.insert(SPIFFE_SOCKET.to_owned());
+        reader.uses("auth.spiffe_socket", SPIFFE_SOCKET, Some(value));
         Some(value)
+    }
+
+    /// The configuration file that it names.
+    #[must_use]
+    pub fn config_file(&self) -> Option<PathBuf> {
+        self.get(CONFIG_FILE).map(PathBuf::from)
     }
 
     /// A variable by its full name; an empty one counts as unset.
@@ -135,13 +139,14 @@ impl Environment {
                 Some(key) if value.is_empty() && !EMPTY_HAS_A_MEANING.contains(&key) => {}
                 Some(key) => {
                     set(table, key, value);
-                    reader.variables.insert(variable.clone());
+                    let shown = Some(value.as_str()).filter(|_| !SECRET.contains(&key));
+                    reader.uses(&full_name(key), variable, shown);
                 }
                 None => reader.error(variable, "unknown key"),
             }
         }
         if file.is_some() && self.get(CONFIG_FILE).map(Path::new) == file {
-            reader.variables.insert(CONFIG_FILE.to_owned());
+            reader.uses("configuration file", CONFIG_FILE, self.get(CONFIG_FILE));
         }
         let configured = table.clone();
         for (variable, key) in VAULT_DEFAULTS {
@@ -150,7 +155,7 @@ impl Environment {
                 && !is_configured(&configured, key)
             {
                 set(table, ("vault", key), value);
-                reader.variables.insert(name);
+                reader.uses(&full_name(("vault", key)), &name, Some(value));
             }
         }
         for (variable, key) in IGNORED {
@@ -170,20 +175,29 @@ pub(super) fn config_file() -> Option<PathBuf> {
     (!name.is_empty()).then(|| name.into())
 }
 
+/// Whether a variable can decide anything here.
+fn is_relevant(name: &str) -> bool {
+    name.starts_with("VAULT_")
+        || name.starts_with("BAO_")
+        || name == SPIFFE_SOCKET
+        || PROXIES.contains(&name)
+}
+
+/// A key as messages name it.
+fn full_name((table, key): Key) -> String {
+    if table.is_empty() {
+        return key.to_owned();
+    }
+    format!("{table}.{key}")
+}
+
 /// Kubernetes sets such variables for every Service that is named `vault-kms-plugin`.
 fn is_service_link(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
 fn find_key(name: &str) -> Option<Key> {
-    raw::keys().find(|(table, key)| {
-        let joined = if table.is_empty() {
-            (*key).to_owned()
-        } else {
-            format!("{table}_{key}")
-        };
-        joined.to_uppercase() == name
-    })
+    raw::keys().find(|key| full_name(*key).replace('.', "_").to_uppercase() == name)
 }
 
 fn is_set(table: &Table, (name, key): Key) -> bool {
@@ -236,8 +250,8 @@ mod tests {
     fn vault(file: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
         let (table, reader) = overlaid(file, variables);
         let vault = table.get("vault").map(Value::to_string);
-        let used = reader.variables.into_iter().collect();
-        (vault.unwrap_or_default(), used)
+        let used = reader.origins.into_iter().filter_map(|it| it.variable);
+        (vault.unwrap_or_default(), used.collect())
     }
 
     #[test]
@@ -281,7 +295,7 @@ mod tests {
         ] {
             let (table, reader) = overlaid(file, &variables);
             assert_eq!(table, file.parse().expect("TOML"), "{file}");
-            assert!(reader.variables.is_empty(), "{file}");
+            assert!(reader.origins.is_empty(), "{file}");
         }
         let both = (r#"{ ca_dir = "/b", ca_file = "/a" }"#.to_owned(), 2);
         let (table, used) = vault("", &trusted);
@@ -324,6 +338,30 @@ mod tests {
             ("VAULT_KMS_PLUGIN_BOOT_ID", "1"),
         ];
         assert!(overlaid("", &links).1.errors.is_empty());
+    }
+
+    #[test]
+    fn a_value_has_its_variable_and_a_secret_is_not_shown() {
+        let (_, reader) = overlaid(
+            "",
+            &[
+                ("VAULT_KMS_PLUGIN_AUTH_SECRET_ID", "s3cret"),
+                ("VAULT_KMS_PLUGIN_KMS_VERSION", "v2"),
+                ("VAULT_ADDR", "https://a"),
+            ],
+        );
+        let shown = reader.origins.iter().map(|origin| {
+            let variable = origin.variable.as_deref().unwrap_or_default();
+            let value = origin.value.as_deref().unwrap_or("(not shown)");
+            format!("{variable}: {} = {value}", origin.key)
+        });
+        let expected = [
+            "VAULT_KMS_PLUGIN_AUTH_SECRET_ID: auth.secret_id = (not shown)",
+            "VAULT_KMS_PLUGIN_KMS_VERSION: kms_version = v2",
+            "VAULT_ADDR: vault.address = https://a",
+        ];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+        assert!(!format!("{reader:?}").contains("s3cret"));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Reads raw values as what they should be, and collects every error with its key.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Value;
 
 use super::error::ConfigError;
+use super::origin::Origin;
 use super::raw::RawValue;
 use crate::diagnosis::Diagnosis;
 
@@ -16,13 +16,26 @@ pub(super) struct Reader {
     pub(super) errors: Vec<ConfigError>,
     /// Valid settings that an operator should know about.
     pub(super) warnings: Vec<String>,
-    /// The variables of the environment that values came from.
-    pub(super) variables: BTreeSet<String>,
+    /// The values that came from variables of the environment.
+    pub(super) origins: Vec<Origin>,
 }
 
 impl Reader {
     pub(super) fn error(&mut self, key: &str, problem: impl Into<Diagnosis>) {
         self.errors.push(ConfigError::new(key, problem));
+    }
+
+    /// Notes that a variable decided something: a key, or what `key` says. `value` is left out if it
+    /// may hold a secret.
+    pub(super) fn uses(&mut self, key: &str, variable: &str, value: Option<&str>) {
+        let origin = Origin {
+            key: key.to_owned(),
+            variable: Some(variable.to_owned()),
+            value: value.map(str::to_owned),
+        };
+        if !self.origins.contains(&origin) {
+            self.origins.push(origin);
+        }
     }
 
     /// An error with a remedy.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod certificate;
+mod defaults;
 mod proxies;
 mod socket;
 mod vault;
@@ -20,6 +21,7 @@ use crate::diagnosis::Diagnosis;
 use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits, KeyId};
 use crate::telemetry::{self, Format};
+pub(super) use defaults::{defaults, keys_set};
 pub(super) use socket::{default_socket, socket_path};
 
 /// All kube-apiservers share one Vault: if all are unready at once, the API is gone.
@@ -113,7 +115,7 @@ pub(super) fn config(
         },
         log,
         warnings: reader.warnings,
-        variables: reader.variables,
+        origins: reader.origins,
         fingerprint: super::Fingerprint::default(),
     })
 }

@@ -23,3 +23,16 @@ pub enum Format {
     /// For people.
     Text,
 }
+
+impl Format {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Journald => "journald",
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod proof;
 mod reported;
 mod running;
 mod spending;
+mod values;
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -28,7 +29,10 @@ fn valid() -> Builder {
         .token(SECRET)
 }
 
-/// Runs the check of this configuration: its exit code and its lines.
+/// The step with the defaults, which every valid configuration has.
+const DEFAULTS: &str = "✓ defaults: ";
+
+/// Runs the check of this configuration: its exit code and its lines, without the defaults.
 pub(super) async fn checked(builder: Builder) -> (i32, Vec<String>) {
     let config = builder.dir().join("config.toml").display().to_string();
     let socket = builder.socket().to_owned();
@@ -40,7 +44,8 @@ pub(super) async fn checked(builder: Builder) -> (i32, Vec<String>) {
     let said = check.log();
     assert_eq!(socket.exists(), was_there, "a socket was opened");
     assert!(!said.contains(SECRET), "{said}");
-    (code, said.lines().map(str::to_owned).collect())
+    let lines = said.lines().filter(|line| !line.starts_with(DEFAULTS));
+    (code, lines.map(str::to_owned).collect())
 }
 
 /// What the whole check said.
@@ -212,7 +217,7 @@ async fn a_missing_file_is_reported() {
 }
 
 tests! {
-    [broken, encryption, page, proof, reported, running, spending]
+    [broken, encryption, page, proof, reported, running, spending, values]
     single a_valid_file_is_one_line_and_nothing_is_connected_to;
     single a_running_daemon_does_not_notice;
     single an_unusable_certificate_file_is_reported;

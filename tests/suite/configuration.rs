@@ -185,14 +185,21 @@ async fn check_names_the_variables_that_it_used() {
             .env("NO_PROXY", "b.invalid"),
     )
     .await;
-    let expected = "✓ environment: BAO_NAMESPACE, BAO_TOKEN, HTTPS_PROXY, NO_PROXY, \
-                    VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS, VAULT_KMS_PLUGIN_TRANSIT_DECRYPT_ALSO, \
-                    VAULT_KMS_PLUGIN_TRANSIT_KEY, VAULT_KMS_PLUGIN_VAULT_ADDRESS applied";
-    assert_eq!(
-        lines.get(1).map(String::as_str),
-        Some(expected),
-        "{lines:#?}"
-    );
+    let in_this_shell = |sets: &str| {
+        format!("! environment: {sets} in this shell, and the service may not have it")
+    };
+    let expected = [
+        in_this_shell("BAO_NAMESPACE sets vault.namespace to team"),
+        in_this_shell("BAO_TOKEN sets token"),
+        in_this_shell("HTTPS_PROXY sets proxy"),
+        in_this_shell("NO_PROXY sets proxy to b.invalid"),
+        "✓ environment: VAULT_KMS_PLUGIN_SOCKET_ALLOW_UIDS sets socket.allow_uids to 0, 1000".to_owned(),
+        "✓ environment: VAULT_KMS_PLUGIN_TRANSIT_DECRYPT_ALSO sets transit.decrypt_also to old,team/older".to_owned(),
+        "✓ environment: VAULT_KMS_PLUGIN_TRANSIT_KEY sets transit.key to kms".to_owned(),
+        "✓ environment: VAULT_KMS_PLUGIN_VAULT_ADDRESS sets vault.address to https://a.invalid,https://b.invalid".to_owned(),
+    ];
+    let environment = lines.iter().filter(|line| line.contains(" environment: "));
+    assert!(environment.eq(expected.iter()), "{lines:#?}");
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -70,6 +70,10 @@ pub(crate) enum Need {
     Mounts,
     /// Containers with a systemd of their own.
     Machines,
+    /// zsh, to complete in it.
+    Zsh,
+    /// fish, to complete in it.
+    Fish,
 }
 
 /// A test that is not async.
@@ -91,7 +95,7 @@ pub(crate) fn multi<F: Future<Output = ()>>(test: fn() -> F) {
 }
 
 impl Need {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Vault,
         Self::OpenBao,
         Self::NoNamespaces,
@@ -103,6 +107,8 @@ impl Need {
         Self::Root,
         Self::Mounts,
         Self::Machines,
+        Self::Zsh,
+        Self::Fish,
     ];
 
     /// Whether it can be had here; found out once.
@@ -128,6 +134,8 @@ impl Need {
             }
             Self::Promtool => servers::is_available(Server::Promtool),
             Self::Go => servers::on_path("go").is_some(),
+            Self::Zsh => servers::on_path("zsh").is_some(),
+            Self::Fish => servers::on_path("fish").is_some(),
             Self::Root => rustix::process::geteuid().is_root(),
             Self::Mounts => succeeds(Command::new("unshare").args([
                 "-m",
@@ -164,6 +172,8 @@ impl Need {
             Self::Root => "needs root",
             Self::Mounts => "needs root, where file systems can be mounted",
             Self::Machines => "needs root, systemd-container and overlayfs",
+            Self::Zsh => "needs zsh",
+            Self::Fish => "needs fish",
         }
     }
 
@@ -179,6 +189,7 @@ impl Need {
             }
             Self::Root | Self::Mounts => "REQUIRE_UNSHARE",
             Self::Machines => "REQUIRE_SYSTEMD",
+            Self::Zsh | Self::Fish => "REQUIRE_SHELLS",
         };
         env::var(variable).is_ok_and(|value| value == "1")
     }

@@ -297,33 +297,6 @@ async fn a_taken_admin_port_does_not_end_the_pod() {
     assert!(said.contains("cannot be reached"), "{said}");
 }
 
-async fn status_and_reload_work_inside_the_image() {
-    let scene = Scene::new(Vault::shared().await).await;
-    let _child = scene.start_pod().await;
-    KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
-    let command = |name: &str| json!(["/usr/local/bin/vault-kms-plugin", name]);
-    let check = [
-        "/usr/local/bin/vault-kms-plugin",
-        "check",
-        "--user",
-        "60790:60790",
-    ];
-    let (code, said) = scene.run(&json!(check)).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("for users 0, 60790"), "{said}");
-    let (code, said) = scene.run(&command("status")).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("ready       yes"), "{said}");
-    let (code, said) = scene.run(&command("reload")).await;
-    assert_eq!(code, 0, "{said}");
-    let file = scene.node.path(CONFIG).join("config.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{text}[nonsense]\n")).unwrap();
-    let (code, said) = scene.run(&command("reload")).await;
-    assert_ne!(code, 0, "{said}");
-    assert!(said.contains("nonsense"), "{said}");
-}
-
 async fn a_start_that_may_not_become_the_user_ends_and_says_what_it_needs() {
     let scene = Scene::new(Vault::shared().await).await;
     scene.node.mount_volumes();
@@ -357,6 +330,39 @@ async fn the_pod_is_alive_without_vault() {
     assert!(!scene.fixture.key.is_empty());
 }
 
+/// The commands of docs/install/static-pod.md.
+async fn status_check_and_reload_work_inside_the_image() {
+    let scene = Scene::new(Vault::shared().await).await;
+    let _child = scene.start_pod().await;
+    KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
+    let exec = async |arguments: &[&str]| {
+        let command = [&["/usr/local/bin/vault-kms-plugin"], arguments].concat();
+        scene.run(&json!(command)).await
+    };
+    let (code, shown) = exec(&["status"]).await;
+    assert!(code == 0 && shown.contains("Status returns ok"), "{shown}");
+    let (code, shown) = exec(&["check", "--user", "60790:60790"]).await;
+    assert!(code == 0 && shown.contains("✓ round trip"), "{shown}");
+    assert!(shown.contains("for users 0, 60790"), "{shown}");
+
+    let file = scene.node.path(CONFIG).join("config.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}[health]\ntolerance = \"5m\"\n")).unwrap();
+    assert_eq!(exec(&["reload"]).await, (0, "applied\n".to_owned()));
+    let (_, shown) = exec(&["status"]).await;
+    assert!(shown.contains("last reload applied"), "{shown}");
+    fs::write(&file, format!("{before}[health]\ntolerence = \"5m\"\n")).unwrap();
+    let (code, shown) = exec(&["reload"]).await;
+    let expected =
+        "the reload was refused, the running configuration stays: health.tolerence: unknown key";
+    assert!(code == 78 && shown.contains(expected), "{code}: {shown}");
+    let (code, shown) = exec(&["status"]).await;
+    assert!(
+        code == 0 && shown.contains("last reload REFUSED"),
+        "{shown}"
+    );
+}
+
 tests! {
     [container]
     multi kube_apiserver_accepts_the_manifest [Kubernetes];
@@ -364,5 +370,5 @@ tests! {
     single the_pod_is_alive_without_vault [Vault, Kubernetes, Mounts];
     single a_start_that_may_not_become_the_user_ends_and_says_what_it_needs [Vault, Kubernetes, Mounts];
     single a_taken_admin_port_does_not_end_the_pod [Vault, Kubernetes, Mounts];
-    single status_and_reload_work_inside_the_image [Vault, Kubernetes, Mounts];
+    single status_check_and_reload_work_inside_the_image [Vault, Kubernetes, Mounts];
 }

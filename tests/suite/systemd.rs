@@ -2,12 +2,14 @@
 //! own for each test.
 
 mod activation;
+mod environment;
 mod journal;
 mod notifications;
 mod pages;
 mod readme;
 mod reload;
 mod service;
+mod templates;
 mod units;
 
 use std::path::PathBuf;
@@ -49,7 +51,12 @@ fn units_installed() -> Plan {
             .join(name);
         std::fs::read_to_string(&path).unwrap()
     };
-    let units = ["vault-kms-plugin.service", "vault-kms-plugin.socket"];
+    let units = [
+        "vault-kms-plugin.service",
+        "vault-kms-plugin.socket",
+        "vault-kms-plugin@.service",
+        "vault-kms-plugin@.socket",
+    ];
     let plan = units.into_iter().fold(Plan::new(), |plan, unit| {
         plan.file(&format!("/etc/systemd/system/{unit}"), &shipped(unit))
     });
@@ -152,5 +159,5 @@ impl Drop for Host {
 }
 
 tests! {
-    [activation, journal, notifications, pages, readme, reload, service, units]
+    [activation, environment, journal, notifications, pages, readme, reload, service, templates, units]
 }

@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use tracing::instrument::WithSubscriber;
 
 use super::Report;
+use super::environment::{self, Host};
 use super::warnings::Warnings;
 use crate::config::{Config, Source};
 use crate::diagnosis::Diagnosis;
@@ -18,13 +19,14 @@ use crate::vault::{BuildError, Client};
 /// Where systemd puts the credentials of services.
 const CREDENTIALS: &str = "/run/credentials";
 
-/// Checks the configuration of `source`. Returns what further steps need; `None` if it is invalid.
+/// Checks the configuration of `source`, whose environment is that of `host`. Returns what further steps need; `None` if it is invalid.
 pub(super) async fn check(
     source: &Source,
+    host: Host,
     report: &mut Report,
 ) -> Option<(Box<Config>, Option<Client>)> {
     let warnings = Warnings::default();
-    let checked = check_all(source, report)
+    let checked = check_all(source, host, report)
         .with_subscriber(warnings.subscriber())
         .await;
     for warning in warnings.take() {
@@ -33,8 +35,12 @@ pub(super) async fn check(
     checked
 }
 
-async fn check_all(source: &Source, report: &mut Report) -> Option<(Box<Config>, Option<Client>)> {
-    let config = configuration(source, report)?;
+async fn check_all(
+    source: &Source,
+    host: Host,
+    report: &mut Report,
+) -> Option<(Box<Config>, Option<Client>)> {
+    let config = configuration(source, host, report)?;
     let client = certificates(&config, report);
     if let Err(error) = BoundSocket::refuse_other_files(&config.socket.path) {
         let cause = match &error.0 {
@@ -49,7 +55,7 @@ async fn check_all(source: &Source, report: &mut Report) -> Option<(Box<Config>,
     Some((Box::new(config), client))
 }
 
-fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
+fn configuration(source: &Source, host: Host, report: &mut Report) -> Option<Config> {
     const NAME: &str = "configuration";
     let origin = match source.path() {
         Some(path) => path.display().to_string(),
@@ -79,10 +85,7 @@ fn configuration(source: &Source, report: &mut Report) -> Option<Config> {
         }
     };
     report.ok(NAME, format!("{origin} is valid"));
-    if !config.variables.is_empty() {
-        let names: Vec<_> = config.variables.iter().map(String::as_str).collect();
-        report.ok("environment", format!("{} applied", names.join(", ")));
-    }
+    environment::report(&config.origins, host, report);
     for warning in &config.warnings {
         report.warning(NAME, warning.clone());
     }

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::config::Origin;
 use crate::diagnosis::Diagnosis;
 use crate::system::{Exit, one_line};
 use crate::vault::Negotiated;
@@ -14,6 +15,8 @@ use crate::vault::Negotiated;
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     steps: Vec<Step>,
+    /// The values of the configuration that are not in its file.
+    values: Vec<Origin>,
 }
 
 /// One finding.
@@ -119,6 +122,11 @@ impl Report {
         if let Some(step) = self.steps.last_mut() {
             step.tls = Some(negotiated);
         }
+    }
+
+    /// Adds the values of the configuration that are not in its file.
+    pub(super) fn values(&mut self, values: Vec<Origin>) {
+        self.values = values;
     }
 
     /// All steps.

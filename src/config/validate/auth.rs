@@ -102,8 +102,8 @@ fn token_source(
     if let Some(file) = reader.path("auth.token_file", file) {
         return Some(Credential::file("auth.token_file", file));
     }
-    let read = |(name, text)| {
-        reader.variables.insert(name);
+    let read = |(name, text): (String, &str)| {
+        reader.uses("token", &name, None);
         Token::try_new(text)
     };
     match token.map(read) {

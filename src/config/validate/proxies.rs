@@ -43,10 +43,13 @@ pub(super) fn proxies(
             reader.error_with(name, cause, remedy);
         }
         let exempting = exempt.filter(|_| proxies.for_address(address).is_none());
-        let used = named.iter().map(|(name, _)| name.clone());
-        reader.variables.extend(used);
-        let used = exempting.map(|(name, _)| name.to_owned());
-        reader.variables.extend(used);
+        // Their values may hold a password.
+        if let Some((name, _)) = named {
+            reader.uses("proxy", name, None);
+        }
+        if let Some((name, list)) = exempting {
+            reader.uses("proxy", name, Some(list));
+        }
     }
     proxies
 }

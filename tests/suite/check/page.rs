@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::super::documents::markdown::Page;
 use super::super::harness::vault::Fixture;
-use super::Said;
+use super::{DEFAULTS, Said};
 
 /// Set for a run that puts the output into the page instead of comparing them.
 const REWRITE: &str = "REWRITE_EXPECTED";
@@ -82,9 +82,10 @@ fn every_section_with_output_has_a_test() {
     assert_eq!(shown, named);
 }
 
-/// The output as on an operator's host.
+/// The output as on an operator's host, without the defaults.
 fn general(said: &Said, fixture: &Fixture, names: &[(&str, &str)]) -> String {
-    let mut text = said.text.clone();
+    let lines = said.text.lines().filter(|line| !line.starts_with(DEFAULTS));
+    let mut text: String = lines.map(|line| format!("{line}\n")).collect();
     for (real, name) in names {
         text = text.replace(real, name);
     }

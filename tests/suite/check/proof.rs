@@ -14,8 +14,9 @@ use super::super::{LIMIT, daemon_at, daemon_for};
 use super::{NOBODY, encryption, proven, valid};
 
 /// The steps of a working setup, one line each.
-const STEPS: [&str; 13] = [
+const STEPS: [&str; 14] = [
     "configuration",
+    "defaults",
     "files",
     "tcp",
     "tls",

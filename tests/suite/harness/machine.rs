@@ -90,6 +90,12 @@ impl Plan {
         self
     }
 
+    /// A variable of its systemd itself.
+    pub fn variable_of_systemd(mut self, name: &str, value: &str) -> Self {
+        self.arguments.push(format!("--setenv={name}={value}"));
+        self
+    }
+
     /// A unit that is started at boot.
     pub fn start(mut self, unit: &str) -> Self {
         self.units.push(unit.to_owned());

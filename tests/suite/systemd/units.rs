@@ -11,7 +11,12 @@ const EXPOSURE: f64 = 1.3;
 
 async fn the_units_are_sound_and_the_service_is_hardened() {
     let machine = installed().boot().await;
-    for unit in ["vault-kms-plugin.service", "vault-kms-plugin.socket"] {
+    for unit in [
+        "vault-kms-plugin.service",
+        "vault-kms-plugin.socket",
+        "vault-kms-plugin@.service",
+        "vault-kms-plugin@.socket",
+    ] {
         let path = format!("/etc/systemd/system/{unit}");
         let Output { code, text } = machine
             .run(&["systemd-analyze", "--man=no", "verify", &path])

@@ -1,0 +1,190 @@
+//! The environment of a systemd unit, put together as systemd does (systemd.exec(5)), and the
+//! configuration file that its command line names.
+
+mod environment_file;
+mod properties;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Report;
+use crate::config::{Environment, Source};
+use crate::diagnosis::Diagnosis;
+use properties::{EnvironmentFile, Properties};
+
+/// What is asked of systemd about the unit.
+const PROPERTIES: [&str; 6] = [
+    "LoadState",
+    "Environment",
+    "EnvironmentFiles",
+    "PassEnvironment",
+    "UnsetEnvironment",
+    "ExecStart",
+];
+/// The environment of systemd itself.
+const OF_SYSTEMD: &str = "/proc/1/environ";
+
+/// Variables and their values.
+type Variables = Vec<(String, String)>;
+
+/// The unit's environment with `file`, or else the file of its command line or its environment.
+/// Returns `None` if there is none, which was reported.
+pub(super) fn source(name: &str, file: Option<PathBuf>, report: &mut Report) -> Option<Source> {
+    const NAME: &str = "unit";
+    let properties = match properties_of(name) {
+        Ok(properties) => properties,
+        Err(problem) => {
+            report.error(NAME, problem, "");
+            return None;
+        }
+    };
+    let variables = match variables(&properties, report) {
+        Ok(variables) => variables,
+        Err(problem) => {
+            report.error(NAME, problem.about(name), "");
+            return None;
+        }
+    };
+    let mut sources = vec!["Environment=".to_owned()];
+    sources.extend(
+        properties
+            .environment_files()
+            .map(|EnvironmentFile { path, .. }| {
+                if Path::new(&path).exists() {
+                    path
+                } else {
+                    format!("{path} (does not exist)")
+                }
+            }),
+    );
+    let text = format!(
+        "{name}: checked with its environment: {}",
+        sources.join(", ")
+    );
+    report.ok(NAME, text);
+    let environment: Environment = variables.into_iter().collect();
+    let file = file
+        .or_else(|| properties.config_argument().map(PathBuf::from))
+        .or_else(|| environment.config_file());
+    Some(Source { file, environment })
+}
+
+fn properties_of(name: &str) -> Result<Properties, Diagnosis> {
+    let mut arguments = vec!["show".to_owned(), "--no-pager".to_owned()];
+    arguments.extend(PROPERTIES.map(|property| format!("--property={property}")));
+    arguments.extend(["--".to_owned(), name.to_owned()]);
+    let properties = Properties::parse(&systemctl(&arguments)?);
+    match properties.one("LoadState") {
+        Some("loaded") => Ok(properties),
+        state => {
+            let state = state.unwrap_or("unknown");
+            Err(Diagnosis::new(format!(
+                "{name}: systemd has not loaded such a unit (LoadState={state})"
+            ))
+            .with_remedy(
+                "name a unit that systemctl list-units --all shows; systemd-analyze verify explains a bad file",
+            ))
+        }
+    }
+}
+
+/// What `systemctl` writes.
+fn systemctl(arguments: &[String]) -> Result<String, Diagnosis> {
+    const REMEDY: &str =
+        "--unit needs a host that systemd has booted: run this there, not in a container";
+    let failed = |cause: String| {
+        let command = arguments.first().map_or("", String::as_str);
+        Diagnosis::new(format!("systemctl {command}: {cause}")).with_remedy(REMEDY)
+    };
+    let output = Command::new("systemctl").args(arguments).output();
+    let output = output.map_err(|error| failed(format!("cannot be run: {error}")))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(format!("{}: {}", output.status, error.trim())));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// All variables of the unit, in the order in which the later ones replace the earlier ones.
+fn variables(properties: &Properties, report: &mut Report) -> Result<Variables, Diagnosis> {
+    let of_the_manager = systemctl(&["show-environment".to_owned()])?;
+    let mut variables: Variables = of_the_manager
+        .lines()
+        .flat_map(properties::words)
+        .filter_map(|word| properties::assignment(&word))
+        .collect();
+    variables.extend(passed(properties, report));
+    variables.extend(properties.assignments("Environment"));
+    for file in properties.environment_files() {
+        variables.extend(of_file(&file, report)?);
+    }
+    let unset = properties.words("UnsetEnvironment");
+    variables.retain(|(name, value)| {
+        let assignment = format!("{name}={value}");
+        !unset.iter().any(|it| it == name || *it == assignment)
+    });
+    Ok(variables)
+}
+
+/// The variables of `PassEnvironment=`, which systemd takes from its own environment.
+fn passed(properties: &Properties, report: &mut Report) -> Variables {
+    let names = properties.words("PassEnvironment");
+    if names.is_empty() {
+        return Variables::new();
+    }
+    match fs::read(OF_SYSTEMD) {
+        Ok(environment) => {
+            let environment = String::from_utf8_lossy(&environment);
+            let all = environment.split('\0').filter_map(properties::assignment);
+            all.filter(|(name, _)| names.contains(name)).collect()
+        }
+        Err(error) => {
+            let cause = format!(
+                "PassEnvironment={}: {OF_SYSTEMD} cannot be read: {error}; the values are not known",
+                names.join(" ")
+            );
+            report.warning(
+                "unit",
+                Diagnosis::new(cause).with_remedy("run this as root"),
+            );
+            Variables::new()
+        }
+    }
+}
+
+fn of_file(file: &EnvironmentFile, report: &mut Report) -> Result<Variables, Diagnosis> {
+    let path = &file.path;
+    if path.contains(['*', '?', '[']) {
+        let cause = format!("EnvironmentFile={path}: a pattern is not read here");
+        let remedy = "name each file with an EnvironmentFile= of its own to have it checked";
+        report.warning("unit", Diagnosis::new(cause).with_remedy(remedy));
+        return Ok(Variables::new());
+    }
+    let failed = |cause: String, remedy: &str| {
+        Diagnosis::new(format!("EnvironmentFile={path}: {cause}")).with_remedy(remedy)
+    };
+    let bytes = match fs::read(Path::new(path)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_optional => {
+            return Ok(Variables::new());
+        }
+        Err(error) => {
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied => "run this as root",
+                _ => {
+                    "create the file, or write EnvironmentFile=- with a hyphen before the path: the service does not start without it"
+                }
+            };
+            return Err(failed(format!("cannot be read: {error}"), remedy));
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|_| {
+        failed(
+            "is not UTF-8".to_owned(),
+            "write it as UTF-8: systemd refuses it",
+        )
+    })?;
+    Ok(environment_file::parse(&text))
+}
