@@ -128,7 +128,7 @@ async fn socket(caller: &Caller, config: &Config, report: &mut Report) {
     };
     let mut client = match connected {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return report_closed(caller, &error.to_string(), config, report),
+        Ok(Err(_)) => return report_closed(caller, config, report),
         Err(_) => {
             let text = format!("{shown}, {}: no answer", caller.name);
             return report.error(NAME, text, "see the log of the plugin, and restart it");
@@ -141,7 +141,7 @@ async fn socket(caller: &Caller, config: &Config, report: &mut Report) {
         Ok((text, _)) => report.warning(NAME, format!("{shown}, {}: {text}", caller.name)),
         // What a connection that was closed at once looks like.
         Err(Failure::Answer(_, status)) if is_closed(&status) => {
-            report_closed(caller, status.message(), config, report);
+            report_closed(caller, config, report);
         }
         Err(failure) => {
             let text = format!("{shown}, {}: {failure}", caller.name);
@@ -185,10 +185,11 @@ fn is_closed(status: &Status) -> bool {
     std::error::Error::source(status).is_some() && status.code() != Code::DeadlineExceeded
 }
 
-fn report_closed(caller: &Caller, cause: &str, config: &Config, report: &mut Report) {
+/// What the end of the connection is called depends on who is first.
+fn report_closed(caller: &Caller, config: &Config, report: &mut Report) {
     let uid = caller.identity.uid;
     let text = format!(
-        "{}, {}: the plugin closed the connection ({cause})",
+        "{}, {}: the plugin closed the connection without an answer",
         config.socket.path, caller.name
     );
     let remedy = format!(
