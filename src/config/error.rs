@@ -13,6 +13,8 @@ pub struct ConfigError {
     pub cause: String,
     /// What an operator can do about it.
     pub remedy: Option<String>,
+    /// The variable of the environment that the value came from.
+    pub variable: Option<String>,
 }
 
 /// All errors of a configuration; never empty.
@@ -26,6 +28,7 @@ impl ConfigError {
             key: key.into(),
             cause,
             remedy,
+            variable: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, ConfigErrors};
 use super::origin::Origin;
 use super::raw::RawValue;
 use crate::diagnosis::Diagnosis;
@@ -36,6 +36,15 @@ impl Reader {
         if !self.origins.contains(&origin) {
             self.origins.push(origin);
         }
+    }
+
+    /// The errors, each with the variable that its value came from.
+    pub(super) fn into_errors(mut self) -> ConfigErrors {
+        for error in &mut self.errors {
+            let origin = self.origins.iter().find(|origin| origin.key == error.key);
+            error.variable = origin.and_then(|origin| origin.variable.clone());
+        }
+        self.errors.into()
     }
 
     /// An error with a remedy.

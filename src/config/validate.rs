@@ -87,10 +87,10 @@ pub(super) fn config(
     let (Some(socket), Some(vault), Some(key), Some(auth), Some(state_file)) =
         (socket, vault, key, auth, state_file)
     else {
-        return Err(reader.errors.into());
+        return Err(reader.into_errors());
     };
     if !reader.errors.is_empty() {
-        return Err(reader.errors.into());
+        return Err(reader.into_errors());
     }
     Ok(Config {
         socket,

@@ -184,7 +184,8 @@ async fn the_environment_is_read_as_by_the_daemon() {
     let builder = valid().env("VAULT_KMS_PLUGIN_LOG_LEVEL", "loud");
     let (code, lines) = checked(builder).await;
     assert_eq!(code, 78);
-    let expected = "✗ configuration: log.level: \"loud\" is not a level";
+    let expected = "✗ configuration: log.level: \"loud\" is not a level \
+                    (from VAULT_KMS_PLUGIN_LOG_LEVEL)";
     let remedy = "    use error, warn, info, debug or trace";
     assert_eq!(lines, [expected, remedy]);
 }

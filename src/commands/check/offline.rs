@@ -75,8 +75,12 @@ fn configuration(source: &Source, host: Host, report: &mut Report) -> Option<Con
                 None => "name a file with --config, or correct the environment",
             };
             for error in errors.iter() {
+                let from = match &error.variable {
+                    Some(variable) => format!(" (from {variable})"),
+                    None => String::new(),
+                };
                 let diagnosis = Diagnosis {
-                    cause: format!("{}: {}", error.key, error.cause),
+                    cause: format!("{}: {}{from}", error.key, error.cause),
                     remedy: error.remedy.clone(),
                 };
                 report.error(NAME, diagnosis, remedy);

@@ -3,6 +3,7 @@
 //! parser knows.
 
 mod values;
+mod variables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -279,7 +280,7 @@ fn defaults_are_those_of_the_parser() {
 }
 
 tests! {
-    [values]
+    [values, variables]
     plain the_configurations_of_the_documents_are_accepted_by_both;
     plain wrong_configurations_are_refused_by_both;
     plain unknown_keys_are_refused_by_both;

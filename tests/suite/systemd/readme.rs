@@ -70,7 +70,7 @@ async fn the_documents_set_up_a_service_and_its_socket() {
         .replace("https://vault.example:8200", &vault.address())
         .replace("ca_file", "# ca_file");
     let admin = format!("[admin]\nlisten = \"127.0.0.1:{}\"\n", free_port());
-    machine.write(CONFIG, &(config + &admin));
+    machine.write(CONFIG, &format!("{config}{admin}"));
     let checked = machine
         .ok(&["/usr/local/bin/vault-kms-plugin", "check", "--offline"])
         .await;
@@ -104,6 +104,18 @@ async fn the_documents_set_up_a_service_and_its_socket() {
     KmsClient::connect(machine.path(SOCKET))
         .wait_ok(LIMIT)
         .await;
+
+    // Beside it, the instances of the template unit.
+    for instance in ["blue", "green"] {
+        machine.write(&format!("/etc/vault-kms-plugin/{instance}.toml"), &config);
+    }
+    run(&commands("Several plugins on one node")).await;
+    for instance in ["blue", "green"] {
+        let socket = format!("/run/vault-kms-plugin/{instance}/kms.sock");
+        KmsClient::connect(machine.path(&socket))
+            .wait_ok(LIMIT)
+            .await;
+    }
 }
 
 /// Whoever follows the page of the pod after that of the unit has one directory for both.
