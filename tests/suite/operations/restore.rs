@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{NAMESPACE, Shell, Site, assert_readable, is_readable, page, write, write_all};
+use super::{NAMESPACE, STORED, Shell, Site, assert_readable, page, write, write_all};
 use crate::LIMIT;
 use crate::harness::kms::KmsClient;
 use crate::harness::vault::Vault;
@@ -75,7 +75,12 @@ impl Drill {
     async fn count_of(&self, version: &str) -> usize {
         let counts = self.shell.count().await;
         let version = format!(":kms:{version}:");
-        let of_it = counts.iter().filter(|(what, _)| what.contains(&version));
+        let is_of_it = |what: &str| {
+            what.split(": ")
+                .nth(1)
+                .is_some_and(|it| it.contains(&version))
+        };
+        let of_it = counts.iter().filter(|(what, _)| is_of_it(what));
         of_it.map(|(_, count)| count).sum()
     }
 }
@@ -133,31 +138,56 @@ async fn an_etcd_older_than_vault_is_readable_and_writable_at_once() {
 async fn a_vault_older_than_etcd_is_a_verdict_and_loses_what_later_versions_wrote() {
     let drill = Drill::prepared().await;
     let Drill { site, shell, .. } = &drill;
+    let Site {
+        kubernetes, etcd, ..
+    } = site;
     let save = "vault operator raft snapshot save newer.snap".to_owned();
     shell.run(&[save]).await;
     drill.restore("vault").await;
     drill.verdict().await;
 
-    // Seeds are gone from the memory of a new process.
-    site.kubernetes.start_again();
-    site.kubernetes.answers().await;
-    wait::until_true("what Vault has a version for", LIMIT, async || {
-        is_readable(&site.kubernetes, "before-0").await
+    // The plugin decrypts what Vault has a version for, and nothing else.
+    let client = KmsClient::connect(site.daemon.socket());
+    let seed_of = async |name: &str| {
+        let stored = etcd.range(&format!("{STORED}{NAMESPACE}/{name}")).await;
+        let stored = &stored[0].1;
+        let (ciphertext, key_id) = (text_from(stored, "vault:v"), text_from(stored, "transit1:"));
+        client.decrypt(ciphertext.as_bytes(), &key_id).await
+    };
+    seed_of("before-0").await.unwrap();
+    seed_of("after-0").await.unwrap_err();
+
+    // kube-apiserver reads all with the seeds in its memory. One that starts encrypts a seed before it
+    // reads anything, so it reads nothing at all.
+    for prefix in ["before", "after"] {
+        assert_readable(kubernetes, prefix, SECRETS).await;
+    }
+    kubernetes.start_again();
+    kubernetes.answers().await;
+    wait::until_true("nothing to be readable", LIMIT, async || {
+        let read = kubernetes.read_secret(NAMESPACE, "before-0").await;
+        read.is_err_and(|(_, message)| message.contains("nil transformer"))
     })
     .await;
-    assert!(!is_readable(&site.kubernetes, "after-0").await);
-    let (code, answer) = site.kubernetes.create_secret(NAMESPACE, "x", "x").await;
-    assert_eq!(code, 500, "{answer}");
 
     let restore = "vault operator raft snapshot restore newer.snap".to_owned();
     shell.run(&[restore]).await;
-    let client = KmsClient::connect(site.daemon.socket());
     client.wait_ok(LIMIT).await;
-    site.kubernetes.ready().await;
+    kubernetes.ready().await;
     for prefix in ["before", "after"] {
-        assert_readable(&site.kubernetes, prefix, SECRETS).await;
+        assert_readable(kubernetes, prefix, SECRETS).await;
     }
-    write(&site.kubernetes, "new").await;
+    write(kubernetes, "new").await;
+}
+
+/// The text in a stored object that begins with `start`, behind the name of its provider.
+fn text_from(stored: &[u8], start: &str) -> String {
+    let text = String::from_utf8_lossy(stored);
+    let text = text.split_once("vault:\n").map_or(&*text, |(_, rest)| rest);
+    let from = text.find(start).unwrap();
+    // Base64, and what a key_id is made of: what follows in the object may be printable, too.
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || "+/=:._%-".contains(*c);
+    text[from..].chars().take_while(is_part).collect()
 }
 
 tests! {

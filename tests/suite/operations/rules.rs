@@ -8,6 +8,8 @@ use crate::harness::vault::Vault;
 use crate::harness::wait;
 
 const KMS: (&str, &str) = ("v2", "vault");
+/// What is left of `/readyz` where a Secret cannot be read at the start.
+const UNREADABLE: [&str; 2] = ["informer-sync", "poststarthook/storage-readiness"];
 
 async fn site() -> Site {
     let vault = Vault::shared().await;
@@ -40,6 +42,29 @@ async fn refusal(kubernetes: &KubeApiserver, name: &str) -> String {
     .await
 }
 
+/// Its start has come as far as it can, and `/readyz` names what it has not read.
+async fn stays_unready(kubernetes: &KubeApiserver) {
+    let failed = wait::until("all but the Secrets to be read", LIMIT, async || {
+        let ready = kubernetes.request_text("GET", "/readyz?verbose", None);
+        let ready = ready.await.1;
+        let failed = ready.lines().filter(|line| line.starts_with("[-]"));
+        let failed: Vec<_> = failed.map(str::to_owned).collect();
+        (failed.len() <= UNREADABLE.len()).then_some(failed)
+    })
+    .await;
+    for (failed, expected) in failed.iter().zip(UNREADABLE) {
+        assert!(failed.starts_with(&format!("[-]{expected} ")), "{failed}");
+    }
+    // docs/operations/probes.md: its liveness fails with it, at the start only.
+    for (path, expected) in [
+        ("/livez", 500),
+        ("/livez?exclude=poststarthook/storage-readiness", 200),
+    ] {
+        let answer = kubernetes.request_text("GET", path, None).await;
+        assert_eq!(answer.0, expected, "{path}: {}", answer.1);
+    }
+}
+
 fn stored(name: &str) -> String {
     format!("{STORED}{NAMESPACE}/{name}")
 }
@@ -68,6 +93,7 @@ async fn a_renamed_provider_reads_nothing_until_its_name_is_back() {
     site.configure(&[("v2", "renamed")]);
     restart(&site.kubernetes).await;
     let reason = refusal(&site.kubernetes, "secret").await;
+    stays_unready(&site.kubernetes).await;
     assert!(reason.contains("no matching prefix found"), "{reason}");
     // A new name before the old one, as the page has it, reads both.
     site.configure(&[("v2", "renamed"), KMS]);
@@ -84,6 +110,7 @@ async fn a_kube_apiserver_without_the_configuration_cannot_read() {
     let bare = KubeApiserver::launch(&site.etcd, None, Vec::new());
     eprintln!("/readyz: {}", bare.answers().await);
     refusal(&bare, "secret").await;
+    stays_unready(&bare).await;
     // It even writes, unencrypted.
     let (code, answer) = bare
         .create_secret(NAMESPACE, "bare", &value_of("bare"))
@@ -101,6 +128,7 @@ async fn identity_removed_too_early_hides_what_was_not_rewritten() {
     site.configure_without_identity(&[KMS]);
     restart(&site.kubernetes).await;
     refusal(&site.kubernetes, "old").await;
+    stays_unready(&site.kubernetes).await;
     site.configure(&[KMS]);
     restart(&site.kubernetes).await;
     becomes_readable(&site.kubernetes, "old").await;
