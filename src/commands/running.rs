@@ -1,11 +1,14 @@
 //! The running daemon, as its admin server shows it.
 
 use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use http::{Method, Uri};
 use reqwest::header;
 use thiserror::Error;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -15,6 +18,7 @@ use crate::config::Source;
 use crate::grpc::SocketPath;
 use crate::system::Exit;
 use crate::system::grpc_connection::Connection;
+use crate::system::identity::Identity;
 use crate::vault;
 
 /// How long the daemon may take: it answers from memory.
@@ -87,7 +91,10 @@ pub(super) fn socket(source: &Source) -> Result<SocketPath, (String, Exit)> {
 /// # Errors
 /// Why not.
 pub(super) async fn live(socket: &SocketPath) -> Result<(), String> {
-    let stream = socket.connect().await;
+    let stream = match socket.connect().await {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => connect_as_owner(socket).await,
+        stream => stream,
+    };
     let stream = stream.map_err(|error| format!("{socket} cannot be reached: {error}"))?;
     let answered = async {
         if let Ok(mut connection) = Connection::over(stream).await {
@@ -102,6 +109,24 @@ pub(super) async fn live(socket: &SocketPath) -> Result<(), String> {
     timeout(LIMIT, answered)
         .await
         .map_err(|_| format!("{socket}: no answer within {LIMIT:?}"))
+}
+
+/// As the user who owns the socket: root that has no `CAP_DAC_OVERRIDE`, as in the container of the static
+/// pod, may become that user, and may not write to its files.
+async fn connect_as_owner(socket: &SocketPath) -> io::Result<UnixStream> {
+    let SocketPath::File(path) = socket else {
+        return socket.connect().await;
+    };
+    let file = std::fs::metadata(path)?;
+    let owner = Identity {
+        uid: file.uid(),
+        gid: file.gid(),
+        groups: Vec::new(),
+    };
+    let Ok(_assumed) = owner.assume() else {
+        return Err(ErrorKind::PermissionDenied.into());
+    };
+    socket.connect().await
 }
 
 /// Requests a path of the admin server.

@@ -1,4 +1,4 @@
-//! The commands of docs/operations for the unit: upgrade, rollback, a second plugin.
+//! The commands of docs/operations for the unit: upgrade and rollback.
 
 use std::path::Path;
 use std::time::Duration;
@@ -80,59 +80,6 @@ async fn an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call() {
     host.client().wait_ok(LIMIT).await;
 }
 
-async fn a_second_plugin_on_the_node_serves_beside_the_first() {
-    let host = host().await;
-    let vault = Vault::shared().await;
-    vault.create_key(&host.fixture.mount, "kms-b").await;
-    let (mount, policy) = (&host.fixture.mount, &host.fixture.policy);
-    let both = ["kms", "kms-b"].map(|key| crate::harness::vault::plugin_policy(mount, key));
-    vault.write_policy(policy, &both.concat()).await;
-    run(&host, &format!("systemctl start {SERVICE}")).await;
-    let first = host.client().wait_ok(LIMIT).await.key_id;
-
-    let several = page("several-plugins.md");
-    let commands = several.blocks("systemd", "sh");
-    let [prepare, start] = commands.as_slice() else {
-        panic!("{commands:?}");
-    };
-    run(&host, prepare).await;
-    // The page's differences over the first one's configuration.
-    let different = several.blocks("systemd", "toml").concat();
-    let port = free_port().to_string();
-    let second = host
-        .config
-        .replace("key = \"kms\"", "key = \"kms-b\"")
-        .replace("/etc/vault-kms-plugin/", "/etc/vault-kms-plugin-b/");
-    let line = |start: &str| {
-        let mut lines = second.lines();
-        lines
-            .find(|line| line.starts_with(start))
-            .unwrap()
-            .to_owned()
-    };
-    let second = second.replace(&line("listen"), &format!("listen = \"127.0.0.1:{port}\""));
-    let socket = different
-        .lines()
-        .find(|line| line.starts_with("path"))
-        .unwrap();
-    let second = format!("[socket]\n{socket}\n{second}");
-    host.machine
-        .write("/etc/vault-kms-plugin-b/config.toml", &second);
-    run(
-        &host,
-        "chown root:vault-kms-plugin /etc/vault-kms-plugin-b/config.toml",
-    )
-    .await;
-    let status = run(&host, &start.replace("8791", &port)).await;
-    assert!(status.contains("plugin "), "{status}");
-    let path = SOCKET.replace("vault-kms-plugin/", "vault-kms-plugin-b/");
-    let client = KmsClient::connect(host.machine.path(&path));
-    let announced = client.wait_ok(LIMIT).await.key_id;
-    assert!(announced.contains(":kms-b:"), "{announced}");
-    assert_eq!(host.client().status().await.unwrap().key_id, first);
-}
-
 tests! {
     single an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call [Vault, Machines];
-    single a_second_plugin_on_the_node_serves_beside_the_first [Vault, Machines];
 }
