@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::super::documents::markdown::Page;
 use super::super::harness::child::free_port;
-use super::super::harness::kms::KmsClient;
 use super::super::harness::load::Load;
 use super::super::harness::servers;
 use super::super::harness::vault::Vault;
-use super::{CONFIG, Host, LIMIT, SERVICE, SOCKET, TOKEN, config_for, units_installed};
+use super::{CONFIG, Host, LIMIT, SERVICE, TOKEN, config_for, units_installed};
 
 /// Where the machine finds the program that the pages install.
 const BINARY: &str = "/srv/new/vault-kms-plugin";
