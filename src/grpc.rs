@@ -138,8 +138,9 @@ async fn accept(args: Arguments) -> io::Error {
         match args.socket.accept().await {
             Ok(stream) => {
                 let budgets = args.forwarder.budgets();
+                let by_mode = args.socket.is_for_one_of(&args.peers.gids);
                 args.connections
-                    .serve(stream, &args.peers, budgets, &services);
+                    .serve(stream, &args.peers, by_mode, budgets, &services);
             }
             Err(error) if may_pass(&error) => {
                 if let Some(suppressed) = lines.allow() {

@@ -61,8 +61,10 @@ impl<T: Idleness> ConnectionLimiter<T> {
     }
 
     /// Removes every connection whose peer fulfils this, and returns what was kept for each.
-    pub(super) fn remove_where(&mut self, matches: impl Fn(Peer) -> bool) -> Vec<T> {
-        let removed = self.held.extract_if(|_, (peer, _)| matches(*peer));
+    pub(super) fn remove_where(&mut self, matches: impl Fn(Peer, &T) -> bool) -> Vec<T> {
+        let removed = self
+            .held
+            .extract_if(|_, (peer, entry)| matches(*peer, entry));
         removed.map(|(_, (_, entry))| entry).collect()
     }
 
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn peers_that_are_no_longer_allowed_are_removed() {
         let mut limiter = full(&[(0, Some(1), 2), (500, Some(2), 3)]);
-        assert_eq!(limiter.remove_where(|peer| peer.uid == 500).len(), 3);
+        assert_eq!(limiter.remove_where(|peer, _| peer.uid == 500).len(), 3);
         assert_eq!(limiter.peers(), [(peer(0, Some(1)), 2)]);
         assert!(limiter.acquire(peer(500, Some(2)), 0).is_some());
     }

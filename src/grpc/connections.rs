@@ -47,6 +47,8 @@ struct All {
 struct Entry {
     connection: Arc<ConnectionState>,
     evict: CancellationToken,
+    /// Whether only the mode of the socket admitted it.
+    by_mode: bool,
 }
 
 /// Releases the connection when dropped.
@@ -81,22 +83,26 @@ impl Connections {
     }
 
     /// Serves a connection in a task of its own. Closes it at once if its peer is not allowed or there
-    /// are too many.
+    /// are too many. `by_mode`: whether the mode of the socket admits whoever could connect.
     pub(super) fn serve(
         &self,
         stream: UnixStream,
         allowed: &AllowedPeers,
+        by_mode: bool,
         budgets: &Budgets,
         services: &Routes,
     ) {
         let peer = Peer::of(&stream);
-        match peer.filter(|&peer| allowed.admit(peer)) {
-            Some(peer) => self.admit(
-                stream,
-                peer,
-                ConnectionState::new(budgets),
-                services.clone(),
-            ),
+        let listed = peer.is_some_and(|peer| allowed.admit(peer));
+        match peer.filter(|_| listed || by_mode) {
+            Some(peer) => {
+                let entry = Entry {
+                    connection: ConnectionState::new(budgets),
+                    evict: CancellationToken::new(),
+                    by_mode: !listed,
+                };
+                self.admit(stream, peer, entry, services.clone());
+            }
             None => {
                 self.0.metrics.peer_refused();
                 self.0.refusals.report(peer);
@@ -104,18 +110,10 @@ impl Connections {
         }
     }
 
-    fn admit(
-        &self,
-        stream: UnixStream,
-        peer: Peer,
-        connection: Arc<ConnectionState>,
-        services: Routes,
-    ) {
-        let evict = CancellationToken::new();
-        let entry = Entry {
-            connection: connection.clone(),
-            evict: evict.clone(),
-        };
+    fn admit(&self, stream: UnixStream, peer: Peer, entry: Entry, services: Routes) {
+        let Entry {
+            connection, evict, ..
+        } = entry.clone();
         let admitted = self.0.limiter().acquire(peer, entry);
         let Some(admitted) = admitted else {
             return self.0.report_closed(peer);
@@ -148,9 +146,15 @@ impl Connections {
         });
     }
 
-    /// Closes at once the connections of peers that may not connect any more.
-    pub fn enforce(&self, allowed: &AllowedPeers) {
-        let closed = self.0.limiter().remove_where(|peer| !allowed.admit(peer));
+    /// Closes at once the connections of peers that may not connect any more. `by_mode`: whether the mode of
+    /// the socket still admits those that it admitted.
+    pub fn enforce(&self, allowed: &AllowedPeers, by_mode: bool) {
+        let is_allowed =
+            |peer: Peer, entry: &Entry| allowed.admit(peer) || (entry.by_mode && by_mode);
+        let closed = self
+            .0
+            .limiter()
+            .remove_where(|peer, entry| !is_allowed(peer, entry));
         for entry in &closed {
             entry.evict.cancel();
         }

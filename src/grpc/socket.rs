@@ -8,13 +8,18 @@ use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::process::getegid;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::system::socket_file::{self, SocketError, SocketFile, SocketPermissions};
 use crate::telemetry::events;
 pub use passed::{PassedError, PassedSocket};
+
+/// Members of the group may connect.
+const GROUP_WRITES: u32 = 0o020;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct BoundSocket {
     file: Option<SocketFile>,
     listener: UnixListener,
     passed: bool,
+    /// The group that the mode of the file lets write; `None` if it is not known.
+    group: Mutex<Option<u32>>,
 }
 
 impl BoundSocket {
@@ -58,7 +65,7 @@ impl BoundSocket {
         let (listener, file) = match &settings.path {
             SocketPath::File(path) => {
                 let (listener, file) = SocketFile::bind(path, settings.permissions)?;
-                (listener, Some(file))
+                (listener, Some((file, settings.permissions)))
             }
             SocketPath::Abstract(name) => {
                 let listener = bind_abstract(name)?;
@@ -98,16 +105,29 @@ impl BoundSocket {
 
     fn listening(
         listener: UnixListener,
-        file: Option<SocketFile>,
+        file: Option<(SocketFile, SocketPermissions)>,
         socket: String,
         passed: bool,
     ) -> Self {
         events::Listening { socket, passed }.emit();
+        let (file, permissions) = file.unzip();
         Self {
             file,
             listener,
             passed,
+            group: Mutex::new(permissions.and_then(group_that_writes)),
         }
+    }
+
+    /// Whether the file is writable for one of these groups, so that the kernel has seen at `connect` that a
+    /// peer is a member, be it by a supplementary group, its owner or root.
+    #[must_use]
+    pub fn is_for_one_of(&self, groups: &[u32]) -> bool {
+        self.group().is_some_and(|group| groups.contains(&group))
+    }
+
+    fn group(&self) -> MutexGuard<'_, Option<u32>> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether systemd passed it: then the socket unit sets its path, mode and owner, whatever the
@@ -123,7 +143,13 @@ impl BoundSocket {
     /// As [`BindError`].
     pub fn set_permissions(&self, settings: &Settings) -> Result<(), BindError> {
         match &self.file {
-            Some(file) => Ok(file.set_permissions(settings.permissions)?),
+            Some(file) => {
+                // Of what fails half way nothing is known.
+                *self.group() = None;
+                file.set_permissions(settings.permissions)?;
+                *self.group() = group_that_writes(settings.permissions);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -158,6 +184,12 @@ impl fmt::Display for SocketPath {
             Self::Abstract(name) => write!(f, "@{name}"),
         }
     }
+}
+
+/// A mode that lets everybody write is refused with the configuration.
+fn group_that_writes(permissions: SocketPermissions) -> Option<u32> {
+    let group = permissions.group.unwrap_or_else(|| getegid().as_raw());
+    (permissions.mode & GROUP_WRITES != 0).then_some(group)
 }
 
 /// As the configuration would write it.

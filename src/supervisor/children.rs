@@ -186,7 +186,7 @@ impl Children {
             args.socket = Arc::new(socket);
         }
         args.peers = Arc::new(config.peers.clone());
-        let peers = args.peers.clone();
+        let (peers, socket) = (args.peers.clone(), args.socket.clone());
         let new_limit = args.forwarder.max_waiting() != config.max_waiting;
         if new_limit {
             args.forwarder = Forwarder::new(
@@ -197,7 +197,8 @@ impl Children {
         }
         self.restart(Child::Grpc, parent).await;
         // Only now: what connected before the restart was admitted by the previous configuration.
-        self.connections.enforce(&peers);
+        let by_mode = socket.is_for_one_of(&peers.gids);
+        self.connections.enforce(&peers, by_mode);
         if new_limit {
             self.connections.renew();
         }
@@ -209,12 +210,14 @@ impl Children {
         args.is_some_and(|args| args.socket.is_passed())
     }
 
-    /// Sets the mode and owner of the socket's file.
+    /// Sets the mode and owner of the socket's file. Whom the mode admitted before connects again, if it may.
     pub(super) fn set_socket_permissions(&self, config: &Config) -> Result<(), BindError> {
-        match &self.grpc_args {
-            Some(args) => args.socket.set_permissions(&config.socket),
-            None => Ok(()),
-        }
+        let Some(args) = &self.grpc_args else {
+            return Ok(());
+        };
+        let set = args.socket.set_permissions(&config.socket);
+        self.connections.renew();
+        set
     }
 
     /// Restarts a child on purpose, which counts as no failure.

@@ -10,6 +10,7 @@ use super::super::harness::daemon::Daemon;
 use super::super::harness::kms::KmsClient;
 use super::super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use super::super::harness::vault::Vault;
+use super::super::harness::wait;
 use super::super::{LIMIT, daemon_for};
 use super::Said;
 
@@ -128,6 +129,35 @@ async fn a_user_who_may_not_reach_the_socket_is_named_with_the_remedy() {
         .says("✓ encryption config: ");
 }
 
+/// The list names the group, and the kernel knows the members.
+async fn a_member_of_the_sockets_group_is_served_by_a_supplementary_group() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let double = Double::new();
+    let more =
+        "[socket]\nmode = \"0660\"\ngroup = \"12347\"\nallow_uids = [0]\nallow_gids = [12347]";
+    let builder = daemon_for(&vault.address(), &fixture).extra(more);
+    let open = PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(builder.dir(), open).unwrap();
+    let daemon = builder.spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let said = double.check(&daemon).await;
+    said.ends_with(0).says("user 12345): Status ok in ");
+    // Another group on the list, of which it is no primary member.
+    for change in [
+        "allow_gids = [12399]",
+        "allow_gids = [12347]\nmode = \"0600\"",
+    ] {
+        daemon.change_config(&format!("[socket]\n{change}"));
+        daemon.signal(rustix::process::Signal::HUP);
+        wait::until_true("the user to be refused", LIMIT, async || {
+            let said = double.check(&daemon).await;
+            !said.text.contains("user 12345): Status ok in ")
+        })
+        .await;
+    }
+}
+
 async fn a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
@@ -164,6 +194,7 @@ async fn without_kube_apiserver_the_socket_is_used_as_this_user() {
 tests! {
     multi the_live_socket_is_used_as_kube_apiserver_uses_it [Vault, Kubernetes];
     single a_user_who_may_not_reach_the_socket_is_named_with_the_remedy [Vault, Mounts, Root];
+    single a_member_of_the_sockets_group_is_served_by_a_supplementary_group [Vault, Mounts, Root];
     single a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out [Vault, Mounts, Root];
     single without_kube_apiserver_the_socket_is_used_as_this_user [Vault, Mounts, Root];
 }
