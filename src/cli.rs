@@ -63,9 +63,6 @@ pub struct Check {
     /// EncryptionConfiguration that it was started with.
     #[arg(long, conflicts_with = "offline")]
     pub running: bool,
-    /// Become this user first, as `serve --user` does.
-    #[arg(long, value_name = "UID:GID", conflicts_with = "running")]
-    pub user: Option<Owner>,
     /// Use the environment and the configuration file of this systemd unit instead of those of the shell.
     #[arg(long, value_name = "NAME")]
     pub unit: Option<String>,
@@ -96,6 +93,10 @@ pub struct Status {
     /// server.
     #[arg(long, conflicts_with_all = ["address", "json", "watch"])]
     pub live: bool,
+    /// The KMS socket for `--live`; by default `socket.path`. A probe should name it, so that a change of the
+    /// file, which the daemon has not read yet, does not matter.
+    #[arg(long, value_name = "PATH", requires = "live")]
+    pub socket: Option<PathBuf>,
 }
 
 /// The options of `reload`.

@@ -12,6 +12,7 @@ use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::check::{self, Style};
 use vault_kms_plugin::commands::{prepare_dir, print_error, reload, serve, status};
 use vault_kms_plugin::config::Source;
+use vault_kms_plugin::system::identity::Identity;
 use vault_kms_plugin::system::{self, Exit};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -35,6 +36,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    if !matches!(
+        cli.command,
+        None | Some(Command::Serve(_) | Command::PrepareDir(_))
+    ) && let Err(error) = Identity::join_the_daemon()
+    {
+        return print_error(&error, Exit::Unavailable).into();
+    }
     let source = Source::of_process;
     let default = || Command::Serve(cli::Serve::default());
     let exit = match cli.command.unwrap_or_else(default) {
@@ -55,11 +63,6 @@ fn main() -> ExitCode {
 
 /// Checks the configuration and prints the report.
 fn check(options: &cli::Check, file: Option<PathBuf>) -> Exit {
-    if let Some(owner) = options.user
-        && let Err(error) = owner.become_it()
-    {
-        return print_error(&error, Exit::Unavailable);
-    }
     let report = match check::run(options, file) {
         Ok(report) => report,
         Err(error) => return print_error(&error, Exit::Internal),

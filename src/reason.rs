@@ -42,8 +42,10 @@ reasons! {
     VaultUnexpectedResponse "vault_unexpected_response",
     /// Vault has not served a request for a while, and nothing more is known.
     VaultSilent "vault_silent",
-    /// The first login has not ended.
+    /// The first login has not ended, or Vault answers it with an error that may pass.
     LoginPending "login_pending",
+    /// Another process is at work with the wrapped secret_id.
+    CredentialInUse "credential_in_use",
     /// Vault denies the path of the login: no auth method is mounted there, or the role is locked out.
     LoginDenied "login_denied",
     /// Vault refuses the login for a reason in its text.

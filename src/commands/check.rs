@@ -43,22 +43,23 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// If the system refuses.
 pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
+    let mut report = Report::default();
+    // Before there is a thread, which would stay root. What kube-apiserver would meet only root can try.
+    let source = match &options.unit {
+        None => Some(Source::of_process(file)),
+        Some(unit) => unit::source(unit, file, !options.running, &mut report),
+    };
+    let Some(source) = source else {
+        return Ok(report);
+    };
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build()?;
-    let report = runtime.block_on(steps(options, file));
+    let report = runtime.block_on(steps(options, source, report));
     runtime.shutdown_background();
     Ok(report)
 }
 
-async fn steps(options: &cli::Check, file: Option<PathBuf>) -> Report {
-    let mut report = Report::default();
-    let source = match &options.unit {
-        None => Some(Source::of_process(file)),
-        Some(unit) => unit::source(unit, file, &mut report),
-    };
-    let Some(source) = source else {
-        return report;
-    };
+async fn steps(options: &cli::Check, source: Source, mut report: Report) -> Report {
     let host = match options.unit {
         None => environment::Host::of_process(),
         Some(_) => environment::Host::Daemon,
@@ -75,7 +76,7 @@ async fn steps(options: &cli::Check, file: Option<PathBuf>) -> Report {
     }
     if let Some(file) = &options.encryption_config {
         let config = checked.as_ref().map(|(config, _)| &**config);
-        encryption::check(file, None, config, &mut report);
+        encryption::check(file, std::fs::read(file), None, config, &mut report);
     }
     if let Some((config, _)) = &checked
         && options.running

@@ -66,12 +66,7 @@ impl Owner {
     /// If it is neither root nor that user already.
     pub fn become_it(self) -> Result<(), PrepareError> {
         let Self { uid, gid } = self;
-        let identity = Identity {
-            uid,
-            gid,
-            groups: Vec::new(),
-        };
-        identity.assume_for_good().map_err(|error| {
+        Identity::of_user(uid, gid).assume_for_good().map_err(|error| {
             let problem = format!(
                 "this process cannot become user {uid} of group {gid}: {error}; run it as root with the capabilities SETUID and \
                  SETGID, or as that user without other groups"
@@ -139,11 +134,10 @@ fn give_file(dir: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
     };
     let stat = fs::fstat(&file)?;
     let ours = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Socket => true,
         // A file with a second hard link is not only the plugin's.
-        FileType::RegularFile => {
-            stat.st_nlink == 1 && OUR_FILES.iter().any(|end| name.ends_with(end))
-        }
+        _ if stat.st_nlink != 1 => false,
+        FileType::Socket => true,
+        FileType::RegularFile => OUR_FILES.iter().any(|end| name.ends_with(end)),
         _ => false,
     };
     if ours {

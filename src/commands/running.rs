@@ -118,12 +118,7 @@ async fn connect_as_owner(socket: &SocketPath) -> io::Result<UnixStream> {
         return socket.connect().await;
     };
     let file = std::fs::metadata(path)?;
-    let owner = Identity {
-        uid: file.uid(),
-        gid: file.gid(),
-        groups: Vec::new(),
-    };
-    let Ok(_assumed) = owner.assume() else {
+    let Ok(_assumed) = Identity::of_user(file.uid(), file.gid()).assume() else {
         return Err(ErrorKind::PermissionDenied.into());
     };
     socket.connect().await

@@ -1,12 +1,14 @@
 //! `status`: shows the state of the running daemon.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use super::{is_enough, running, written};
 use crate::cli;
 use crate::config::Source;
+use crate::grpc::SocketPath;
 use crate::system::Exit;
 
 /// How often `--watch` asks.
@@ -15,8 +17,11 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Whether the KMS socket answers.
-fn live(source: &Source) -> Result<(), (String, Exit)> {
-    let socket = running::socket(source)?;
+fn live(socket: Option<&Path>, source: &Source) -> Result<(), (String, Exit)> {
+    let socket = match socket {
+        Some(path) => SocketPath::File(path.to_owned()),
+        None => running::socket(source)?,
+    };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| (error.to_string(), Exit::Internal))?;
@@ -30,7 +35,7 @@ fn live(source: &Source) -> Result<(), (String, Exit)> {
 /// The error to print, and its exit code.
 pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)> {
     if options.live {
-        return live(source);
+        return live(options.socket.as_deref(), source);
     }
     let address = running::address(options.address.as_ref(), source)?;
     let internal = |error: io::Error| (error.to_string(), Exit::Internal);

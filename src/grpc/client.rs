@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 use tonic::{Request, Status};
 
 use super::proto::v2::key_management_service_client::KeyManagementServiceClient;
@@ -39,7 +40,7 @@ impl KmsClient {
     /// As the plugin answers.
     pub async fn status(&mut self) -> Result<StatusResponse, Status> {
         let request = self.request(StatusRequest {});
-        let response = self.service.status(request).await?;
+        let response = in_time(self.timeout, self.service.status(request)).await?;
         Ok(response.into_inner())
     }
 
@@ -52,7 +53,7 @@ impl KmsClient {
             plaintext: plaintext.to_vec(),
             uid: UID.to_owned(),
         });
-        let response = self.service.encrypt(request).await?;
+        let response = in_time(self.timeout, self.service.encrypt(request)).await?;
         Ok(response.into_inner())
     }
 
@@ -67,7 +68,7 @@ impl KmsClient {
             key_id: encrypted.key_id,
             annotations: encrypted.annotations,
         });
-        let response = self.service.decrypt(request).await?;
+        let response = in_time(self.timeout, self.service.decrypt(request)).await?;
         Ok(response.into_inner().plaintext)
     }
 
@@ -76,6 +77,19 @@ impl KmsClient {
         request.set_timeout(self.timeout);
         request
     }
+}
+
+/// The header `grpc-timeout` is a wish: a process that hangs does not read it.
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let answer = timeout(limit, call).await;
+    answer.unwrap_or_else(|_| {
+        Err(Status::deadline_exceeded(format!(
+            "no answer within {limit:?}"
+        )))
+    })
 }
 
 /// The log of the plugin shows it beside a call that failed.

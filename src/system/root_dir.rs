@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+
+/// Far more than any configuration.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The root directory of a process.
 #[derive(Debug)]
@@ -23,22 +26,32 @@ impl RootDir {
     }
 
     /// A file in it, with the permissions that this thread has now. It can be named, not read: see
-    /// [`path_of`].
+    /// [`path_of`]. Links, absolute ones too, stay inside.
     ///
     /// # Errors
     /// As the system refuses it.
     pub fn find(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.open(path, OFlags::PATH)
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = openat2(&self.0, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+        Ok(file)
     }
 
-    /// The content of a file in it.
+    /// The content of a regular file in it, with the permissions that this thread has now. Nothing else is
+    /// opened: to open a device may do something.
     ///
     /// # Errors
-    /// As the system refuses it.
+    /// As the system refuses it; if it is no regular file, or too large.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let found = self.find(path)?;
+        if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("is no regular file"));
+        }
         let mut content = Vec::new();
-        let file = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        File::from(file).read_to_end(&mut content)?;
+        let file = File::open(path_of(&found))?;
+        file.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_BYTES {
+            return Err(io::Error::other("is larger than 4 MiB"));
+        }
         Ok(content)
     }
 
@@ -49,13 +62,6 @@ impl RootDir {
     pub fn inode(&self, path: &Path) -> io::Result<(u64, u64)> {
         let file = fstat(self.find(path)?)?;
         Ok((file.st_dev, file.st_ino))
-    }
-
-    /// Links, absolute ones too, stay inside.
-    fn open(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        let flags = flags | OFlags::CLOEXEC;
-        let file = openat2(&self.0, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
-        Ok(file)
     }
 }
 
@@ -80,6 +86,9 @@ mod tests {
         let inode = root.inode(&path).expect("an inode");
         assert_eq!(root.inode(&link).expect("an inode"), inode);
         assert_eq!(root.read(&link).expect("its content"), b"content");
+        for wrong in ["/dev/zero", "/proc/self"] {
+            assert!(root.read(Path::new(wrong)).is_err(), "{wrong}");
+        }
         let missing = root.inode(&dir.path().join("b")).expect_err("no file");
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
         let found = root.find(&link).expect("the file");

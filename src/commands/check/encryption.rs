@@ -23,7 +23,7 @@ use std::path::Path;
 use super::report::{Outcome, Report};
 use crate::config::Config;
 use crate::diagnosis::Diagnosis;
-use crate::grpc::KmsVersion;
+use crate::grpc::{KmsVersion, SocketPath};
 use crate::system::root_dir::RootDir;
 use file::File;
 use finding::Finding;
@@ -32,19 +32,16 @@ use writers::Writers;
 
 const NAME: &str = "encryption config";
 
-/// Checks the file, of a kube-apiserver with this root directory or of this host; without a configuration
-/// of our own only the file by itself.
+/// Checks a file with this content, of a kube-apiserver with this root directory or of this host; without a
+/// configuration of our own only the file by itself.
 pub(super) fn check(
     path: &Path,
+    text: io::Result<Vec<u8>>,
     root: Option<&RootDir>,
     config: Option<&Config>,
     report: &mut Report,
 ) {
     let shown = path.display().to_string();
-    let text = match root {
-        Some(root) => root.read(path),
-        None => std::fs::read(path),
-    };
     let text = match text {
         Ok(text) => text,
         Err(error) => return add(unreadable(&shown, &error), report),
@@ -72,13 +69,14 @@ pub(super) fn check(
     }
 }
 
-/// Whether a provider of this file leads to the plugin's socket.
-pub(super) fn leads_to(path: &Path, root: &RootDir, config: &Config) -> bool {
-    let decoded = root.read(path).ok().map(|text| decode::decode(&text));
-    match decoded {
-        Some(Ok((file, _))) => !ours::ours(&file, Some(root), &config.socket.path).is_empty(),
-        Some(Err(_)) | None => false,
-    }
+/// The sockets of the providers of this file that are the plugin's, as kube-apiserver names them.
+pub(super) fn own_sockets(text: &[u8], root: &RootDir, config: &Config) -> Vec<SocketPath> {
+    let Ok((file, _)) = decode::decode(text) else {
+        return Vec::new();
+    };
+    let ours = ours::ours(&file, Some(root), &config.socket.path);
+    let sockets = ours.iter().map(|kms| endpoint::dialled(&kms.endpoint));
+    sockets.filter_map(Result::ok).collect()
 }
 
 /// What the file does.

@@ -4,6 +4,7 @@
 mod apiserver;
 
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
@@ -28,47 +29,78 @@ struct Caller {
     identity: Identity,
     /// Its root directory, if it may have another one than this process.
     root: Option<RootDir>,
+    /// The socket as it names it.
+    socket: SocketPath,
 }
 
-/// A kube-apiserver, and its root directory if that may be seen.
+/// A kube-apiserver, its root directory and its file, as far as they may be seen.
 struct Seen {
     server: Apiserver,
     root: io::Result<RootDir>,
+    /// The content of the file, if one is named.
+    file: Option<io::Result<Vec<u8>>>,
+    /// The plugin's socket as the file names it.
+    sockets: Vec<SocketPath>,
 }
 
 /// Checks the socket for each kube-apiserver that leads to it; if none does, for each of this host, or for
 /// this process. Checks the file of each, unless `has_file`.
 pub(super) async fn check(config: &Config, has_file: bool, report: &mut Report) {
-    let mut servers: Vec<_> = Apiserver::all().into_iter().map(Seen::new).collect();
-    if servers.iter().any(|one| one.leads_to(config)) {
-        // Another cluster may have its control plane on the same host.
-        servers.retain(|one| one.leads_to(config));
-    }
+    let servers = Apiserver::all().into_iter();
+    let mut servers: Vec<_> = servers.map(|server| Seen::new(server, config)).collect();
     if servers.is_empty() {
         return for_this_process(config, report).await;
     }
-    for Seen { server, root } in servers {
-        let caller = match root {
-            Ok(root) => Caller {
-                name: format!(
-                    "as kube-apiserver (pid {}, user {})",
-                    server.pid, server.identity.uid
-                ),
-                identity: server.identity.clone(),
-                root: Some(root),
-            },
+    if servers.iter().any(|one| !one.sockets.is_empty()) {
+        // Another cluster may have its control plane on the same host.
+        let (ours, others): (Vec<_>, Vec<_>) =
+            servers.into_iter().partition(|one| !one.sockets.is_empty());
+        for other in others {
+            let text = format!(
+                "{} does not use this plugin: right if it is of another cluster",
+                other.name()
+            );
+            report.warning(NAME, text);
+        }
+        servers = ours;
+    }
+    for seen in servers {
+        let name = seen.name();
+        let Seen {
+            server,
+            root,
+            file,
+            sockets,
+        } = seen;
+        let root = match root {
+            Ok(root) => root,
             Err(error) => {
-                let text = format!(
-                    "kube-apiserver (pid {}): its file system cannot be seen: {error}",
-                    server.pid
-                );
+                let text = format!("{name}: its file system cannot be seen: {error}");
                 report.error(NAME, text, "run this as root");
                 continue;
             }
         };
-        if !has_file {
-            file(&server, &caller, config, report);
+        match (server.encryption_config, file) {
+            _ if has_file => {}
+            (Some(path), Some(text)) => {
+                encryption::check(&path, text, Some(&root), Some(config), report);
+            }
+            _ => {
+                let text = format!(
+                    "{name} runs without --encryption-provider-config: it encrypts nothing"
+                );
+                report.warning(NAME, text);
+            }
         }
+        let caller = Caller {
+            name: format!("as {name}"),
+            identity: server.identity,
+            root: Some(root),
+            socket: sockets
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| config.socket.path.clone()),
+        };
         socket(&caller, config, report).await;
     }
 }
@@ -85,41 +117,46 @@ async fn for_this_process(config: &Config, report: &mut Report) {
         ),
         identity,
         root: None,
+        socket: config.socket.path.clone(),
     };
     socket(&caller, config, report).await;
 }
 
 impl Seen {
-    fn new(server: Apiserver) -> Self {
+    /// Reads the file with the rights of that process: its command line may be anybody's.
+    fn new(server: Apiserver, config: &Config) -> Self {
         let root = RootDir::of(server.pid);
-        Self { server, root }
-    }
-
-    /// Whether its file names this plugin's socket.
-    fn leads_to(&self, config: &Config) -> bool {
-        match (&self.server.encryption_config, &self.root) {
-            (Some(path), Ok(root)) => encryption::leads_to(path, root, config),
-            _ => false,
+        let file = match (&server.encryption_config, &root) {
+            (Some(path), Ok(root)) => Some(
+                server
+                    .identity
+                    .assume()
+                    .and_then(|_assumed| root.read(path)),
+            ),
+            _ => None,
+        };
+        let sockets = match (&file, &root) {
+            (Some(Ok(text)), Ok(root)) => encryption::own_sockets(text, root, config),
+            _ => Vec::new(),
+        };
+        Self {
+            server,
+            root,
+            file,
+            sockets,
         }
     }
-}
 
-/// The file that this kube-apiserver was started with.
-fn file(server: &Apiserver, caller: &Caller, config: &Config, report: &mut Report) {
-    let Some(path) = &server.encryption_config else {
-        let text = format!(
-            "kube-apiserver (pid {}) runs without --encryption-provider-config: it encrypts nothing",
-            server.pid
-        );
-        return report.warning(NAME, text);
-    };
-    encryption::check(path, caller.root.as_ref(), Some(config), report);
+    fn name(&self) -> String {
+        let Apiserver { pid, identity, .. } = &self.server;
+        format!("kube-apiserver (pid {pid}, user {})", identity.uid)
+    }
 }
 
 /// Status, Encrypt and Decrypt.
 async fn socket(caller: &Caller, config: &Config, report: &mut Report) {
-    let shown = &config.socket.path;
-    let connected = match connect(caller, &config.socket.path).await {
+    let shown = &caller.socket;
+    let connected = match connect(caller).await {
         Ok(stream) => timeout(KUBE_TIMEOUT, KmsClient::over(stream, KUBE_TIMEOUT)).await,
         Err(error) => {
             let text = format!("{shown}, {}: {error}", caller.name);
@@ -151,9 +188,9 @@ async fn socket(caller: &Caller, config: &Config, report: &mut Report) {
 }
 
 /// Connects with the rights of the caller, to the file that it sees.
-async fn connect(caller: &Caller, socket: &SocketPath) -> io::Result<UnixStream> {
+async fn connect(caller: &Caller) -> io::Result<UnixStream> {
     let _assumed = caller.identity.assume()?;
-    match (socket, &caller.root) {
+    match (&caller.socket, &caller.root) {
         (SocketPath::File(path), Some(root)) => {
             let file = root.find(path)?;
             UnixStream::connect(path_of(&file)).await
@@ -190,10 +227,21 @@ fn report_closed(caller: &Caller, config: &Config, report: &mut Report) {
     let uid = caller.identity.uid;
     let text = format!(
         "{}, {}: the plugin closed the connection without an answer",
-        config.socket.path, caller.name
+        caller.socket, caller.name
     );
+    if config.peers.uids.contains(&uid) {
+        return report.error(NAME, text, "see its log, which says why");
+    }
+    // A list replaces the default, which holds the user of the plugin, who owns the socket.
+    let mut uids = config.peers.uids.clone();
+    if let SocketPath::File(path) = &config.socket.path {
+        uids.extend(std::fs::metadata(path).map(|file| file.uid()));
+    }
+    uids.push(uid);
+    uids.sort_unstable();
+    uids.dedup();
     let remedy = format!(
-        "add {uid} to socket.allow_uids and reload, if that user shall be served; else see its log"
+        "if that user shall be served, set socket.allow_uids = {uids:?} and reload; else see the log of the plugin"
     );
     report.error(NAME, text, &remedy);
 }

@@ -4,35 +4,93 @@
 mod environment_file;
 mod properties;
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use rustix::process::geteuid;
+
 use super::Report;
 use crate::config::{Environment, Source};
 use crate::diagnosis::Diagnosis;
+use crate::system::identity::Identity;
 use properties::{EnvironmentFile, Properties};
 
 /// What is asked of systemd about the unit.
-const PROPERTIES: [&str; 6] = [
+const PROPERTIES: [&str; 8] = [
     "LoadState",
     "Environment",
     "EnvironmentFiles",
     "PassEnvironment",
     "UnsetEnvironment",
     "ExecStart",
+    "User",
+    "Group",
 ];
 /// The environment of systemd itself.
 const OF_SYSTEMD: &str = "/proc/1/environ";
 
+const NAME: &str = "unit";
+
 /// Variables and their values.
 type Variables = Vec<(String, String)>;
 
+/// The user and groups of the unit's processes, as systemd looks them up; `None` for root.
+fn identity(name: &str) -> Result<Option<Identity>, Diagnosis> {
+    let properties = properties_of(name)?;
+    let named = |property: &str| properties.one(property).filter(|name| !name.is_empty());
+    let Some(user_name) = named("User") else {
+        return Ok(None);
+    };
+    let unknown = |what: &str| {
+        Diagnosis::new(format!("{name}: {what} is not known on this host"))
+            .with_remedy("create the user of the unit (systemd-sysusers)")
+    };
+    let user = match user_name.parse() {
+        Ok(uid) => User::from_uid(Uid::from_raw(uid)),
+        Err(_) => User::from_name(user_name),
+    };
+    let user = user
+        .ok()
+        .flatten()
+        .ok_or_else(|| unknown(&format!("User={user_name}")))?;
+    let gid = match named("Group") {
+        None => user.gid,
+        Some(group) => {
+            let found = match group.parse() {
+                Ok(gid) => Group::from_gid(Gid::from_raw(gid)),
+                Err(_) => Group::from_name(group),
+            };
+            let found = found.ok().flatten();
+            found.ok_or_else(|| unknown(&format!("Group={group}")))?.gid
+        }
+    };
+    let groups = CString::new(user.name.as_str()).ok();
+    let groups = groups.and_then(|name| getgrouplist(&name, gid).ok());
+    let identity = Identity::of_user(user.uid.as_raw(), gid.as_raw());
+    Ok(Some(Identity {
+        groups: groups
+            .unwrap_or_default()
+            .into_iter()
+            .map(Gid::as_raw)
+            .collect(),
+        ..identity
+    }))
+}
+
 /// The unit's environment with `file`, or else the file of its command line or its environment.
 /// Returns `None` if there is none, which was reported.
-pub(super) fn source(name: &str, file: Option<PathBuf>, report: &mut Report) -> Option<Source> {
-    const NAME: &str = "unit";
+///
+/// Root becomes the user of the unit for good `as_its_user`; there must be no other thread.
+pub(super) fn source(
+    name: &str,
+    file: Option<PathBuf>,
+    as_its_user: bool,
+    report: &mut Report,
+) -> Option<Source> {
     let properties = match properties_of(name) {
         Ok(properties) => properties,
         Err(problem) => {
@@ -64,11 +122,29 @@ pub(super) fn source(name: &str, file: Option<PathBuf>, report: &mut Report) -> 
         sources.join(", ")
     );
     report.ok(NAME, text);
+    if as_its_user && geteuid().is_root() && !become_its_user(name, report) {
+        return None;
+    }
     let environment: Environment = variables.into_iter().collect();
     let file = file
         .or_else(|| properties.config_argument().map(PathBuf::from))
         .or_else(|| environment.config_file());
     Some(Source { file, environment })
+}
+
+/// Reports why it could not.
+fn become_its_user(name: &str, report: &mut Report) -> bool {
+    let became = identity(name).and_then(|identity| match identity {
+        Some(identity) => identity
+            .assume_for_good()
+            .map_err(|error| Diagnosis::new(format!("{name}: its user: {error}"))),
+        None => Ok(()),
+    });
+    if let Err(problem) = became {
+        report.error(NAME, problem, "run this as the user of the unit");
+        return false;
+    }
+    true
 }
 
 fn properties_of(name: &str) -> Result<Properties, Diagnosis> {

@@ -60,7 +60,10 @@ impl LoginError {
 
     /// Another process is at work with the credential.
     pub(super) fn busy(diagnosis: Diagnosis) -> Self {
-        Self::new(LoginErrorClass::Transient(None), diagnosis)
+        Self {
+            reason: Reason::CredentialInUse,
+            ..Self::new(LoginErrorClass::Transient(None), diagnosis)
+        }
     }
 
     /// A credential of our own cannot be used.

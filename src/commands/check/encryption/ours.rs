@@ -39,10 +39,16 @@ pub(super) fn others(file: &File, socket: &SocketPath) -> Vec<Finding> {
             Err(problem) => format!("is invalid: {problem}"),
         };
         let text = format!("the endpoint {endpoint} of provider {name:?} {leads}");
-        let remedy = format!(
-            "if it is for this plugin, set `endpoint: {wanted}` there, or correct socket.path; if it is for another one, \
-             keep it and add one of another name"
-        );
+        let remedy = if dialled(endpoint).is_ok_and(|path| path == *socket) {
+            "kube-apiserver sees another file at this path, or none: mount the directory of the socket, and not the \
+             socket, into its pod, and start that again"
+                .to_owned()
+        } else {
+            format!(
+                "if it is for this plugin, set `endpoint: {wanted}` there, or correct socket.path; if it is for another \
+                 one, keep it and add one of another name"
+            )
+        };
         Finding::error(text, remedy)
     };
     let found: Vec<_> = providers(file).map(describe).collect();
