@@ -110,6 +110,33 @@ async fn kube_apiserver_accepts_the_manifest() {
     }
 }
 
+/// docs/operations/upgrade.md edits a copy of the manifest.
+fn an_upgrade_names_the_new_image_everywhere() {
+    let page = Page::read(&root().join("docs/operations/upgrade.md"));
+    let blocks = page.blocks("Static pod", "console").concat();
+    let edit = blocks.lines().find(|line| line.starts_with("sed "));
+    let edit = edit.expect("the command that edits");
+    let home = tempfile::tempdir().unwrap();
+    let (before, after) = (
+        home.path().join("vault-kms-plugin.previous.yaml"),
+        home.path().join("vault-kms-plugin.yaml"),
+    );
+    fs::write(&before, manifest()).unwrap();
+    let edited = Command::new("bash")
+        .args(["-euc", edit])
+        .env("HOME", home.path())
+        .status();
+    assert!(edited.unwrap().success(), "{edit}");
+    let edited = fs::read_to_string(after).unwrap();
+    assert_eq!(edited, manifest().replace("plugin:0.1.0", "plugin:0.2.0"));
+    assert_eq!(
+        edited
+            .matches("image: localhost/vault-kms-plugin:0.2.0")
+            .count(),
+        2
+    );
+}
+
 /// A node with the plugin's configuration, as docs/install/ has an operator put it there.
 struct Scene {
     node: Node,
@@ -312,6 +339,7 @@ async fn the_pod_is_alive_without_vault() {
 
 tests! {
     [container]
+    plain an_upgrade_names_the_new_image_everywhere;
     multi kube_apiserver_accepts_the_manifest [Kubernetes];
     multi the_pod_serves_kube_apiserver_over_a_directory_that_kubelet_made_and_after_each_restart [Vault, Kubernetes, Mounts];
     single the_pod_is_alive_without_vault [Vault, Kubernetes, Mounts];
