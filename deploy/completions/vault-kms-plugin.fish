@@ -37,7 +37,6 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l dir -d 'Before that, give this directory to the user, as `prepare-dir` does. May be given several times' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l user -d 'Become this user first, as `serve --user` does' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l unit -d 'Use the environment and the configuration file of this systemd unit instead of those of the shell' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l encryption-config -d 'Check that kube-apiserver\'s EncryptionConfiguration fits' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
@@ -48,6 +47,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -s h -l help -d 'Print help'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l address -d 'Admin address of the daemon; by default `admin.listen`, also of an invalid file' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l socket -d 'The KMS socket for `--live`; by default `socket.path`. A probe should name it, so that a change of the file, which the daemon has not read yet, does not matter' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand status" -l watch -d 'Repeat every 2 s until interrupted'

@@ -328,7 +328,7 @@ fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<Strin
         ApiErrorKind::NotMounted => (
             ErrorKind::Precondition,
             format!(
-                "no transit engine is mounted at {}: correct transit.mount and vault.namespace{ENTRY}, or enable it if nothing was ever encrypted there",
+                "no transit engine is mounted at {}: correct transit.mount and vault.namespace{ENTRY}; or enable it if nothing was ever encrypted there",
                 key.mount.as_str()
             ),
         ),

@@ -22,8 +22,7 @@ const WRAPPED_DENIED: &str = "1 error occurred:\n\t* permission denied\n\n";
 const INVALID_TOKEN: &str = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
 const GRANT: &str = "has to grant `update`";
 const CREATE: &str = "or create it if nothing was ever encrypted with it, or correct transit.key";
-const MOUNT: &str =
-    "correct transit.mount and vault.namespace, or enable it if nothing was ever encrypted there";
+const MOUNT: &str = "correct transit.mount and vault.namespace, or its entry in transit.decrypt_also; or enable it if nothing was ever encrypted there";
 const NAMESPACE: &str = "correct vault.namespace, or create it if nothing was ever encrypted there";
 const LAG: &str = "a standby that lags, or a restored snapshot";
 const TOO_OLD_TO_WRITE: &str = "the minimum version of transit key";

@@ -194,7 +194,7 @@ async fn a_user_whom_the_plugin_refuses_is_reported() {
     let said = double.check(&daemon).await;
     said.ends_with(78).names(
         "the plugin closed the connection",
-        "add 12345 to socket.allow_uids",
+        "set socket.allow_uids = [0, 12345] and reload",
     );
     let section = "The plugin refuses kube-apiserver";
     let file = double.encryption_config().display().to_string();

@@ -62,11 +62,16 @@ impl Double {
     pub(super) async fn check(&self, daemon: &Daemon) -> Said {
         let yaml = EncryptionConfiguration::v2(daemon.socket());
         std::fs::write(self.encryption_config(), yaml).unwrap();
+        self.check_with(daemon, &self.wrapper).await
+    }
+
+    /// With whatever the file is.
+    async fn check_with(&self, daemon: &Daemon, wrapper: &str) -> Said {
         let script = format!(
             "{} setpriv {USER} {}/kube-apiserver --encryption-provider-config={} >/dev/null 2>&1 &
              until grep -qx kube-apiserver /proc/[0-9]*/comm 2>/dev/null; do sleep 0.05; done
              {} check --running --config {}",
-            self.wrapper,
+            wrapper,
             self.dir.path().display(),
             self.encryption_config().display(),
             env!("CARGO_BIN_EXE_vault-kms-plugin"),
@@ -91,7 +96,7 @@ async fn the_live_socket_is_used_as_kube_apiserver_uses_it() {
         .says(&format!("✓ running: {shown}, as kube-apiserver (pid "))
         .says("): Status ok in ")
         .says("✓ encryption config: ");
-    assert_eq!(said.text.matches("running: ").count(), 1, "{}", said.text);
+    assert_eq!(said.text.matches("✓ running: ").count(), 1, "{}", said.text);
     assert_eq!(daemon.stop().await, 0);
     let said = run(&daemon).await;
     said.names("as kube-apiserver (pid ", "start the plugin");
@@ -118,7 +123,7 @@ async fn a_user_who_may_not_reach_the_socket_is_named_with_the_remedy() {
     let daemon = started("[socket]\nmode = \"0660\"\ngroup = \"12347\"\nallow_uids = [0]").await;
     double.check(&daemon).await.names(
         "user 12345): the plugin closed the connection",
-        "add 12345 to socket.allow_uids",
+        "set socket.allow_uids = [0, 12345] and reload",
     );
     // By a supplementary group through the mode, by its user through the list.
     let admitted = "[socket]\nmode = \"0660\"\ngroup = \"12347\"\nallow_uids = [0, 12345]";
@@ -171,7 +176,45 @@ async fn a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out() {
         "user 12345): No such file or directory",
         "mount the directory of the socket into kube-apiserver",
     )
-    .names("is not this plugin's socket", "if it is for this plugin");
+    .names(
+        "is not this plugin's socket",
+        "mount the directory of the socket, and not the socket, into its pod",
+    );
+}
+
+/// Anybody can call a process kube-apiserver.
+async fn nothing_but_a_regular_file_of_that_process_is_opened() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    let double = Double::new();
+    std::os::unix::fs::symlink("/dev/zero", double.encryption_config()).unwrap();
+    let said = double.check_with(&daemon, "").await;
+    said.names("is no regular file", "name a file that can be read");
+    std::fs::remove_file(double.encryption_config()).unwrap();
+    // A file that only root may read.
+    let secret = daemon.dir().join("secret");
+    std::fs::write(&secret, "kind: s3cret\n").unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&secret, double.encryption_config()).unwrap();
+    let said = double.check_with(&daemon, "").await;
+    said.says("cannot be read from here: Permission denied");
+    assert!(!said.text.contains("s3cret"), "{}", said.text);
+}
+
+async fn a_plugin_that_hangs_is_reported_in_time() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let daemon = daemon_for(&vault.address(), &fixture).spawn().await;
+    KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    daemon.signal(rustix::process::Signal::STOP);
+    let config = daemon.config_path().display().to_string();
+    let program = env!("CARGO_BIN_EXE_vault-kms-plugin");
+    let mut arguments = vec!["--pid", "--fork", "--mount-proc", program];
+    arguments.extend(["check", "--running", "--config", &config]);
+    let said = ended(&daemon, "unshare", &arguments).await;
+    said.ends_with(69).says("no answer within 3s");
+    daemon.signal(rustix::process::Signal::CONT);
 }
 
 async fn without_kube_apiserver_the_socket_is_used_as_this_user() {
@@ -196,5 +239,7 @@ tests! {
     single a_user_who_may_not_reach_the_socket_is_named_with_the_remedy [Vault, Mounts, Root];
     single a_member_of_the_sockets_group_is_served_by_a_supplementary_group [Vault, Mounts, Root];
     single a_socket_that_is_not_mounted_into_kube_apiserver_is_found_out [Vault, Mounts, Root];
+    single nothing_but_a_regular_file_of_that_process_is_opened [Vault, Mounts, Root];
+    single a_plugin_that_hangs_is_reported_in_time [Vault, Mounts, Root];
     single without_kube_apiserver_the_socket_is_used_as_this_user [Vault, Mounts, Root];
 }

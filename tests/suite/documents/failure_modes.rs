@@ -76,7 +76,7 @@ fn rows(text: &str) -> Vec<Row> {
             row.fields.push((name.to_owned(), text.to_owned()));
         } else if let Some((_, text)) = row.fields.last_mut() {
             text.push(' ');
-            text.push_str(line);
+            text.push_str(line.trim());
         }
     }
     rows

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{NAMESPACE, STORED, Shell, Site, assert_readable, page, write, write_all};
+use super::{
+    NAMESPACE, STORED, Shell, Site, assert_readable, assert_starting_without_secrets, page, write,
+    write_all,
+};
 use crate::LIMIT;
 use crate::harness::kms::KmsClient;
 use crate::harness::vault::Vault;
@@ -169,6 +172,7 @@ async fn a_vault_older_than_etcd_is_a_verdict_and_loses_what_later_versions_wrot
         read.is_err_and(|(_, message)| message.contains("nil transformer"))
     })
     .await;
+    assert_starting_without_secrets(kubernetes).await;
 
     let restore = "vault operator raft snapshot restore newer.snap".to_owned();
     shell.run(&[restore]).await;

@@ -1,7 +1,9 @@
 //! The rules of docs/operations/failure-modes.md: what happens to who breaks them, and that what the page
 //! says undoes it.
 
-use super::{NAMESPACE, STORED, Site, is_readable, value_of, write};
+use super::{
+    NAMESPACE, STORED, Site, assert_starting_without_secrets, is_readable, value_of, write,
+};
 use crate::LIMIT;
 use crate::harness::kubernetes::KubeApiserver;
 use crate::harness::vault::Vault;
@@ -55,14 +57,7 @@ async fn stays_unready(kubernetes: &KubeApiserver) {
     for (failed, expected) in failed.iter().zip(UNREADABLE) {
         assert!(failed.starts_with(&format!("[-]{expected} ")), "{failed}");
     }
-    // docs/operations/probes.md: its liveness fails with it, at the start only.
-    for (path, expected) in [
-        ("/livez", 500),
-        ("/livez?exclude=poststarthook/storage-readiness", 200),
-    ] {
-        let answer = kubernetes.request_text("GET", path, None).await;
-        assert_eq!(answer.0, expected, "{path}: {}", answer.1);
-    }
+    assert_starting_without_secrets(kubernetes).await;
 }
 
 fn stored(name: &str) -> String {

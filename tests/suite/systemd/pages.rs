@@ -1,4 +1,5 @@
-//! The commands of docs/operations for the unit: upgrade and rollback.
+//! The commands of docs/operations and of the runbook for the unit: upgrade, rollback, what an alert begins
+//! with.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +17,8 @@ const INSTALLED: &str = "/usr/local/bin/vault-kms-plugin";
 const SOCKET_UNIT: &str = "vault-kms-plugin.socket";
 
 fn page(name: &str) -> Page {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Page::read(&root.join("docs/operations").join(name))
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    Page::read(&docs.join(name))
 }
 
 async fn run(host: &Host, block: &str) -> String {
@@ -59,7 +60,7 @@ async fn an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call() {
     load.progress(50, LIMIT).await;
     let before = (inode().await, host.show("MainPID").await);
 
-    let upgrade = page("upgrade.md");
+    let upgrade = page("operations/upgrade.md");
     for block in upgrade.blocks("systemd unit", "sh") {
         let printed = run(&host, &block).await;
         let is_right = printed.contains("✓ round trip") || printed.contains("plugin ");
@@ -79,6 +80,24 @@ async fn an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call() {
     host.client().wait_ok(LIMIT).await;
 }
 
+async fn the_first_commands_of_the_runbook_show_status_check_and_log() {
+    let (host, _client) = Host::serving(|plan| plan).await;
+    // Before the first alert's heading.
+    let blocks = page("runbook.md").blocks("", "sh");
+    let [commands] = blocks.as_slice() else {
+        panic!("{blocks:?}");
+    };
+    // The machine has no sudo.
+    let commands = commands.replace("sudo -u vault-kms-plugin", "runuser -u vault-kms-plugin --");
+    let path = "export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let text = format!("{path}; {commands}");
+    let command = ["bash", "-euo", "pipefail", "-c", &text];
+    let printed = host.machine.ok(&command).await;
+    assert!(printed.contains("yes: Status returns ok"), "{printed}");
+    assert!(printed.contains("✓ round trip"), "{printed}");
+}
+
 tests! {
+    single the_first_commands_of_the_runbook_show_status_check_and_log [Vault, Machines];
     single an_upgrade_and_a_rollback_behind_systemds_socket_lose_no_call [Vault, Machines];
 }
