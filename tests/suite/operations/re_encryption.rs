@@ -89,6 +89,12 @@ async fn the_loop_of_the_page_leaves_nothing_behind_and_the_count_shows_it() {
     shell.rewrite().await;
     assert!(only("v2").await > left);
 
+    // A resource of a group, whose lists name another API.
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let shell = Shell::new().of_cluster(kubernetes, etcd);
+    let printed = shell.means("/api/v1/secrets", roles).rewrite().await;
+    assert!(printed.contains("done"), "{printed}");
+
     // So `identity` and the old version can go.
     site.configure_without_identity(&[KMS]);
     let minimum = json!({ "min_decryption_version": 2 });
