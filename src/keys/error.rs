@@ -1,5 +1,8 @@
 //! Why an Encrypt, a Decrypt or a Status has no answer. Texts say what to do and hold no secret.
 
+mod kind;
+mod remedy;
+
 use std::fmt;
 
 use super::key_id::KeyId;
@@ -8,40 +11,7 @@ use crate::diagnosis::write_joined;
 use crate::reason::Reason;
 use crate::session::LoginFault;
 use crate::vault::{ApiErrorKind, CallError, KeyVersion, TransitKey};
-
-/// The kind of a failure; the gRPC side maps it to a code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// Vault cannot serve now.
-    Unavailable,
-    /// The caller's time ran out.
-    DeadlineExceeded,
-    /// Vault limits the rate of requests.
-    Throttled,
-    /// Vault rejected the credentials, or its policy denies the path.
-    Denied,
-    /// The key is not in a state that allows it.
-    Precondition,
-    /// The caller sent something that cannot be used.
-    Invalid,
-    /// The response is none that Vault gives.
-    Internal,
-}
-
-impl ErrorKind {
-    /// The code where nothing more is known.
-    fn reason(self) -> Reason {
-        match self {
-            Self::Unavailable => Reason::VaultSilent,
-            Self::DeadlineExceeded => Reason::DeadlineExceeded,
-            Self::Throttled => Reason::VaultThrottled,
-            Self::Denied => Reason::PolicyDenied,
-            Self::Precondition => Reason::KeyUnusable,
-            Self::Invalid => Reason::RequestInvalid,
-            Self::Internal => Reason::InternalError,
-        }
-    }
-}
+pub use kind::ErrorKind;
 
 /// A failed operation on a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +83,7 @@ impl KeyError {
     /// A call that failed for good, or whose retries ran out of time.
     pub(crate) fn of_call(key: &TransitKey, error: &CallError) -> Self {
         let (kind, remedy) = match error.api_error() {
-            Some(api) => of_api_error(key, api),
+            Some(api) => remedy::of_api_error(key, api),
             None => (transient_kind(error), None),
         };
         let diagnosis = error.diagnosis().about("vault");
@@ -121,7 +91,11 @@ impl KeyError {
             remedy: remedy.or(diagnosis.remedy),
             path: Some(error.path().to_owned()),
             api_error: error.api_error(),
-            reason: error.reason(),
+            reason: match error.api_error() {
+                // The token was found to be valid.
+                Some(ApiErrorKind::TokenRefused) => Reason::PolicyDenied,
+                _ => error.reason(),
+            },
             ..Self::new(kind, diagnosis.cause)
         }
     }
@@ -301,85 +275,6 @@ impl KeyError {
                 )
             )
     }
-}
-
-/// Where a key that only decrypts is named.
-const ENTRY: &str = ", or its entry in transit.decrypt_also";
-
-/// The kind of an error that Vault gave, and what to do about it.
-fn of_api_error(key: &TransitKey, api: ApiErrorKind) -> (ErrorKind, Option<String>) {
-    let (kind, remedy) = match api {
-        ApiErrorKind::PolicyDenied | ApiErrorKind::TokenRefused => (
-            ErrorKind::Denied,
-            format!(
-                "the policy of this token has to grant `update` on {} and {}, and `read` on {}; or \
-                 correct transit.key, transit.mount, vault.namespace{ENTRY} (a key that does not \
-                 exist is answered in the same way){}",
-                key.path("encrypt"),
-                key.path("decrypt"),
-                key.path("keys"),
-                other_namespaces(key)
-            ),
-        ),
-        ApiErrorKind::KeyMissing => (
-            ErrorKind::Precondition,
-            format!("there is no transit key {key}: restore it, or create it if nothing was ever encrypted with it, or correct transit.key{ENTRY}"),
-        ),
-        ApiErrorKind::NotMounted => (
-            ErrorKind::Precondition,
-            format!(
-                "no transit engine is mounted at {}: correct transit.mount and vault.namespace{ENTRY}; or enable it if nothing was ever encrypted there",
-                key.mount.as_str()
-            ),
-        ),
-        ApiErrorKind::NamespaceMissing => (
-            ErrorKind::Precondition,
-            format!(
-                "there is no namespace {:?}: correct vault.namespace{ENTRY}, or create it if nothing was ever encrypted there",
-                key.namespace.as_str()
-            ),
-        ),
-        ApiErrorKind::VersionTooNew => (
-            ErrorKind::Unavailable,
-            "this server does not know that key version (yet): a standby that lags, or a restored snapshot".to_owned(),
-        ),
-        ApiErrorKind::VersionTooOld => (
-            ErrorKind::Precondition,
-            format!("the minimum version of transit key {key} is above it"),
-        ),
-        ApiErrorKind::BadCiphertext => (
-            ErrorKind::Invalid,
-            format!("it was not made by transit key {key}, or is damaged"),
-        ),
-        ApiErrorKind::KeyUnable => (
-            ErrorKind::Precondition,
-            format!("transit key {key} cannot do this: use one of type aes256-gcm96"),
-        ),
-        ApiErrorKind::Throttled => (
-            ErrorKind::Throttled,
-            format!(
-                "raise the rate limit quota that covers {}, or lift it for this mount",
-                key.mount.as_str()
-            ),
-        ),
-        ApiErrorKind::Other | ApiErrorKind::WrongCredentials | ApiErrorKind::LoginIncomplete => {
-            return (ErrorKind::Invalid, None);
-        }
-        ApiErrorKind::Transient => return (ErrorKind::Unavailable, None),
-    };
-    (kind, Some(remedy))
-}
-
-/// What else may deny a token of another namespace than the key's.
-fn other_namespaces(key: &TransitKey) -> String {
-    let namespace = key.namespace.as_str();
-    if namespace.is_empty() {
-        return String::new();
-    }
-    format!(
-        "; a token of a namespace above {namespace:?} needs these paths with the namespace in front, \
-         and one of any other namespace has no access"
-    )
 }
 
 fn transient_kind(error: &CallError) -> ErrorKind {
