@@ -9,7 +9,7 @@ use http::{Method, Uri};
 use reqwest::header;
 use thiserror::Error;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::body::Body;
 use tonic::codegen::Service;
 
@@ -23,6 +23,9 @@ use crate::vault;
 
 /// How long the daemon may take: it answers from memory.
 const LIMIT: Duration = Duration::from_secs(3);
+/// How long a daemon that starts may take until its admin server listens, and how often it is asked.
+const STARTING: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// A method that no service has.
 const LIVE: &str = "http://localhost/probe/live";
 
@@ -122,6 +125,23 @@ async fn connect_as_owner(socket: &SocketPath) -> io::Result<UnixStream> {
         return Err(ErrorKind::PermissionDenied.into());
     };
     socket.connect().await
+}
+
+/// As [`get`], and again for a moment while nothing answers: the admin server of a daemon that was just
+/// started listens after its socket does.
+///
+/// # Errors
+/// As [`get`].
+pub(super) async fn get_soon(address: &Address, path: &str) -> Result<String, RunningError> {
+    let deadline = Instant::now() + STARTING;
+    loop {
+        match get(address, path).await {
+            Err(RunningError::Unreachable { .. }) if Instant::now() < deadline => {
+                sleep(ASK_AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Requests a path of the admin server.

@@ -47,7 +47,7 @@ pub fn run(options: &cli::Status, source: &Source) -> Result<(), (String, Exit)>
         "status"
     };
     loop {
-        let asked = runtime.block_on(running::get(&address, path));
+        let asked = runtime.block_on(running::get_soon(&address, path));
         let mut out = io::stdout().lock();
         if !options.watch {
             let shown = asked.map_err(|error| (error.to_string(), Exit::Unavailable))?;

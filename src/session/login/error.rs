@@ -127,6 +127,8 @@ impl LoginError {
             diagnosis = diagnosis.with_remedy(advice);
         }
         let reason = match error.api_error() {
+            // Of a token that the operator gave, the login is a look at it.
+            Some(ApiErrorKind::TokenRefused) if method == "token" => Reason::TokenRejected,
             Some(ApiErrorKind::TokenRefused) => Reason::LoginDenied,
             Some(ApiErrorKind::NamespaceMissing) | None => error.reason(),
             Some(kind) if kind.is_transient() => error.reason(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 const PAGE: &str = include_str!("../../../docs/operations/failure-modes.md");
 const EVENTS: &str = include_str!("../../../docs/events.md");
+const REASONS: &str = include_str!("../../../docs/reference/reasons.md");
 const ALERTS: &str = include_str!("../../../deploy/monitoring/alerts.yaml");
 /// Of each section, in this order.
 const FIELDS: [&str; 6] = ["Noticed", "Plugin", "Remedy", "Start", "Data", "Tests"];
@@ -48,6 +49,9 @@ impl Row {
         let events = events.filter_map(|rest| rest.split('`').next());
         let unknown = events.filter(|event| !EVENTS.contains(&format!("\n| `{event}")));
         faults.extend(unknown.map(|event| format!("no event {event}")));
+        let reasons = noticed.split("reason ").skip(1).flat_map(code_spans);
+        let unknown = reasons.filter(|code| !REASONS.contains(&format!("\n| `{code}` |")));
+        faults.extend(unknown.map(|code| format!("no reason {code}")));
         let title = &self.title;
         let faults = faults.into_iter();
         faults.map(|fault| format!("{title}: {fault}")).collect()
