@@ -131,7 +131,7 @@ fn an_upgrade_names_the_new_image_everywhere() {
         edited
             .matches("image: localhost/vault-kms-plugin:0.2.0")
             .count(),
-        2
+        1
     );
 }
 
