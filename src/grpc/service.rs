@@ -22,7 +22,7 @@ use super::codec::MAX_MESSAGE;
 use super::deadline::{self, Deadline};
 use super::error;
 use super::seed_residue::SeedActivity;
-use crate::telemetry::metrics::CallKind;
+use crate::telemetry::metrics::{self, CallKind};
 use crate::telemetry::spans::CallSpan;
 
 /// kube-apiserver sends a message with its headers.
@@ -124,7 +124,7 @@ fn kind_of(path: &str) -> CallKind {
         "Decrypt" => "decrypt",
         "Status" => "status",
         "Version" => "version",
-        _ => "other",
+        _ => metrics::OTHER,
     };
     CallKind {
         operation,

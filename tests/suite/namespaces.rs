@@ -337,7 +337,7 @@ async fn a_key_of_another_namespace_still_decrypts() {
 async fn a_missing_namespace_is_reported_and_works_once_it_was_created() {
     let key = Namespace::planned().await;
     let remedy = format!(
-        "there is no namespace \"{}\": correct vault.namespace, or create it if nothing was ever encrypted there",
+        "there is no namespace \"{}\": correct vault.namespace, or its entry in transit.decrypt_also; or create it if nothing was ever encrypted there",
         key.path
     );
     let root = "[auth]\nnamespace = \"root\"";

@@ -204,7 +204,22 @@ impl Scene {
 
     /// Runs a command inside the container, as kubelet and crictl do: its exit code and output.
     async fn run(&self, command: &Value) -> (i32, String) {
+        let container = self.node.main().clone();
+        self.run_in(container, command).await
+    }
+
+    /// The same as the user of the plugin, which a command becomes where the plugin is the first process of
+    /// its pid namespace; the containers of these tests have none (see `status::container`).
+    async fn run_as_the_plugin(&self, command: &Value) -> (i32, String) {
         let mut container = self.node.main().clone();
+        let context = &mut container["securityContext"];
+        context["runAsUser"] = json!(60790);
+        context["runAsGroup"] = json!(60790);
+        context["capabilities"]["add"] = json!([]);
+        self.run_in(container, command).await
+    }
+
+    async fn run_in(&self, mut container: Value, command: &Value) -> (i32, String) {
         container["command"] = command.clone();
         // Its log has this name.
         container["name"] = json!(format!("exec-{}", fastrand::u32(..)));
@@ -378,10 +393,12 @@ async fn status_check_and_reload_work_inside_the_image() {
     KmsClient::connect(scene.socket()).wait_ok(LIMIT).await;
     let exec = async |arguments: &[&str]| {
         let command = [&["/usr/local/bin/vault-kms-plugin"], arguments].concat();
-        scene.run(&json!(command)).await
+        scene.run_as_the_plugin(&json!(command)).await
     };
     let (code, shown) = exec(&["status"]).await;
     assert!(code == 0 && shown.contains("Status returns ok"), "{shown}");
+    // The probes are no calls of kube-apiserver.
+    assert!(shown.contains(", 0 failed, "), "{shown}");
     let (code, shown) = exec(&["check"]).await;
     assert!(code == 0 && shown.contains("✓ round trip"), "{shown}");
     assert!(shown.contains("for users 0, 60790"), "{shown}");

@@ -1,5 +1,6 @@
 //! `status`: the state of the running daemon, as text and as JSON.
 
+mod container;
 mod reasons;
 
 use std::os::unix::fs::PermissionsExt;
@@ -313,7 +314,7 @@ async fn the_hash_is_the_one_that_kube_apiserver_shows() {
 }
 
 tests! {
-    [reasons]
+    [container, reasons]
     plain an_option_before_the_command_overrides_the_environment;
     single status_shows_session_key_calls_and_peers [Vault];
     single status_shows_errors_with_their_reasons [Vault];
