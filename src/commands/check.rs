@@ -44,6 +44,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// If the system refuses.
 pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
     let mut report = Report::default();
+    // With the rights of whoever started this: the file is kube-apiserver's.
+    let file_of_kube = options.encryption_config.as_ref().map(std::fs::read);
     // Before there is a thread, which would stay root. What kube-apiserver would meet only root can try.
     let source = match &options.unit {
         None => Some(Source::of_process(file)),
@@ -54,12 +56,17 @@ pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
     };
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build()?;
-    let report = runtime.block_on(steps(options, source, report));
+    let report = runtime.block_on(steps(options, source, file_of_kube, report));
     runtime.shutdown_background();
     Ok(report)
 }
 
-async fn steps(options: &cli::Check, source: Source, mut report: Report) -> Report {
+async fn steps(
+    options: &cli::Check,
+    source: Source,
+    file_of_kube: Option<io::Result<Vec<u8>>>,
+    mut report: Report,
+) -> Report {
     let host = match options.unit {
         None => environment::Host::of_process(),
         Some(_) => environment::Host::Daemon,
@@ -74,9 +81,9 @@ async fn steps(options: &cli::Check, source: Source, mut report: Report) -> Repo
         }
         socket::check(config, &mut report);
     }
-    if let Some(file) = &options.encryption_config {
+    if let (Some(file), Some(text)) = (&options.encryption_config, file_of_kube) {
         let config = checked.as_ref().map(|(config, _)| &**config);
-        encryption::check(file, std::fs::read(file), None, config, &mut report);
+        encryption::check(file, text, None, config, &mut report);
     }
     if let Some((config, _)) = &checked
         && options.running

@@ -39,6 +39,13 @@ impl AnnouncedKeyIds {
         self.0.iter().rev().find(is_below)
     }
 
+    /// The latest whose key is none of these, so that nothing it wrote can be decrypted.
+    #[must_use]
+    pub fn of_no_key(&self, keys: &[&TransitKey]) -> Option<&KeyId> {
+        let is_known = |key_id: &&KeyId| keys.iter().any(|key| KeyId::names(key_id.as_str(), key));
+        self.0.iter().rev().find(|key_id| !is_known(key_id))
+    }
+
     /// The latest.
     pub(super) fn last(&self) -> Option<&KeyId> {
         self.0.back()
@@ -67,6 +74,14 @@ mod tests {
 
     fn id(number: u32) -> KeyId {
         proven(100, number).key_id
+    }
+
+    #[test]
+    fn a_key_that_was_announced_and_is_configured_no_more_is_noticed() {
+        let announced: AnnouncedKeyIds = [id(1), id(2)].into_iter().collect();
+        assert_eq!(announced.of_no_key(&[&key()]), None);
+        assert_eq!(announced.of_no_key(&[&key_named("other")]), Some(&id(2)));
+        assert_eq!(announced.of_no_key(&[&key_named("other"), &key()]), None);
     }
 
     #[test]

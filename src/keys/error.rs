@@ -145,17 +145,31 @@ impl KeyError {
         .with_remedy(remedy)
     }
 
-    /// A Decrypt by every configured key, for a key_id that names another.
+    /// A Decrypt by every configured key, for a key_id that names another: a version that they have, or have
+    /// not, says nothing.
     pub(super) fn by_no_configured_key(self, key_id: Option<&str>) -> Self {
-        match (self.api_error, key_id) {
-            (Some(ApiErrorKind::BadCiphertext), Some(key_id)) if KeyId::is_ours(key_id) => {
-                let remedy = format!(
+        let is_refused = matches!(
+            self.api_error,
+            Some(
+                ApiErrorKind::BadCiphertext
+                    | ApiErrorKind::VersionTooNew
+                    | ApiErrorKind::VersionTooOld
+            )
+        );
+        match key_id.filter(|key_id| is_refused && KeyId::is_ours(key_id)) {
+            Some(key_id) => Self {
+                kind: ErrorKind::Invalid,
+                api_error: Some(ApiErrorKind::BadCiphertext),
+                reason: Reason::CiphertextUnreadable,
+                cause: format!(
                     "its key_id {key_id} names a key that is neither transit.key nor in \
-                     transit.decrypt_also"
-                );
-                self.with_more(&remedy)
-            }
-            _ => self,
+                     transit.decrypt_also ({})",
+                    self.cause
+                ),
+                remedy: Some("add that key to transit.decrypt_also".to_owned()),
+                ..self
+            },
+            None => self,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct State {
     machine: Machine,
     /// The `min_decryption_version` that was logged.
     minimum_logged: u32,
+    /// Whether it was looked for an announced key that is not configured.
+    unconfigured_logged: bool,
     /// Begins the next refresh.
     timer: Timer,
     tasks: JoinSet<()>,
@@ -82,6 +84,7 @@ impl State {
             readers: readers.into(),
             machine,
             minimum_logged: 0,
+            unconfigured_logged: false,
             timer: Timer::default(),
             tasks,
             batchers,
@@ -278,6 +281,7 @@ impl State {
                     .view
                     .send_modify(|view| publication.apply(view, Moment::now()));
                 self.note_minimum();
+                self.note_unconfigured();
             }
             Effect::Log(entry) if *self.args.serving.borrow() => entry.emit(),
             Effect::Log(entry) => tracing::debug!(?entry, "candidate"),
@@ -295,6 +299,22 @@ impl State {
             self.minimum_logged = minimum;
             events::AnnouncedBelowMinimum {
                 minimum,
+                key_id: key_id.to_string(),
+            }
+            .emit();
+        }
+    }
+
+    /// Logs, once, that a key was announced which is not configured any more.
+    fn note_unconfigured(&mut self) {
+        if self.unconfigured_logged || !*self.args.serving.borrow() {
+            return;
+        }
+        self.unconfigured_logged = true;
+        let view = self.args.view.borrow();
+        let keys: Vec<_> = self.readers.iter().map(|key| &**key).collect();
+        if let Some(key_id) = view.key_ids.of_no_key(&keys) {
+            events::AnnouncedKeyNotConfigured {
                 key_id: key_id.to_string(),
             }
             .emit();

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{ErrorKind, KeyError};
+use super::key_id::KeyId;
 use super::message::{EncryptedSeed, FailedDecrypt, KeyMsg, Reply};
 use super::refresh::event::CallObservation;
 use super::status;
@@ -252,7 +253,9 @@ impl Operations {
                     }
                     Err(error) => {
                         self.note_failed(&error, &key);
-                        let may_pass = error.is_transient() || error.is_lag();
+                        // The version of another key is none that this one will come to have.
+                        let may_lag = key_id.is_none_or(|key_id| !KeyId::is_ours(key_id));
+                        let may_pass = error.is_transient() || (may_lag && error.is_lag());
                         let error = self.explained(&key, ciphertext.version(), deadline, error);
                         worst = Some(graver(worst, error.await));
                         if may_pass {

@@ -37,7 +37,7 @@ impl Changes {
         let readable = new.keys.key == *present || new.keys.decrypt_also.contains(present);
         if has_written && !readable {
             return Err(format!(
-                "transit.key: {present} wrote what etcd holds: put it under transit.decrypt_also"
+                "transit.key: {present} wrote what etcd holds: put it under transit.decrypt_also, or correct transit.key if that is mistyped"
             ));
         }
         let differs = |table| old.fingerprint.differs(&new.fingerprint, table);

@@ -7,7 +7,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
 
 use super::user_namespace::{self, NOBODY};
 
@@ -59,8 +59,10 @@ struct Trusted {
 }
 
 /// What could be changed by others than root and the user `own`: this file, or a directory above it.
-/// Nothing can if it is missing, or on a file system that is mounted read-only, such as the
-/// `ConfigMap` of a pod. `None` if the user is not known: then any owner is accepted.
+/// Nothing can if it is missing, or on a file system that is read-only. Of a directory that is only mounted
+/// read-only here, such as the `ConfigMap` of a pod, the mode says nothing: kubelet makes it 0777 below a
+/// directory of its own. Not so in a service of systemd, where `ProtectSystem=` makes all mounts read-only
+/// that others can write through. `own` is `None` if the user is not known: then any owner is accepted.
 #[must_use]
 pub fn weaknesses(path: &Path, own: Option<u32>) -> Vec<Weakness> {
     // What cannot be found cannot be read either, which its reader reports.
@@ -72,7 +74,10 @@ pub fn weaknesses(path: &Path, own: Option<u32>) -> Vec<Weakness> {
         nobody: !user_namespace::maps_every_user(),
     };
     let weakness = |path: &Path| {
-        let data = fs::metadata(path).ok().filter(|_| !is_read_only(path))?;
+        let data = fs::metadata(path).ok()?;
+        if is_read_only(&data) || (data.is_dir() && is_mounted_read_only(path)) {
+            return None;
+        }
         Some(Weakness {
             path: path.to_owned(),
             access: trusted.others_access(&data)?,
@@ -97,8 +102,20 @@ pub fn weaknesses_in(dir: &Path, own: Option<u32>) -> Vec<Weakness> {
     all
 }
 
-fn is_read_only(path: &Path) -> bool {
-    statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY))
+/// Whether nobody can write to this file system, wherever it is mounted (proc_pid_mountinfo(5)).
+fn is_read_only(data: &Metadata) -> bool {
+    let device = format!("{}:{}", major(data.dev()), minor(data.dev()));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().any(|line| {
+        let options = line.rsplit(' ').next().unwrap_or_default();
+        line.split(' ').nth(2) == Some(&device) && options.split(',').any(|it| it == "ro")
+    })
+}
+
+/// Whether it is mounted read-only here, and not only because systemd started this process.
+fn is_mounted_read_only(path: &Path) -> bool {
+    std::env::var_os("INVOCATION_ID").is_none()
+        && statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 impl Trusted {

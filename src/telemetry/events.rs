@@ -230,6 +230,10 @@ events! {
             key_id: String,
             before: String,
         }
+        WARN AnnouncedKeyNotConfigured
+            "a key that was announced is not configured: what it wrote and was not re-encrypted cannot be decrypted, add it to transit.decrypt_also" {
+            key_id: String,
+        }
         WARN AnnouncedBelowMinimum
             "min_decryption_version is above an announced version: what is not re-encrypted cannot be decrypted" {
             minimum: u32,

@@ -49,6 +49,10 @@ pub struct TokenInfo {
     pub kind: String,
     /// The namespace that it was issued in: its policies are those of this namespace.
     pub namespace: Namespace,
+    /// Whether it can be renewed without an end.
+    pub is_periodic: bool,
+    /// Whether it ends with the token that created it.
+    pub has_parent: bool,
     /// How long ago it was issued, by the server's clock; `None` if that is not known, such as of a
     /// token that was renewed.
     pub age: Option<Duration>,
@@ -82,6 +86,12 @@ struct LookupData {
     expire_time: Option<String>,
     #[serde(default)]
     renewable: bool,
+    #[serde(default)]
+    period: u64,
+    #[serde(default)]
+    explicit_max_ttl: u64,
+    /// Absent is like true: nothing is known of a parent.
+    orphan: Option<bool>,
     #[serde(default)]
     num_uses: u64,
     /// A list that is empty in Go is `null`.
@@ -182,6 +192,8 @@ impl Client {
             lease,
             policies: policies.flatten().collect(),
             kind: data.kind,
+            is_periodic: !expires || (data.period > 0 && data.explicit_max_ttl == 0),
+            has_parent: data.orphan == Some(false),
             namespace: Namespace::try_new(&data.namespace_path).unwrap_or_default(),
             age: age.map(lifetime),
         })

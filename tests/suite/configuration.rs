@@ -285,18 +285,45 @@ async fn a_configuration_file_that_others_can_change_is_refused() {
         "configuration file: {shown} has mode 0666: every user can change it; chmod go-w {shown}"
     );
     assert!(daemon.log().contains(&expected), "{}", daemon.log());
-    // On a read-only file system, such as a pod's ConfigMap, the mode allows nobody to.
-    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && \
-                  shift && exec \"$@\"";
-    let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", script, "sh"])
-        .arg(dir.path())
-        .args([env!("CARGO_BIN_EXE_vault-kms-plugin"), "check", "--offline"])
-        .arg("--config")
-        .arg(&file)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let checked_after = |mount: &str, service: bool| {
+        let script = format!("{mount} && shift && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        super::harness::child::clean_environment(&mut command);
+        if service {
+            command.env("INVOCATION_ID", "0123456789abcdef0123456789abcdef");
+        }
+        let output = command
+            .args(["-m", "sh", "-c", &script, "sh"])
+            .arg(dir.path())
+            .args([env!("CARGO_BIN_EXE_vault-kms-plugin"), "check", "--offline"])
+            .arg("--config")
+            .arg(&file)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // A mount of its own does not keep others from the file, as in a service of systemd.
+    let bind = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"";
+    let text = checked_after(bind, false);
+    assert!(
+        text.contains("has mode 0666: every user can change it"),
+        "{text}"
+    );
+    // The directory of a ConfigMap has such a mode, below one of kubelet's.
+    set_mode(&file, 0o644);
+    set_mode(dir.path(), 0o777);
+    let text = checked_after(bind, false);
+    assert!(text.starts_with("✓ configuration: "), "{text}");
+    let text = checked_after(bind, true);
+    assert!(
+        text.contains("every user can replace what is in it"),
+        "{text}"
+    );
+    // On a read-only file system nobody can write.
+    set_mode(&file, 0o666);
+    let copied = "mkdir /mnt/kms-test-copy && cp -a \"$1\"/. /mnt/kms-test-copy && mount -t tmpfs none \"$1\" && \
+                  cp -a /mnt/kms-test-copy/. \"$1\" && rm -r /mnt/kms-test-copy && mount -o remount,ro \"$1\"";
+    let text = checked_after(copied, true);
     assert!(text.starts_with("✓ configuration: "), "{text}");
 }
 

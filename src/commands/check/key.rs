@@ -97,6 +97,15 @@ fn check_history(keys: &Settings, info: &KeyInfo, report: &mut Report) {
             may otherwise keep what it wrote with the key in between";
         report.error(NAME, text, remedy);
     }
+    let mut configured = vec![&keys.key];
+    configured.extend(&keys.decrypt_also);
+    if let Some(lost) = announced.of_no_key(&configured) {
+        let text = format!(
+            "{lost} was announced here, and its key is not configured: what it wrote cannot be decrypted, unless it was \
+             re-encrypted; add it to transit.decrypt_also"
+        );
+        report.warning(NAME, text);
+    }
     let below = announced.below_minimum(&keys.key, info.min_decryption_version);
     if let Some(below) = below {
         let minimum = info.min_decryption_version;

@@ -94,6 +94,13 @@ pub(super) async fn describe_token(
         );
     } else if !settings.owns_token() && !info.lease.renewable {
         report.warning(NAME, not_renewable(info.lease));
+    } else if !settings.owns_token() && !info.is_periodic {
+        let text = "renewable, but not without an end: it has no period, or an explicit_max_ttl; create one with \
+            -period and without -explicit-max-ttl";
+        report.warning(NAME, text);
+    } else if !settings.owns_token() && info.has_parent {
+        let text = "it ends with the token that created it: create one with -orphan";
+        report.warning(NAME, text);
     } else {
         let kind = if info.kind == "batch" {
             "batch token, "

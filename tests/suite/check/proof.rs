@@ -185,6 +185,29 @@ async fn the_claims_of_a_jwt_are_shown_and_its_times_compared() {
     assert!(!said.text.contains("not a JWT"), "{}", said.text);
 }
 
+async fn a_token_that_will_end_causes_a_warning() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    for (parameters, text) in [
+        (
+            json!({ "ttl": "1h", "no_parent": true }),
+            "create one with -period",
+        ),
+        (
+            json!({ "period": "1h", "explicit_max_ttl": "2h", "no_parent": true }),
+            "without -explicit-max-ttl",
+        ),
+        (json!({ "period": "1h" }), "create one with -orphan"),
+    ] {
+        let mut parameters = parameters;
+        parameters["policies"] = json!([fixture.policy]);
+        let token = vault.create_token(parameters).await;
+        let builder = daemon_for(&vault.address(), &fixture).token(&token);
+        let said = proven(builder, &["--strict"]).await;
+        said.ends_with(1).says("! token: ").says(text);
+    }
+}
+
 async fn a_key_that_only_decrypts_needs_its_capability_too() {
     let vault = Vault::shared().await;
     let (fixture, old) = (vault.fixture().await, vault.fixture().await);
@@ -264,6 +287,7 @@ tests! {
     single capabilities_that_manage_the_key_cause_a_warning [Vault];
     single create_is_harmless_where_the_mount_disables_upsert [Vault];
     single the_claims_of_a_jwt_are_shown_and_its_times_compared [Vault];
+    single a_token_that_will_end_causes_a_warning [Vault];
     single a_key_that_only_decrypts_needs_its_capability_too [Vault];
     single a_key_that_can_be_lost_or_exported_causes_a_warning [Vault];
     single json_holds_every_step [Vault];

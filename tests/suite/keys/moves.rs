@@ -301,7 +301,55 @@ async fn a_move_with_the_old_key_still_reading_is_no_error() {
     );
 }
 
+/// The count may not be complete when somebody removes it.
+async fn a_key_that_is_removed_while_it_may_be_needed_is_reported_and_named_by_each_decrypt() {
+    let vault = Vault::shared().await;
+    let here = vault.fixture().await;
+    vault.create_key(&here.mount, "other").await;
+    // So that the version of the first key is none that the second has.
+    vault.rotate(&here.mount, &here.key).await;
+    let daemon = daemon_for(&vault.address(), &here)
+        .token(vault.root_token())
+        .spawn()
+        .await;
+    let first = KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
+    let client = KmsClient::connect(daemon.socket());
+    let (ciphertext, _) = client.encrypt(&SEED).await.unwrap();
+    state_names(&daemon, &first.key_id).await;
+    let both = format!(
+        "[transit]\nkey = \"other\"\n[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"{}\"",
+        here.mount, here.key
+    );
+    let client = moved(&daemon, &both).await;
+    let second = client.wait_ok(LIMIT).await;
+    state_names(&daemon, &second.key_id).await;
+    let warning = "a key that was announced is not configured";
+    assert!(!daemon.log().contains(warning), "{}", daemon.log());
+    daemon.change_config("[transit]\ndecrypt_also = []");
+    let said = check(&daemon);
+    let text = String::from_utf8_lossy(&said.stdout);
+    let expected = format!(
+        "! key_id: {} was announced here, and its key is not",
+        first.key_id
+    );
+    assert!(text.contains(&expected), "{text}");
+    daemon.signal(Signal::HUP);
+    daemon.logged(warning).await;
+    let error = client
+        .decrypt(&ciphertext, &first.key_id)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+    for part in [
+        "names a key that is neither transit.key nor in transit.decrypt_also",
+        "add that key to transit.decrypt_also",
+    ] {
+        assert!(error.message().contains(part), "{error}");
+    }
+}
+
 tests! {
+    single a_key_that_is_removed_while_it_may_be_needed_is_reported_and_named_by_each_decrypt [Vault];
     single other_keys_may_still_decrypt [Vault];
     single an_older_key_with_more_versions_is_still_found_under_v1 [Vault];
     single a_key_that_fails_transiently_leaves_the_others_their_time [Vault];

@@ -1,4 +1,4 @@
-//! `systemctl reload`: the file is checked before the daemon is signalled, and errors that only the
+//! `systemctl reload`: the daemon is signalled, and an invalid file fails the command; errors that only the
 //! daemon can find are in its status.
 
 use std::net::{Ipv4Addr, TcpListener};
@@ -26,16 +26,12 @@ async fn systemctl_status_shows_key_and_session_and_a_reload_never_ends_the_serv
     host.machine.ok(&["systemctl", "reload", SERVICE]).await;
     host.logged("configuration reloaded").await;
     host.machine.write(CONFIG, "[vault]\nadress = \"x\"\n");
-    // Asked through systemd, the daemon is not even signalled.
     let reload = host.machine.run(&["systemctl", "reload", SERVICE]).await;
     assert_ne!(reload.code, 0, "{}", reload.text);
     host.logged("✗ configuration: vault.adress: unknown key")
         .await;
     assert_eq!(host.show("ActiveState").await, "active");
-    let journal = host.journal(&[]).await;
-    assert!(!journal.contains("configuration rejected"), "{journal}");
-    // Signalled past systemd, it says so itself.
-    host.machine.ok(&["kill", "-HUP", &process]).await;
+    // The daemon heard of it, so that status and alerts show it.
     host.logged("configuration rejected").await;
     wait::until_true("systemctl status to show the reason", LIMIT, async || {
         let status = host.machine.run(&["systemctl", "status", SERVICE]).await;

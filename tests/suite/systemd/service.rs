@@ -214,7 +214,25 @@ async fn memory_is_locked_only_without_a_limit() {
     assert!(!journal.contains("cannot be locked"), "{journal}");
 }
 
+/// `ProtectSystem=strict` mounts it read-only for the service alone.
+async fn a_file_that_others_can_change_is_refused_in_the_unit_too() {
+    let host = Host::boot(|plan| plan).await;
+    host.machine.ok(&["chmod", "0666", CONFIG]).await;
+    host.machine.run(&["systemctl", "start", SERVICE]).await;
+    host.logged(&format!(
+        "configuration file: {CONFIG} has mode 0666: every user can change it"
+    ))
+    .await;
+    host.machine.ok(&["chmod", "0644", CONFIG]).await;
+    host.client().wait_ok(LIMIT).await;
+    host.machine.ok(&["chmod", "0666", CONFIG]).await;
+    let reload = host.machine.run(&["systemctl", "reload", SERVICE]).await;
+    assert_ne!(reload.code, 0, "{}", reload.text);
+    host.logged("configuration rejected").await;
+}
+
 tests! {
+    single a_file_that_others_can_change_is_refused_in_the_unit_too [Vault, Machines];
     single a_boot_without_vault_does_not_keep_kubelet_waiting [Vault, Machines];
     single the_service_restarts_after_twenty_crashes_in_a_minute [Vault, Machines];
     single a_process_that_stops_without_being_asked_by_systemd_is_started_again [Vault, Machines];

@@ -42,7 +42,7 @@ impl Vault {
         self.write_policy(&policy, &plugin_policy(&mount, &key))
             .await;
         let token = self
-            .create_token(json!({ "policies": [&policy], "ttl": "1h" }))
+            .create_token(json!({ "policies": [&policy], "period": "1h", "no_parent": true }))
             .await;
         Fixture {
             mount,
