@@ -12,9 +12,11 @@ mod reader;
 mod trust;
 mod validate;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
+use crate::system::watched_file::LET_IT_READ;
 use crate::{admin, telemetry};
 use crate::{keys, session, vault};
 pub use environment::{Environment, PREFIX};
@@ -209,8 +211,13 @@ fn read(path: &Path) -> Result<toml::Table, ConfigErrors> {
     let error = |cause: String| {
         ConfigErrors::from(vec![ConfigError::new(path.display().to_string(), cause)])
     };
-    let text =
-        std::fs::read_to_string(path).map_err(|cause| error(format!("cannot be read: {cause}")))?;
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        let remedy = match cause.kind() {
+            ErrorKind::PermissionDenied => format!("; {LET_IT_READ}"),
+            _ => String::new(),
+        };
+        error(format!("cannot be read: {cause}{remedy}"))
+    })?;
     text.parse::<toml::Table>()
         .map_err(|cause| error(format!("invalid TOML: {}", describe(&cause))))
 }

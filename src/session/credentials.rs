@@ -131,7 +131,9 @@ impl Credential {
             Diagnosis::new(format!("{}: {file} {cause}", self.key))
         };
         let content = content.map_err(|cause| match cause {
-            ReadError::Open(_) => error(cause.to_string()).with_remedy(WRITE_IT),
+            ReadError::Open(_) => {
+                error(cause.to_string()).with_remedy(cause.remedy().unwrap_or(WRITE_IT))
+            }
             ReadError::Read(_) => error(cause.to_string()),
             ReadError::TooLarge(_) => {
                 error(format!("{cause}, which is too large for a credential"))
@@ -255,6 +257,23 @@ mod tests {
         timeout(POLL_INTERVAL * 3, content_changed(&credentials, before))
             .await
             .expect("another content is noticed");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_to_be_written_again() {
+        let path = Path::new("/etc/vault-kms-plugin/token");
+        let credential = Credential::file("auth.token_file", path.to_owned());
+        let refused = |kind: ErrorKind| {
+            let content = Err(ReadError::Open(kind.into()));
+            let problem = credential.parse(path, content).expect_err("unreadable");
+            problem.remedy.expect("a remedy")
+        };
+        assert_eq!(refused(ErrorKind::NotFound), "put the secret there");
+        let remedy = refused(ErrorKind::PermissionDenied);
+        assert!(
+            remedy.starts_with("let the plugin's user read it"),
+            "{remedy}"
+        );
     }
 
     #[tokio::test]

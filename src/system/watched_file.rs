@@ -42,6 +42,21 @@ pub enum ReadError {
     TooLarge(u64),
 }
 
+/// What to do about a file or a directory that this process may not read.
+pub const LET_IT_READ: &str = "let the plugin's user read it: the group of the plugin and mode \
+                               0640, and for each directory above it the right to enter";
+
+impl ReadError {
+    /// What to do about it, if it is the mode of the file.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Open(cause) if cause.kind() == ErrorKind::PermissionDenied => Some(LET_IT_READ),
+            Self::Open(_) | Self::Read(_) | Self::TooLarge(_) => None,
+        }
+    }
+}
+
 /// The state of these files now. A symbolic link counts as its target, a directory as its files.
 #[must_use]
 pub fn fingerprint(paths: &[PathBuf]) -> Fingerprint {

@@ -1,5 +1,6 @@
 //! The trusted certificates: from a file, from a directory, or the system's.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -125,8 +126,13 @@ fn add_directory(collected: &mut Collected, dir: &Path) -> Result<(), BuildError
         let cause = Diagnosis::new(format!("{} {cause}", dir.display()));
         BuildError::new(DIR, cause.with_remedy(remedy))
     };
-    let files = watched_file::files_in(dir)
-        .map_err(|cause| error(format!("cannot be read: {cause}"), "name a directory"))?;
+    let files = watched_file::files_in(dir).map_err(|cause| {
+        let remedy = match cause.kind() {
+            ErrorKind::PermissionDenied => watched_file::LET_IT_READ,
+            _ => "name a directory",
+        };
+        error(format!("cannot be read: {cause}"), remedy)
+    })?;
     let mut found = 0;
     for file in files {
         let content = read_file(DIR, &file)?;

@@ -58,6 +58,9 @@ pub(in crate::vault) struct TlsSettings {
 
 /// Reads a file that `key` names.
 pub(super) fn read_file(key: &'static str, path: &Path) -> Result<Content, BuildError> {
-    watched_file::read(path, MAX_FILE_BYTES)
-        .map_err(|error| BuildError::new(key, format!("{} {error}", path.display())))
+    watched_file::read(path, MAX_FILE_BYTES).map_err(|error| {
+        let cause = Diagnosis::new(format!("{} {error}", path.display()));
+        let remedy = error.remedy().map(str::to_owned);
+        BuildError::new(key, Diagnosis { remedy, ..cause })
+    })
 }
