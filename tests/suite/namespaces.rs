@@ -92,7 +92,7 @@ impl Namespace {
 
     /// A token of that policy.
     async fn token(&self) -> String {
-        let parameters = json!({ "policies": [POLICY], "ttl": "1h" });
+        let parameters = json!({ "policies": [POLICY], "period": "1h", "no_parent": true });
         let answer = self
             .expect("POST", "auth/token/create", Some(parameters))
             .await;
