@@ -12,11 +12,11 @@ mod reader;
 mod trust;
 mod validate;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::diagnosis::Diagnosis;
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
-use crate::system::watched_file::LET_IT_READ;
+use crate::system::watched_file;
 use crate::{admin, telemetry};
 use crate::{keys, session, vault};
 pub use environment::{Environment, PREFIX};
@@ -208,18 +208,17 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<toml::Table, ConfigErrors> {
-    let error = |cause: String| {
-        ConfigErrors::from(vec![ConfigError::new(path.display().to_string(), cause)])
+    let error = |problem: Diagnosis| {
+        ConfigErrors::from(vec![ConfigError::new(path.display().to_string(), problem)])
     };
     let text = std::fs::read_to_string(path).map_err(|cause| {
-        let remedy = match cause.kind() {
-            ErrorKind::PermissionDenied => format!("; {LET_IT_READ}"),
-            _ => String::new(),
-        };
-        error(format!("cannot be read: {cause}{remedy}"))
+        error(Diagnosis {
+            cause: format!("cannot be read: {cause}"),
+            remedy: watched_file::remedy(&cause).map(str::to_owned),
+        })
     })?;
     text.parse::<toml::Table>()
-        .map_err(|cause| error(format!("invalid TOML: {}", describe(&cause))))
+        .map_err(|cause| error(format!("invalid TOML: {}", describe(&cause)).into()))
 }
 
 /// The position and the error, without the line, which the parser would quote: it may hold a secret.

@@ -11,6 +11,8 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
+use super::pid_namespace;
+
 /// Who a process is to the file system and to sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -91,11 +93,11 @@ impl Identity {
         if own.uid != 0 || own.overrides {
             return Ok(());
         }
-        let read = |name: &str| std::fs::read_to_string(name).ok();
-        if read("/proc/1/comm") != read("/proc/self/comm") {
+        if !pid_namespace::is_the_daemons() {
             return Ok(());
         }
-        let first = read("/proc/1/status").and_then(|status| Self::read(&status));
+        let first = std::fs::read_to_string("/proc/1/status").ok();
+        let first = first.and_then(|status| Self::read(&status));
         match first.filter(|first| first.uid != 0) {
             Some(first) => first.assume_for_good(),
             None => Ok(()),

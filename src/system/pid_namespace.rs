@@ -10,6 +10,14 @@ pub fn id() -> Option<String> {
     Some(link.to_string_lossy().into_owned())
 }
 
+/// Whether the first process that is visible here is this program, as in the container of the daemon.
+#[must_use]
+pub fn is_the_daemons() -> bool {
+    let name = |process: &str| fs::read_to_string(format!("/proc/{process}/comm")).ok();
+    let first = name("1");
+    first.is_some() && first == name("self")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,7 +43,7 @@ pub enum ReadError {
 }
 
 /// What to do about a file or a directory that this process may not read.
-pub const LET_IT_READ: &str = "let the plugin's user read it: the group of the plugin and mode \
+const LET_IT_READ: &str = "let the plugin's user read it: the group of the plugin and mode \
                                0640, and for each directory above it the right to enter";
 
 impl ReadError {
@@ -51,10 +51,16 @@ impl ReadError {
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::Open(cause) if cause.kind() == ErrorKind::PermissionDenied => Some(LET_IT_READ),
-            Self::Open(_) | Self::Read(_) | Self::TooLarge(_) => None,
+            Self::Open(cause) => remedy(cause),
+            Self::Read(_) | Self::TooLarge(_) => None,
         }
     }
+}
+
+/// What to do about this error of opening a file or a directory, if it is the mode.
+#[must_use]
+pub fn remedy(cause: &io::Error) -> Option<&'static str> {
+    (cause.kind() == ErrorKind::PermissionDenied).then_some(LET_IT_READ)
 }
 
 /// The state of these files now. A symbolic link counts as its target, a directory as its files.

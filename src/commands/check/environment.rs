@@ -1,11 +1,11 @@
 //! Where the values come from that are not in the file.
 
-use std::fs;
 use std::process;
 
 use super::Report;
 use crate::config::{Origin, PREFIX};
 use crate::diagnosis::Diagnosis;
+use crate::system::pid_namespace;
 
 /// The process that systemd started itself, as of version 248 (systemd.exec(5)).
 const STARTED_BY_SYSTEMD: &str = "SYSTEMD_EXEC_PID";
@@ -25,9 +25,7 @@ impl Host {
     pub(super) fn of_process() -> Self {
         let systemds = std::env::var(STARTED_BY_SYSTEMD).ok();
         let own_id = process::id().to_string();
-        let name = |process: &str| fs::read_to_string(format!("/proc/{process}/comm")).ok();
-        let first = name("1");
-        if systemds == Some(own_id) || first.is_some() && first == name("self") {
+        if systemds == Some(own_id) || pid_namespace::is_the_daemons() {
             Self::Daemon
         } else {
             Self::Shell

@@ -1,6 +1,8 @@
 //! The JWT in a file: whom Vault will take the plugin for, and until when.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::Report;
 use super::format::{listed, rounded};
@@ -20,8 +22,7 @@ pub(super) async fn check(settings: &Settings, report: &mut Report) {
         Err(_) => {}
         Ok((origin, None)) => report.warning(NAME, format!("{origin} holds no JWT")),
         Ok((origin, Some(claims))) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+            let now = Timestamp::now().as_second();
             match problem(&claims, now) {
                 Some(problem) => report.warning(NAME, format!("{origin}: {problem}")),
                 None => report.ok(NAME, format!("{origin}: {}", describe(&claims, now))),

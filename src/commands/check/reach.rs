@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
@@ -162,7 +163,7 @@ async fn serves(client: &Client, address: &Address, report: &mut Report) -> bool
     } else {
         "active"
     };
-    compare_clocks(server.time, now(), report);
+    compare_clocks(server.time, Timestamp::now().as_second(), report);
     let version = server.version;
     let text = format!("{address} has version {version}, unsealed, {role}");
     report.ok("vault", text);
@@ -183,14 +184,8 @@ fn compare_clocks(server: i64, own: i64, report: &mut Report) {
     report.warning("clock", text);
 }
 
-/// In seconds since 1970.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
-}
-
 fn report_certificate(certificate: &ServerCertificate, report: &mut Report) {
-    let left = certificate.not_after - now();
+    let left = certificate.not_after - Timestamp::now().as_second();
     let text = format!(
         "{}, {} days from now; it is for {}",
         certificate.description,

@@ -39,8 +39,7 @@ const NAME: &str = "unit";
 type Variables = Vec<(String, String)>;
 
 /// The user and groups of the unit's processes, as systemd looks them up; `None` for root.
-fn identity(name: &str) -> Result<Option<Identity>, Diagnosis> {
-    let properties = properties_of(name)?;
+fn identity(name: &str, properties: &Properties) -> Result<Option<Identity>, Diagnosis> {
     let named = |property: &str| properties.one(property).filter(|name| !name.is_empty());
     let Some(user_name) = named("User") else {
         return Ok(None);
@@ -122,7 +121,7 @@ pub(super) fn source(
         sources.join(", ")
     );
     report.ok(NAME, text);
-    if as_its_user && geteuid().is_root() && !become_its_user(name, report) {
+    if as_its_user && geteuid().is_root() && !become_its_user(name, &properties, report) {
         return None;
     }
     let environment: Environment = variables.into_iter().collect();
@@ -133,8 +132,8 @@ pub(super) fn source(
 }
 
 /// Reports why it could not.
-fn become_its_user(name: &str, report: &mut Report) -> bool {
-    let became = identity(name).and_then(|identity| match identity {
+fn become_its_user(name: &str, properties: &Properties, report: &mut Report) -> bool {
+    let became = identity(name, properties).and_then(|identity| match identity {
         Some(identity) => identity
             .assume_for_good()
             .map_err(|error| Diagnosis::new(format!("{name}: its user: {error}"))),
@@ -221,10 +220,7 @@ fn passed(properties: &Properties, report: &mut Report) -> Variables {
                 "PassEnvironment={}: {OF_SYSTEMD} cannot be read: {error}; the values are not known",
                 names.join(" ")
             );
-            report.warning(
-                "unit",
-                Diagnosis::new(cause).with_remedy("run this as root"),
-            );
+            report.warning(NAME, Diagnosis::new(cause).with_remedy("run this as root"));
             Variables::new()
         }
     }
@@ -235,7 +231,7 @@ fn of_file(file: &EnvironmentFile, report: &mut Report) -> Result<Variables, Dia
     if path.contains(['*', '?', '[']) {
         let cause = format!("EnvironmentFile={path}: a pattern is not read here");
         let remedy = "name each file with an EnvironmentFile= of its own to have it checked";
-        report.warning("unit", Diagnosis::new(cause).with_remedy(remedy));
+        report.warning(NAME, Diagnosis::new(cause).with_remedy(remedy));
         return Ok(Variables::new());
     }
     let failed = |cause: String, remedy: &str| {

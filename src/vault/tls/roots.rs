@@ -1,6 +1,5 @@
 //! The trusted certificates: from a file, from a directory, or the system's.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -127,10 +126,7 @@ fn add_directory(collected: &mut Collected, dir: &Path) -> Result<(), BuildError
         BuildError::new(DIR, cause.with_remedy(remedy))
     };
     let files = watched_file::files_in(dir).map_err(|cause| {
-        let remedy = match cause.kind() {
-            ErrorKind::PermissionDenied => watched_file::LET_IT_READ,
-            _ => "name a directory",
-        };
+        let remedy = watched_file::remedy(&cause).unwrap_or("name a directory");
         error(format!("cannot be read: {cause}"), remedy)
     })?;
     let mut found = 0;
