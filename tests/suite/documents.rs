@@ -8,7 +8,6 @@ mod runbook;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
@@ -17,10 +16,10 @@ use tempfile::TempDir;
 use super::LIMIT;
 use super::authentication::signed;
 use super::harness::certificates::Certificates;
-use super::harness::child;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
 use super::harness::kubernetes::{Etcd, KubeApiserver};
+use super::harness::operator;
 use super::harness::servers::{self, Server};
 use super::harness::vault::Vault;
 use super::harness::workload_api::WorkloadApi;
@@ -111,25 +110,13 @@ impl Scene {
     /// Runs each block in a shell of its own, as an operator who pastes it would.
     async fn run(&self, blocks: &[String]) {
         assert!(!blocks.is_empty(), "no commands");
+        let variables = [
+            ("VAULT_ADDR".to_owned(), self.vault.address()),
+            ("VAULT_TOKEN".to_owned(), self.vault.root_token().to_owned()),
+        ];
         for block in blocks {
             let text = self.meant(block);
-            let mut command = Command::new("bash");
-            command.args(["-euo", "pipefail", "-c", &text]);
-            child::clean_environment(&mut command);
-            let bin = self.dir.path().join("bin").display().to_string();
-            let path = std::env::var("PATH").unwrap_or_default();
-            command
-                .env("PATH", format!("{bin}:{path}"))
-                .env("HOME", self.dir.path())
-                .env("KUBECONFIG", self.dir.path().join("kubeconfig"))
-                .env("VAULT_ADDR", self.vault.address())
-                .env("VAULT_TOKEN", self.vault.root_token())
-                .current_dir(self.dir.path());
-            // Not on this thread: what the commands talk to may be served by it.
-            let ended = tokio::task::spawn_blocking(move || command.output());
-            let ended = ended.await.unwrap().unwrap();
-            let said = String::from_utf8_lossy(&ended.stderr);
-            assert!(ended.status.success(), "{text}\n{said}");
+            operator::run(self.dir.path(), &text, &variables).await;
         }
     }
 

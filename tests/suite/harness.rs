@@ -45,6 +45,8 @@ pub mod load;
 pub mod machine;
 #[path = "harness/memory_transit.rs"]
 pub mod memory_transit;
+#[path = "harness/operator.rs"]
+pub mod operator;
 #[path = "harness/proxy.rs"]
 pub mod proxy;
 #[path = "harness/scrape.rs"]

@@ -25,7 +25,7 @@ fn read(path: &Path) -> String {
 }
 
 /// The Markdown files below a directory.
-fn pages_below(dir: &Path, found: &mut Vec<PathBuf>) {
+pub(super) fn pages_below(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -21,12 +21,12 @@ use tempfile::TempDir;
 use super::documents::kubeconfig;
 use super::documents::markdown::Page;
 use super::harness::certificates::Certificates;
-use super::harness::child;
 use super::harness::daemon::Daemon;
 use super::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use super::harness::servers::{self, Server};
 use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
+use super::harness::{child, operator};
 use super::{LIMIT, daemon_for};
 
 const NAMESPACE: &str = "default";
@@ -121,23 +121,7 @@ impl Shell {
         assert!(!blocks.is_empty(), "no commands");
         let replace = |text: String, (name, value): &(String, String)| text.replace(name, value);
         let text = self.names.iter().fold(blocks.concat(), replace);
-        let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", &text]);
-        child::clean_environment(&mut command);
-        let bin = self.dir.path().join("bin").display().to_string();
-        let path = std::env::var("PATH").unwrap_or_default();
-        command
-            .env("PATH", format!("{bin}:{path}"))
-            .env("HOME", self.dir.path())
-            .env("KUBECONFIG", self.dir.path().join("kubeconfig"))
-            .envs(self.variables.clone())
-            .current_dir(self.dir.path());
-        let ended = tokio::task::spawn_blocking(move || command.output());
-        let ended = ended.await.unwrap().unwrap();
-        let errors = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success(), "{text}\n{errors}");
-        eprint!("{errors}");
-        String::from_utf8_lossy(&ended.stdout).into_owned()
+        operator::run(self.dir.path(), &text, &self.variables).await
     }
 
     /// Writes all Secrets again, as the page has it.

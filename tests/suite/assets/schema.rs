@@ -6,7 +6,7 @@ mod values;
 mod variables;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value as Json;
@@ -15,6 +15,7 @@ use vault_kms_plugin::config::{Config, ConfigErrors, Environment, Fingerprint, S
 
 use super::deployed;
 use super::example::markdown::{Block, sections};
+use crate::links::pages_below;
 
 const BASE: &str = "[vault]\naddress = \"https://vault.example:8200\"\n[transit]\nkey = \"kms\"\n\
                     [auth]\nmethod = \"token\"\ntoken_file = \"/etc/token\"\n";
@@ -133,17 +134,6 @@ fn merged(other: &Table) -> Table {
         }
     }
     table
-}
-
-fn pages_below(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            pages_below(&path, found);
-        } else if path.extension().is_some_and(|it| it == "md") {
-            found.push(path);
-        }
-    }
 }
 
 fn the_configurations_of_the_documents_are_accepted_by_both() {

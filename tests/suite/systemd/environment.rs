@@ -167,13 +167,13 @@ async fn a_token_that_systemd_decrypts_is_used() {
     };
     let machine = &host.machine;
     machine
-        .ok(&["mv", TOKEN, "/root/vault-kms-plugin.token"])
+        .ok(&["mv", TOKEN, "/mnt/vault-kms-plugin.token"])
         .await;
-    let commands = format!("export HOME=/root\n{commands}");
+    let commands = format!("export HOME=/mnt\n{commands}");
     machine
         .ok(&["bash", "-euo", "pipefail", "-c", &commands])
         .await;
-    machine.ok(&["rm", "/root/vault-kms-plugin.token"]).await;
+    machine.ok(&["rm", "/mnt/vault-kms-plugin.token"]).await;
     let encrypted = machine
         .ok(&["cat", "/etc/vault-kms-plugin/token.cred"])
         .await;
