@@ -1,6 +1,7 @@
 //! The commands of the binary, one module each.
 
 pub mod check;
+pub mod init;
 pub mod prepare_dir;
 pub mod reload;
 mod running;

@@ -9,6 +9,7 @@ mod fingerprint;
 mod origin;
 mod raw;
 mod reader;
+mod shared;
 mod trust;
 mod validate;
 
@@ -162,10 +163,15 @@ impl Source {
     /// # Errors
     /// With every error and its key.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        let mut table = match self.path() {
+        let table = match self.path() {
             Some(path) => read(path)?,
             None => toml::Table::new(),
         };
+        self.validate(table)
+    }
+
+    /// Validates this table, with the environment applied.
+    fn validate(&self, mut table: toml::Table) -> Result<Config, ConfigErrors> {
         let mut reader = Reader::default();
         let named = self.file.as_deref();
         self.environment.overlay(&mut table, named, &mut reader);
@@ -181,6 +187,18 @@ impl Source {
 }
 
 impl Config {
+    /// Validates the text of a file by itself: without an environment, and whoever could change it.
+    ///
+    /// # Errors
+    /// With every error and its key.
+    pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
+        let source = Source {
+            file: None,
+            environment: Environment::default(),
+        };
+        source.validate(parse(text).map_err(|cause| vec![ConfigError::new("file", cause)])?)
+    }
+
     /// Checks who could change the files that it names.
     fn check_files(&self, trust: &mut Trust) {
         let vault = &self.vault;
@@ -217,8 +235,12 @@ fn read(path: &Path) -> Result<toml::Table, ConfigErrors> {
             remedy: watched_file::remedy(&cause).map(str::to_owned),
         })
     })?;
-    text.parse::<toml::Table>()
-        .map_err(|cause| error(format!("invalid TOML: {}", describe(&cause)).into()))
+    parse(&text).map_err(|cause| error(cause.into()))
+}
+
+fn parse(text: &str) -> Result<toml::Table, String> {
+    let table = text.parse::<toml::Table>();
+    table.map_err(|cause| format!("invalid TOML: {}", describe(&cause)))
 }
 
 /// The position and the error, without the line, which the parser would quote: it may hold a secret.

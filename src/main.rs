@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc as Heap;
 use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::check::{self, Style};
-use vault_kms_plugin::commands::{prepare_dir, print_error, reload, serve, status};
+use vault_kms_plugin::commands::{init, prepare_dir, print_error, reload, serve, status};
 use vault_kms_plugin::config::Source;
 use vault_kms_plugin::system::identity::Identity;
 use vault_kms_plugin::system::{self, Exit};
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     };
     if !matches!(
         cli.command,
-        None | Some(Command::Serve(_) | Command::PrepareDir(_))
+        None | Some(Command::Serve(_) | Command::Init(_) | Command::PrepareDir(_))
     ) && let Err(error) = Identity::join_the_daemon()
     {
         return print_error(&error, Exit::Unavailable).into();
@@ -47,6 +47,12 @@ fn main() -> ExitCode {
     let default = || Command::Serve(cli::Serve::default());
     let exit = match cli.command.unwrap_or_else(default) {
         Command::Serve(options) => serve::run(&options, source(cli.config), hardened),
+        Command::Init(options) => init::run(&options)
+            .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
+        Command::Check(options) if options.fingerprint => {
+            check::print_fingerprint(&options, cli.config)
+                .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok)
+        }
         Command::Check(options) => check(&options, cli.config),
         Command::Status(options) => status::run(&options, &source(cli.config))
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),

@@ -36,6 +36,8 @@ pub enum Exit {
     Ok,
     /// 1: `check --strict` found warnings and no errors.
     Warned,
+    /// 64: the answers for `init` are missing or invalid.
+    Usage,
     /// 69: another process uses the socket, or the system refused it; for `check`, Vault is
     /// unreachable or refuses.
     Unavailable,
@@ -68,6 +70,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Ok => 0,
             Exit::Warned => 1,
+            Exit::Usage => 64,
             Exit::Unavailable => 69,
             Exit::Internal => 70,
             Exit::Config => 78,

@@ -28,6 +28,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -l confi
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -s h -l help -d 'Print help'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -s V -l version -d 'Print version'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "serve" -d 'Run the daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "init" -d 'Write the files of a new installation: configuration, policy, the commands for Vault, both steps of the EncryptionConfiguration, unit or manifest'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "check" -d 'Validate the configuration and prove that it works: connection, TLS, login, policy, key, a round trip'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "status" -d 'Show the state of the running daemon'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_needs_command" -f -a "reload" -d 'Let the running daemon read its configuration again, and wait for the outcome'
@@ -37,12 +38,51 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l dir -d 'Before that, give this directory to the user, as `prepare-dir` does. May be given several times' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l out -d 'Directory to write to. Nothing in it is overwritten' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l platform -d 'What starts kube-apiserver' -r -f -a "systemd\t'A systemd unit on the host, for any kube-apiserver'
+static-pod\t'A static pod, for a kube-apiserver that is one'
+kubeadm\t'kubeadm, and what is built on it, such as kind: a static pod'
+k3s\t'k3s, with a systemd unit'
+rke2\t'RKE2, with a systemd unit'
+k0s\t'k0s, with a systemd unit'"
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l address -d 'Address of Vault, such as `https://vault.example:8200`. May be given several times' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l ca-file -d 'Path on the nodes of the certificate of Vault\'s CA; by default those of the system are trusted' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l tls-server-name -d 'The name in Vault\'s certificate, if it is not the host of the address' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l namespace -d 'Namespace of key and login' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l mount -d 'Mount of the Transit engine; `transit` by default' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l key -d 'Name of the key, which no other cluster may use; `kms` by default' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l key-id-suffix -d 'Suffix of every key_id, when an earlier key writes again' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l auth -d 'How the plugin logs in' -r -f -a "token\t'A token of each node'
+approle\t'A role_id and a secret_id of each node'
+userpass\t'A user and a password'
+jwt\t'A token of a service account, which Vault verifies itself'
+kubernetes\t'A token of a service account, which kube-apiserver reviews for Vault'
+cert\t'A certificate of each node'"
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l auth-mount -d 'Mount of the auth method; by default its name' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l role -d 'Name of the role in Vault' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l username -d 'Name of the user in Vault, for `--auth userpass`' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l policy -d 'Name of the policy in Vault' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l issuer -d 'Issuer of the tokens of service accounts, for `--auth jwt`' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l kubernetes-host -d 'Where Vault reaches kube-apiserver; required for `--auth kubernetes`' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l node-name -d 'Common names in the certificates of the nodes; required for `--auth cert`' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l socket -d 'The socket on the nodes' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l allow-uid -d 'User that kube-apiserver runs as, if it is not root. May be given several times' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l provider -d 'Name of the provider in the EncryptionConfiguration, which each object in etcd carries' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l resource -d 'Resources to encrypt' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l timeout -d 'How long kube-apiserver waits for a call' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l image -d 'Image of the static pod' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l program -d 'The program on the nodes, for the unit' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l kubeadm-api -d 'Version of kubeadm\'s configuration: `v1beta3` for Kubernetes 1.30 and earlier' -r -f -a "v1beta4\t'Kubernetes 1.31 and later'
+v1beta3\t'Kubernetes 1.30 and earlier'"
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l unit -d 'Use the environment and the configuration file of this systemd unit instead of those of the shell' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l encryption-config -d 'Check that kube-apiserver\'s EncryptionConfiguration fits' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l offline -d 'Run only the checks that need no connection to Vault'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l login -d 'Log in even if that may use up a secret_id or a wrapping token'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l running -d 'Also use the socket of the running daemon as the kube-apiserver of this host would, and check the EncryptionConfiguration that it was started with'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l fingerprint -d 'Print only the fingerprint of what has to be the same on every node: of the configuration, and of the EncryptionConfiguration if that is named'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l strict -d 'Exit with 1 if there are warnings and no errors'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -l json -d 'Print JSON'
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand check" -s h -l help -d 'Print help'
@@ -59,9 +99,10 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand reload
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -l owner -d 'Numeric UID:GID that will own the directory' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand prepare-dir" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "serve" -d 'Run the daemon'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "check" -d 'Validate the configuration and prove that it works: connection, TLS, login, policy, key, a round trip'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "status" -d 'Show the state of the running daemon'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "reload" -d 'Let the running daemon read its configuration again, and wait for the outcome'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "prepare-dir" -d 'Give the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve check status reload prepare-dir help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "serve" -d 'Run the daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "init" -d 'Write the files of a new installation: configuration, policy, the commands for Vault, both steps of the EncryptionConfiguration, unit or manifest'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "check" -d 'Validate the configuration and prove that it works: connection, TLS, login, policy, key, a round trip'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "status" -d 'Show the state of the running daemon'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "reload" -d 'Let the running daemon read its configuration again, and wait for the outcome'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "prepare-dir" -d 'Give the socket\'s directory to the user that the plugin runs as; for the init container of a static pod, which is root'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand help; and not __fish_seen_subcommand_from serve init check status reload prepare-dir help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -8,6 +8,7 @@ mod capabilities;
 mod dial_target;
 mod encryption;
 mod environment;
+mod fingerprint;
 mod format;
 mod jwt;
 mod key;
@@ -29,7 +30,9 @@ use tokio::time::Instant;
 
 use crate::cli;
 use crate::config::{Config, Source};
+use crate::system::Exit;
 use crate::vault::Client;
+pub(super) use encryption::check as check_encryption;
 pub use report::{Outcome, Report, Step, Style};
 
 /// How long kube-apiserver waits for a call by default.
@@ -59,6 +62,17 @@ pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
     let report = runtime.block_on(steps(options, source, file_of_kube, report));
     runtime.shutdown_background();
     Ok(report)
+}
+
+/// Prints the fingerprint of the configuration, and that of the EncryptionConfiguration if it is named.
+///
+/// # Errors
+/// The error to print, and its exit code.
+pub fn print_fingerprint(
+    options: &cli::Check,
+    file: Option<PathBuf>,
+) -> Result<(), (String, Exit)> {
+    fingerprint::print(options, file)
 }
 
 async fn steps(

@@ -8,6 +8,7 @@ mod duration;
 mod endpoint;
 mod file;
 mod finding;
+mod fingerprint;
 mod json;
 mod ours;
 mod refusal;
@@ -27,6 +28,7 @@ use crate::grpc::{KmsVersion, SocketPath};
 use crate::system::root_dir::RootDir;
 use file::File;
 use finding::Finding;
+pub(super) use fingerprint::fingerprint;
 use refusal::{Refusal, When};
 use writers::Writers;
 
@@ -34,7 +36,7 @@ const NAME: &str = "encryption config";
 
 /// Checks a file with this content, of a kube-apiserver with this root directory or of this host; without a
 /// configuration of our own only the file by itself.
-pub(super) fn check(
+pub(in crate::commands) fn check(
     path: &Path,
     text: io::Result<Vec<u8>>,
     root: Option<&RootDir>,

@@ -1,0 +1,84 @@
+//! `init`: from one set of answers to the files of a new installation: configuration, policy, the commands
+//! for Vault, both steps of the EncryptionConfiguration, and what the platform needs.
+//!
+//! It talks to nobody. Everything is put together and checked before the first file is written, by what
+//! the daemon and `check` would say of it; nothing that exists is overwritten.
+
+mod answers;
+pub mod auth;
+mod configuration;
+mod encryption;
+mod node_files;
+mod output;
+pub mod platform;
+mod questions;
+mod steps;
+mod text;
+mod vault_setup;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::written;
+use crate::cli;
+use crate::system::Exit;
+use answers::Answers;
+use output::OutputFile;
+use questions::Questions;
+
+/// Asks what the command line leaves open, if `answers` is a terminal, writes the files and prints what to
+/// do with them.
+///
+/// # Errors
+/// The error to print, and its exit code.
+pub fn run(options: &cli::Init) -> Result<(), (String, Exit)> {
+    let stdin = io::stdin();
+    let is_terminal = stdin.is_terminal();
+    run_with(
+        options,
+        is_terminal.then(|| stdin.lock()),
+        &mut io::stderr(),
+    )
+}
+
+fn run_with(
+    options: &cli::Init,
+    terminal: Option<impl BufRead>,
+    prompts: &mut impl Write,
+) -> Result<(), (String, Exit)> {
+    let questions = Questions::of(options);
+    let options = match terminal {
+        Some(terminal) if questions.is_open() => questions
+            .ask(options, terminal, prompts)
+            .map_err(|error| (format!("no answer: {error}"), Exit::Usage))?,
+        _ => {
+            questions.refuse().map_err(|error| (error, Exit::Usage))?;
+            options.clone()
+        }
+    };
+    let answers = Answers::try_new(&options).map_err(|errors| (errors.join("\n"), Exit::Usage))?;
+    let (files, fingerprint) = files(&answers).map_err(|error| (error, Exit::Usage))?;
+    output::write(&options.out, &files).map_err(|error| (error.to_string(), Exit::Unavailable))?;
+    let mut shown = format!("wrote {}:\n", options.out.display());
+    for file in &files {
+        shown.push_str(&format!("  {:28} {}\n", file.name, file.about));
+    }
+    shown.push_str(&format!(
+        "fingerprint of the configuration: {fingerprint}\n\n{}",
+        steps::of(&answers, &options.out, &fingerprint)
+    ));
+    written(io::stdout().lock().write_all(shown.as_bytes()))
+}
+
+/// All files, checked, and the fingerprint of the configuration.
+fn files(answers: &Answers) -> Result<(Vec<OutputFile>, String), String> {
+    let (text, config) = configuration::of(answers)?;
+    let mut files = vec![OutputFile::new(
+        "config.toml",
+        "the configuration of the plugin, for every node",
+        text,
+    )];
+    files.extend(vault_setup::files(answers));
+    files.extend(encryption::files(answers, &config)?);
+    files.extend(node_files::files(answers));
+    Ok((files, config.shared_fingerprint()))
+}

@@ -1,0 +1,81 @@
+//! Both steps of the EncryptionConfiguration, checked as kube-apiserver would.
+
+use std::path::Path;
+
+use super::super::check::{Outcome, Report, check_encryption};
+use super::answers::Answers;
+use super::output::OutputFile;
+use super::text::yaml;
+use crate::config::Config;
+
+/// Every kube-apiserver reads what the plugin encrypts, and none writes it.
+pub(super) const READERS: &str = "encryption-1-readers.yaml";
+/// The plugin encrypts what is written.
+pub(super) const WRITER: &str = "encryption-2-writer.yaml";
+
+/// Both files.
+///
+/// # Errors
+/// If kube-apiserver would refuse one of them, or it would not use this plugin.
+pub(super) fn files(answers: &Answers, config: &Config) -> Result<[OutputFile; 2], String> {
+    let identity = "      - identity: {}\n".to_owned();
+    let kms = provider(answers);
+    let readers = whole(
+        answers,
+        "# Step 1, on every control-plane node before step 2 on any: kube-apiserver can read what the plugin\n\
+         # encrypts, and writes unencrypted as before.\n",
+        &[&identity, &kms],
+    );
+    let writer = whole(
+        answers,
+        "# Step 2, when every kube-apiserver uses step 1: what is written from now on is encrypted.\n\
+         # `identity` reads what was written before; remove it only when nothing of that is left.\n",
+        &[&kms, &identity],
+    );
+    for (name, text) in [(READERS, &readers), (WRITER, &writer)] {
+        check(name, text, config)?;
+    }
+    Ok([
+        OutputFile::new(
+            READERS,
+            "step 1 of kube-apiserver's file: can read",
+            readers,
+        ),
+        OutputFile::new(WRITER, "step 2 of kube-apiserver's file: encrypts", writer),
+    ])
+}
+
+fn provider(answers: &Answers) -> String {
+    format!(
+        "      - kms:\n          apiVersion: v2\n          name: {}\n          endpoint: {}\n          timeout: {}\n",
+        yaml(&answers.provider),
+        yaml(&format!("unix://{}", answers.socket)),
+        answers.timeout
+    )
+}
+
+fn whole(answers: &Answers, comment: &str, providers: &[&String]) -> String {
+    let resources: Vec<_> = answers.resources.iter().map(|it| yaml(it)).collect();
+    let mut text = format!(
+        "{comment}apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n  \
+         - resources: [{}]\n    providers:\n",
+        resources.join(", ")
+    );
+    for provider in providers {
+        text.push_str(provider);
+    }
+    text
+}
+
+fn check(name: &str, text: &str, config: &Config) -> Result<(), String> {
+    let mut report = Report::default();
+    let bytes = Ok(text.as_bytes().to_vec());
+    check_encryption(Path::new(name), bytes, None, Some(config), &mut report);
+    let errors = report.steps().iter();
+    let errors = errors.filter(|step| !matches!(step.outcome, Outcome::Ok | Outcome::Warning));
+    let errors: Vec<_> = errors.map(ToString::to_string).collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(errors.join("\n"))
+}

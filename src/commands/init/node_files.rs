@@ -1,0 +1,14 @@
+//! The files for the nodes: the plugin as a unit or a pod, and what kube-apiserver is told.
+
+mod apiserver;
+mod plugin;
+
+use super::answers::Answers;
+use super::output::OutputFile;
+
+/// The files of the platform.
+pub(super) fn files(answers: &Answers) -> Vec<OutputFile> {
+    let mut files = plugin::files(answers);
+    files.push(apiserver::file(answers));
+    files
+}

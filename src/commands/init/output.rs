@@ -1,0 +1,173 @@
+//! Writes the files: all of them, or none.
+
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use tempfile::NamedTempFile;
+
+/// A file to be written.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    pub(super) name: &'static str,
+    /// What it is for.
+    pub(super) about: &'static str,
+    pub(super) content: String,
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub(super) struct WriteError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl OutputFile {
+    pub(super) fn new(name: &'static str, about: &'static str, content: String) -> Self {
+        Self {
+            name,
+            about,
+            content,
+        }
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.cause.kind() {
+            io::ErrorKind::AlreadyExists => write!(
+                f,
+                "{path} exists, and nothing was written: move it away, or name another directory with --out"
+            ),
+            _ => write!(
+                f,
+                "{path}: cannot be written, and nothing was: {}",
+                self.cause
+            ),
+        }
+    }
+}
+
+/// Writes the files into the directory, which is created if it is missing. They are for their owner alone:
+/// credentials will lie beside them.
+///
+/// # Errors
+/// If one exists, or cannot be written. What was written before is removed again.
+pub(super) fn write(dir: &Path, files: &[OutputFile]) -> Result<(), WriteError> {
+    let error = |path: &Path, cause| WriteError {
+        path: path.to_owned(),
+        cause,
+    };
+    for file in files {
+        let path = dir.join(file.name);
+        match path.symlink_metadata() {
+            Ok(_) => return Err(error(&path, io::ErrorKind::AlreadyExists.into())),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(error(&path, cause)),
+        }
+    }
+    let is_new = !dir.exists();
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(dir);
+    made.map_err(|cause| error(dir, cause))?;
+    let mut done = Vec::new();
+    let written = write_each(dir, files, &mut done);
+    written.map_err(|(path, cause)| {
+        for path in &done {
+            let _ = fs::remove_file(path);
+        }
+        if is_new {
+            let _ = fs::remove_dir(dir);
+        }
+        error(&path, cause)
+    })
+}
+
+fn write_each(
+    dir: &Path,
+    files: &[OutputFile],
+    done: &mut Vec<PathBuf>,
+) -> Result<(), (PathBuf, io::Error)> {
+    let mut temporary = Vec::new();
+    for file in files {
+        let path = dir.join(file.name);
+        let written = NamedTempFile::new_in(dir).and_then(|mut one| {
+            one.write_all(file.content.as_bytes())?;
+            Ok(one)
+        });
+        match written {
+            Ok(one) => temporary.push((one, path)),
+            Err(cause) => return Err((path, cause)),
+        }
+    }
+    for (one, path) in temporary {
+        // Another process may have made one meanwhile.
+        match one.persist_noclobber(&path) {
+            Ok(_) => done.push(path),
+            Err(error) => return Err((path, error.error)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn two() -> [OutputFile; 2] {
+        ["one", "two"].map(|name| OutputFile::new(name, "", name.to_uppercase()))
+    }
+
+    #[test]
+    fn all_are_written_for_their_owner_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let out = dir.path().join("a/b");
+        write(&out, &two()).expect("written");
+        for file in two() {
+            let path = out.join(file.name);
+            assert_eq!(fs::read_to_string(&path).expect("a file"), file.content);
+            let mode = fs::metadata(&path).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(&out).expect("a directory").count(), 2);
+    }
+
+    #[test]
+    fn what_exists_is_kept_and_nothing_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let two_path = dir.path().join("two");
+        fs::write(&two_path, "mine").expect("written");
+        let error = write(dir.path(), &two())
+            .expect_err("it exists")
+            .to_string();
+        assert!(
+            error.starts_with(&two_path.display().to_string()),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&two_path).expect("a file"), "mine");
+        assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1);
+        // A link that leads nowhere exists, too.
+        let out = dir.path().join("out");
+        fs::create_dir(&out).expect("made");
+        std::os::unix::fs::symlink("nowhere", out.join("one")).expect("linked");
+        write(&out, &two()).expect_err("it exists");
+        assert_eq!(fs::read_dir(&out).expect("a directory").count(), 1);
+    }
+
+    #[test]
+    fn what_was_written_before_a_failure_is_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let out = dir.path().join("out");
+        let mut files = Vec::from(two());
+        files.push(OutputFile::new("missing/three", "", String::new()));
+        write(&out, &files).expect_err("its directory is missing");
+        assert!(!out.exists());
+        let taken = dir.path().join("file");
+        fs::write(&taken, "").expect("written");
+        write(&taken, &two()).expect_err("it is no directory");
+    }
+}
