@@ -28,6 +28,7 @@ mod failures;
 mod harness;
 mod harness_selftest;
 mod hostile;
+mod init;
 mod keys;
 mod layout;
 mod links;
@@ -145,6 +146,6 @@ fn all_that_the_tests_run_is_built() {
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, keys, layout, links, memory, metrics, monitoring, namespaces, operations, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, operations, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

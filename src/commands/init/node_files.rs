@@ -1,4 +1,4 @@
-//! The files for the nodes: the plugin as a unit or a pod, and what kube-apiserver is told.
+//! The files for the nodes: the plugin as a unit or a pod, and what kube-apiserver is started with.
 
 mod apiserver;
 mod plugin;

@@ -46,7 +46,7 @@ fn every_page_of_a_command_has_its_sections() {
             assert!(!is_run || has(section), "{name} has no {section}");
         }
     }
-    assert_eq!(pages.len(), 7);
+    assert_eq!(pages.len(), 8);
 }
 
 fn every_page_that_is_named_is_shipped() {
