@@ -8,6 +8,7 @@ mod login;
 mod pages;
 mod policy;
 mod prompts;
+mod talos;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -141,5 +142,5 @@ fn cli_name() -> &'static str {
 }
 
 tests! {
-    [answers, hosts, kube_apiserver, login, pages, policy, prompts]
+    [answers, hosts, kube_apiserver, login, pages, policy, prompts, talos]
 }

@@ -57,7 +57,7 @@ impl Platform {
     /// The page that describes it.
     pub(super) fn page(self) -> &'static str {
         match self {
-            Self::Systemd => "docs/install/systemd.md",
+            Self::Systemd => "docs/install/hosts.md",
             Self::StaticPod => "docs/install/static-pod.md",
             Self::Kubeadm => "docs/install/kubeadm.md",
             Self::K3s => "docs/install/k3s.md",

@@ -15,11 +15,16 @@ pub(super) fn of(answers: &Answers, dir: &Path, fingerprint: &str) -> String {
         "as an operator of Vault, with VAULT_ADDR and VAULT_TOKEN set:\n     sh {script}"
     )];
     steps.push(credential(answers, &script));
+    let check = if answers.platform.is_pod() {
+        "crictl exec \"$(crictl ps --name vault-kms-plugin -q)\" /usr/local/bin/vault-kms-plugin check"
+    } else {
+        "vault-kms-plugin check --unit vault-kms-plugin"
+    };
     let secrets: Vec<_> = answers.auth.files().iter().map(|(_, name)| *name).collect();
     steps.push(format!(
         "on each control-plane node, install the plugin with config.toml and {} in {DIR}, and start it;\n     \
          these have to succeed, the second one with {fingerprint} on every node:\n     \
-         vault-kms-plugin check\n     vault-kms-plugin check --fingerprint",
+         {check}\n     {check} --fingerprint",
         secrets.join(" and ")
     ));
     steps.push(format!(

@@ -220,6 +220,48 @@ fn unusual_answers_that_are_right_arrive() {
     );
 }
 
+/// Whoever follows them never has a writer before all readers.
+fn the_steps_are_printed_in_a_safe_order() {
+    for platform in ["systemd", "static-pod", "kubeadm", "k3s", "rke2", "k0s"] {
+        let arguments = ["--platform", platform, "--auth", "token"];
+        let site = Site::new("https://vault.example:8200", &arguments);
+        let places = [
+            "vault-setup.sh'\n",
+            "node NODE",
+            " --fingerprint\n",
+            "encryption-1-readers.yaml as /etc/",
+            "encryption-2-writer.yaml as /etc/",
+            "write all objects again",
+            "remove `identity`",
+        ]
+        .map(|part| {
+            site.said
+                .find(part)
+                .unwrap_or_else(|| panic!("no {part:?} in {}", site.said))
+        });
+        assert!(places.is_sorted(), "{}", site.said);
+        let (_, listed) = site.said.split_once(":\n").unwrap();
+        let names = listed.lines().take_while(|line| line.starts_with("  "));
+        let names: Vec<_> = names
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        assert!(names.len() > 5, "{}", site.said);
+        assert!(
+            names.iter().all(|name| site.path(name).exists()),
+            "{names:?}"
+        );
+        let page = if platform == "systemd" {
+            "hosts"
+        } else {
+            platform
+        };
+        let page = format!("docs/install/{page}.md");
+        let shown = site.said.split(" has each command").next().unwrap();
+        assert!(shown.ends_with(&page), "{shown}");
+        assert!(super::root().join(page).exists());
+    }
+}
+
 fn a_quoted_value_is_data_to_the_shell() {
     let dir = tempfile::tempdir().unwrap();
     let issuer = "https://x/'; touch \"$PWD/owned\" #$(touch owned)`touch owned`";
@@ -338,6 +380,7 @@ tests! {
     plain hostile_answers_are_refused_by_their_option;
     plain every_wrong_answer_is_named_at_once;
     plain unusual_answers_that_are_right_arrive [Vault];
+    plain the_steps_are_printed_in_a_safe_order [Vault];
     plain a_quoted_value_is_data_to_the_shell [Vault];
     plain nothing_is_overwritten;
     plain the_fingerprint_of_init_is_that_of_each_node [Vault];

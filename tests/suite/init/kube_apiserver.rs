@@ -190,6 +190,18 @@ async fn the_sidecar_fits_into_a_pod(kubernetes: &KubeApiserver, page: &str) {
     );
     let pod = dry_run(kubernetes, &whole).await;
     assert_eq!(pod["spec"]["initContainers"][0]["restartPolicy"], "Always");
+    // And the plugin takes its configuration.
+    let config = page.split("```toml\n").nth(1).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), config.split("```").next().unwrap()).unwrap();
+    let mut command = std::process::Command::new(super::PROGRAM);
+    crate::harness::child::clean_environment(&mut command);
+    let ended = command
+        .args(["check", "--fingerprint", "--config"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", super::text(&ended.stderr));
 }
 
 tests! {
