@@ -32,7 +32,7 @@ use crate::cli;
 use crate::config::{Config, Source};
 use crate::system::Exit;
 use crate::vault::Client;
-pub(super) use encryption::check as check_encryption;
+pub(super) use encryption::{check as check_encryption, fingerprint as encryption_fingerprint};
 pub use report::{Outcome, Report, Step, Style};
 
 /// How long kube-apiserver waits for a call by default.

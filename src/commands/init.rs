@@ -56,29 +56,45 @@ fn run_with(
         }
     };
     let answers = Answers::try_new(&options).map_err(|errors| (errors.join("\n"), Exit::Usage))?;
-    let (files, fingerprint) = files(&answers).map_err(|error| (error, Exit::Usage))?;
-    output::write(&options.out, &files).map_err(|error| (error.to_string(), Exit::Unavailable))?;
+    let plan = plan(&answers).map_err(|error| (error, Exit::Usage))?;
+    output::write(&options.out, &plan.files)
+        .map_err(|error| (error.to_string(), Exit::Unavailable))?;
     let mut shown = format!("wrote {}:\n", options.out.display());
-    for file in &files {
+    for file in &plan.files {
         shown.push_str(&format!("  {:28} {}\n", file.name, file.about));
     }
+    let [readers, writer] = &plan.steps;
     shown.push_str(&format!(
-        "fingerprint of the configuration: {fingerprint}\n\n{}",
-        steps::of(&answers, &options.out, &fingerprint)
+        "fingerprint of the configuration: {}\n\
+         fingerprint of the EncryptionConfiguration: {readers} in step 1, {writer} in step 2\n\n{}",
+        plan.configuration,
+        steps::of(&answers, &options.out, &plan.configuration)
     ));
     written(io::stdout().lock().write_all(shown.as_bytes()))
 }
 
-/// All files, checked, and the fingerprint of the configuration.
-fn files(answers: &Answers) -> Result<(Vec<OutputFile>, String), String> {
+/// What is written, and the fingerprints of it.
+#[derive(Debug)]
+struct Plan {
+    files: Vec<OutputFile>,
+    configuration: String,
+    /// Of both steps of the EncryptionConfiguration.
+    steps: [String; 2],
+}
+
+/// All files, checked.
+fn plan(answers: &Answers) -> Result<Plan, String> {
     let (text, config) = configuration::of(answers)?;
-    let mut files = vec![OutputFile::new(
-        "config.toml",
-        "the configuration of the plugin, for every node",
-        text,
-    )];
+    let encryption = encryption::files(answers, &config)?;
+    let steps = encryption::fingerprints(&encryption);
+    let about = "the configuration of the plugin, for every node";
+    let mut files = vec![OutputFile::new("config.toml", about, text)];
     files.extend(vault_setup::files(answers));
-    files.extend(encryption::files(answers, &config)?);
+    files.extend(encryption);
     files.extend(node_files::files(answers));
-    Ok((files, config.shared_fingerprint()))
+    Ok(Plan {
+        files,
+        configuration: config.shared_fingerprint(),
+        steps,
+    })
 }

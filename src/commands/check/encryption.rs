@@ -28,7 +28,7 @@ use crate::grpc::{KmsVersion, SocketPath};
 use crate::system::root_dir::RootDir;
 use file::File;
 use finding::Finding;
-pub(super) use fingerprint::fingerprint;
+pub(in crate::commands) use fingerprint::fingerprint;
 use refusal::{Refusal, When};
 use writers::Writers;
 

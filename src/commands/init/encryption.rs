@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::check::{Outcome, Report, check_encryption};
+use super::super::check::{Outcome, Report, check_encryption, encryption_fingerprint};
 use super::answers::Answers;
 use super::output::OutputFile;
 use super::text::yaml;
@@ -12,6 +12,14 @@ use crate::config::Config;
 pub(super) const READERS: &str = "encryption-1-readers.yaml";
 /// The plugin encrypts what is written.
 pub(super) const WRITER: &str = "encryption-2-writer.yaml";
+
+/// By what `check --fingerprint` tells the steps apart: of the first, and of the second.
+pub(super) fn fingerprints(files: &[OutputFile; 2]) -> [String; 2] {
+    // They were checked before.
+    let of =
+        |file: &OutputFile| encryption_fingerprint(file.content.as_bytes()).unwrap_or_default();
+    [of(&files[0]), of(&files[1])]
+}
 
 /// Both files.
 ///

@@ -334,7 +334,14 @@ fn the_fingerprint_of_init_is_that_of_each_node() {
     let fingerprint = line.strip_prefix("configuration ").unwrap();
     let printed = format!("fingerprint of the configuration: {fingerprint}\n");
     assert!(site.said.contains(&printed), "{own}{}", site.said);
-    assert_ne!(own, shown(&[], "encryption-2-writer.yaml"));
+    let writer = shown(&[], "encryption-2-writer.yaml");
+    assert_ne!(own, writer);
+    let [one, two] = [&own, &writer].map(|shown| {
+        let line = shown.lines().nth(1).unwrap();
+        line.strip_prefix("encryption-config ").unwrap()
+    });
+    let steps = format!("EncryptionConfiguration: {one} in step 1, {two} in step 2\n");
+    assert!(site.said.contains(&steps), "{}", site.said);
     let of_a_node = [
         ("VAULT_KMS_PLUGIN_ADMIN_LISTEN", "127.0.0.1:9"),
         ("VAULT_KMS_PLUGIN_AUTH_TOKEN_FILE", "/other"),
