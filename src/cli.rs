@@ -1,18 +1,14 @@
 //! The command line.
 
+mod init;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::admin::Address;
-use crate::commands::init::auth::Method;
-use crate::commands::init::platform::{KubeadmApi, Platform};
 use crate::commands::prepare_dir::Owner;
-
-/// The mount of the Transit engine, unless another one is named.
-pub const DEFAULT_MOUNT: &str = "transit";
-/// The key, likewise.
-pub const DEFAULT_KEY: &str = "kms";
+pub use init::Init;
 
 /// Encrypts Kubernetes data at rest through Vault or `OpenBao` Transit.
 #[derive(Debug, Parser)]
@@ -35,7 +31,7 @@ pub enum Command {
     Serve(Serve),
     /// Write the files of a new installation: configuration, policy, the commands for Vault, both steps of
     /// the EncryptionConfiguration, unit or manifest.
-    Init(Box<Init>),
+    Init(Init),
     /// Validate the configuration and prove that it works: connection, TLS, login, policy, key, a
     /// round trip.
     Check(Check),
@@ -58,107 +54,6 @@ pub struct Serve {
     /// Before that, give this directory to the user, as `prepare-dir` does. May be given several times.
     #[arg(long, value_name = "DIR", requires = "user")]
     pub dir: Vec<PathBuf>,
-}
-
-/// The options of `init`. What is required and not given is asked for on a terminal.
-#[derive(Debug, Clone, Args)]
-pub struct Init {
-    /// Directory to write to. Nothing in it is overwritten.
-    #[arg(long, value_name = "DIR", default_value = "vault-kms-plugin-files")]
-    pub out: PathBuf,
-    /// What starts kube-apiserver.
-    #[arg(long, value_name = "NAME")]
-    pub platform: Option<Platform>,
-    /// Address of Vault, such as `https://vault.example:8200`. May be given several times.
-    #[arg(long, value_name = "URL")]
-    pub address: Vec<String>,
-    /// Path on the nodes of the certificate of Vault's CA; by default those of the system are trusted.
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
-    /// The name in Vault's certificate, if it is not the host of the address.
-    #[arg(long, value_name = "NAME")]
-    pub tls_server_name: Option<String>,
-    /// Namespace of key and login.
-    #[arg(long, value_name = "PATH")]
-    pub namespace: Option<String>,
-    /// Mount of the Transit engine; `transit` by default.
-    #[arg(long, value_name = "PATH")]
-    pub mount: Option<String>,
-    /// Name of the key, which no other cluster may use; `kms` by default.
-    #[arg(long, value_name = "NAME")]
-    pub key: Option<String>,
-    /// Suffix of every key_id, when an earlier key writes again.
-    #[arg(long, value_name = "TEXT")]
-    pub key_id_suffix: Option<String>,
-    /// How the plugin logs in.
-    #[arg(long, value_name = "METHOD")]
-    pub auth: Option<Method>,
-    /// Mount of the auth method; by default its name.
-    #[arg(long, value_name = "PATH")]
-    pub auth_mount: Option<String>,
-    /// Name of the role in Vault.
-    #[arg(long, value_name = "NAME", default_value = "vault-kms-plugin")]
-    pub role: String,
-    /// Name of the user in Vault, for `--auth userpass`.
-    #[arg(long, value_name = "NAME", default_value = "vault-kms-plugin")]
-    pub username: String,
-    /// Name of the policy in Vault.
-    #[arg(long, value_name = "NAME", default_value = "vault-kms-plugin")]
-    pub policy: String,
-    /// Issuer of the tokens of service accounts, for `--auth jwt`.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "https://kubernetes.default.svc.cluster.local"
-    )]
-    pub issuer: String,
-    /// Where Vault reaches kube-apiserver; required for `--auth kubernetes`.
-    #[arg(long, value_name = "URL")]
-    pub kubernetes_host: Option<String>,
-    /// Common names in the certificates of the nodes; required for `--auth cert`.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub node_name: Vec<String>,
-    /// The socket on the nodes.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/run/vault-kms-plugin/kms.sock"
-    )]
-    pub socket: String,
-    /// User that kube-apiserver runs as, if it is not root. May be given several times.
-    #[arg(long, value_name = "UID")]
-    pub allow_uid: Vec<u32>,
-    /// Name of the provider in the EncryptionConfiguration, which each object in etcd carries.
-    #[arg(long, value_name = "NAME", default_value = "vault")]
-    pub provider: String,
-    /// Resources to encrypt.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        default_value = "secrets"
-    )]
-    pub resource: Vec<String>,
-    /// How long kube-apiserver waits for a call.
-    #[arg(long, value_name = "TIME", default_value = "3s")]
-    pub timeout: String,
-    /// Image of the static pod.
-    #[arg(
-        long,
-        value_name = "IMAGE",
-        default_value = "localhost/vault-kms-plugin:0.1.0"
-    )]
-    pub image: String,
-    /// The program on the nodes, for the unit.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/usr/local/bin/vault-kms-plugin"
-    )]
-    pub program: String,
-    /// Version of kubeadm's configuration: `v1beta3` for Kubernetes 1.30 and earlier.
-    #[arg(long, value_name = "VERSION", default_value = "v1beta4")]
-    pub kubeadm_api: KubeadmApi,
 }
 
 /// The options of `check`.

@@ -38,9 +38,9 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l dir -d 'Before that, give this directory to the user, as `prepare-dir` does. May be given several times' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l out -d 'Directory to write to. Nothing in it is overwritten' -r -F
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l platform -d 'What starts kube-apiserver' -r -f -a "systemd\t'A systemd unit on the host, for any kube-apiserver'
-static-pod\t'A static pod, for a kube-apiserver that is one'
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l out -d 'Directory to write to. Nothing in it is overwritten' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l platform -d 'What starts kube-apiserver' -r -f -a "systemd\t'a systemd unit on the host, for any kube-apiserver'
+static-pod\t'a static pod, for a kube-apiserver that is one'
 kubeadm\t'kubeadm, and what is built on it, such as kind: a static pod'
 k3s\t'k3s, with a systemd unit'
 rke2\t'RKE2, with a systemd unit'
@@ -52,12 +52,12 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" 
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l mount -d 'Mount of the Transit engine; `transit` by default' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l key -d 'Name of the key, which no other cluster may use; `kms` by default' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l key-id-suffix -d 'Suffix of every key_id, when an earlier key writes again' -r
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l auth -d 'How the plugin logs in' -r -f -a "token\t'A token of each node'
-approle\t'A role_id and a secret_id of each node'
-userpass\t'A user and a password'
-jwt\t'A token of a service account, which Vault verifies itself'
-kubernetes\t'A token of a service account, which kube-apiserver reviews for Vault'
-cert\t'A certificate of each node'"
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l auth -d 'How the plugin logs in' -r -f -a "token\t'a token of each node'
+approle\t'a role_id and a secret_id of each node'
+userpass\t'a user and a password'
+jwt\t'a token of a service account, which Vault verifies itself'
+kubernetes\t'a token of a service account, which kube-apiserver reviews for Vault'
+cert\t'a certificate of each node'"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l auth-mount -d 'Mount of the auth method; by default its name' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l role -d 'Name of the role in Vault' -r
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l username -d 'Name of the user in Vault, for `--auth userpass`' -r

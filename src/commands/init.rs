@@ -17,6 +17,7 @@ mod text;
 mod vault_setup;
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
 
 use super::written;
 use crate::cli;
@@ -57,9 +58,9 @@ fn run_with(
     };
     let answers = Answers::try_new(&options).map_err(|errors| (errors.join("\n"), Exit::Usage))?;
     let plan = plan(&answers).map_err(|error| (error, Exit::Usage))?;
-    output::write(&options.out, &plan.files)
-        .map_err(|error| (error.to_string(), Exit::Unavailable))?;
-    let mut shown = format!("wrote {}:\n", options.out.display());
+    let out = Path::new(options.one("out").unwrap_or_default());
+    output::write(out, &plan.files).map_err(|error| (error.to_string(), Exit::Unavailable))?;
+    let mut shown = format!("wrote {}:\n", out.display());
     for file in &plan.files {
         shown.push_str(&format!("  {:28} {}\n", file.name, file.about));
     }
@@ -68,7 +69,7 @@ fn run_with(
         "fingerprint of the configuration: {}\n\
          fingerprint of the EncryptionConfiguration: {readers} in step 1, {writer} in step 2\n\n{}",
         plan.configuration,
-        steps::of(&answers, &options.out, &plan.configuration)
+        steps::of(&answers, out, &plan.configuration)
     ));
     written(io::stdout().lock().write_all(shown.as_bytes()))
 }

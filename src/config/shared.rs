@@ -1,6 +1,6 @@
 //! What has to be the same on every control-plane node, and the fingerprint by which nodes are compared.
 
-use serde_json::json;
+use std::fmt::{Debug, Write};
 
 use super::Config;
 use crate::grpc::SocketPath;
@@ -14,37 +14,46 @@ impl Config {
     /// keeps its state, its admin address, its proxies, its log. It holds no secret.
     #[must_use]
     pub fn shared_fingerprint(&self) -> String {
-        short_hash(self.shared().to_string().as_bytes())
+        short_hash(self.shared().as_bytes())
     }
 
-    fn shared(&self) -> serde_json::Value {
+    /// A line for each value; none of them can hold a line's end.
+    fn shared(&self) -> String {
         let (vault, keys, limits) = (&self.vault, &self.keys, &self.keys.limits);
         let socket = match &self.socket.path {
             SocketPath::File(path) => path.display().to_string(),
             SocketPath::Abstract(name) => format!("@{name}"),
         };
-        let addresses = vault.addresses.iter().map(ToString::to_string);
         let (mount, role) = login(&self.auth.method);
-        json!({
-            "kms_version": self.kms_version.as_str(),
-            "socket": [socket, self.socket.permissions.mode],
-            "vault": {
-                "address": addresses.collect::<Vec<_>>(),
-                "ca_file": vault.ca_file,
-                "ca_dir": vault.ca_dir,
-                "tls_server_name": vault.tls_server_name,
-            },
-            "transit": {
-                "key": names(&keys.key),
-                "decrypt_also": keys.decrypt_also.iter().map(names).collect::<Vec<_>>(),
-                "key_id_suffix": keys.key_id_suffix,
-                "accept_replaced": keys.accept_replaced,
-                "max_in_flight": keys.max_in_flight,
-            },
-            "auth": [self.auth.method.name(), self.auth.namespace.as_str(), mount, role],
-            "health": [limits.tolerance.as_millis(), limits.fail_after.as_millis()],
-            "max_waiting": self.max_waiting,
-        })
+        let mut lines = String::new();
+        let mut add = |key: &str, value: &dyn Debug| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "{key} {value:?}");
+        };
+        add("kms_version", &self.kms_version.as_str());
+        add("socket.path", &socket);
+        add("socket.mode", &self.socket.permissions.mode);
+        for address in &vault.addresses {
+            add("vault.address", &address.to_string());
+        }
+        add("vault.ca_file", &vault.ca_file);
+        add("vault.ca_dir", &vault.ca_dir);
+        add("vault.tls_server_name", &vault.tls_server_name);
+        add("transit.key", &names(&keys.key));
+        for key in &keys.decrypt_also {
+            add("transit.decrypt_also", &names(key));
+        }
+        add("transit.key_id_suffix", &keys.key_id_suffix);
+        add("transit.accept_replaced", &keys.accept_replaced);
+        add("transit.max_in_flight", &keys.max_in_flight);
+        add("auth.method", &self.auth.method.name());
+        add("auth.namespace", &self.auth.namespace.as_str());
+        add("auth.mount", &mount);
+        add("auth.role", &role);
+        add("health.tolerance", &limits.tolerance.as_millis());
+        add("health.fail_after", &limits.fail_after.as_millis());
+        add("limits.max_waiting", &self.max_waiting);
+        lines
     }
 }
 
@@ -151,7 +160,7 @@ mod tests {
         let text = "[vault]\naddress = \"https://a\"\n[transit]\nkey = \"kms\"\n[auth]\nmethod = \"approle\"\n\
             role_id = \"r0le\"\nsecret_id = \"s3cret\"\n";
         let config = Config::parse(text).unwrap_or_else(|errors| panic!("{errors}"));
-        let hashed = config.shared().to_string();
+        let hashed = config.shared();
         assert!(
             !hashed.contains("r0le") && !hashed.contains("s3cret"),
             "{hashed}"

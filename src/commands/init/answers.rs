@@ -11,6 +11,11 @@ pub(super) const SOCKET_DIR: &str = "/run/vault-kms-plugin";
 /// The socket, likewise.
 pub(super) const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
 
+/// The mount of the Transit engine, unless another one is named.
+pub(super) const DEFAULT_MOUNT: &str = "transit";
+/// The key, likewise.
+pub(super) const DEFAULT_KEY: &str = "kms";
+
 /// What the files are made of.
 #[derive(Debug, Clone)]
 pub(super) struct Answers {
@@ -78,37 +83,43 @@ impl Answers {
     /// # Errors
     /// With every error, each with its option.
     pub(super) fn try_new(options: &cli::Init) -> Result<Self, Vec<String>> {
-        let (Some(platform), Some(auth)) = (options.platform, options.auth) else {
+        let platform = options.one("platform").and_then(Platform::named);
+        let auth = options.one("auth").and_then(Method::named);
+        let (Some(platform), Some(auth)) = (platform, auth) else {
             return Err(vec!["--platform and --auth are required".to_owned()]);
         };
-        let given = options.clone();
+        let given = |name: &str| options.one(name).map(str::to_owned);
+        let or_default = |name: &str| given(name).unwrap_or_default();
+        let mut uids = Vec::new();
+        for uid in options.all("allow-uid") {
+            let error = || vec![format!("--allow-uid: {uid:?} is not the number of a user")];
+            uids.push(uid.parse().map_err(|_| error())?);
+        }
         let answers = Self {
             platform,
-            addresses: given.address,
-            ca_file: given.ca_file,
-            tls_server_name: given.tls_server_name,
-            namespace: given.namespace.as_deref().map(trimmed),
-            mount: trimmed(given.mount.as_deref().unwrap_or(cli::DEFAULT_MOUNT)),
-            key: given.key.unwrap_or_else(|| cli::DEFAULT_KEY.to_owned()),
-            key_id_suffix: given.key_id_suffix,
-            policy: given.policy,
+            addresses: options.all("address").to_vec(),
+            ca_file: given("ca-file"),
+            tls_server_name: given("tls-server-name"),
+            namespace: options.one("namespace").map(trimmed),
+            mount: trimmed(options.one("mount").unwrap_or(DEFAULT_MOUNT)),
+            key: given("key").unwrap_or_else(|| DEFAULT_KEY.to_owned()),
+            key_id_suffix: given("key-id-suffix"),
+            policy: or_default("policy"),
             auth,
-            auth_mount: given
-                .auth_mount
-                .map_or_else(|| auth.name().to_owned(), |mount| trimmed(&mount)),
-            role: given.role,
-            username: given.username,
-            issuer: given.issuer,
-            kubernetes_host: given.kubernetes_host.unwrap_or_default(),
-            node_names: given.node_name,
-            socket: given.socket,
-            allow_uids: given.allow_uid,
-            provider: given.provider,
-            resources: given.resource,
-            timeout: given.timeout,
-            image: given.image,
-            program: given.program,
-            kubeadm_api: given.kubeadm_api,
+            auth_mount: trimmed(options.one("auth-mount").unwrap_or(auth.name())),
+            role: or_default("role"),
+            username: or_default("username"),
+            issuer: or_default("issuer"),
+            kubernetes_host: or_default("kubernetes-host"),
+            node_names: options.all("node-name").to_vec(),
+            socket: or_default("socket"),
+            allow_uids: uids,
+            provider: or_default("provider"),
+            resources: options.all("resource").to_vec(),
+            timeout: or_default("timeout"),
+            image: or_default("image"),
+            program: or_default("program"),
+            kubeadm_api: KubeadmApi::named(&or_default("kubeadm-api")),
         };
         let errors = answers.errors();
         if errors.is_empty() {

@@ -1,12 +1,10 @@
 //! The login methods: what the configuration of each holds, and where a node keeps its credential.
 
-use clap::ValueEnum;
-
 /// Where a node keeps its configuration and credentials.
 pub(super) const DIR: &str = "/etc/vault-kms-plugin";
 
 /// How the plugin logs in to Vault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// A token of each node.
     Token,
@@ -22,17 +20,41 @@ pub enum Method {
     Cert,
 }
 
+/// The methods, by the names that the configuration and Vault have for them.
+pub const CHOICES: &[(&str, &str)] = &[
+    ("token", "a token of each node"),
+    ("approle", "a role_id and a secret_id of each node"),
+    ("userpass", "a user and a password"),
+    (
+        "jwt",
+        "a token of a service account, which Vault verifies itself",
+    ),
+    (
+        "kubernetes",
+        "a token of a service account, which kube-apiserver reviews for Vault",
+    ),
+    ("cert", "a certificate of each node"),
+];
+
+/// In the order of [`CHOICES`].
+const ALL: [Method; 6] = [
+    Method::Token,
+    Method::Approle,
+    Method::Userpass,
+    Method::Jwt,
+    Method::Kubernetes,
+    Method::Cert,
+];
+
 impl Method {
+    /// The method of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        ALL.into_iter().find(|method| method.name() == name)
+    }
+
     /// As the configuration and Vault name it.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Approle => "approle",
-            Self::Userpass => "userpass",
-            Self::Jwt => "jwt",
-            Self::Kubernetes => "kubernetes",
-            Self::Cert => "cert",
-        }
+        CHOICES[self as usize].0
     }
 
     /// The files of a node's credential: the key of the configuration, and the name in [`DIR`].

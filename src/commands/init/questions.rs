@@ -2,10 +2,9 @@
 
 use std::io::{self, BufRead, ErrorKind, Write};
 
-use clap::ValueEnum;
-
-use super::auth::Method;
-use super::platform::Platform;
+use super::answers::{DEFAULT_KEY, DEFAULT_MOUNT};
+use super::auth::{self, Method};
+use super::platform;
 use super::text;
 use crate::cli;
 use crate::vault::Address;
@@ -18,24 +17,22 @@ impl Questions {
     /// Those that the options do not answer.
     pub(super) fn of(options: &cli::Init) -> Self {
         let mut open = Vec::new();
-        if options.platform.is_none() {
-            open.push(("platform", choices::<Platform>()));
-        }
-        if options.address.is_empty() {
-            open.push((
-                "address",
-                "Vault's address, such as https://vault.example:8200".to_owned(),
-            ));
-        }
-        if options.auth.is_none() {
-            open.push(("auth", choices::<Method>()));
-        }
-        if options.auth == Some(Method::Kubernetes) && options.kubernetes_host.is_none() {
-            open.push(("kubernetes-host", KUBERNETES_HOST.to_owned()));
-        }
-        if options.auth == Some(Method::Cert) && options.node_name.is_empty() {
-            open.push(("node-name", NODE_NAME.to_owned()));
-        }
+        let mut need = |option: &'static str, is_needed: bool, meaning: String| {
+            if is_needed && options.one(option).is_none() {
+                open.push((option, meaning));
+            }
+        };
+        let auth = options.one("auth");
+        need("platform", true, names(platform::CHOICES));
+        need("address", true, ADDRESS.to_owned());
+        need("auth", true, names(auth::CHOICES));
+        let is = |method: Method| auth == Some(method.name());
+        need(
+            "kubernetes-host",
+            is(Method::Kubernetes),
+            KUBERNETES_HOST.to_owned(),
+        );
+        need("node-name", is(Method::Cert), NODE_NAME.to_owned());
         Self(open)
     }
 
@@ -65,61 +62,51 @@ impl Questions {
     ) -> io::Result<cli::Init> {
         let mut options = options.clone();
         let mut dialogue = Dialogue { terminal, prompts };
-        if options.platform.is_none() {
-            let question = format!("Platform ({})", choices::<Platform>());
-            options.platform = Some(dialogue.ask(&question, None, choice)?);
-        }
-        if options.address.is_empty() {
-            let question = "Address of Vault, such as https://vault.example:8200";
-            options.address = vec![dialogue.ask(question, None, address)?];
-        }
-        if options.ca_file.is_none() {
-            let question =
-                "Path on the nodes of the certificate of Vault's CA; empty for those of the system";
-            let answer = dialogue.ask(question, Some(""), |text| match text {
-                "" => Ok(None),
-                path if path.starts_with('/') => text::line(path).map(|()| Some(path.to_owned())),
-                path => Err(format!("{path:?} is not an absolute path")),
-            })?;
-            options.ca_file = answer;
-        }
-        let checked = |check: fn(&str) -> Result<(), String>| {
-            move |text: &str| check(text).map(|()| text.to_owned())
+        let mut ask = |option: &'static str,
+                       question: &str,
+                       default: Option<&str>,
+                       check: &dyn Fn(&str) -> Result<(), String>|
+         -> io::Result<()> {
+            if options.one(option).is_none() {
+                let answer = dialogue.ask(question, default, check)?;
+                if !answer.is_empty() {
+                    let values = answer.split(',').map(|it| it.trim().to_owned());
+                    options.set(option, values.collect());
+                }
+            }
+            Ok(())
         };
-        if options.mount.is_none() {
-            let question = "Mount of the Transit engine";
-            let mount = dialogue.ask(question, Some(cli::DEFAULT_MOUNT), checked(text::words))?;
-            options.mount = Some(mount);
-        }
-        if options.key.is_none() {
-            let question = "Name of the key, which no other cluster uses";
-            let key = dialogue.ask(question, Some(cli::DEFAULT_KEY), checked(text::word))?;
-            options.key = Some(key);
-        }
-        let auth = match options.auth {
-            Some(auth) => auth,
-            None => dialogue.ask(
-                &format!("Login ({})", choices::<Method>()),
-                Some(Method::Token.name()),
-                choice,
-            )?,
-        };
-        options.auth = Some(auth);
-        if auth == Method::Kubernetes && options.kubernetes_host.is_none() {
-            let host = dialogue.ask(KUBERNETES_HOST, None, checked(text::line))?;
-            options.kubernetes_host = Some(host);
-        }
-        if auth == Method::Cert && options.node_name.is_empty() {
-            let names = |text: &str| {
-                let names = text.split(',').map(str::trim).map(str::to_owned);
-                Ok::<_, String>(names.collect())
-            };
-            options.node_name = dialogue.ask(NODE_NAME, None, names)?;
+        let question = format!("Platform ({})", names(platform::CHOICES));
+        ask("platform", &question, None, &one_of(platform::CHOICES))?;
+        ask("address", ADDRESS, None, &address)?;
+        ask("ca-file", CA_FILE, Some(""), &path_or_nothing)?;
+        ask(
+            "mount",
+            "Mount of the Transit engine",
+            Some(DEFAULT_MOUNT),
+            &text::words,
+        )?;
+        let question = "Name of the key, which no other cluster uses";
+        ask("key", question, Some(DEFAULT_KEY), &text::word)?;
+        let question = format!("Login ({})", names(auth::CHOICES));
+        let token = Method::Token.name();
+        ask("auth", &question, Some(token), &one_of(auth::CHOICES))?;
+        // What the method needs is known only now.
+        let open = Self::of(&options).0;
+        for (option, question) in open {
+            let answer = dialogue.ask(&question, None, &text::line)?;
+            options.set(
+                option,
+                answer.split(',').map(|it| it.trim().to_owned()).collect(),
+            );
         }
         Ok(options)
     }
 }
 
+const ADDRESS: &str = "Vault's address, such as https://vault.example:8200";
+const CA_FILE: &str =
+    "Path on the nodes of the certificate of Vault's CA; empty for those of the system";
 const KUBERNETES_HOST: &str =
     "where Vault reaches kube-apiserver, such as https://kube.example:6443";
 const NODE_NAME: &str = "common names in the certificates of the nodes, separated by commas";
@@ -132,12 +119,12 @@ struct Dialogue<'a, R, W> {
 
 impl<R: BufRead, W: Write> Dialogue<'_, R, W> {
     /// Asks until the answer is valid. An empty one means the default, if there is one.
-    fn ask<T>(
+    fn ask(
         &mut self,
         question: &str,
         default: Option<&str>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> io::Result<T> {
+        check: &dyn Fn(&str) -> Result<(), String>,
+    ) -> io::Result<String> {
         loop {
             match default {
                 None | Some("") => write!(self.prompts, "{question}: ")?,
@@ -153,31 +140,45 @@ impl<R: BufRead, W: Write> Dialogue<'_, R, W> {
                 ("", None) => continue,
                 (answer, _) => answer,
             };
-            match parse(answer) {
-                Ok(value) => return Ok(value),
+            match check(answer) {
+                Ok(()) => return Ok(answer.to_owned()),
                 Err(error) => writeln!(self.prompts, "  {error}")?,
             }
         }
     }
 }
 
-/// The names of all values.
-fn choices<T: ValueEnum>() -> String {
-    let values = T::value_variants().iter();
-    let names = values.filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned()));
-    names.collect::<Vec<_>>().join(", ")
+/// The names of all choices.
+fn names(choices: &[(&str, &str)]) -> String {
+    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
 }
 
-fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
-    T::from_str(text, true).map_err(|_| format!("{text:?} is not one of {}", choices::<T>()))
+fn one_of(choices: &'static [(&str, &str)]) -> impl Fn(&str) -> Result<(), String> {
+    move |text| {
+        if choices.iter().any(|(name, _)| *name == text) {
+            return Ok(());
+        }
+        Err(format!("{text:?} is not one of {}", names(choices)))
+    }
 }
 
-fn address(text: &str) -> Result<String, String> {
+fn path_or_nothing(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if !text.starts_with('/') {
+        return Err(format!("{text:?} is not an absolute path"));
+    }
+    text::line(text)
+}
+
+fn address(text: &str) -> Result<(), String> {
     let address = Address::try_new(text).map_err(|error| error.to_string())?;
     if address.is_plaintext_over_network() {
         return Err(format!(
             "{text} would send the token and every seed unencrypted: use https"
         ));
     }
-    Ok(text.to_owned())
+    Ok(())
 }

@@ -1,11 +1,15 @@
 //! The fingerprint of an EncryptionConfiguration: the same if kube-apiserver does the same, however the
 //! file is written.
 
-use serde_json::{Value, json};
+use std::fmt::{Debug, Write};
+use std::time::Duration;
 
-use super::file::{Entry, Kms, Local, Provider};
+use super::file::File;
 use super::{decode, rules};
 use crate::sha256::short_hash;
+
+/// kube-apiserver's own.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The fingerprint; no key is in it.
 ///
@@ -25,36 +29,36 @@ pub(in crate::commands) fn fingerprint(text: &[u8]) -> Result<String, String> {
         let causes = refusals.into_iter().map(|one| one.problem.cause);
         causes.collect::<Vec<_>>().join("; ")
     })?;
-    let entries: Vec<_> = file.entries.iter().map(entry).collect();
-    Ok(short_hash(Value::from(entries).to_string().as_bytes()))
+    Ok(short_hash(lines(&file).as_bytes()))
 }
 
-fn entry(entry: &Entry) -> Value {
-    let providers: Vec<_> = entry.providers.iter().map(provider).collect();
-    json!([entry.resources, providers])
-}
-
-fn provider(provider: &Provider) -> Value {
-    let kms = provider.kms.as_ref().map(kms);
-    let local: Vec<_> = provider.local.iter().map(local).collect();
-    json!([kms, local, provider.identity])
-}
-
-fn kms(kms: &Kms) -> Value {
-    // The default of kube-apiserver.
-    let timeout = kms.timeout.as_ref().map_or(3000, |it| it.time.as_millis());
-    json!([
-        kms.api_version(),
-        kms.name,
-        kms.endpoint,
-        timeout,
-        kms.cache_size
-    ])
-}
-
-/// How many keys, and not which.
-fn local(local: &Local) -> Value {
-    json!([local.kind, local.keys.len()])
+/// A line for each entry and provider; none of them can hold a line's end.
+fn lines(file: &File) -> String {
+    let mut lines = String::new();
+    let mut add = |kind: &str, value: &dyn Debug| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "{kind} {value:?}");
+    };
+    for entry in &file.entries {
+        add("resources", &entry.resources);
+        for provider in &entry.providers {
+            add("provider", &provider.kind());
+            if let Some(kms) = &provider.kms {
+                let timeout = kms.timeout.as_ref();
+                let timeout = timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.time);
+                add("api_version", &kms.api_version());
+                add("name", &kms.name);
+                add("endpoint", &kms.endpoint);
+                add("timeout", &timeout);
+                add("cache_size", &kms.cache_size);
+            }
+            for local in &provider.local {
+                // How many keys, and not which.
+                add("keys", &local.keys.len());
+            }
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
