@@ -1,8 +1,6 @@
 //! The options of `init`. They are a table and not a struct with clap's derive, which would be a tenth of a
 //! megabyte of code for so many.
 
-use std::collections::BTreeMap;
-
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
 
@@ -186,7 +184,7 @@ const OPTIONS: [Definition; 25] = [
 /// The options of `init` that were given or have a default. What is required and missing is asked for on a
 /// terminal.
 #[derive(Debug, Clone, Default)]
-pub struct Init(BTreeMap<&'static str, Vec<String>>);
+pub struct Init(Vec<(&'static str, Vec<String>)>);
 
 impl Init {
     /// The value of an option.
@@ -198,12 +196,14 @@ impl Init {
     /// All values of an option.
     #[must_use]
     pub fn all(&self, name: &str) -> &[String] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        let found = self.0.iter().find(|(option, _)| *option == name);
+        found.map_or(&[], |(_, values)| values)
     }
 
     /// Gives an option these values.
     pub fn set(&mut self, name: &'static str, values: Vec<String>) {
-        self.0.insert(name, values);
+        self.0.retain(|(option, _)| *option != name);
+        self.0.push((name, values));
     }
 }
 

@@ -95,6 +95,30 @@ fn the_commands_of_the_pages_are_accepted() {
     assert!(count >= 6, "{count} commands");
 }
 
+/// Nodes with different releases of the plugin are compared, too: a release may not change them.
+fn the_fingerprints_of_the_page_are_those_of_its_example() {
+    let more = [
+        "--platform",
+        "kubeadm",
+        "--ca-file",
+        "/etc/vault-kms-plugin/ca.pem",
+        "--auth",
+        "token",
+    ];
+    let site = Site::new("https://vault.example:8200", &more);
+    let page = Page::read(&root().join("docs/operations/control-plane-nodes.md"));
+    let shown = page.blocks("Comparing nodes", "").concat();
+    let mut command = std::process::Command::new(super::PROGRAM);
+    crate::harness::child::clean_environment(&mut command);
+    command
+        .args(["check", "--fingerprint", "--config"])
+        .arg(site.path("config.toml"));
+    command
+        .arg("--encryption-config")
+        .arg(site.path("encryption-2-writer.yaml"));
+    assert_eq!(super::text(&command.output().unwrap().stdout), shown);
+}
+
 /// What RKE2 writes: the form is from its sources (k3s's `pkg/secretsencrypt`).
 pub(super) const OF_RKE2: &str = r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"aescbc":{"keys":[{"name":"aescbckey","secret":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}]}},{"identity":{}}]}]}"#;
 
@@ -175,6 +199,7 @@ async fn the_plugin_joins_a_provider_that_is_there_and_nothing_becomes_unreadabl
 
 tests! {
     plain the_pages_show_what_init_writes [Vault];
+    plain the_fingerprints_of_the_page_are_those_of_its_example [Vault];
     plain the_commands_of_the_pages_are_accepted;
     multi the_plugin_joins_a_provider_that_is_there_and_nothing_becomes_unreadable [Vault, Kubernetes];
 }
