@@ -38,7 +38,7 @@ complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l dir -d 'Before that, give this directory to the user, as `prepare-dir` does. May be given several times' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -l config -d 'Configuration file; by default the one that `VAULT_KMS_PLUGIN_CONFIG` names, else /etc/vault-kms-plugin/config.toml if it exists' -r -F
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand serve" -s h -l help -d 'Print help'
-complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l out -d 'Directory to write to. Nothing in it is overwritten' -r
+complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l out -d 'Directory to write to. Nothing in it is overwritten' -r -f -a "(__fish_complete_directories)"
 complete -c vault-kms-plugin -n "__fish_vault_kms_plugin_using_subcommand init" -l platform -d 'What starts kube-apiserver' -r -f -a "systemd\t'a systemd unit on the host, for any kube-apiserver'
 static-pod\t'a static pod, for a kube-apiserver that is one'
 kubeadm\t'kubeadm, and what is built on it, such as kind: a static pod'
