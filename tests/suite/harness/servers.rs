@@ -19,7 +19,7 @@ mod conformance;
 #[path = "servers/go.rs"]
 mod go;
 
-pub use conformance::{conformance, encryption_config, no_proxy};
+pub use conformance::{conformance, encryption_config, no_proxy, pause};
 
 use go::Recipe;
 
@@ -38,10 +38,23 @@ pub enum Server {
     Etcdutl,
     /// What Prometheus checks metrics and rules with.
     Promtool,
+    /// What runs the pods of a node.
+    Kubelet,
+    /// What makes control planes.
+    Kubeadm,
+    /// Kubernetes' command line.
+    Kubectl,
+    /// A part of the control plane.
+    KubeControllerManager,
+    /// Another one.
+    KubeScheduler,
+    /// What an operator sees containers with when kube-apiserver is down.
+    Crictl,
 }
 
 impl Server {
-    fn name(self) -> &'static str {
+    /// What its program is called.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Vault => "vault",
             Self::KubeApiserver => "kube-apiserver",
@@ -49,6 +62,21 @@ impl Server {
             Self::Etcdctl => "etcdctl",
             Self::Etcdutl => "etcdutl",
             Self::Promtool => "promtool",
+            Self::Kubelet => "kubelet",
+            Self::Kubeadm => "kubeadm",
+            Self::Kubectl => "kubectl",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Crictl => "crictl",
+        }
+    }
+
+    /// Where `tests/servers/` pins it.
+    fn pins(self) -> &'static str {
+        if self.package().starts_with("k8s.io/kubernetes/") {
+            "kubernetes"
+        } else {
+            self.name()
         }
     }
 
@@ -60,6 +88,12 @@ impl Server {
             Self::Etcdctl => "ETCDCTL_BIN",
             Self::Etcdutl => "ETCDUTL_BIN",
             Self::Promtool => "PROMTOOL_BIN",
+            Self::Kubelet => "KUBELET_BIN",
+            Self::Kubeadm => "KUBEADM_BIN",
+            Self::Kubectl => "KUBECTL_BIN",
+            Self::KubeControllerManager => "KUBE_CONTROLLER_MANAGER_BIN",
+            Self::KubeScheduler => "KUBE_SCHEDULER_BIN",
+            Self::Crictl => "CRICTL_BIN",
         }
     }
 
@@ -71,6 +105,12 @@ impl Server {
             Self::Etcdctl => &["etcdctl"],
             Self::Etcdutl => &["etcdutl"],
             Self::Promtool => &["promtool"],
+            Self::Kubectl => &["kubectl"],
+            Self::Crictl => &["crictl"],
+            // Their versions have to match.
+            Self::Kubelet | Self::Kubeadm | Self::KubeControllerManager | Self::KubeScheduler => {
+                &[]
+            }
         }
     }
 
@@ -82,6 +122,12 @@ impl Server {
             Self::Etcdctl => "go.etcd.io/etcd/etcdctl/v3",
             Self::Etcdutl => "go.etcd.io/etcd/etcdutl/v3",
             Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::Kubeadm => "k8s.io/kubernetes/cmd/kubeadm",
+            Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Self::Crictl => "sigs.k8s.io/cri-tools/cmd/crictl",
         }
     }
 
@@ -92,7 +138,26 @@ impl Server {
             _ => "-tags=",
         }
     }
+
+    /// What else the linker puts into it: without a version that they can read, kubeadm and kubelet refuse
+    /// each other.
+    fn version(self) -> String {
+        if self.pins() != "kubernetes" {
+            return String::new();
+        }
+        let [major, minor, _] = KUBERNETES.split('.').collect::<Vec<_>>()[..] else {
+            unreachable!("it has three numbers");
+        };
+        format!(
+            " -X k8s.io/component-base/version.gitVersion=v{KUBERNETES} \
+             -X k8s.io/component-base/version.gitMajor={major} \
+             -X k8s.io/component-base/version.gitMinor={minor}"
+        )
+    }
 }
+
+/// The release that tests/servers/kubernetes/go.mod pins.
+pub const KUBERNETES: &str = "1.37.2";
 
 /// The program of `server`; built first if it has to be, which takes minutes once.
 pub fn binary(server: Server) -> PathBuf {
@@ -107,6 +172,17 @@ pub fn binary(server: Server) -> PathBuf {
         return path;
     }
     installed(server).unwrap_or_else(|| built(server))
+}
+
+/// A directory in which the program of `server` has its own name, for whoever types that.
+pub fn with_its_name(server: Server) -> PathBuf {
+    let program = binary(server);
+    let stem = program.file_name().expect("a program has a name");
+    let dir = servers_dir().join("named").join(stem);
+    fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    // Another test may have made it.
+    let _ = std::os::unix::fs::symlink(&program, dir.join(server.name()));
+    dir
 }
 
 fn installed(server: Server) -> Option<PathBuf> {
@@ -158,17 +234,19 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 
 fn built(server: Server) -> PathBuf {
     let name = server.name();
-    let pins = manifest_dir().join("tests/servers").join(name);
+    let pins = manifest_dir().join("tests/servers").join(server.pins());
     let recipe = Recipe {
         name: name.to_owned(),
         made_of: vec![pins.join("go.mod")],
         dir: pins,
+        linked_in: server.version(),
         arguments: vec![server.tags().into(), server.package().into()],
         remedy: format!(
             "set {} to one, put one on PATH ({}), or install Go 1.26 or later to have it built \
-             from tests/servers/{name}",
+             from tests/servers/{}",
             server.variable(),
             server.installed_as().join(" or "),
+            server.pins(),
         ),
     };
     recipe.program()

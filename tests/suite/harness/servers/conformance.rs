@@ -1,5 +1,5 @@
-//! The programs that show what Go does: those of `tests/conformance/` and `tests/encryption_config/`,
-//! once for each Kubernetes release, and that of `tests/no_proxy/`.
+//! The tests' own Go programs: those of `tests/conformance/` and `tests/encryption_config/`, once for each
+//! Kubernetes release, and those of `tests/no_proxy/` and `tests/pause/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ fn of_release(name: &str, release: &str) -> PathBuf {
     let recipe = Recipe {
         name: format!("{name}-{release}"),
         made_of,
+        linked_in: String::new(),
         arguments: vec![
             format!("-modfile={pins}").into(),
             format!("-tags={minor}").into(),
@@ -42,15 +43,26 @@ fn of_release(name: &str, release: &str) -> PathBuf {
 
 /// The program of `tests/no_proxy/`: whether Go's HTTP client uses a proxy.
 pub fn no_proxy() -> PathBuf {
-    let dir = manifest_dir().join("tests/no_proxy");
+    own("no_proxy", "no-proxy")
+}
+
+/// The program of `tests/pause/`, which does nothing until it is ended.
+pub fn pause() -> PathBuf {
+    own("pause", "pause")
+}
+
+fn own(dir: &str, name: &str) -> PathBuf {
+    let remedy = format!("install Go 1.26 or later to have it built from tests/{dir}");
+    let dir = manifest_dir().join("tests").join(dir);
     let mut made_of = sources(&dir);
     made_of.push(dir.join("go.mod"));
     let recipe = Recipe {
-        name: "no-proxy".to_owned(),
+        name: name.to_owned(),
         made_of,
+        linked_in: String::new(),
         arguments: vec![".".into()],
         dir,
-        remedy: "install Go 1.26 or later to have it built from tests/no_proxy".to_owned(),
+        remedy,
     };
     recipe.program()
 }

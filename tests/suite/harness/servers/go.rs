@@ -15,6 +15,8 @@ pub(super) struct Recipe {
     pub(super) dir: PathBuf,
     /// Its pins and its source: when they change it is built again.
     pub(super) made_of: Vec<PathBuf>,
+    /// More for the linker, after a space.
+    pub(super) linked_in: String,
     /// The arguments of `go build`, the package last.
     pub(super) arguments: Vec<OsString>,
     /// What can be done where Go is missing.
@@ -40,15 +42,22 @@ impl Recipe {
         let read = |file: &PathBuf| {
             fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
         };
-        self.made_of.iter().flat_map(read).collect()
+        let files = self.made_of.iter().flat_map(read);
+        files.chain(self.linked_in.bytes()).collect()
     }
 
     fn build(&self, program: &Path) {
-        let Self { name, remedy, .. } = self;
+        let Self {
+            name,
+            remedy,
+            linked_in,
+            ..
+        } = self;
         assert!(on_path("go").is_some(), "this test needs {name}: {remedy}");
         let unfinished = program.with_extension("unfinished");
         let mut command = Command::new("go");
-        command.args(["build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w"]);
+        command.args(["build", "-buildvcs=false", "-trimpath"]);
+        command.arg(format!("-ldflags=-s -w{linked_in}"));
         command.arg("-o").arg(&unfinished).args(&self.arguments);
         command.env("CGO_ENABLED", "0").current_dir(&self.dir);
         building::run(name, &mut command);

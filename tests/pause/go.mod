@@ -1,0 +1,3 @@
+module vault-kms-plugin/tests/pause
+
+go 1.26.0
