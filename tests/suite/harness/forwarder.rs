@@ -74,11 +74,33 @@ fn lock(silence: &Mutex<CancellationToken>) -> CancellationToken {
 
 /// A TLS end in front of a plain server at `target`.
 pub fn tls_end(target: SocketAddr, cert: &Path, key: &Path) -> Listener {
+    tls_end_at((Ipv4Addr::LOCALHOST, 0).into(), target, cert, key)
+}
+
+/// The same at another address of this host.
+pub fn tls_end_at(address: SocketAddr, target: SocketAddr, cert: &Path, key: &Path) -> Listener {
     let (chain, key) = read_pair(cert, key);
     let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key);
-    serve_tls(target, config.expect("a certificate with its key"))
+    serve_tls(address, target, config.expect("a certificate with its key"))
+}
+
+/// Forwards each connection to the first of `targets` that accepts it, as the load balancer of a control
+/// plane does.
+pub fn balancer(address: SocketAddr, targets: Vec<SocketAddr>) -> Listener {
+    Listener::start_at(address, move |mut inner| {
+        let targets = targets.clone();
+        async move {
+            for target in targets {
+                let connected = timeout(Duration::from_secs(1), TcpStream::connect(target)).await;
+                if let Ok(Ok(mut outer)) = connected {
+                    let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                    return;
+                }
+            }
+        }
+    })
 }
 
 /// The same with the key of another certificate, and with this version of TLS alone.
@@ -95,7 +117,7 @@ pub fn impostor(
     let config = ServerConfig::builder_with_protocol_versions(&[version])
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
-    serve_tls(target, config)
+    serve_tls((Ipv4Addr::LOCALHOST, 0).into(), target, config)
 }
 
 /// Both from PEM, for rustls, whose provider is installed.
@@ -109,9 +131,9 @@ fn read_pair(cert: &Path, key: &Path) -> (Vec<CertificateDer<'static>>, PrivateK
     (chain.expect("a certificate in PEM"), key)
 }
 
-fn serve_tls(target: SocketAddr, config: ServerConfig) -> Listener {
+fn serve_tls(address: SocketAddr, target: SocketAddr, config: ServerConfig) -> Listener {
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    Listener::start(move |stream| {
+    Listener::start_at(address, move |stream| {
         let acceptor = acceptor.clone();
         async move {
             let (Ok(mut inner), Ok(mut outer)) = (

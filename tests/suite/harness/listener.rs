@@ -27,8 +27,17 @@ impl Listener {
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let listener = listener.expect("a loopback port can be bound");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve)
+    }
+
+    /// The same at another address.
+    pub fn start_at<F, S>(address: SocketAddr, serve: S) -> Self
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = std::net::TcpListener::bind(address);
+        let listener = listener.unwrap_or_else(|error| panic!("{address}: {error}"));
         let nonblocking = listener.set_nonblocking(true);
         nonblocking.expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a listener has an address");

@@ -1,5 +1,6 @@
 //! A machine of its own under a real systemd: a container that boots over a copy-on-write view of
-//! this root file system. It shares this network, so that the servers of the tests are its servers.
+//! this root file system. It shares this network, so that the servers of the tests are its servers,
+//! unless it is connected to a bridge.
 //!
 //! Needs root, `systemd-nspawn` and overlayfs. It ends with the test process, whatever happens.
 
@@ -21,8 +22,8 @@ const SCRIPT: &str = concat!(
 );
 /// A second or less where nothing else runs.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-/// No command inside may take longer, in seconds.
-const COMMAND_LIMIT: &str = "90";
+/// No command inside may take longer.
+const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 /// What the machine boots into: none of what this host would start besides.
 const TARGET: &str = "machine.target";
 
@@ -39,7 +40,8 @@ pub struct Machine {
     /// The process id, out here, of its systemd.
     leader: u32,
     name: String,
-    _dir: TempDir,
+    arguments: Vec<String>,
+    dir: TempDir,
 }
 
 /// What a command inside came to.
@@ -54,7 +56,20 @@ pub struct Output {
 impl Plan {
     /// An empty machine.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        Self::in_dir(tempfile::tempdir().expect("a temporary directory can be made"))
+    }
+
+    /// The same with its files in a directory of `parent`: they are still there after a power cut.
+    pub fn on_disk(parent: &Path) -> Self {
+        let dir = tempfile::tempdir_in(parent).expect("a temporary directory can be made");
+        for part in ["files", "work"] {
+            let part = dir.path().join("upper").join(part);
+            fs::create_dir_all(part).expect("a directory can be made");
+        }
+        Self::in_dir(dir)
+    }
+
+    fn in_dir(dir: TempDir) -> Self {
         let machine_id = format!("{:032x}\n", fastrand::u128(1..));
         Self {
             dir,
@@ -90,6 +105,30 @@ impl Plan {
         self
     }
 
+    /// A real directory at a place inside, which an overlay can be mounted over.
+    pub fn directory(mut self, path: &str) -> Self {
+        let real = self.dir.path().join(path.replace('/', "-"));
+        fs::create_dir_all(&real).expect("a directory can be made");
+        self.arguments
+            .push(format!("--bind={}:{path}", real.display()));
+        self
+    }
+
+    /// It may do whatever this process may, such as run containers.
+    pub fn privileged(mut self) -> Self {
+        let more = ["--capability=all", "--system-call-filter=@known"];
+        self.arguments.extend(more.map(str::to_owned));
+        self.arguments.push("--bind=/dev/kmsg".to_owned());
+        self
+    }
+
+    /// It has a network of its own, whose only interface, `host0`, is on this bridge.
+    pub fn bridge(mut self, name: &str) -> Self {
+        self.arguments.push("--network-veth".to_owned());
+        self.arguments.push(format!("--network-bridge={name}"));
+        self
+    }
+
     /// A variable of its systemd itself.
     pub fn variable_of_systemd(mut self, name: &str, value: &str) -> Self {
         self.arguments.push(format!("--setenv={name}={value}"));
@@ -115,32 +154,72 @@ impl Plan {
         let mut arguments = vec![SCRIPT.to_owned(), "boot".into(), dir, name.clone()];
         arguments.extend(plan.arguments);
         arguments.extend(["--boot".into(), format!("systemd.unit={TARGET}")]);
-        let log = plan.dir.path().join("console");
-        let mut child = Child::spawn(Path::new("sh"), &arguments, &log, |_| {});
-        let leader = wait::until("the machine's systemd", BOOT_LIMIT, async || {
-            child.expect_alive();
-            systemd_under(child.pid())
-        })
-        .await;
+        let (child, leader) = launch(plan.dir.path(), &arguments).await;
         let machine = Machine {
             child,
             leader,
             name,
-            _dir: plan.dir,
+            arguments,
+            dir: plan.dir,
         };
-        wait::until_true("the machine to be booted", BOOT_LIMIT, async || {
-            let state = machine.run(&["systemctl", "is-active", TARGET]).await;
-            state.text.trim() == "active"
-        })
-        .await;
+        machine.wait_booted().await;
         machine
     }
 }
 
+async fn launch(dir: &Path, arguments: &[String]) -> (Child, u32) {
+    let mut child = Child::spawn(Path::new("sh"), arguments, &dir.join("console"), |_| {});
+    let leader = wait::until("the machine's systemd", BOOT_LIMIT, async || {
+        child.expect_alive();
+        systemd_under(child.pid())
+    })
+    .await;
+    (child, leader)
+}
+
 impl Machine {
+    async fn wait_booted(&self) {
+        wait::until_true("the machine to be booted", BOOT_LIMIT, async || {
+            let state = self.run(&["systemctl", "is-active", TARGET]).await;
+            state.text.trim() == "active"
+        })
+        .await;
+    }
+
+    /// Ends it at once, as a power cut does, and boots it again with what is on its disk.
+    pub async fn power_cut(&mut self) {
+        self.halt();
+        self.power_on().await;
+    }
+
+    /// Boots it again after [`Machine::halt`].
+    pub async fn power_on(&mut self) {
+        (self.child, self.leader) = launch(self.dir.path(), &self.arguments).await;
+        self.wait_booted().await;
+    }
+
+    /// Ends all of its processes, and removes the cgroups that a real one would have lost: kubelet waits for
+    /// the containers of cgroups that it finds.
+    pub fn halt(&mut self) {
+        self.child.kill();
+        // Its processes die with the first one, a moment later.
+        for _ in 0..500 {
+            if !Path::new(&format!("/proc/{}", self.leader)).exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        remove_cgroups(Path::new("/sys/fs/cgroup"), &self.name);
+    }
+
     /// Runs a command inside, as root.
     pub async fn run(&self, command: &[&str]) -> Output {
-        let mut inside = self.inside(command);
+        self.run_within(COMMAND_LIMIT, command).await
+    }
+
+    /// The same with another limit.
+    pub async fn run_within(&self, limit: Duration, command: &[&str]) -> Output {
+        let mut inside = self.inside(limit, command);
         let output = tokio::task::spawn_blocking(move || inside.output())
             .await
             .expect("it does not panic")
@@ -160,11 +239,13 @@ impl Machine {
         output.text
     }
 
-    fn inside(&self, command: &[&str]) -> Command {
+    fn inside(&self, limit: Duration, command: &[&str]) -> Command {
         let mut inside = Command::new("timeout");
         let leader = self.leader.to_string();
-        inside.args([COMMAND_LIMIT, "nsenter", "--target", &leader]);
-        inside.args(["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--"]);
+        inside.arg(limit.as_secs().to_string());
+        inside.args(["nsenter", "--target", &leader]);
+        inside.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]);
+        inside.arg("--");
         inside
             .args(command)
             .env("SYSTEMD_PAGER", "")
@@ -179,7 +260,9 @@ impl Machine {
 
     /// The whole journal; for a test that failed.
     pub fn journal_now(&self) -> String {
-        let output = self.inside(&["journalctl", "--no-pager", "-q"]).output();
+        let output = self
+            .inside(COMMAND_LIMIT, &["journalctl", "--no-pager", "-q"])
+            .output();
         let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
         text.unwrap_or_default()
     }
@@ -201,15 +284,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.child.kill();
-        // Its processes die with the first one, a moment later.
-        for _ in 0..500 {
-            if !Path::new(&format!("/proc/{}", self.leader)).exists() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        remove_cgroups(Path::new("/sys/fs/cgroup"), &self.name);
+        self.halt();
     }
 }
 

@@ -5,6 +5,7 @@
 # machine.sh probe                can machines be booted here?
 # machine.sh boot DIR NAME …   boots one; DIR/seed is laid over the root, the rest goes to
 #                                 systemd-nspawn. The network is this one's: the doubles are on it.
+#                                 Its files are in memory, or in DIR/upper if that is there already.
 set -eu
 
 own_namespaces() {
@@ -12,24 +13,38 @@ own_namespaces() {
         --kill-child=KILL sh "$0" "$@"
 }
 
-# A cgroup for each machine, or two would share one; the harness removes it.
+# A cgroup for each machine, or two would share one, in each hierarchy that may be used; the harness removes them.
 own_cgroup() {
-    for line in $(grep -E ':name=systemd:|^0::' /proc/self/cgroup); do
+    while IFS=: read -r _ controllers path; do
         base=/sys/fs/cgroup
-        case $line in
-        0::*) [ ! -d $base/unified ] || base=$base/unified ;;
-        *) base=$base/systemd ;;
+        case $controllers in
+        '') [ ! -d $base/unified ] || base=$base/unified ;;
+        name=systemd) base=$base/systemd ;;
+        *) base=$base/$controllers ;;
         esac
-        cgroup=$base${line##*:}/$1
-        mkdir -p "$cgroup"
+        cgroup=$base${path%/}/$1
+        case $controllers in
+        '' | name=systemd) mkdir -p "$cgroup" ;;
+        *) mkdir -p "$cgroup" 2>/dev/null || continue ;;
+        esac
+        # A new one of cpuset is empty, and takes no process.
+        for file in cpuset.cpus cpuset.mems; do
+            [ "$controllers" != cpuset ] || cat "$base$path/$file" >"$cgroup/$file"
+        done
         echo 0 >"$cgroup/cgroup.procs"
-    done
+    done </proc/self/cgroup
 }
 
 overlay() {
-    mount -t tmpfs tmpfs "$1/upper"
-    mkdir "$1/upper/files" "$1/upper/work"
-    [ ! -d "$1/seed" ] || cp -a "$1/seed/." "$1/upper/files/"
+    if [ ! -d "$1/upper/files" ]; then
+        mount -t tmpfs tmpfs "$1/upper"
+        mkdir "$1/upper/files" "$1/upper/work"
+    fi
+    if [ -d "$1/seed" ]; then
+        cp -a "$1/seed/." "$1/upper/files/"
+        # Once: what the machine changes is still there after a power cut.
+        rm -r "$1/seed"
+    fi
     # What systemd-nspawn keeps for its containers; left on the disk it would pile up.
     mkdir -p /run/systemd/nspawn
     mount -t tmpfs tmpfs /run/systemd/nspawn
