@@ -278,32 +278,10 @@ async fn the_page_is_right_about_kubernetes() {
     let scene = Scene::new().await;
     let scene = scene.means("https://kube.example:6443", &kubernetes.address());
     kubernetes.create_namespace("kube-system").await;
-    if servers::on_path("kubectl").is_some() {
-        scene.write("kubeconfig", &kubeconfig(&kubernetes));
-        scene.run(&scene.page.blocks("kubernetes", "console")).await;
-    } else {
-        by_hand(&kubernetes, &scene).await;
-    }
+    scene.write("kubeconfig", &kubeconfig(&kubernetes));
+    scene.run(&scene.page.blocks("kubernetes", "console")).await;
     scene.prepare("kubernetes").await;
     scene.login("kubernetes").await;
-}
-
-/// What the page does by kubectl, where there is none.
-async fn by_hand(kubernetes: &KubeApiserver, scene: &Scene) {
-    for name in ["vault-kms-plugin", "vault-token-reviewer"] {
-        kubernetes.create_service_account("kube-system", name).await;
-    }
-    kubernetes
-        .bind_token_reviewer("kube-system", "vault-token-reviewer")
-        .await;
-    for (name, file) in [
-        ("vault-kms-plugin", "jwt"),
-        ("vault-token-reviewer", "reviewer.jwt"),
-    ] {
-        let token = kubernetes.token_request("kube-system", name, &[]).await;
-        scene.write(file, &token);
-    }
-    scene.write("kubernetes-ca.pem", &kubernetes.ca_pem());
 }
 
 /// Lets kubectl do everything.
@@ -336,5 +314,5 @@ tests! {
     single the_page_is_right_about_cert [Vault];
     single the_page_is_right_about_jwt_with_a_file [Vault];
     single the_page_is_right_about_jwt_from_spiffe [Vault];
-    single the_page_is_right_about_kubernetes [Vault, Kubernetes];
+    single the_page_is_right_about_kubernetes [Vault, Kubernetes, Kubectl];
 }

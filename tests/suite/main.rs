@@ -36,6 +36,7 @@ mod memory;
 mod metrics;
 mod monitoring;
 mod namespaces;
+mod nodes;
 mod operations;
 mod outages;
 mod reload;
@@ -130,6 +131,7 @@ fn all_that_the_tests_run_is_built() {
         Server::Etcdctl,
         Server::Etcdutl,
         Server::KubeApiserver,
+        Server::Kubectl,
         Server::Promtool,
         Server::Vault,
     ] {
@@ -146,6 +148,6 @@ fn all_that_the_tests_run_is_built() {
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, operations, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

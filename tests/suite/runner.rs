@@ -58,7 +58,7 @@ pub(crate) enum Need {
     Kubernetes,
     /// etcdctl and etcdutl, installed or built.
     EtcdTools,
-    /// An operator's tools, which are not built here.
+    /// An operator's tools: kubectl, installed or built, jq and curl.
     Kubectl,
     /// promtool, installed or built.
     Promtool,
@@ -70,6 +70,8 @@ pub(crate) enum Need {
     Mounts,
     /// Containers with a systemd of their own.
     Machines,
+    /// Machines that run containers, and Kubernetes' programs.
+    Nodes,
     /// zsh, to complete in it.
     Zsh,
     /// fish, to complete in it.
@@ -95,7 +97,7 @@ pub(crate) fn multi<F: Future<Output = ()>>(test: fn() -> F) {
 }
 
 impl Need {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Vault,
         Self::OpenBao,
         Self::NoNamespaces,
@@ -107,6 +109,7 @@ impl Need {
         Self::Root,
         Self::Mounts,
         Self::Machines,
+        Self::Nodes,
         Self::Zsh,
         Self::Fish,
     ];
@@ -129,8 +132,9 @@ impl Need {
                 servers::is_available(Server::Etcdctl) && servers::is_available(Server::Etcdutl)
             }
             Self::Kubectl => {
-                let tools = ["kubectl", "jq", "curl"];
+                let tools = ["jq", "curl"];
                 tools.iter().all(|tool| servers::on_path(tool).is_some())
+                    && servers::is_available(Server::Kubectl)
             }
             Self::Promtool => servers::is_available(Server::Promtool),
             Self::Go => servers::on_path("go").is_some(),
@@ -144,6 +148,10 @@ impl Need {
                 "/etc/hosts",
                 "/etc/hosts",
             ])),
+            Self::Nodes => {
+                let tools = ["containerd", "runc", "ctr", "ip", "curl", "jq", "go"];
+                tools.iter().all(|tool| servers::on_path(tool).is_some()) && Self::Machines.is_met()
+            }
             Self::Machines => {
                 let tools = ["systemd-nspawn", "unshare"];
                 let script =
@@ -166,12 +174,17 @@ impl Need {
             Self::EtcdTools => {
                 "needs etcdctl and etcdutl: set ETCDCTL_BIN and ETCDUTL_BIN or install Go"
             }
-            Self::Kubectl => "needs kubectl, jq and curl on PATH",
+            Self::Kubectl => {
+                "needs jq and curl on PATH, and kubectl: set KUBECTL_BIN or install Go"
+            }
             Self::Promtool => "needs promtool: set PROMTOOL_BIN or install Go",
             Self::Go => "needs Go",
             Self::Root => "needs root",
             Self::Mounts => "needs root, where file systems can be mounted",
             Self::Machines => "needs root, systemd-container and overlayfs",
+            Self::Nodes => {
+                "needs root, systemd-container, overlayfs, containerd, runc, iproute2, curl, jq and Go"
+            }
             Self::Zsh => "needs zsh",
             Self::Fish => "needs fish",
         }
@@ -182,13 +195,15 @@ impl Need {
         let variable = match self {
             // A run has one of the two servers.
             Self::OpenBao | Self::NoNamespaces => return false,
-            // Nothing here builds them.
-            Self::Kubectl => return false,
-            Self::Vault | Self::Kubernetes | Self::EtcdTools | Self::Promtool | Self::Go => {
-                "REQUIRE_REAL_SERVERS"
-            }
+            Self::Kubectl
+            | Self::Vault
+            | Self::Kubernetes
+            | Self::EtcdTools
+            | Self::Promtool
+            | Self::Go => "REQUIRE_REAL_SERVERS",
             Self::Root | Self::Mounts => "REQUIRE_UNSHARE",
             Self::Machines => "REQUIRE_SYSTEMD",
+            Self::Nodes => "REQUIRE_NODES",
             Self::Zsh | Self::Fish => "REQUIRE_SHELLS",
         };
         env::var(variable).is_ok_and(|value| value == "1")

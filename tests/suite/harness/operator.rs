@@ -1,9 +1,11 @@
 //! The shell of an operator who follows a page.
 
+use std::env;
 use std::path::Path;
 use std::process::Command;
 
 use super::child;
+use super::servers::{self, Server};
 
 /// Runs commands in `dir`, which is the operator's home and holds the kubeconfig, with the programs of its
 /// `bin`. Returns what they wrote to stdout.
@@ -11,10 +13,13 @@ pub(crate) async fn run(dir: &Path, text: &str, variables: &[(String, String)]) 
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", text]);
     child::clean_environment(&mut command);
-    let bin = dir.join("bin").display().to_string();
-    let path = std::env::var("PATH").unwrap_or_default();
+    let mut path = vec![dir.join("bin")];
+    if text.contains("kubectl") {
+        path.push(servers::with_its_name(Server::Kubectl));
+    }
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     command
-        .env("PATH", format!("{bin}:{path}"))
+        .env("PATH", env::join_paths(path).expect("they hold no colon"))
         .env("HOME", dir)
         .env("KUBECONFIG", dir.join("kubeconfig"))
         .envs(variables.iter().cloned())
