@@ -1,9 +1,12 @@
-//! Compiles `proto/` to Rust without protoc.
+//! Compiles `proto/` to Rust without protoc, and the settings of jemalloc.
 
 /// The services that kube-apiserver calls.
 const KMS: [&str; 2] = ["proto/v2.proto", "proto/v1beta1.proto"];
 /// The service of the SPIFFE agent.
 const WORKLOAD: &str = "proto/workload.proto";
+/// A constant that jemalloc reads. In Rust it would be unsafe code; a variable of the environment would reach
+/// jemalloc's build only where cargo reads `.cargo/config.toml`.
+const JEMALLOC: &str = "src/jemalloc.c";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -15,5 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::grpc::codec::KmsCodec")
         .compile_fds(protox::compile(KMS, ["proto"])?)?;
     configure().compile_fds(protox::compile([WORKLOAD], ["proto"])?)?;
+    println!("cargo::rerun-if-changed={JEMALLOC}");
+    if std::env::var_os("CARGO_FEATURE_JEMALLOC").is_some() {
+        for object in cc::Build::new().file(JEMALLOC).compile_intermediates() {
+            println!("cargo::rustc-link-arg-bins={}", object.display());
+        }
+    }
     Ok(())
 }

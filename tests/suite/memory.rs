@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,6 +16,7 @@ use tokio::time::sleep;
 use super::harness::certificates::Certificates;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
+use super::harness::servers;
 use super::harness::vault::Vault;
 use super::harness::wait;
 use super::tls::{NAMED, trusting, vault_with_tls};
@@ -203,7 +205,20 @@ async fn the_buffers_of_tls_contain_no_seed() {
     search_after_calls(&daemon, &fixture.token).await;
 }
 
+/// Whatever the environment of the build was: jemalloc shows the settings that it found.
+fn the_settings_of_jemalloc_are_part_of_the_program() {
+    let mut shows = Command::new(servers::release_daemon());
+    shows
+        .arg("--version")
+        .env("_RJEM_MALLOC_CONF", "stats_print:true");
+    let shown = String::from_utf8(shows.output().unwrap().stderr).unwrap();
+    for setting in ["retain: false", "dirty_decay_ms: 0", "muzzy_decay_ms: 0"] {
+        assert!(shown.contains(&format!("opt.{setting}")), "{shown}");
+    }
+}
+
 tests! {
+    plain the_settings_of_jemalloc_are_part_of_the_program;
     multi two_seconds_after_the_calls_memory_contains_no_seed_and_the_token_once [Vault, Root];
     multi the_buffers_of_tls_contain_no_seed [Vault, Root];
 }
