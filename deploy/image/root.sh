@@ -14,5 +14,5 @@ put 0755 "$program" /usr/local/bin/vault-kms-plugin
 for library in $(ldd "$program" | grep -o '/[^ ]*'); do
     put 0755 "$library" "$library"
 done
-put 0644 /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+put 0644 "${CA_CERTIFICATES:-/etc/ssl/certs/ca-certificates.crt}" /etc/ssl/certs/ca-certificates.crt
 echo "hosts: files dns" >"$root/etc/nsswitch.conf"
