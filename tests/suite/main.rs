@@ -39,6 +39,7 @@ mod namespaces;
 mod nodes;
 mod operations;
 mod outages;
+mod packages;
 mod reload;
 mod secrets;
 mod signals;
@@ -148,6 +149,6 @@ fn all_that_the_tests_run_is_built() {
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, packages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

@@ -76,6 +76,12 @@ pub(crate) enum Need {
     Zsh,
     /// fish, to complete in it.
     Fish,
+    /// What `packaging/build.sh` makes.
+    Packages,
+    /// rpm, the program.
+    Rpm,
+    /// The image for arm64, and an emulator of such a processor.
+    Arm64,
 }
 
 /// A test that is not async.
@@ -97,7 +103,7 @@ pub(crate) fn multi<F: Future<Output = ()>>(test: fn() -> F) {
 }
 
 impl Need {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 17] = [
         Self::Vault,
         Self::OpenBao,
         Self::NoNamespaces,
@@ -112,6 +118,9 @@ impl Need {
         Self::Nodes,
         Self::Zsh,
         Self::Fish,
+        Self::Packages,
+        Self::Rpm,
+        Self::Arm64,
     ];
 
     /// Whether it can be had here; found out once.
@@ -140,6 +149,12 @@ impl Need {
             Self::Go => servers::on_path("go").is_some(),
             Self::Zsh => servers::on_path("zsh").is_some(),
             Self::Fish => servers::on_path("fish").is_some(),
+            Self::Packages => crate::packages::are_built(),
+            Self::Rpm => servers::on_path("rpm").is_some(),
+            Self::Arm64 => {
+                servers::on_path("qemu-aarch64-static").is_some()
+                    && crate::packages::is_built_for("arm64")
+            }
             Self::Root => rustix::process::geteuid().is_root(),
             Self::Mounts => succeeds(Command::new("unshare").args([
                 "-m",
@@ -187,6 +202,9 @@ impl Need {
             }
             Self::Zsh => "needs zsh",
             Self::Fish => "needs fish",
+            Self::Packages => "needs the packages: run packaging/build.sh, or set PACKAGES_DIR",
+            Self::Rpm => "needs rpm",
+            Self::Arm64 => "needs qemu-user-static, and packaging/build.sh for aarch64",
         }
     }
 
@@ -205,6 +223,7 @@ impl Need {
             Self::Machines => "REQUIRE_SYSTEMD",
             Self::Nodes => "REQUIRE_NODES",
             Self::Zsh | Self::Fish => "REQUIRE_SHELLS",
+            Self::Packages | Self::Rpm | Self::Arm64 => "REQUIRE_PACKAGES",
         };
         env::var(variable).is_ok_and(|value| value == "1")
     }
