@@ -1,6 +1,6 @@
 #!/bin/sh
 # Puts the root directory of the image together: root.sh PROGRAM DIR
-# The program, the libraries that it was linked with, the CA certificates of this system, and that names
+# The program, the libraries that it was linked with, CA certificates ($CA_CERTIFICATES, or those of this system), and that names
 # are looked for in /etc/hosts first. There is no shell and no package in it.
 set -eu
 program=$1 root=$2

@@ -1,24 +1,35 @@
-//! The deb on a booted machine: installed, configured, upgraded under load, downgraded, removed, purged.
+//! The deb on a booted machine, by the commands of docs/install/packages.md: installed, configured, upgraded under load,
+//! downgraded, removed, purged.
 
 use std::time::{Duration, Instant};
 
+use super::super::documents::markdown::Page;
 use super::super::harness::load::Load;
-use super::{Host, INSTALL_LIMIT, LIMIT, PREVIOUS, SERVICE, SOCKET_UNIT, TOKEN, VERSION};
+use super::{Host, INSTALL_LIMIT, LIMIT, PREVIOUS, SERVICE, TOKEN, VERSION, root};
 
 /// The command that installs a version.
 fn install(version: &str) -> String {
     format!("dpkg --install vault-kms-plugin_{version}_amd64.deb 2>&1")
 }
 
+/// The commands of a section of the page.
+fn commands(section: &str) -> String {
+    let page = Page::read(&root().join("docs/install/packages.md"));
+    let blocks = page.blocks(section, "sh");
+    let [block] = blocks.as_slice() else {
+        panic!("{section} has other commands: {blocks:?}");
+    };
+    block.clone()
+}
+
 async fn an_installed_deb_serves_within_a_minute_and_upgrades_without_a_failed_call() {
     let host = Host::boot(|plan| plan).await;
     let start = Instant::now();
-    let said = host.ok(&install(VERSION)).await;
+    let said = host.ok(&commands("deb")).await;
     host.expect_installed(&said).await;
     host.configure();
-    host.ok("vault-kms-plugin check").await;
-    host.ok(&format!("systemctl enable --now {SOCKET_UNIT} {SERVICE}"))
-        .await;
+    let checked = host.ok(&commands("After the installation")).await;
+    assert_eq!(checked.matches("✓ round trip").count(), 2, "{checked}");
     host.client().wait_ok(LIMIT).await;
     let took = start.elapsed();
     eprintln!("from dpkg to ready: {} ms", took.as_millis());
@@ -30,7 +41,10 @@ async fn an_installed_deb_serves_within_a_minute_and_upgrades_without_a_failed_c
     host.change_version(&install(PREVIOUS), &load).await;
     let shown = "dpkg-query --show --showformat '${Version}' vault-kms-plugin";
     assert_eq!(host.ok(shown).await, PREVIOUS);
-    host.change_version(&install(VERSION), &load).await;
+    let before = host.main_pid().await;
+    host.ok(&commands("Upgrade")).await;
+    assert_ne!(host.main_pid().await, before);
+    load.progress(50, LIMIT).await;
     assert_eq!(host.ok(shown).await, VERSION);
     let outcome = load.stop().await;
     eprintln!(

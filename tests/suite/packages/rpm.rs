@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::harness::load::Load;
 use super::{Host, INSTALL_LIMIT, LIMIT, PREVIOUS, SERVICE, SOCKET_UNIT, VERSION};
 
-/// On a Debian, rpm wants to be told that it is meant; its database knows no package of dpkg.
+/// On a Debian, rpm refuses to install without the first option; its database knows no package of dpkg.
 const RPM: &str = "rpm --force-debian --nodeps";
 
 fn package(version: &str) -> String {
