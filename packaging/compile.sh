@@ -48,14 +48,17 @@ done
 cd "$root"
 cargo zigbuild --locked --profile dist --target "$target$floor" --target-dir "$work/build" "${arguments[@]}"
 
-objcopy=$rustc/lib/rustlib/$host/bin/rust-objcopy
+# Part of every toolchain, and for every target; it does not find its own library.
+objcopy() {
+    LD_LIBRARY_PATH=$rustc/lib "$rustc/lib/rustlib/$host/bin/rust-objcopy" "$@"
+}
 mkdir -p "$out"
 for program in "${programs[@]}"; do
     built=$work/build/$target/dist/$program
-    "$objcopy" --only-keep-debug "$built" "$out/$program.debug"
+    objcopy --only-keep-debug "$built" "$out/$program.debug"
     cp "$built" "$out/$program"
     # The name and a checksum of that file, by which gdb finds it.
-    (cd "$out" && "$objcopy" --strip-all --add-gnu-debuglink="$program.debug" "$program")
+    (cd "$out" && objcopy --strip-all --add-gnu-debuglink="$program.debug" "$program")
     chmod 0755 "$out/$program"
     chmod 0644 "$out/$program.debug"
 done
