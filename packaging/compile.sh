@@ -36,6 +36,13 @@ export RUSTC_WORKSPACE_WRAPPER=cargo-auditable
 export CARGO_AUDITABLE_ORIG_ARGS='{"offline":false,"locked":true,"frozen":false,"config":[]}'
 export CARGO_PROFILE_DIST_DEBUG=line-tables-only CARGO_PROFILE_DIST_STRIP=none
 
+# A static program is linked by the linker and the C library of rustc: zig's is not position-independent.
+case $target in
+*-musl)
+    upper=${target^^}
+    export "CARGO_TARGET_${upper//-/_}_LINKER=rust-lld"
+    ;;
+esac
 # The oldest glibc that it runs with: that of RHEL 8 and Debian 10.
 case $target in
 *-gnu) floor=.2.28 ;;
@@ -57,8 +64,8 @@ for program in "${programs[@]}"; do
     built=$work/build/$target/dist/$program
     objcopy --only-keep-debug "$built" "$out/$program.debug"
     cp "$built" "$out/$program"
-    # The name and a checksum of that file, by which gdb finds it.
-    (cd "$out" && objcopy --strip-all --add-gnu-debuglink="$program.debug" "$program")
+    # The list of dependencies stays. The link has name and checksum of that file, by which gdb finds it.
+    (cd "$out" && objcopy --strip-all --keep-section=.dep-v0 --add-gnu-debuglink="$program.debug" "$program")
     chmod 0755 "$out/$program"
     chmod 0644 "$out/$program.debug"
 done
