@@ -18,6 +18,7 @@ esac
 maps=(
     "$rustc/lib/rustlib/src/rust=/rustc/$commit"
     "$root=/source"
+    "$tools=/tools"
     "$work/build=/build"
 )
 for registry in "$cargo_home"/registry/src/*/; do
