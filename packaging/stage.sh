@@ -38,7 +38,7 @@ put deploy/completions/$name usr/share/bash-completion/completions/$name
 put deploy/completions/_$name completions/_$name
 put deploy/completions/$name.fish usr/share/fish/vendor_completions.d/$name.fish
 
-for file in policy.hcl static-pod/$name.yaml schema/$name.schema.json monitoring/alerts.yaml monitoring/dashboard.json; do
+for file in policy.hcl vault-setup.sh static-pod/$name.yaml schema/$name.schema.json monitoring/alerts.yaml monitoring/dashboard.json; do
     put deploy/$file usr/share/$name/$file
 done
 # The example is the one of the guide. An address and a token are still to be filled in, so that it is no
