@@ -53,8 +53,13 @@ pub(crate) fn are_built() -> bool {
 
 /// Whether there is an image for this architecture: a build of `$TARGETS` has some.
 pub(crate) fn is_built_for(architecture: &str) -> bool {
+    image(architecture).is_file()
+}
+
+/// Where the image for this architecture is, if it was built.
+pub(crate) fn image(architecture: &str) -> PathBuf {
     let name = format!("vault-kms-plugin-{VERSION}-image-{architecture}.tar");
-    released().join(name).is_file()
+    released().join(name)
 }
 
 /// An archive of programs, by the end of its name.

@@ -10,6 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::harness::servers::{self, KUBERNETES, Server, binary};
+use super::super::packages;
 
 /// The release of etcd that tests/servers/etcd pins.
 pub(super) const ETCD: &str = "3.6.16";
@@ -18,8 +19,11 @@ pub(super) const PAUSE: &str = "localhost/pause:3.10.2";
 /// The plugin's image before and after an upgrade.
 pub(super) const PLUGIN: &str = "localhost/vault-kms-plugin:0.1.0";
 pub(super) const UPGRADED: &str = "localhost/vault-kms-plugin:0.2.0";
-/// An image that is given, as an archive for `ctr images import`, in place of one that is made here.
-const GIVEN: &str = "PLUGIN_IMAGE";
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/image/root.sh");
 
 /// A directory with the archives of all images; made once.
@@ -77,9 +81,11 @@ fn of_the_plugin(dir: &Path) {
     let said = String::from_utf8_lossy(&made.stderr);
     assert!(made.status.success(), "{said}");
     let entry = Some("/usr/local/bin/vault-kms-plugin");
-    match std::env::var_os(GIVEN) {
-        Some(given) => drop(fs::copy(given, archive("0.1.0")).unwrap()),
-        None => write(PLUGIN, root.path(), entry, &archive("0.1.0")),
+    // The very image of a release, if packaging/build.sh made it.
+    if packages::is_built_for(ARCHITECTURE) {
+        fs::copy(packages::image(ARCHITECTURE), archive("0.1.0")).unwrap();
+    } else {
+        write(PLUGIN, root.path(), entry, &archive("0.1.0"));
     }
     // Another image, and not only another name.
     fs::write(root.path().join("release"), "0.2.0\n").unwrap();
@@ -98,7 +104,7 @@ fn write(image: &str, root: &Path, entry: Option<&str>, archive: &Path) {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let config = json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "config": { "Entrypoint": entry.map(|it| [it]), "Env": ["PATH=/usr/local/bin"] },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
