@@ -6,10 +6,13 @@
 #   sh vault-setup.sh node NAME   the credential of one control-plane node, into nodes/NAME beside this file
 #
 # It can be repeated: it makes what is missing and keeps what exists. It ends with an error if something exists and is
-# different. It deletes nothing, rotates nothing, and prints no secret.
+# different; how long a login lasts is not compared. It deletes nothing that was there, rotates nothing, and prints no secret.
 set -eu
 umask 077
-cd "$(dirname "$0")"
+# The directory of the caller stays: VAULT_CACERT and its like may name a file in it.
+here=$(dirname -- "$0")
+# What the caller prefers to read, or to get wrapped, is not what is compared and stored here.
+unset VAULT_FORMAT BAO_FORMAT VAULT_WRAP_TTL BAO_WRAP_TTL
 
 # `vault-kms-plugin init` writes these.
 namespace=''
@@ -31,6 +34,12 @@ fail() {
 
 if [ -n "$namespace" ]; then
     export VAULT_NAMESPACE="$namespace" BAO_NAMESPACE="$namespace"
+else
+    inherited=${BAO_NAMESPACE:-${VAULT_NAMESPACE-}}
+    case $inherited in
+    '' | / | root | root/) ;;
+    *) fail "the environment names the namespace $inherited, which the plugin would not use: give it to init with --namespace, or unset VAULT_NAMESPACE and BAO_NAMESPACE" ;;
+    esac
 fi
 cli=${VAULT_CLI:-$(command -v vault || command -v bao)} || fail 'neither vault nor bao is on PATH: install one of them, or name it in VAULT_CLI'
 
@@ -52,7 +61,13 @@ run() {
 
 # Ends the script unless the file is there.
 need() {
-    [ -s "$1" ] || fail "$1 is missing beside this file: $2"
+    [ -s "$here/$1" ] || fail "$1 is missing beside this file: $2"
+}
+
+# Ends the script unless what exists has this value in this field.
+same() {
+    found=$("$cli" read -field="$2" "$1")
+    [ "$found" = "$3" ] || fail "$1 exists and has $2 $found instead of $3: choose another name, or correct it"
 }
 
 engine() {
@@ -70,7 +85,12 @@ transit_key() {
     if exists read "$mount/keys/$key"; then
         derived=$("$cli" read -field=derived "$mount/keys/$key")
         [ "$derived" = false ] || fail "the key $mount/keys/$key is derived, which the plugin cannot use: choose another --key"
-        echo "kept the key $mount/keys/$key: it must not be the key of another cluster"
+        kind=$("$cli" read -field=type "$mount/keys/$key")
+        for ability in supports_encryption supports_decryption; do
+            [ "$("$cli" read -field="$ability" "$mount/keys/$key")" = true ] ||
+                fail "the key $mount/keys/$key is of type $kind, which cannot encrypt and decrypt: choose another --key"
+        done
+        echo "kept the key $mount/keys/$key of type $kind: it must not be the key of another cluster"
         for setting in deletion_allowed exportable allow_plaintext_backup; do
             if [ "$("$cli" read -field="$setting" "$mount/keys/$key")" != false ]; then
                 echo "warning: $setting is true for it" >&2
@@ -86,12 +106,12 @@ transit_key() {
 policy() {
     need policy.hcl 'it is written together with it'
     if exists policy read "$policy"; then
-        if [ "$("$cli" policy read "$policy")" != "$(cat policy.hcl)" ]; then
+        if [ "$("$cli" policy read "$policy")" != "$(cat "$here/policy.hcl")" ]; then
             fail "the policy $policy exists and is not policy.hcl: choose another --policy, or write it yourself"
         fi
         echo "kept the policy $policy"
     else
-        run policy write "$policy" policy.hcl
+        run policy write "$policy" "$here/policy.hcl"
         echo "wrote the policy $policy"
     fi
 }
@@ -107,13 +127,24 @@ auth_method() {
     fi
 }
 
-# Writes a role or a user, unless it is there with this policy.
+# Writes a role or a user, unless it is there with this policy and these settings, which decide who may log in.
 role() {
     path=$1
     shift
     if exists read "$path"; then
-        policies=$("$cli" read -field=token_policies "$path")
-        [ "$policies" = "[$policy]" ] || fail "$path exists and has the policies $policies instead of [$policy]: choose another name, or correct it"
+        same "$path" token_policies "[$policy]"
+        for setting in "$@"; do
+            value=${setting#*=}
+            case $setting in
+            token_* | password=*) ;;
+            certificate=*)
+                [ "$("$cli" read -field=certificate "$path")" = "$(cat "${value#@}")" ] ||
+                    fail "$path exists and has another certificate than client-ca.pem: choose another name, or correct it"
+                ;;
+            allowed_* | bound_audiences=* | bound_service_*) same "$path" "${setting%%=*}" "[$(printf '%s' "$value" | tr , ' ')]" ;;
+            *) same "$path" "${setting%%=*}" "$value" ;;
+            esac
+        done
         echo "kept $path"
     else
         run write "$path" token_policies="$policy" "$@"
@@ -128,22 +159,35 @@ login() {
         ;;
     approle)
         auth_method
-        role "auth/$auth_mount/role/$role" token_ttl=24h token_max_ttl=720h
+        role "auth/$auth_mount/role/$role" bind_secret_id=true token_ttl=24h token_max_ttl=720h
         ;;
     userpass)
         auth_method
         user="auth/$auth_mount/users/$username"
         if ! exists read "$user"; then
-            # Without a newline, which would become a part of it.
-            [ -s password ] || head -c 32 /dev/urandom | base64 | tr -d '\n' >password
+            # Without a newline, which would become a part of it; and never a part of one, where the disk was full.
+            if [ ! -s "$here/password" ]; then
+                head -c 32 /dev/urandom | base64 | tr -d '\n' >"$here/password.new"
+                mv "$here/password.new" "$here/password"
+            fi
         fi
-        role "$user" password=@password token_ttl=24h token_max_ttl=720h
+        role "$user" password=@"$here/password" token_ttl=24h token_max_ttl=720h
         ;;
     jwt)
         auth_method
-        if ! exists read "auth/$auth_mount/config"; then
+        if exists read "auth/$auth_mount/config"; then
+            same "auth/$auth_mount/config" bound_issuer "$issuer"
+            if [ -s "$here/sa.pub" ]; then
+                # While the key of the cluster is replaced, Vault has two.
+                case $("$cli" read -field=jwt_validation_pubkeys "auth/$auth_mount/config") in
+                *"$(cat "$here/sa.pub")"*) ;;
+                *) fail "auth/$auth_mount/config exists and does not trust the key in sa.pub: choose another --auth-mount, or correct it" ;;
+                esac
+            fi
+            echo "kept auth/$auth_mount/config: it must trust no other cluster"
+        else
             need sa.pub 'the public key of the service accounts, on a kubeadm control plane /etc/kubernetes/pki/sa.pub'
-            run write "auth/$auth_mount/config" jwt_validation_pubkeys=@sa.pub bound_issuer="$issuer"
+            run write "auth/$auth_mount/config" jwt_validation_pubkeys=@"$here/sa.pub" bound_issuer="$issuer"
             echo "wrote auth/$auth_mount/config"
         fi
         role "auth/$auth_mount/role/$role" role_type=jwt user_claim=sub bound_audiences=vault \
@@ -151,11 +195,14 @@ login() {
         ;;
     kubernetes)
         auth_method
-        if ! exists read "auth/$auth_mount/config"; then
+        if exists read "auth/$auth_mount/config"; then
+            same "auth/$auth_mount/config" kubernetes_host "$kubernetes_host"
+            echo "kept auth/$auth_mount/config"
+        else
             need kubernetes-ca.pem 'the certificate of the CA of kube-apiserver'
             need reviewer.jwt 'the token of a service account that may review tokens, see docs/authentication.md'
             run write "auth/$auth_mount/config" kubernetes_host="$kubernetes_host" \
-                kubernetes_ca_cert=@kubernetes-ca.pem token_reviewer_jwt=@reviewer.jwt
+                kubernetes_ca_cert=@"$here/kubernetes-ca.pem" token_reviewer_jwt=@"$here/reviewer.jwt"
             echo "wrote auth/$auth_mount/config"
         fi
         role "auth/$auth_mount/role/$role" bound_service_account_names=vault-kms-plugin \
@@ -164,7 +211,7 @@ login() {
     cert)
         auth_method
         need client-ca.pem 'the certificate of the CA that signs the certificates of the nodes'
-        role "auth/$auth_mount/certs/$role" certificate=@client-ca.pem allowed_common_names="$node_names" \
+        role "auth/$auth_mount/certs/$role" certificate=@"$here/client-ca.pem" allowed_common_names="$node_names" \
             token_ttl=1h token_max_ttl=24h
         ;;
     *)
@@ -179,11 +226,26 @@ store() {
     echo "wrote $dir/$1"
 }
 
+# Takes back what was begun: half a credential must not look like a whole one, nor stay in Vault where nobody knows it.
+undo() {
+    echo "vault-setup.sh: the credential of this node could not be made or stored: nothing of it is kept" >&2
+    if [ -n "$token" ]; then
+        VAULT_TOKEN=$token BAO_TOKEN=$token "$cli" token revoke -self >/dev/null || true
+    fi
+    if [ -n "$secret_id" ]; then
+        printf '%s' "$secret_id" | run write "auth/$auth_mount/role/$role/secret-id/destroy" secret_id=- || true
+    fi
+    for name in token accessor role-id secret-id password; do
+        rm -f "$dir/$name"
+    done
+    rmdir "$dir"
+}
+
 node() {
     case $1 in
     '' | .* | *[!A-Za-z0-9._-]*) fail "$1 is not the name of a node: use letters, digits, dots, underscores and hyphens" ;;
     esac
-    dir=nodes/$1
+    dir=$here/nodes/$1
     case $method in
     jwt | kubernetes)
         echo 'the credential is the token of the service account kube-system/vault-kms-plugin: see docs/authentication.md'
@@ -195,27 +257,32 @@ node() {
         ;;
     esac
     [ ! -e "$dir" ] || fail "$dir exists: this node has a credential; move it away to make another one"
+    [ "$method" != userpass ] || need password 'run this file without arguments first; if the user was made elsewhere, write its password there'
+    mkdir -p "$here/nodes"
+    # Of two that run at once, one fails here, before it has asked Vault for anything.
+    mkdir "$dir"
+    token='' secret_id=''
+    trap undo EXIT
+    trap 'exit 1' HUP INT TERM
     case $method in
     token)
         token=$("$cli" token create -orphan -period=768h -policy="$policy" -display-name="$1" -field=token)
-        mkdir -p "$dir"
         store token "$token"
         # It gives no access, but names the token when it has to be revoked.
-        store accessor "$(VAULT_TOKEN=$token BAO_TOKEN=$token "$cli" read -field=accessor auth/token/lookup-self)"
+        accessor=$(VAULT_TOKEN=$token BAO_TOKEN=$token "$cli" read -field=accessor auth/token/lookup-self)
+        store accessor "$accessor"
         ;;
     approle)
         role_id=$("$cli" read -field=role_id "auth/$auth_mount/role/$role/role-id")
         secret_id=$("$cli" write -field=secret_id "auth/$auth_mount/role/$role/secret-id" metadata="{\"node\":\"$1\"}")
-        mkdir -p "$dir"
         store role-id "$role_id"
         store secret-id "$secret_id"
         ;;
     userpass)
-        need password 'run this file without arguments first; if the user was made elsewhere, write its password there'
-        mkdir -p "$dir"
-        store password "$(cat password)"
+        store password "$(cat "$here/password")"
         ;;
     esac
+    trap - EXIT HUP INT TERM
 }
 
 case ${1-} in

@@ -99,18 +99,28 @@ impl Site {
 
     /// The same, for a command that has to fail; what it said.
     fn set_up_fails(&self, vault: &Vault, arguments: &[&str]) -> String {
+        let command = format!("sh files/vault-setup.sh {}", arguments.join(" "));
+        let ended = self.shell(vault, &[], &command);
+        assert!(!ended.status.success(), "{}", text(&ended.stdout));
+        text(&ended.stderr)
+    }
+
+    /// A command in the directory of the operator, with more variables in the environment.
+    fn shell(&self, vault: &Vault, variables: &[(&str, &str)], line: &str) -> Output {
         let mut command = Command::new("sh");
         clean_environment(&mut command);
         let bin = self.dir.path().join("bin").display().to_string();
-        command.arg(self.path("vault-setup.sh")).args(arguments);
         command
+            .args(["-c", line])
+            .current_dir(self.dir.path())
             .env("PATH", format!("{bin}:/usr/bin:/bin"))
-            .env("HOME", self.dir.path())
-            .env("VAULT_ADDR", vault.address())
-            .env("VAULT_TOKEN", vault.root_token());
-        let ended = command.output().unwrap();
-        assert!(!ended.status.success(), "{}", text(&ended.stdout));
-        text(&ended.stderr)
+            .env("HOME", self.dir.path());
+        for prefix in ["VAULT", "BAO"] {
+            command
+                .env(format!("{prefix}_ADDR"), vault.address())
+                .env(format!("{prefix}_TOKEN"), vault.root_token());
+        }
+        command.envs(variables.iter().copied()).output().unwrap()
     }
 
     /// The configuration of a node whose directory is that of the credentials of node `cp-1`.

@@ -234,7 +234,10 @@ async fn what_exists_and_differs_is_an_error_and_stays() {
     let path = "auth/approle/role/vault-kms-plugin";
     vault.expect("POST", path, Some(role)).await;
     let refused = site.set_up_fails(&vault, &[]);
-    assert!(refused.contains("has the policies [default]"), "{refused}");
+    assert!(
+        refused.contains("has token_policies [default] instead of"),
+        "{refused}"
+    );
 
     let engine = json!({ "type": "kv" });
     let other = [
@@ -266,6 +269,132 @@ async fn what_exists_and_differs_is_an_error_and_stays() {
     let site = Site::new(&vault.address(), &other);
     let refused = site.set_up_fails(&vault, &[]);
     assert!(refused.contains("derived/keys/kms is derived"), "{refused}");
+
+    let key = json!({ "type": "ed25519" });
+    vault.expect("POST", "derived/keys/signs", Some(key)).await;
+    let site = Site::new(
+        &vault.address(),
+        &[&other[..], &["--key", "signs"]].concat(),
+    );
+    let refused = site.set_up_fails(&vault, &[]);
+    assert!(
+        refused.contains("derived/keys/signs is of type ed25519"),
+        "{refused}"
+    );
+}
+
+/// Who may log in is compared, too: a role with the right policy may be open to others.
+async fn a_login_that_is_open_to_others_is_an_error() {
+    let vault = Vault::start().await;
+    let site = Site::new(&vault.address(), &["--platform", "k3s", "--auth", "jwt"]);
+    let [own, other] = [(); 2].map(|()| KeyPair::generate().unwrap().public_key_pem());
+    site.write("sa.pub", &own);
+    site.set_up(&vault, "").await;
+    let role = "auth/jwt/role/vault-kms-plugin";
+    for (field, value, text) in [
+        ("bound_subject", "", "has bound_subject  instead of system:"),
+        (
+            "bound_audiences",
+            "vault,other",
+            "has bound_audiences [vault other]",
+        ),
+    ] {
+        let before = vault.expect("GET", role, None).await["data"].clone();
+        let mut changed = before.clone();
+        changed[field] = json!(value);
+        vault.expect("POST", role, Some(changed)).await;
+        let refused = site.set_up_fails(&vault, &[]);
+        assert!(refused.contains(text), "{refused}");
+        vault.expect("POST", role, Some(before)).await;
+    }
+    site.set_up(&vault, "").await;
+    // While the key of the cluster is replaced, Vault trusts two.
+    let config =
+        |keys: &[&String]| json!({ "jwt_validation_pubkeys": keys, "bound_issuer": ISSUER });
+    let path = "auth/jwt/config";
+    vault
+        .expect("POST", path, Some(config(&[&other, &own])))
+        .await;
+    site.set_up(&vault, "").await;
+    vault.expect("POST", path, Some(config(&[&other]))).await;
+    let refused = site.set_up_fails(&vault, &[]);
+    assert!(
+        refused.contains("does not trust the key in sa.pub"),
+        "{refused}"
+    );
+
+    let arguments = ["--platform", "systemd", "--auth", "approle"];
+    let site = Site::new(&vault.address(), &arguments);
+    site.set_up(&vault, "").await;
+    let open = json!({ "bind_secret_id": false, "token_bound_cidrs": "127.0.0.0/8" });
+    let role = "auth/approle/role/vault-kms-plugin";
+    vault.expect("POST", role, Some(open)).await;
+    let refused = site.set_up_fails(&vault, &[]);
+    assert!(
+        refused.contains("has bind_secret_id false instead of true"),
+        "{refused}"
+    );
+}
+
+/// The shell of an operator has variables that other programs need.
+async fn the_environment_of_the_operator_changes_nothing() {
+    let vault = Vault::start().await;
+    let arguments = ["--platform", "systemd", "--auth", "token"];
+    let site = Site::new(&vault.address(), &arguments);
+    let root = site.dir.path();
+    fs::create_dir_all(root.join("elsewhere/files")).unwrap();
+    fs::write(root.join("ca.pem"), Certificates::new().ca_pem()).unwrap();
+    let elsewhere = root.join("elsewhere").display().to_string();
+    let variables = [
+        ("CDPATH", elsewhere.as_str()),
+        ("VAULT_FORMAT", "json"),
+        ("BAO_FORMAT", "json"),
+        ("VAULT_WRAP_TTL", "60s"),
+        ("BAO_WRAP_TTL", "60s"),
+        ("VAULT_CACERT", "ca.pem"),
+        ("BAO_CACERT", "ca.pem"),
+    ];
+    for arguments in ["", "", "node cp-1"] {
+        let command = format!("sh files/vault-setup.sh {arguments}");
+        let ended = site.shell(&vault, &variables, &command);
+        assert!(ended.status.success(), "{}", super::text(&ended.stderr));
+    }
+    site.ready().await;
+    // What is made in another namespace than the plugin uses would not be found.
+    let inherited = [("VAULT_NAMESPACE", "admin")];
+    let ended = site.shell(&vault, &inherited, "sh files/vault-setup.sh");
+    let said = super::text(&ended.stderr);
+    assert!(!ended.status.success());
+    assert!(
+        said.contains("the environment names the namespace admin"),
+        "{said}"
+    );
+}
+
+/// Where a credential cannot be stored, none is left: neither half of it there, nor an unknown one in Vault.
+async fn a_credential_that_cannot_be_stored_is_taken_back() {
+    let vault = Vault::start().await;
+    for (auth, listed) in [
+        ("token", "auth/token/accessors"),
+        ("approle", "auth/approle/role/vault-kms-plugin/secret-id"),
+        ("userpass", "auth/userpass/users"),
+    ] {
+        let site = Site::new(&vault.address(), &["--platform", "systemd", "--auth", auth]);
+        site.set_up(&vault, "").await;
+        let before = vault.request("LIST", listed, None).await;
+        // As on a full disk: a file can be made, and nothing written.
+        let full = "trap '' XFSZ; ulimit -f 0; sh files/vault-setup.sh node cp-1";
+        let ended = site.shell(&vault, &[], full);
+        assert!(!ended.status.success(), "{auth}");
+        let said = super::text(&ended.stderr);
+        assert!(said.contains("nothing of it is kept"), "{said}");
+        assert!(!site.path("nodes/cp-1").exists(), "{auth}: {said}");
+        let after = vault.request("LIST", listed, None).await;
+        assert_eq!(after.0, before.0, "{auth}");
+        assert_eq!(after.1["data"], before.1["data"], "{auth}");
+        site.set_up(&vault, "node cp-1").await;
+        site.ready().await;
+    }
 }
 
 async fn a_vault_that_refuses_is_not_taken_for_an_empty_one() {
@@ -274,17 +403,8 @@ async fn a_vault_that_refuses_is_not_taken_for_an_empty_one() {
         &vault.address(),
         &["--platform", "systemd", "--auth", "token"],
     );
-    let mut command = std::process::Command::new("sh");
-    crate::harness::child::clean_environment(&mut command);
-    let bin = site.dir.path().join("bin").display().to_string();
-    let ended = command
-        .arg(site.path("vault-setup.sh"))
-        .env("PATH", format!("{bin}:/usr/bin:/bin"))
-        .env("HOME", site.dir.path())
-        .env("VAULT_ADDR", vault.address())
-        .env("VAULT_TOKEN", "not-a-token")
-        .output()
-        .unwrap();
+    let wrong = ["VAULT_TOKEN", "BAO_TOKEN"].map(|name| (name, "not-a-token"));
+    let ended = site.shell(&vault, &wrong, "sh files/vault-setup.sh");
     let said = super::text(&ended.stderr);
     assert!(!ended.status.success());
     assert!(said.contains("permission denied"), "{said}");
@@ -299,5 +419,8 @@ tests! {
     single a_service_account_that_kube_apiserver_reviews [Vault, Kubernetes];
     single a_certificate [Vault];
     single what_exists_and_differs_is_an_error_and_stays [Vault];
+    single a_login_that_is_open_to_others_is_an_error [Vault];
+    single the_environment_of_the_operator_changes_nothing [Vault];
+    single a_credential_that_cannot_be_stored_is_taken_back [Vault];
     single a_vault_that_refuses_is_not_taken_for_an_empty_one [Vault];
 }
