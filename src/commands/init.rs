@@ -64,6 +64,9 @@ fn run_with(
     for file in &plan.files {
         shown.push_str(&format!("  {:28} {}\n", file.name, file.about));
     }
+    for warning in &plan.warnings {
+        shown.push_str(&format!("warning: {warning}\n"));
+    }
     let [readers, writer] = &plan.steps;
     shown.push_str(&format!(
         "fingerprint of the configuration: {}\n\
@@ -81,12 +84,14 @@ struct Plan {
     configuration: String,
     /// Of both steps of the EncryptionConfiguration.
     steps: [String; 2],
+    /// What `check` would warn of.
+    warnings: Vec<String>,
 }
 
 /// All files, checked.
 fn plan(answers: &Answers) -> Result<Plan, String> {
     let (text, config) = configuration::of(answers)?;
-    let encryption = encryption::files(answers, &config)?;
+    let (encryption, warnings) = encryption::files(answers, &config)?;
     let steps = encryption::fingerprints(&encryption);
     let about = "the configuration of the plugin, for every node";
     let mut files = vec![OutputFile::new("config.toml", about, text)];
@@ -97,5 +102,6 @@ fn plan(answers: &Answers) -> Result<Plan, String> {
         files,
         configuration: config.shared_fingerprint(),
         steps,
+        warnings,
     })
 }

@@ -1,6 +1,8 @@
 //! The answers: checked for what the files can hold. What a setting means is left to the parser of the
 //! configuration.
 
+use std::path::{Component, Path};
+
 use super::auth::{DIR, Method};
 use super::platform::{KubeadmApi, Platform};
 use super::text;
@@ -121,7 +123,10 @@ impl Answers {
             program: or_default("program"),
             kubeadm_api: KubeadmApi::named(&or_default("kubeadm-api")),
         };
-        let errors = answers.errors();
+        let mut errors = answers.errors();
+        if let Some(Err(error)) = options.one("out").map(text::line) {
+            errors.insert(0, format!("--out: {error}"));
+        }
         if errors.is_empty() {
             Ok(answers)
         } else {
@@ -134,7 +139,11 @@ impl Answers {
         checks.each("address", &self.addresses, text::line);
         if let Some(file) = &self.ca_file {
             checks.of("ca-file", file, text::line);
-            if self.platform.is_pod() && !file.starts_with(&format!("{DIR}/")) {
+            let below = Path::new(file).strip_prefix(DIR).map(Path::components);
+            let is_below = below.is_ok_and(|mut names| {
+                file.starts_with('/') && names.all(|name| matches!(name, Component::Normal(_)))
+            });
+            if self.platform.is_pod() && !is_below {
                 let error =
                     format!("{file:?} is not below {DIR}, of which alone the pod sees files");
                 checks.refuse("ca-file", &error);

@@ -21,17 +21,21 @@ pub(super) fn fingerprints(files: &[OutputFile; 2]) -> [String; 2] {
     [of(&files[0]), of(&files[1])]
 }
 
-/// Both files.
+/// Both files, and what `check` would warn of in the second one: the first one is to be followed by it.
 ///
 /// # Errors
 /// If kube-apiserver would refuse one of them, or it would not use this plugin.
-pub(super) fn files(answers: &Answers, config: &Config) -> Result<[OutputFile; 2], String> {
+pub(super) fn files(
+    answers: &Answers,
+    config: &Config,
+) -> Result<([OutputFile; 2], Vec<String>), String> {
     let identity = "      - identity: {}\n".to_owned();
     let kms = provider(answers);
     let readers = whole(
         answers,
         "# Step 1, on every control-plane node before step 2 on any: kube-apiserver can read what the plugin\n\
-         # encrypts, and writes unencrypted as before.\n",
+         # encrypts, and writes unencrypted as before. Never again when step 2 is done on one: new objects would\n\
+         # be written unencrypted. A node that joins then gets the file of another node.\n",
         &[&identity, &kms],
     );
     let writer = whole(
@@ -40,17 +44,12 @@ pub(super) fn files(answers: &Answers, config: &Config) -> Result<[OutputFile; 2
          # `identity` reads what was written before; remove it only when nothing of that is left.\n",
         &[&kms, &identity],
     );
-    for (name, text) in [(READERS, &readers), (WRITER, &writer)] {
-        check(name, text, config)?;
-    }
-    Ok([
-        OutputFile::new(
-            READERS,
-            "step 1 of kube-apiserver's file: can read",
-            readers,
-        ),
-        OutputFile::new(WRITER, "step 2 of kube-apiserver's file: encrypts", writer),
-    ])
+    check(READERS, &readers, config)?;
+    let warnings = check(WRITER, &writer, config)?;
+    let about = "step 1 of kube-apiserver's file: can read";
+    let readers = OutputFile::new(READERS, about, readers);
+    let about = "step 2 of kube-apiserver's file: encrypts";
+    Ok(([readers, OutputFile::new(WRITER, about, writer)], warnings))
 }
 
 fn provider(answers: &Answers) -> String {
@@ -75,15 +74,21 @@ fn whole(answers: &Answers, comment: &str, providers: &[&String]) -> String {
     text
 }
 
-fn check(name: &str, text: &str, config: &Config) -> Result<(), String> {
+/// The warnings about a file.
+fn check(name: &str, text: &str, config: &Config) -> Result<Vec<String>, String> {
     let mut report = Report::default();
     let bytes = Ok(text.as_bytes().to_vec());
     check_encryption(Path::new(name), bytes, None, Some(config), &mut report);
-    let errors = report.steps().iter();
-    let errors = errors.filter(|step| !matches!(step.outcome, Outcome::Ok | Outcome::Warning));
-    let errors: Vec<_> = errors.map(ToString::to_string).collect();
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for step in report.steps() {
+        match step.outcome {
+            Outcome::Ok => {}
+            Outcome::Warning => warnings.push(step.to_string()),
+            _ => errors.push(step.to_string()),
+        }
+    }
     if errors.is_empty() {
-        return Ok(());
+        return Ok(warnings);
     }
     Err(errors.join("\n"))
 }

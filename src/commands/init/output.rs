@@ -1,11 +1,15 @@
 //! Writes the files: all of them, or none.
 
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use tempfile::NamedTempFile;
+
+use crate::system::file_trust::{Access, weaknesses};
+
+const OTHERS_WRITE: u32 = 0o002;
 
 /// A file to be written.
 #[derive(Debug)]
@@ -68,6 +72,7 @@ pub(super) fn write(dir: &Path, files: &[OutputFile]) -> Result<(), WriteError> 
             Err(cause) => return Err(error(&path, cause)),
         }
     }
+    others_cannot_write(dir)?;
     let is_new = !dir.exists();
     let mut builder = fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(dir);
@@ -82,6 +87,29 @@ pub(super) fn write(dir: &Path, files: &[OutputFile]) -> Result<(), WriteError> 
             let _ = fs::remove_dir(dir);
         }
         error(&path, cause)
+    })
+}
+
+/// The operator of Vault runs one of the files, and credentials will lie beside it: nobody else may replace
+/// them. Where only the owner of a file may, as in /tmp, another user could still make their directory first.
+fn others_cannot_write(dir: &Path) -> Result<(), WriteError> {
+    let existing = dir.ancestors().find(|path| path.exists());
+    let existing = existing.unwrap_or(Path::new("."));
+    let mut open = weaknesses(existing, None)
+        .into_iter()
+        .filter(|one| matches!(one.access, Access::Everybody { .. }))
+        .map(|one| one.path);
+    let open = open.next().or_else(|| {
+        let data = dir.metadata().ok()?;
+        (data.permissions().mode() & OTHERS_WRITE != 0).then(|| dir.to_owned())
+    });
+    open.map_or(Ok(()), |path| {
+        let cause = "every user can write to it, and so replace what the operator of Vault runs: \
+            name another directory with --out";
+        Err(WriteError {
+            path,
+            cause: io::Error::other(cause),
+        })
     })
 }
 
@@ -114,8 +142,6 @@ fn write_each(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn two() -> [OutputFile; 2] {
@@ -156,6 +182,23 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", out.join("one")).expect("linked");
         write(&out, &two()).expect_err("it exists");
         assert_eq!(fs::read_dir(&out).expect("a directory").count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, mode) in [("open", 0o777), ("sticky", 0o1777)] {
+            let out = dir.path().join(name);
+            fs::create_dir(&out).expect("made");
+            fs::set_permissions(&out, fs::Permissions::from_mode(mode)).expect("set");
+            let error = write(&out, &two()).expect_err("open").to_string();
+            assert!(error.contains("every user can write to it"), "{error}");
+            assert_eq!(fs::read_dir(&out).expect("a directory").count(), 0);
+        }
+        let below = dir.path().join("open/below");
+        write(&below, &two()).expect_err("it could be moved away");
+        assert!(!below.exists());
+        write(&dir.path().join("sticky/below"), &two()).expect("nobody can");
     }
 
     #[test]

@@ -70,15 +70,17 @@ impl Questions {
             if options.one(option).is_none() {
                 let answer = dialogue.ask(question, default, check)?;
                 if !answer.is_empty() {
-                    let values = answer.split(',').map(|it| it.trim().to_owned());
-                    options.set(option, values.collect());
+                    options.set(option, values(option, &answer));
                 }
             }
             Ok(())
         };
         let question = format!("Platform ({})", names(platform::CHOICES));
         ask("platform", &question, None, &one_of(platform::CHOICES))?;
-        ask("address", ADDRESS, None, &address)?;
+        ask("address", ADDRESS, None, &|answer| {
+            let all = values("address", answer);
+            all.iter().try_for_each(|one| address(one))
+        })?;
         ask("ca-file", CA_FILE, Some(""), &path_or_nothing)?;
         ask(
             "mount",
@@ -94,11 +96,15 @@ impl Questions {
         // What the method needs is known only now.
         let open = Self::of(&options).0;
         for (option, question) in open {
-            let answer = dialogue.ask(&question, None, &text::line)?;
-            options.set(
-                option,
-                answer.split(',').map(|it| it.trim().to_owned()).collect(),
-            );
+            let answer = dialogue.ask(&question, None, &|answer| {
+                let check = if option == "node-name" {
+                    text::word
+                } else {
+                    text::line
+                };
+                values(option, answer).iter().try_for_each(|one| check(one))
+            })?;
+            options.set(option, values(option, &answer));
         }
         Ok(options)
     }
@@ -145,6 +151,14 @@ impl<R: BufRead, W: Write> Dialogue<'_, R, W> {
                 Err(error) => writeln!(self.prompts, "  {error}")?,
             }
         }
+    }
+}
+
+/// What an answer means: only some options may be given several times.
+fn values(option: &str, answer: &str) -> Vec<String> {
+    match option {
+        "address" | "node-name" => answer.split(',').map(|it| it.trim().to_owned()).collect(),
+        _ => vec![answer.to_owned()],
     }
 }
 

@@ -9,7 +9,10 @@ use super::text::shell;
 
 /// The steps, numbered.
 pub(super) fn of(answers: &Answers, dir: &Path, fingerprint: &str) -> String {
-    let script = shell(&dir.join("vault-setup.sh").display().to_string());
+    let script = dir.join("vault-setup.sh").display().to_string();
+    // Not an option of `sh`.
+    let dot = if script.starts_with('-') { "./" } else { "" };
+    let script = shell(&format!("{dot}{script}"));
     let file = answers.platform.encryption_config();
     let mut steps = vec![format!(
         "as an operator of Vault, with VAULT_ADDR and VAULT_TOKEN set:\n     sh {script}"
@@ -32,7 +35,9 @@ pub(super) fn of(answers: &Answers, dir: &Path, fingerprint: &str) -> String {
          where kube-apiserver has such a file already, add the provider to that one instead of replacing it"
     ));
     steps.push(format!(
-        "only when /readyz?verbose of every kube-apiserver shows kms-providers: on each node {WRITER} as {file}"
+        "only when /readyz?verbose of every kube-apiserver shows kms-providers: on each node {WRITER} as {file}.\n     \
+         Never {READERS} again from here on, with which new objects are written unencrypted: a node that joins\n     \
+         later gets the file of another node"
     ));
     steps.push(
         "write all objects again, and prove it in etcd: docs/operations/re-encryption.md and verify.md;\n     \

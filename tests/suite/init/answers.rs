@@ -262,6 +262,34 @@ fn the_steps_are_printed_in_a_safe_order() {
     }
 }
 
+/// What `check` would warn of later is said now.
+fn a_timeout_in_which_vault_does_not_answer_is_a_warning() {
+    let arguments = ["--platform", "systemd", "--auth", "token"];
+    let site = Site::new("https://vault.example:8200", &arguments);
+    assert!(!site.said.contains("warning:"), "{}", site.said);
+    let short = [&arguments[..], &["--timeout", "1ms"]].concat();
+    let site = Site::new("https://vault.example:8200", &short);
+    let warning = "warning: encryption config: the timeout of provider \"vault\" is 1 ms";
+    assert!(site.said.contains(warning), "{}", site.said);
+}
+
+fn a_place_without_a_name_and_a_file_outside_of_the_pod_are_refused() {
+    for (more, text) in [
+        (["--out", ""], "--out: is empty"),
+        (
+            ["--ca-file", "/etc/vault-kms-plugin/../ca.pem"],
+            "is not below /etc/vault-kms-plugin",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let ended = init(dir.path(), &[&GOOD[..], &more].concat());
+        let said = super::text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(64), "{said}");
+        assert!(said.contains(text), "{said}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
+
 fn a_quoted_value_is_data_to_the_shell() {
     let dir = tempfile::tempdir().unwrap();
     let issuer = "https://x/'; touch \"$PWD/owned\" #$(touch owned)`touch owned`";
@@ -388,6 +416,8 @@ tests! {
     plain every_wrong_answer_is_named_at_once;
     plain unusual_answers_that_are_right_arrive [Vault];
     plain the_steps_are_printed_in_a_safe_order [Vault];
+    plain a_timeout_in_which_vault_does_not_answer_is_a_warning;
+    plain a_place_without_a_name_and_a_file_outside_of_the_pod_are_refused;
     plain a_quoted_value_is_data_to_the_shell [Vault];
     plain nothing_is_overwritten;
     plain the_fingerprint_of_init_is_that_of_each_node [Vault];

@@ -93,6 +93,24 @@ fn what_was_given_is_not_asked() {
     );
 }
 
+/// A comma separates only the values of what may be given several times.
+fn a_comma_is_a_part_of_a_path() {
+    let answers =
+        "https://a:8200, https://b:8200\n/etc/vault-kms-plugin/a,b.pem\n\n\na b\ncp-1, cp-2\n";
+    let (code, said, dir) = typed(&["--platform", "k3s", "--auth", "cert"], answers);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("\"a b\" must consist of"), "{said}");
+    let out = dir.path().join("vault-kms-plugin-files");
+    let config = fs::read_to_string(out.join("config.toml")).unwrap();
+    assert!(
+        config.contains("[\"https://a:8200\", \"https://b:8200\"]"),
+        "{config}"
+    );
+    assert!(config.contains("/etc/vault-kms-plugin/a,b.pem"), "{config}");
+    let script = fs::read_to_string(out.join("vault-setup.sh")).unwrap();
+    assert!(script.contains("\nnode_names='cp-1,cp-2'\n"), "{script}");
+}
+
 fn a_terminal_that_ends_writes_nothing() {
     // Control-D at the start of a line.
     let (code, said, dir) = typed(&[], "k3s\n\u{4}");
@@ -104,5 +122,6 @@ fn a_terminal_that_ends_writes_nothing() {
 tests! {
     plain what_is_open_is_asked_until_the_answer_is_right;
     plain what_was_given_is_not_asked;
+    plain a_comma_is_a_part_of_a_path;
     plain a_terminal_that_ends_writes_nothing;
 }
