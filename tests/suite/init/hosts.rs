@@ -152,6 +152,11 @@ async fn a_server_of_k3s_has_what_its_page_says() {
     let kept = host.run(&format!("cat {file}; stat -c %a {file}")).await;
     let expected = format!("{}600\n", host.site.file("encryption-2-writer.yaml"));
     assert_eq!(kept, expected);
+    // Nor does the writer once more a file that has other providers by now.
+    host.run(&format!("echo '# mine' >> {file}")).await;
+    host.follow("k3s.md", "The writer").await;
+    let kept = host.run(&format!("cat {file}; stat -c %a {file}")).await;
+    assert!(kept.ends_with("# mine\n600\n"), "{kept}");
     let part = host
         .run("cat /etc/rancher/k3s/config.yaml.d/90-vault-kms-plugin.yaml")
         .await;

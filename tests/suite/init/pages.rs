@@ -158,6 +158,7 @@ async fn the_plugin_joins_a_provider_that_is_there_and_nothing_becomes_unreadabl
     );
     // The page of k3s has the same commands for the same file.
     let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join("vault-kms-plugin-files")).unwrap();
     made(
         "k3s.md",
         "If k3s encrypts already",
@@ -165,7 +166,8 @@ async fn the_plugin_joins_a_provider_that_is_there_and_nothing_becomes_unreadabl
         other.path(),
     )
     .await;
-    let same = |name: &str| fs::read_to_string(other.path().join(name)).unwrap() == read(name);
+    let files = other.path().join("vault-kms-plugin-files");
+    let same = |name: &str| fs::read_to_string(files.join(name)).unwrap() == read(name);
     assert!(same("encryption-1-readers.yaml") && same("encryption-2-writer.yaml"));
 
     let at_the_socket = |text: &str| text.replace(SOCKET, &socket);
