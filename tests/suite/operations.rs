@@ -37,9 +37,10 @@ const STORED: &str = "/registry/secrets/";
 const ROTATED: Duration = Duration::from_secs(120);
 
 /// The sections with commands, each with its test.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "backup.md: Restore the pair",
     "backup.md: Take both",
+    "control-plane-nodes.md: Comparing nodes",
     "control-plane-nodes.md: Joining a node",
     "re-encryption.md: Count what is left",
     "re-encryption.md: Write all objects again",
@@ -240,7 +241,7 @@ async fn assert_readable(kubernetes: &KubeApiserver, prefix: &str, count: usize)
     }
 }
 
-/// A block of `sh` is run by a test of this module or of `systemd::pages`; one of `console` is not, or
+/// A block of `sh` is run by a test of this module, of `systemd::pages` or of `init::pages`; one of `console` is not, or
 /// not everywhere.
 fn every_section_with_commands_is_run() {
     let mut sections = Vec::new();

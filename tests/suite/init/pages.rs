@@ -96,7 +96,7 @@ fn the_commands_of_the_pages_are_accepted() {
 }
 
 /// Nodes with different releases of the plugin are compared, too: a release may not change them.
-fn the_fingerprints_of_the_page_are_those_of_its_example() {
+async fn the_fingerprints_of_the_page_are_those_of_its_example() {
     let more = [
         "--platform",
         "kubeadm",
@@ -108,15 +108,21 @@ fn the_fingerprints_of_the_page_are_those_of_its_example() {
     let site = Site::new("https://vault.example:8200", &more);
     let page = Page::read(&root().join("docs/operations/control-plane-nodes.md"));
     let shown = page.blocks("Comparing nodes", "").concat();
-    let mut command = std::process::Command::new(super::PROGRAM);
-    crate::harness::child::clean_environment(&mut command);
-    command
-        .args(["check", "--fingerprint", "--config"])
-        .arg(site.path("config.toml"));
-    command
-        .arg("--encryption-config")
-        .arg(site.path("encryption-2-writer.yaml"));
-    assert_eq!(super::text(&command.output().unwrap().stdout), shown);
+    let config = site.path("config.toml").display().to_string();
+    let writer = site.path("encryption-2-writer.yaml");
+    let typed = page
+        .blocks("Comparing nodes", "sh")
+        .concat()
+        .replace(
+            "vault-kms-plugin check",
+            &format!("{} check --config {config}", super::PROGRAM),
+        )
+        .replace(
+            "/etc/kubernetes/enc/encryption.yaml",
+            writer.to_str().unwrap(),
+        );
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(operator::run(dir.path(), &typed, &[]).await, shown);
 }
 
 /// What RKE2 writes: the form is from its sources (k3s's `pkg/secretsencrypt`).
@@ -201,7 +207,7 @@ async fn the_plugin_joins_a_provider_that_is_there_and_nothing_becomes_unreadabl
 
 tests! {
     plain the_pages_show_what_init_writes [Vault];
-    plain the_fingerprints_of_the_page_are_those_of_its_example [Vault];
+    single the_fingerprints_of_the_page_are_those_of_its_example [Vault];
     plain the_commands_of_the_pages_are_accepted;
     multi the_plugin_joins_a_provider_that_is_there_and_nothing_becomes_unreadable [Vault, Kubernetes];
 }

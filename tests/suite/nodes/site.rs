@@ -122,7 +122,7 @@ pub(super) fn vault_url() -> String {
 }
 
 impl Node {
-    /// Runs the page's blocks of a section for a node, such as it stands but for these words.
+    /// Runs the page's blocks of a section for a node, word for word but for these.
     pub(super) async fn follow(&self, section: &str, words: &[(&str, &str)]) -> String {
         let mut said = String::new();
         for block in page().blocks(section, "sh") {
