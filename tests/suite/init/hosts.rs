@@ -13,7 +13,7 @@ use crate::harness::machine::{Machine, Plan};
 use crate::harness::vault::Vault;
 
 /// Where the operator of the node has the copies.
-const HOME: &str = "/root/kms";
+const HOME: &str = "/srv/kms";
 
 struct Host {
     machine: Machine,

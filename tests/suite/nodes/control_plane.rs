@@ -159,7 +159,7 @@ async fn a_rotation_and_a_re_encryption_leave_nothing_under_the_old_version(
 async fn renewed_certificates_leave_the_encryption_as_it_was(node: &Node) {
     node.sh("kubeadm certs renew all").await;
     node.sh(
-        "cp /etc/kubernetes/manifests/kube-apiserver.yaml /root/kept.yaml && \
+        "cp /etc/kubernetes/manifests/kube-apiserver.yaml /srv/home/kept.yaml && \
              rm /etc/kubernetes/manifests/kube-apiserver.yaml",
     )
     .await;
@@ -168,7 +168,7 @@ async fn renewed_certificates_leave_the_encryption_as_it_was(node: &Node) {
         "! crictl ps --name '^kube-apiserver$' -q | grep .",
     )
     .await;
-    node.sh("mv /root/kept.yaml /etc/kubernetes/manifests/kube-apiserver.yaml")
+    node.sh("mv /srv/home/kept.yaml /etc/kubernetes/manifests/kube-apiserver.yaml")
         .await;
     node.ready().await;
     node.expect_secret("first").await;
@@ -180,7 +180,7 @@ async fn changes_by_kubeadm_keep_the_encryption(node: &Node) {
     let more = "  extraArgs:\n    - name: audit-log-maxage\n      value: \"7\"\n";
     let changed = api_server.replacen("  extraArgs:\n", more, 1);
     node.machine
-        .write("/root/kubeadm.yaml", &configuration(node, &changed));
+        .write("/srv/home/kubeadm.yaml", &configuration(node, &changed));
     let before = "crictl ps --name '^kube-apiserver$' -q";
     let old = node.sh(before).await;
     node.sh("kubeadm init phase control-plane apiserver --config kubeadm.yaml")
@@ -191,7 +191,7 @@ async fn changes_by_kubeadm_keep_the_encryption(node: &Node) {
 
     let changed = changed.replace("value: \"7\"", "value: \"8\"");
     node.machine
-        .write("/root/kubeadm.yaml", &configuration(node, &changed));
+        .write("/srv/home/kubeadm.yaml", &configuration(node, &changed));
     let old = node.sh(before).await;
     node.sh("kubeadm init phase upload-config kubeadm --config kubeadm.yaml")
         .await;

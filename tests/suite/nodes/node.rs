@@ -19,7 +19,7 @@ const IMAGES: &str = "/srv/images";
 /// The program of the image, for a node that runs it as a unit.
 pub(super) const PROGRAM: &str = "/srv/vault-kms-plugin";
 /// What an operator brings along.
-pub(super) const HOME: &str = "/root";
+pub(super) const HOME: &str = "/srv/home";
 
 /// A running node.
 pub(super) struct Node {
@@ -100,7 +100,7 @@ impl Node {
 
     /// The same for a command that may fail: its exit code too.
     pub(super) async fn try_sh(&self, text: &str) -> (i32, String) {
-        let profile = "export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        let profile = "export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/srv/home \
                        KUBECONFIG=/etc/kubernetes/admin.conf";
         let text = format!("{profile}; cd {HOME}; {text}");
         let command = ["bash", "-euo", "pipefail", "-c", &text];

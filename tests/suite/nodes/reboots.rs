@@ -111,20 +111,21 @@ async fn what_delays_a_static_pod(node: &mut Node) {
         "imagePullPolicy":"Never","securityContext":{"runAsUser":0},"volumeMounts":[{"name":"socket","mountPath":"/run/vault-kms-plugin"}],
         "command":["/usr/local/bin/vault-kms-plugin","prepare-dir","--owner","60790:60790","/run/vault-kms-plugin"]}]}}"#;
     node.sh(&format!(
-        "cp {MANIFEST} /root/shipped.yaml && \
-         kubectl patch --local -f /root/shipped.yaml -o yaml -p '{patch}' > /root/patched.yaml && \
-         mv /root/patched.yaml {MANIFEST}"
+        "cp {MANIFEST} /srv/home/shipped.yaml && \
+         kubectl patch --local -f /srv/home/shipped.yaml -o yaml -p '{patch}' > /srv/home/patched.yaml && \
+         mv /srv/home/patched.yaml {MANIFEST}"
     ))
     .await;
     several(node, "static pod with an init container").await;
-    node.sh(&format!("mv /root/shipped.yaml {MANIFEST}")).await;
+    node.sh(&format!("mv /srv/home/shipped.yaml {MANIFEST}"))
+        .await;
     node.sh(
-        "cp /etc/hosts /root/hosts && sed -i \"/$(hostname)/d\" /etc/hosts && \
+        "cp /etc/hosts /srv/home/hosts && sed -i \"/$(hostname)/d\" /etc/hosts && \
          echo \"nameserver $(hostname -I | cut -d. -f1-3).250\" > /etc/resolv.conf",
     )
     .await;
     several(node, "static pod, the name of the node not resolved").await;
-    node.sh("cp /root/hosts /etc/hosts && : > /etc/resolv.conf")
+    node.sh("cp /srv/home/hosts /etc/hosts && : > /etc/resolv.conf")
         .await;
 }
 
@@ -150,7 +151,7 @@ async fn unit_instead_of_pod(node: &Node) {
         node.machine.write(to, &source(from));
     }
     node.sh(&format!(
-        "mv {MANIFEST} /root/pod.yaml && systemd-sysusers && \
+        "mv {MANIFEST} /srv/home/pod.yaml && systemd-sysusers && \
          install -m 0755 {PROGRAM} /usr/local/bin/vault-kms-plugin"
     ))
     .await;
@@ -172,7 +173,7 @@ async fn pod_instead_of_unit(node: &Node) {
     node.sh(&format!(
         "rm /etc/systemd/system/machine.target.wants/vault-kms-plugin.service && \
          systemctl disable --now vault-kms-plugin && rm /etc/tmpfiles.d/vault-kms-plugin.conf && \
-         mv /root/pod.yaml {MANIFEST}"
+         mv /srv/home/pod.yaml {MANIFEST}"
     ))
     .await;
     node.until(

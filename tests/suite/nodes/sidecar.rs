@@ -112,14 +112,14 @@ async fn run(node: &Node, sidecars: &[&Sidecar], providers: &[String]) {
         "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n  - resources: [secrets]\n    providers:\n{}",
         providers.concat()
     );
-    node.machine.write("/root/encryption.yaml", &encryption);
+    node.machine.write("/srv/home/encryption.yaml", &encryption);
     node.sh("kubectl delete pod tenant --ignore-not-found && kubectl delete secret encryption --ignore-not-found && \
              kubectl create secret generic encryption --from-file encryption.yaml && \
              printf 'spec: { securityContext: { fsGroup: 2000 } }' > patch.yaml && \
              kubectl patch --local -f tenant.yaml --patch-file patch.yaml -o yaml > pod.yaml")
         .await;
     for sidecar in sidecars {
-        node.machine.write("/root/patch.yaml", &sidecar.patch());
+        node.machine.write("/srv/home/patch.yaml", &sidecar.patch());
         node.sh("kubectl patch --local -f pod.yaml --patch-file patch.yaml -o yaml > patched.yaml && mv patched.yaml pod.yaml")
             .await;
     }
@@ -195,7 +195,7 @@ async fn a_sidecar_serves_a_hosted_control_plane_and_a_second_one_takes_over_wit
     site.make_control_plane().await;
     prepare_vault(node, &vault).await;
     node.machine
-        .write("/root/tenant.yaml", include_str!("files/tenant.yaml"));
+        .write("/srv/home/tenant.yaml", include_str!("files/tenant.yaml"));
     node.sh(
         "echo 'admin-token,admin,admin,system:masters' > tokens.csv && \
              kubectl create secret generic keys --from-file tokens.csv \
@@ -203,7 +203,8 @@ async fn a_sidecar_serves_a_hosted_control_plane_and_a_second_one_takes_over_wit
     )
     .await;
     for sidecar in [&FIRST, &SECOND] {
-        node.machine.write("/root/config.toml", &sidecar.config());
+        node.machine
+            .write("/srv/home/config.toml", &sidecar.config());
         node.sh(&format!(
             "kubectl create configmap {} --from-file config.toml --from-file ca.pem",
             sidecar.name
