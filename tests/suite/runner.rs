@@ -165,7 +165,10 @@ impl Need {
             ])),
             Self::Nodes => {
                 let tools = ["containerd", "runc", "ctr", "ip", "curl", "jq", "go"];
-                tools.iter().all(|tool| servers::on_path(tool).is_some()) && Self::Machines.is_met()
+                let bridge = "ip link add kms-need type bridge && ip link del kms-need";
+                tools.iter().all(|tool| servers::on_path(tool).is_some())
+                    && succeeds(Command::new("sh").args(["-c", bridge]))
+                    && Self::Machines.is_met()
             }
             Self::Machines => {
                 let tools = ["systemd-nspawn", "unshare"];
