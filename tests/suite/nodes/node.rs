@@ -85,6 +85,7 @@ impl Node {
             name,
             address,
         };
+        node.machine.ok(&["mkdir", "-p", HOME]).await;
         let load =
             "for image in /srv/images/*.tar; do ctr -n k8s.io images import \"$image\"; done";
         node.sh(load).await;
