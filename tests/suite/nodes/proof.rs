@@ -12,8 +12,7 @@ impl Node {
         .await;
     }
 
-    /// Panics unless kube-apiserver of this node returns what the Secret was made with. With `resourceVersion`
-    /// empty it is read from etcd, not from a watch cache.
+    /// Panics unless kube-apiserver of this node returns what the Secret was made with.
     pub(super) async fn expect_secret(&self, name: &str) {
         let said = self
             .sh(&format!(

@@ -58,11 +58,6 @@ impl Site {
         self.workstation.path()
     }
 
-    /// The blocks of a section for the nodes.
-    pub(super) fn blocks(&self, section: &str) -> Vec<String> {
-        page().blocks(section, "sh")
-    }
-
     /// The page's section for the workstation.
     async fn write_files(&self, vault: &Vault, address: &str) {
         let bin = self.home().join("bin");

@@ -6,7 +6,7 @@ use super::control_plane::say;
 use super::images::{PLUGIN, UPGRADED};
 use super::network::Network;
 use super::node::Node;
-use super::site::Site;
+use super::site::{Site, page};
 use super::workload::{Clients, Workload};
 
 const NODES: usize = 3;
@@ -16,7 +16,7 @@ async fn install(site: &Site) {
     for node in &site.nodes {
         node.follow("Plugin", &[]).await;
     }
-    let [readers, config, manifest] = &site.blocks("Readers on every node")[..] else {
+    let [readers, config, manifest] = &page().blocks("Readers on every node", "sh")[..] else {
         panic!("the guide has other steps");
     };
     for node in &site.nodes {
