@@ -149,7 +149,7 @@ impl Plan {
             &target,
             &format!("[Unit]\nRequires=basic.target\nWants={wants}\nAfter=basic.target\n"),
         );
-        let name = format!("machine-{:08x}", fastrand::u32(..));
+        let name = new_name();
         let dir = plan.dir.path().display().to_string();
         let mut arguments = vec![SCRIPT.to_owned(), "boot".into(), dir, name.clone()];
         arguments.extend(plan.arguments);
@@ -165,6 +165,10 @@ impl Plan {
         machine.wait_booted().await;
         machine
     }
+}
+
+fn new_name() -> String {
+    format!("machine-{:08x}", fastrand::u32(..))
 }
 
 async fn launch(dir: &Path, arguments: &[String]) -> (Child, u32) {
@@ -194,6 +198,14 @@ impl Machine {
 
     /// Boots it again after [`Machine::halt`].
     pub async fn power_on(&mut self) {
+        // The kernel removes the interface on the bridge, which is named after it, in its own time.
+        let name = new_name();
+        for argument in &mut self.arguments {
+            if *argument == self.name {
+                argument.clone_from(&name);
+            }
+        }
+        self.name = name;
         (self.child, self.leader) = launch(self.dir.path(), &self.arguments).await;
         self.wait_booted().await;
     }
