@@ -98,7 +98,7 @@ async fn kube_apiserver_accepts_the_manifest() {
         assert_eq!(main[probe]["exec"]["command"], live, "{probe}");
     }
     assert!(main["readinessProbe"].is_null());
-    // It would cost kubelet one more round at each reboot.
+    // It would delay the socket at each reboot.
     assert!(spec["initContainers"].is_null());
     assert_eq!(main["image"], "localhost/vault-kms-plugin:0.1.0");
     // Loaded by hand: nothing could pull it.
