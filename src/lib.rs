@@ -2,7 +2,8 @@
 //!
 //! Dependencies point one way: [`commands`] → [`supervisor`] → [`grpc`] → [`keys`] → [`session`] →
 //! [`vault`]. [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault. [`telemetry`],
-//! [`system`] and [`reason`] are leaves that every module may use.
+//! [`system`] and [`reason`] are leaves that every module may use. `etcd` and `kmsctl` are of the second
+//! program, `vault-kmsctl`; no module of the daemon uses them.
 
 pub mod actor;
 pub mod admin;
@@ -11,8 +12,12 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod diagnosis;
+#[cfg(feature = "kmsctl")]
+pub mod etcd;
 pub mod grpc;
 pub mod keys;
+#[cfg(feature = "kmsctl")]
+pub mod kmsctl;
 pub mod reason;
 pub mod session;
 mod sha256;

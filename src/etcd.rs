@@ -1,0 +1,7 @@
+//! What kube-apiserver keeps in etcd: names, the forms of a value, and where both are read from.
+//!
+//! Knows nothing of Vault, and writes nothing.
+
+pub mod object_name;
+pub mod proto;
+pub mod stored;

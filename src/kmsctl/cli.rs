@@ -1,0 +1,32 @@
+//! The command line of `vault-kmsctl`.
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Proves what is in etcd, rotates the key, and encrypts again.
+#[derive(Debug, Parser)]
+#[command(name = "vault-kmsctl", version, about)]
+pub struct Cli {
+    /// Command to run.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// The whole command line, for man pages and completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+impl Cli {
+    /// Reads the process's arguments.
+    ///
+    /// # Errors
+    /// If they are wrong, or if they ask for help or the version: print it.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse()
+    }
+}
