@@ -4,4 +4,5 @@
 
 pub mod object_name;
 pub mod proto;
+pub mod scan;
 pub mod stored;
