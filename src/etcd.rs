@@ -2,7 +2,10 @@
 //!
 //! Knows nothing of Vault, and writes nothing.
 
+pub mod connection;
+pub mod live;
 pub mod object_name;
 pub mod proto;
 pub mod scan;
+pub mod snapshot;
 pub mod stored;

@@ -1,6 +1,8 @@
 //! `vault-kmsctl`: what an operator does with etcd, kube-apiserver and the key.
 
+mod apiserver_manifest;
 pub mod cli;
+pub mod etcd_args;
 
 use std::process::ExitCode;
 

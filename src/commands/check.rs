@@ -32,8 +32,10 @@ use crate::cli;
 use crate::config::{Config, Source};
 use crate::system::Exit;
 use crate::vault::Client;
+pub(crate) use encryption::apiserver_command;
 pub(super) use encryption::{check as check_encryption, fingerprint as encryption_fingerprint};
 pub use report::{Outcome, Report, Step, Style};
+pub(crate) use running::flag_value;
 
 /// How long kube-apiserver waits for a call by default.
 const KUBE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,5 +1,8 @@
 //! What a source of stored objects gives: pages of records, a few at a time, so that memory is bounded.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -37,8 +40,29 @@ pub struct Scan {
     pub revision: i64,
     /// How many current objects there are, if that is known beforehand.
     pub count: Option<u64>,
+    /// Whether the scan had to go on at a later revision.
+    pub continued: Continued,
     /// The pages.
     pub pages: mpsc::Receiver<Result<Vec<Record>, SourceError>>,
+}
+
+/// The revision at which a scan went on because its own was compacted: kube-apiserver compacts every 5 minutes. What
+/// is read from then on is of that revision; each key is still read once. Known when the pages have ended.
+#[derive(Debug, Clone, Default)]
+pub struct Continued(Arc<AtomicI64>);
+
+impl Continued {
+    /// The last of these revisions; `None` if all is of the revision of the scan.
+    #[must_use]
+    pub fn at(&self) -> Option<i64> {
+        let revision = self.0.load(Ordering::Acquire);
+        (revision != 0).then_some(revision)
+    }
+
+    /// Remembers such a revision.
+    pub(super) fn set(&self, revision: i64) {
+        self.0.store(revision, Ordering::Release);
+    }
 }
 
 impl std::fmt::Debug for Record {

@@ -23,6 +23,7 @@ mod conformance;
 mod documents;
 mod encryption;
 mod errors;
+mod etcd;
 mod events;
 mod failures;
 mod harness;
@@ -145,10 +146,11 @@ fn all_that_the_tests_run_is_built() {
         servers::encryption_config(release);
     }
     servers::no_proxy();
+    servers::stored_values();
     servers::release_daemon();
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, packages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, calls, check, cluster, configuration, conformance, documents, encryption, errors, etcd, events, failures, harness_selftest, hostile, init, keys, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, packages, reload, secrets, signals, sockets, standby, static_pod, status, supervision, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

@@ -10,6 +10,7 @@ mod file;
 mod finding;
 mod fingerprint;
 mod json;
+mod manifest;
 mod ours;
 mod refusal;
 mod resource;
@@ -29,6 +30,7 @@ use crate::system::root_dir::RootDir;
 use file::File;
 use finding::Finding;
 pub(in crate::commands) use fingerprint::fingerprint;
+pub(crate) use manifest::apiserver_command;
 use refusal::{Refusal, When};
 use writers::Writers;
 

@@ -19,7 +19,7 @@ mod conformance;
 #[path = "servers/go.rs"]
 mod go;
 
-pub use conformance::{conformance, encryption_config, no_proxy, pause};
+pub use conformance::{conformance, encryption_config, no_proxy, pause, stored_values};
 
 use go::Recipe;
 

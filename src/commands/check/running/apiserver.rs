@@ -43,22 +43,24 @@ impl Apiserver {
     }
 }
 
-/// The value of the flag in a command line, whose arguments end with a NUL; the last one counts.
+/// The file of the flag in a command line, whose arguments end with a NUL.
 fn encryption_config(command_line: &str) -> Option<PathBuf> {
     let arguments: Vec<_> = command_line.split('\0').collect();
+    flag_value(&arguments, FLAG).map(PathBuf::from)
+}
+
+/// The value of a flag of kube-apiserver, unless it is empty; the last one counts.
+pub(crate) fn flag_value<'a>(arguments: &[&'a str], flag: &str) -> Option<&'a str> {
     let mut values = arguments.iter().enumerate().filter_map(|(at, argument)| {
-        let flag = argument
+        let name = argument
             .strip_prefix("--")
             .or_else(|| argument.strip_prefix('-'))?;
-        match flag.strip_prefix(FLAG)? {
+        match name.strip_prefix(flag)? {
             "" => arguments.get(at + 1).copied(),
             value => value.strip_prefix('='),
         }
     });
-    values
-        .next_back()
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    values.next_back().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

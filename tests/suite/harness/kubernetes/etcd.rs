@@ -1,7 +1,7 @@
 //! One etcd on loopback, and what is stored in it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,49 +20,94 @@ pub struct Etcd {
     dir: TempDir,
     client_port: u16,
     peer_port: u16,
+    /// `http` or `https`.
+    scheme: &'static str,
+    more: Vec<String>,
     child: Mutex<Child>,
 }
 
 impl Etcd {
     /// Starts one and waits until it answers.
     pub async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let (client_port, peer_port) = (child::free_port(), child::free_port());
-        let child = Mutex::new(launch(&dir, client_port, peer_port));
-        let etcd = Self {
-            dir,
-            client_port,
-            peer_port,
-            child,
-        };
+        Self::start_with(Vec::new()).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_with(more: Vec<String>) -> Self {
+        let etcd = Self::launch("http", more);
         etcd.wait_ready().await;
         etcd
     }
 
+    /// Starts one that clients reach by this scheme, with more arguments, without waiting.
+    pub fn launch(scheme: &'static str, more: Vec<String>) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let (client_port, peer_port) = (child::free_port(), child::free_port());
+        let child = Mutex::new(launch(&dir, scheme, client_port, peer_port, &more));
+        Self {
+            dir,
+            client_port,
+            peer_port,
+            scheme,
+            more,
+            child,
+        }
+    }
+
     /// `http://127.0.0.1:…`
     pub fn address(&self) -> String {
-        local_url(self.client_port)
+        local_url(self.scheme, self.client_port)
+    }
+
+    /// The file of its database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.path().join("data/member/snap/db")
     }
 
     /// All keys that begin with `prefix`, and their values.
     pub async fn range(&self, prefix: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let (status, answer) = self
-            .call("range", &prefix_range(prefix))
-            .await
-            .expect("etcd answers");
-        assert_eq!(status, 200, "range: {answer}");
+        let pairs = self.range_at(prefix, 0).await.into_iter();
+        pairs.map(|(key, value, _)| (key, value)).collect()
+    }
+
+    /// The same at a revision, with the revision that wrote each.
+    pub async fn range_at(&self, prefix: &str, revision: i64) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
+        let mut body = prefix_range(prefix);
+        body["revision"] = json!(revision.to_string());
+        let answer = self.expect("range", &body).await;
         let pairs = answer["kvs"].as_array().cloned().unwrap_or_default();
-        pairs
-            .iter()
-            .map(|pair| (bytes(&pair["key"]), bytes(&pair["value"])))
-            .collect()
+        let triple = |pair: &Value| {
+            let revision = number(&pair["mod_revision"]);
+            (bytes(&pair["key"]), bytes(&pair["value"]), revision)
+        };
+        pairs.iter().map(triple).collect()
     }
 
     /// Writes one key.
     pub async fn put(&self, key: &[u8], value: &[u8]) {
         let body = json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value) });
-        let (status, answer) = self.call("put", &body).await.expect("etcd answers");
-        assert_eq!(status, 200, "put: {answer}");
+        self.expect("put", &body).await;
+    }
+
+    /// Writes and deletes up to 128 keys at one revision, which it returns: a value, or nothing for a deletion.
+    pub async fn transaction(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> i64 {
+        let changes = changes.iter().map(|(key, value)| {
+            let key = STANDARD.encode(key);
+            match value {
+                Some(value) => {
+                    json!({ "requestPut": { "key": key, "value": STANDARD.encode(value) } })
+                }
+                None => json!({ "requestDeleteRange": { "key": key } }),
+            }
+        });
+        let body = json!({ "success": changes.collect::<Vec<_>>() });
+        number(&self.expect("txn", &body).await["header"]["revision"])
+    }
+
+    /// Compacts up to a revision.
+    pub async fn compact(&self, revision: i64) {
+        let body = json!({ "revision": revision.to_string(), "physical": true });
+        self.expect("compaction", &body).await;
     }
 
     /// SIGKILL; it is gone when this returns.
@@ -75,7 +120,7 @@ impl Etcd {
         {
             let mut child = self.child();
             child.kill();
-            *child = launch(&self.dir, self.client_port, self.peer_port);
+            *child = self.launch_again();
         }
         self.wait_ready().await;
     }
@@ -88,7 +133,7 @@ impl Etcd {
             let own = self.dir.path().join("data");
             fs::remove_dir_all(&own).expect("a stopped server's data can be removed");
             fs::rename(data, &own).expect("on one file system");
-            *child = launch(&self.dir, self.client_port, self.peer_port);
+            *child = self.launch_again();
         }
         self.wait_ready().await;
     }
@@ -107,6 +152,24 @@ impl Etcd {
         .await;
     }
 
+    fn launch_again(&self) -> Child {
+        let Self {
+            dir,
+            client_port,
+            peer_port,
+            scheme,
+            more,
+            ..
+        } = self;
+        launch(dir, scheme, *client_port, *peer_port, more)
+    }
+
+    async fn expect(&self, what: &str, body: &Value) -> Value {
+        let (status, answer) = self.call(what, body).await.expect("etcd answers");
+        assert_eq!(status, 200, "{what}: {answer}");
+        answer
+    }
+
     async fn call(&self, what: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
         let url = format!("{}/v3/kv/{what}", self.address());
         let request = http::Request {
@@ -123,9 +186,9 @@ impl Etcd {
     }
 }
 
-fn launch(dir: &TempDir, client_port: u16, peer_port: u16) -> Child {
-    let (client, peer) = (local_url(client_port), local_url(peer_port));
-    let arguments = [
+fn launch(dir: &TempDir, scheme: &str, client_port: u16, peer_port: u16, more: &[String]) -> Child {
+    let (client, peer) = (local_url(scheme, client_port), local_url("http", peer_port));
+    let mut arguments = vec![
         format!("--data-dir={}", dir.path().join("data").display()),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
@@ -133,6 +196,7 @@ fn launch(dir: &TempDir, client_port: u16, peer_port: u16) -> Child {
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
     ];
+    arguments.extend_from_slice(more);
     let log = dir.path().join("log");
     Child::spawn(
         &binary(Server::Etcd),
@@ -142,8 +206,15 @@ fn launch(dir: &TempDir, client_port: u16, peer_port: u16) -> Child {
     )
 }
 
-fn local_url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+fn local_url(scheme: &str, port: u16) -> String {
+    format!("{scheme}://127.0.0.1:{port}")
+}
+
+/// A 64-bit number, which the gateway writes as text; 0 if it is absent.
+fn number(value: &Value) -> i64 {
+    value
+        .as_str()
+        .map_or(0, |text| text.parse().expect("a number"))
 }
 
 /// From the prefix to the first key that no longer begins with it.

@@ -1,5 +1,6 @@
 //! The tests' own Go programs: those of `tests/conformance/` and `tests/encryption_config/`, once for each
-//! Kubernetes release, and those of `tests/no_proxy/` and `tests/pause/`.
+//! Kubernetes release, and those of `tests/no_proxy/`, `tests/pause/` and
+//! `tests/stored_values/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,11 @@ fn of_release(name: &str, release: &str) -> PathBuf {
 /// The program of `tests/no_proxy/`: whether Go's HTTP client uses a proxy.
 pub fn no_proxy() -> PathBuf {
     own("no_proxy", "no-proxy")
+}
+
+/// The program of `tests/stored_values/`: writes and reads values with the code of kube-apiserver.
+pub fn stored_values() -> PathBuf {
+    own("stored_values", "stored-values")
 }
 
 /// The program of `tests/pause/`, which does nothing until it is ended.
