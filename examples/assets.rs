@@ -16,9 +16,10 @@ mod schema;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use clap::Command;
 use clap_complete::Shell;
 use markdown::{Block, Section, sections};
-use vault_kms_plugin::cli;
+use vault_kms_plugin::{cli, kmsctl};
 
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
@@ -43,16 +44,19 @@ fn main() -> io::Result<()> {
 /// # Errors
 /// If a page of docs/ cannot be read.
 pub(crate) fn assets() -> io::Result<Vec<Asset>> {
-    let mut assets = completions();
-    let reference = page("docs/reference/commands.md")?;
-    // The command `help` has no page.
-    let mut command = cli::definition().disable_help_subcommand(true);
-    command.build();
-    let below: Vec<_> = command.get_subcommands().cloned().collect();
-    for command in [vec![command], below].concat() {
-        let name = command.get_display_name().unwrap_or(command.get_name());
-        let file = Path::new("man").join(format!("{name}.8"));
-        assets.push((file, pages::of_command(&command, &reference)?));
+    let mut assets = Vec::new();
+    for (command, reference, main) in programs() {
+        assets.extend(completions(command.clone()));
+        let reference = page(reference)?;
+        // The command `help` has no page.
+        let mut command = command.disable_help_subcommand(true);
+        command.build();
+        let below: Vec<_> = command.get_subcommands().cloned().collect();
+        for command in [vec![command], below].concat() {
+            let name = command.get_display_name().unwrap_or(command.get_name());
+            let file = Path::new("man").join(format!("{name}.8"));
+            assets.push((file, pages::of_command(&command, &reference, main)?));
+        }
     }
     let configuration = page("docs/configuration.md")?;
     let example = shortest_configuration()?;
@@ -69,8 +73,19 @@ pub(crate) fn assets() -> io::Result<Vec<Asset>> {
     Ok(assets)
 }
 
-fn completions() -> Vec<Asset> {
-    let mut command = cli::definition();
+/// Each program, its page of the documentation, and the section of that about it as a whole.
+fn programs() -> [(Command, &'static str, &'static str); 2] {
+    [
+        (cli::definition(), "docs/reference/commands.md", "serve"),
+        (
+            kmsctl::cli::definition(),
+            "docs/reference/kmsctl.md",
+            "vault-kmsctl",
+        ),
+    ]
+}
+
+fn completions(mut command: Command) -> Vec<Asset> {
     command.build();
     let name = command.get_name().to_owned();
     let mut assets = Vec::new();

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # The programs that are shipped.
-readonly programs=(vault-kms-plugin)
+readonly programs=(vault-kms-plugin vault-kmsctl)
 readonly name=vault-kms-plugin
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -44,7 +44,8 @@ image() {
     local layout=$1 architecture=$2 programs_dir=$3
     local files=$build/$architecture.root diff_id layer config manifest
     mkdir -p "$layout"
-    CA_CERTIFICATES=$certificates sh "$root/deploy/image/root.sh" "$programs_dir/$name" "$files"
+    local paths=("${programs[@]/#/$programs_dir/}")
+    CA_CERTIFICATES=$certificates sh "$root/deploy/image/root.sh" "$files" "${paths[@]}"
     archive "$files" . >"$build/layer"
     diff_id=$(digest "$build/layer")
     gzip -9 --no-name "$build/layer"

@@ -34,9 +34,11 @@ for page in "$root"/deploy/man/*; do
     mkdir -p "$(dirname "$to")"
     gzip -9 --no-name <"$page" >"$to"
 done
-put deploy/completions/$name usr/share/bash-completion/completions/$name
-put deploy/completions/_$name completions/_$name
-put deploy/completions/$name.fish usr/share/fish/vendor_completions.d/$name.fish
+for program in "${programs[@]}"; do
+    put deploy/completions/$program usr/share/bash-completion/completions/$program
+    put deploy/completions/_$program completions/_$program
+    put deploy/completions/$program.fish usr/share/fish/vendor_completions.d/$program.fish
+done
 
 for file in policy.hcl vault-setup.sh static-pod/$name.yaml schema/$name.schema.json monitoring/alerts.yaml monitoring/dashboard.json; do
     put deploy/$file usr/share/$name/$file

@@ -23,7 +23,7 @@ pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
 pub use announced::AnnouncedKeyIds;
 pub use arguments::{Arguments, Settings};
 pub use error::{ErrorKind, KeyError};
-pub use key_id::KeyId;
+pub use key_id::{KeyId, KeyIdParts};
 pub use manager::State;
 pub use message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
 pub use preflight::verify;

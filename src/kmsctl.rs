@@ -1,26 +1,38 @@
 //! `vault-kmsctl`: what an operator does with etcd, kube-apiserver and the key.
 
 mod apiserver_manifest;
+pub mod audit;
 pub mod cli;
 pub mod etcd_args;
+pub mod inspect;
+pub mod output;
+mod vault_session;
+mod words;
 
 use std::process::ExitCode;
 
 use crate::system::Exit;
+use cli::{Cli, Command};
 
 /// Reads the command line and runs the command.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = match cli::Cli::read() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage.into()
+            let exit = if error.use_stderr() {
+                Exit::Usage
             } else {
-                Exit::Ok.into()
+                Exit::Ok
             };
+            return exit.into();
         }
     };
-    match cli.command {}
+    let exit = match cli.command {
+        Command::Audit(options) => audit::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
+    };
+    exit.unwrap_or_else(|failure| output::print_failure(&failure))
+        .into()
 }

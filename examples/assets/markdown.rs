@@ -1,7 +1,7 @@
 //! Reads Markdown as far as the pages of docs/reference and docs/configuration.md use it.
 
 /// A heading and what is below it, up to the next heading.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Section {
     /// The number of `#`.
     pub(crate) level: usize,
@@ -10,7 +10,7 @@ pub(crate) struct Section {
 }
 
 /// A part of a section.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Block {
     Paragraph(String),
     /// The items of a list, each on one line.

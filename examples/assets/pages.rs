@@ -17,8 +17,13 @@ const BELOW_TITLE: usize = 2;
 /// What a table names instead of every command.
 const ALL: &str = "all";
 
-/// The page of a command. `reference` is docs/reference/commands.md.
-pub(crate) fn of_command(command: &Command, reference: &[Section]) -> io::Result<Vec<u8>> {
+/// The page of a command. `reference` is the page of its program below docs/reference/, whose section `main` is about the
+/// program as a whole.
+pub(crate) fn of_command(
+    command: &Command,
+    reference: &[Section],
+    main: &str,
+) -> io::Result<Vec<u8>> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let own = command.get_name();
     let is_whole = name == own;
@@ -30,8 +35,11 @@ pub(crate) fn of_command(command: &Command, reference: &[Section]) -> io::Result
     page.section("SYNOPSIS");
     page.raw(&synopsis(command, name));
     page.section("DESCRIPTION");
-    let title = if is_whole { "serve" } else { own };
-    page.blocks(&section(reference, title).blocks);
+    let title = if is_whole { main } else { own };
+    // The synopsis of a whole page is in the page already.
+    let is_text = |block: &&Block| !is_whole || !matches!(block, Block::Code(..));
+    let blocks = section(reference, title).blocks.iter().filter(is_text);
+    page.blocks(&blocks.cloned().collect::<Vec<_>>());
     let man = Man::new(command.clone()).section("8");
     let mut options = Vec::new();
     man.render_options_section(&mut options)?;
@@ -65,7 +73,8 @@ pub(crate) fn of_command(command: &Command, reference: &[Section]) -> io::Result
             page.text(&format!("{of}{}", row[2]));
         }
     }
-    if is_whole || own == "serve" {
+    let has_signals = reference.iter().any(|section| section.title == "Signals");
+    if has_signals && (is_whole || own == "serve") {
         page.section("SIGNALS");
         page.blocks(&section(reference, "Signals").blocks);
     }

@@ -32,9 +32,13 @@ use crate::cli;
 use crate::config::{Config, Source};
 use crate::system::Exit;
 use crate::vault::Client;
+#[cfg(feature = "kmsctl")]
 pub(crate) use encryption::apiserver_command;
+#[cfg(feature = "kmsctl")]
+pub(crate) use encryption::{NamedProvider, ProviderTable};
 pub(super) use encryption::{check as check_encryption, fingerprint as encryption_fingerprint};
 pub use report::{Outcome, Report, Step, Style};
+#[cfg(feature = "kmsctl")]
 pub(crate) use running::flag_value;
 
 /// How long kube-apiserver waits for a call by default.

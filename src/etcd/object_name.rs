@@ -1,16 +1,18 @@
 //! Which object a key of etcd is of.
 
+mod built_in;
+
 use std::fmt;
 
-/// A resource of the Kubernetes API, as kubectl and an EncryptionConfiguration name it: `secrets`,
-/// `widgets.example.org`.
+/// A resource of the Kubernetes API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource {
-    /// The API group, where the key shows it: custom resources, and those of the API machinery. Empty otherwise,
-    /// also for built-in groups.
+    /// The API group; empty for the core group, and for a built-in resource that this version does not know.
     pub group: String,
-    /// The plural name as it is in the key, with `/` in it for services and their endpoints.
+    /// The plural name in the API.
     pub name: String,
+    /// The directory below the prefix that its objects are in.
+    pub directory: String,
 }
 
 /// The object of a key of etcd.
@@ -23,15 +25,6 @@ pub struct ObjectName {
     /// Its name.
     pub name: String,
 }
-
-/// Stored below another name than that of the API (`pkg/registry/core/rest/storage_core.go`,
-/// `pkg/registry/networking/ingress/storage`): the directory, the resource and its group.
-const RENAMED: [(&str, &str, &str); 4] = [
-    ("minions", "nodes", ""),
-    ("services/specs", "services", ""),
-    ("services/endpoints", "endpoints", ""),
-    ("ingress", "ingresses", "networking.k8s.io"),
-];
 
 impl ObjectName {
     /// Reads a key below the prefix of kube-apiserver (`--etcd-prefix`), such as `/registry`.
@@ -56,79 +49,57 @@ impl ObjectName {
 }
 
 impl Resource {
-    /// A resource of the core group, or of a built-in group, by the name of its directory.
+    /// The resource of a directory below the prefix. kube-apiserver stores custom resources below their group, which
+    /// has a dot, built-in ones without it, and a few by an older name.
     #[must_use]
-    pub fn built_in(name: &str) -> Self {
+    pub fn of_directory(directory: &str) -> Self {
+        let (group, name) = match directory.split_once('/') {
+            Some((group, name)) if group.contains('.') => (group, name),
+            _ => built_in::of_directory(directory),
+        };
         Self {
-            group: String::new(),
+            group: group.to_owned(),
             name: name.to_owned(),
+            directory: directory.to_owned(),
         }
     }
 
-    /// Splits what follows the prefix into the resource and the rest. A group has a dot, which no resource has.
-    fn split(path: &str) -> Option<(Self, &str)> {
-        let (first, rest) = path.split_once('/')?;
-        let (second, below) = rest.split_once('/').unwrap_or((rest, ""));
-        if first.contains('.') {
-            let resource = Self {
-                group: first.to_owned(),
-                name: second.to_owned(),
-            };
-            return (!below.is_empty()).then_some((resource, below));
-        }
-        if first == "services" && matches!(second, "specs" | "endpoints") {
-            return Some((Self::built_in(&format!("{first}/{second}")), below));
-        }
-        Some((Self::built_in(first), rest))
-    }
-
-    /// The directory below the prefix that its objects are in.
+    /// The directories in which the objects of a resource of the API may be, as their resources.
     #[must_use]
-    pub fn directory(&self) -> String {
-        match self.group.as_str() {
-            "" => self.name.clone(),
-            group => format!("{group}/{}", self.name),
+    pub fn candidates(group: &str, name: &str) -> Vec<Self> {
+        if let Some(directory) = built_in::another_name(group, name) {
+            return vec![Self::of_directory(directory)];
         }
-    }
-
-    /// The directories below the prefix in which the objects of a resource of the API may be: kube-apiserver stores
-    /// custom resources below their group, built-in ones without it, and a few by an older name.
-    #[must_use]
-    pub fn candidates(group: &str, resource: &str) -> Vec<Self> {
-        let renamed = RENAMED
-            .iter()
-            .filter(|(_, name, of)| *name == resource && *of == group);
-        let mut all: Vec<_> = renamed
-            .map(|(directory, ..)| Self::built_in(directory))
-            .collect();
+        let mut all = Vec::new();
         // Groups of Kubernetes itself: `apps`, `networking.k8s.io`. The latter ending others use too.
-        let may_be_built_in = !group.contains('.') || group.ends_with(".k8s.io");
-        if all.is_empty() && may_be_built_in {
-            all.push(Self::built_in(resource));
+        if !group.contains('.') || group.ends_with(".k8s.io") {
+            all.push(Self::of_directory(name));
         }
         if group.contains('.') {
-            all.push(Self {
-                group: group.to_owned(),
-                name: resource.to_owned(),
-            });
+            all.push(Self::of_directory(&format!("{group}/{name}")));
         }
         all
     }
 
-    /// The name in the API, which is that of the directory but for a few.
-    fn api_name(&self) -> &str {
-        let renamed = RENAMED
-            .iter()
-            .find(|(directory, ..)| self.group.is_empty() && *directory == self.name);
-        renamed.map_or(&self.name, |(_, name, _)| name)
+    /// Splits what follows the prefix into the resource and the rest.
+    fn split(path: &str) -> Option<(Self, &str)> {
+        let (first, rest) = path.split_once('/')?;
+        let (second, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_longer =
+            first.contains('.') || (first == "services" && matches!(second, "specs" | "endpoints"));
+        if !is_longer {
+            return Some((Self::of_directory(first), rest));
+        }
+        let directory = format!("{first}/{second}");
+        (!below.is_empty()).then(|| (Self::of_directory(&directory), below))
     }
 }
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.group.as_str() {
-            "" => f.write_str(self.api_name()),
-            group => write!(f, "{}.{group}", self.api_name()),
+            "" => f.write_str(&self.name),
+            group => write!(f, "{}.{group}", self.name),
         }
     }
 }
@@ -164,10 +135,17 @@ mod tests {
                 "/registry/services/endpoints/default/kubernetes",
                 "endpoints default/kubernetes",
             ),
-            ("/registry/ingress/default/web", "ingresses default/web"),
+            (
+                "/registry/ingress/default/web",
+                "ingresses.networking.k8s.io default/web",
+            ),
             (
                 "/registry/example.org/widgets/default/w",
                 "widgets.example.org default/w",
+            ),
+            (
+                "/registry/deployments/default/d",
+                "deployments.apps default/d",
             ),
             ("/registry/example.org/gadgets/g", "gadgets.example.org g"),
             (
@@ -193,7 +171,7 @@ mod tests {
     fn a_resource_of_the_api_is_looked_for_where_it_may_be() {
         let directories = |group, name| -> Vec<String> {
             let all = Resource::candidates(group, name);
-            all.iter().map(Resource::directory).collect()
+            all.into_iter().map(|one| one.directory).collect()
         };
         assert_eq!(directories("", "secrets"), ["secrets"]);
         assert_eq!(directories("", "nodes"), ["minions"]);

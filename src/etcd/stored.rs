@@ -45,7 +45,7 @@ pub enum Encoding {
 }
 
 /// The providers whose keys are in the EncryptionConfiguration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LocalKind {
     /// AES-CBC with PKCS#7.
     AesCbc,
@@ -179,12 +179,6 @@ impl LocalKind {
             Self::AesGcm => 12 + 16,
             Self::Secretbox => 24 + 16,
         }
-    }
-}
-
-impl std::hash::Hash for LocalKind {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
     }
 }
 

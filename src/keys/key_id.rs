@@ -5,7 +5,7 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::sha256::sha256;
 use crate::vault::{TransitKey, VersionStamp};
@@ -31,6 +31,48 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct KeyId(Arc<str>);
+
+/// What a key_id of ours says.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KeyIdParts {
+    /// The namespace of the mount; empty for the root namespace.
+    pub namespace: String,
+    /// The mount of the Transit engine.
+    pub mount: String,
+    /// The name of the key.
+    pub key: String,
+    /// The version of the key.
+    pub version: u32,
+    /// When that version was created, in seconds since 1970.
+    pub created: i64,
+    /// `transit.key_id_suffix`, where one is set.
+    pub suffix: Option<String>,
+}
+
+impl KeyIdParts {
+    /// Reads a key_id; `None` if it is not one of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let decoded = |part: &str| -> Option<String> {
+            let text = percent_decode_str(part).decode_utf8().ok()?;
+            // Only one text is the key_id of a key.
+            let is_canonical = utf8_percent_encode(&text, &ENCODED).to_string() == part;
+            is_canonical.then(|| text.into_owned())
+        };
+        let mut parts = text.strip_prefix(SCHEME)?.split(':');
+        let parsed = Self {
+            namespace: decoded(parts.next()?)?,
+            mount: decoded(parts.next()?)?,
+            key: decoded(parts.next()?)?,
+            version: parts.next()?.strip_prefix('v')?.parse().ok()?,
+            created: parts.next()?.parse().ok()?,
+            suffix: parts.next().map(str::to_owned),
+        };
+        let suffix = parsed.suffix.as_deref();
+        let is_whole = parts.next().is_none() && suffix.is_none_or(KeyId::is_suffix);
+        (is_whole && parsed.version > 0).then_some(parsed)
+    }
+}
 
 impl From<String> for KeyId {
     fn from(text: String) -> Self {
@@ -140,6 +182,38 @@ fn prefix(key: &TransitKey) -> String {
 mod tests {
     use super::*;
     use crate::vault::{KeyName, KeyVersion, MountPath, Namespace};
+
+    #[test]
+    fn the_parts_of_a_key_id_are_those_it_was_made_of() {
+        let key = key("team-a/b", "mounts/transit", "kms.key");
+        let stamp = VersionStamp {
+            version: KeyVersion::try_new(7).expect("version"),
+            created: 1_795_471_780,
+        };
+        let key_id = KeyId::with_suffix(&key, stamp, Some("again-2"));
+        let parts = KeyIdParts::parse(key_id.as_str()).expect("a key_id");
+        assert_eq!(
+            (
+                parts.namespace.as_str(),
+                parts.mount.as_str(),
+                parts.key.as_str()
+            ),
+            ("team-a/b", "mounts/transit", "kms.key")
+        );
+        assert_eq!((parts.version, parts.created), (7, 1_795_471_780));
+        assert_eq!(parts.suffix.as_deref(), Some("again-2"));
+        for other in [
+            "transit1::transit:kms:v0:1",
+            "transit1::transit:kms:v1:1:",
+            "transit1::transit:kms:v1:1:a:b",
+            "transit1::transit:kms:v1",
+            "transit1::tr%61nsit:kms:v1:1",
+            "transit2::transit:kms:v1:1",
+            "1",
+        ] {
+            assert_eq!(KeyIdParts::parse(other), None, "{other}");
+        }
+    }
 
     fn key(namespace: &str, mount: &str, name: &str) -> TransitKey {
         TransitKey {

@@ -2,6 +2,9 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::audit::Audit;
+use super::inspect::Inspect;
+
 /// Proves what is in etcd, rotates the key, and encrypts again.
 #[derive(Debug, Parser)]
 #[command(name = "vault-kmsctl", version, about)]
@@ -13,7 +16,12 @@ pub struct Cli {
 
 /// A command.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Read everything in etcd, or in a snapshot: what encrypted it, whether it can be read, which key versions are needed.
+    Audit(Box<Audit>),
+    /// Show what a stored value says of itself: what encrypted it, with which key and version.
+    Inspect(Inspect),
+}
 
 /// The whole command line, for man pages and completions.
 #[must_use]

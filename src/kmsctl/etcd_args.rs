@@ -12,7 +12,7 @@ use crate::etcd::connection::{NamedFile, Options};
 /// Where etcd is if nothing says so.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 /// The default of kube-apiserver's `--etcd-prefix`.
-const DEFAULT_PREFIX: &str = "/registry";
+pub const DEFAULT_PREFIX: &str = "/registry";
 
 /// The options for etcd.
 #[derive(Debug, Clone, Default, Args)]

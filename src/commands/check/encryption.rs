@@ -10,8 +10,11 @@ mod file;
 mod finding;
 mod fingerprint;
 mod json;
+#[cfg(feature = "kmsctl")]
 mod manifest;
 mod ours;
+#[cfg(feature = "kmsctl")]
+mod providers;
 mod refusal;
 mod resource;
 mod rules;
@@ -30,7 +33,10 @@ use crate::system::root_dir::RootDir;
 use file::File;
 use finding::Finding;
 pub(in crate::commands) use fingerprint::fingerprint;
+#[cfg(feature = "kmsctl")]
 pub(crate) use manifest::apiserver_command;
+#[cfg(feature = "kmsctl")]
+pub(crate) use providers::{NamedProvider, ProviderTable};
 use refusal::{Refusal, When};
 use writers::Writers;
 

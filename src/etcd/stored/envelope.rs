@@ -36,7 +36,7 @@ pub struct EncryptedObject {
 }
 
 /// What was wrapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SeedType {
     /// A key that seals objects itself (`AES_GCM_KEY`, before Kubernetes 1.29).
     Key,

@@ -6,12 +6,14 @@ use std::process::Command;
 use super::deployed;
 
 /// A line that is being typed, and what its last word becomes.
-const LINES: [(&str, &str); 5] = [
+const LINES: [(&str, &str); 7] = [
     ("vault-kms-plugin re", "reload"),
     ("vault-kms-plugin check --enc", "--encryption-config"),
     ("vault-kms-plugin status --w", "--watch"),
     ("vault-kms-plugin prepare-dir --o", "--owner"),
     ("vault-kms-plugin --config /a check --st", "--strict"),
+    ("vault-kmsctl au", "audit"),
+    ("vault-kmsctl audit --verif", "--verify"),
 ];
 const COMMANDS: [&str; 5] = ["serve", "check", "status", "reload", "prepare-dir"];
 
@@ -38,14 +40,21 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The program of a line.
+fn program(line: &str) -> &str {
+    line.split(' ').next().unwrap()
+}
+
 /// What bash completes after this line, whose last word is being typed.
 fn bash(line: &str) -> String {
-    let script = deployed("completions/vault-kms-plugin");
+    let program = program(line);
+    let script = deployed(&format!("completions/{program}"));
+    let function = program.replace('-', "__");
     let words: Vec<_> = line.split(' ').collect();
     let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
     let text = format!(
         "source {}\nCOMP_WORDS=({line})\n[ -n '{last}' ] || COMP_WORDS+=('')\nCOMP_CWORD={}\n\
-         _vault__kms__plugin vault-kms-plugin '{last}' '{before}'\necho \"${{COMPREPLY[@]}}\"",
+         _{function} {program} '{last}' '{before}'\necho \"${{COMPREPLY[@]}}\"",
         script.display(),
         words.len() - 1,
     );
@@ -62,7 +71,7 @@ fn zsh(line: &str) -> String {
 
 /// What fish completes after this line: a word on each line, without its description.
 fn fish(line: &str) -> Vec<String> {
-    let script = deployed("completions/vault-kms-plugin.fish");
+    let script = deployed(&format!("completions/{}.fish", program(line)));
     let text = format!("source {}; complete -C '{line}'", script.display());
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new("fish");

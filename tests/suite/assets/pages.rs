@@ -1,9 +1,11 @@
 //! The man pages have the sections that a reader expects, and name nothing that does not exist.
 
 use std::fs;
+use std::path::Path;
 
 use clap::Parser;
 use vault_kms_plugin::cli::Cli;
+use vault_kms_plugin::kmsctl;
 
 use super::deployed;
 use super::example::markdown::{Block, sections};
@@ -46,7 +48,7 @@ fn every_page_of_a_command_has_its_sections() {
             assert!(!is_run || has(section), "{name} has no {section}");
         }
     }
-    assert_eq!(pages.len(), 8);
+    assert_eq!(pages.len(), 8 + 3);
 }
 
 fn every_page_that_is_named_is_shipped() {
@@ -64,20 +66,29 @@ fn every_page_that_is_named_is_shipped() {
     }
 }
 
-/// Nothing is run: the parser alone accepts each.
-fn every_example_is_a_command_line() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/commands.md");
-    let page = sections(&fs::read_to_string(path).unwrap());
+/// The command lines of a page's examples.
+fn examples(page: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    let page = sections(&fs::read_to_string(path.join(page)).unwrap());
     let examples = page.iter().find(|section| section.title == "Examples");
     let Some([Block::Table(rows)]) = examples.map(|section| section.blocks.as_slice()) else {
         panic!("the page has no table of examples");
     };
-    for row in rows {
-        let line = row[0].trim_matches('`');
+    assert!(rows.len() >= 5, "{} examples", rows.len());
+    let lines = rows.iter().map(|row| row[0].trim_matches('`').to_owned());
+    lines.collect()
+}
+
+/// Nothing is run: the parser alone accepts each.
+fn every_example_is_a_command_line() {
+    for line in examples("commands.md") {
         let parsed = Cli::try_parse_from(line.split(' '));
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
     }
-    assert!(rows.len() > 5, "{} examples", rows.len());
+    for line in examples("kmsctl.md") {
+        let parsed = kmsctl::cli::Cli::try_parse_from(line.split(' '));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
 }
 
 tests! {

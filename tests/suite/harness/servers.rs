@@ -262,6 +262,10 @@ fn build_daemon() -> PathBuf {
         "dist",
         "--bin",
         "vault-kms-plugin",
+        // Without what the operator's program alone depends on.
+        "--no-default-features",
+        "--features",
+        "jemalloc",
         "--target-dir",
     ]);
     let dir = target_dir().join("shipped");

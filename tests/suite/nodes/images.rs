@@ -75,7 +75,7 @@ fn of_the_plugin(dir: &Path) {
     let root = tempfile::tempdir_in(dir).unwrap();
     let program = servers::release_daemon();
     let made = Command::new("sh")
-        .args([ROOT.as_ref(), program.as_path(), root.path()])
+        .args([ROOT.as_ref(), root.path(), program.as_path()])
         .output();
     let made = made.unwrap();
     let said = String::from_utf8_lossy(&made.stderr);

@@ -131,10 +131,7 @@ fn key(value: &Value, path: &str, decoder: &mut Decoder) -> Key {
         text if text.is_empty() => Secret::Missing,
         text => base64::decode(&text).map_or(Secret::NotBase64, |key| Secret::Bytes(key.len())),
     };
-    Key {
-        is_named: !name.is_empty(),
-        secret,
-    }
+    Key { name, secret }
 }
 
 fn kms(value: &Value, path: &str, decoder: &mut Decoder) -> Kms {

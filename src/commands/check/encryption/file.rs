@@ -45,8 +45,8 @@ pub(super) struct Local {
 /// A key, as far as its form goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Whether it has a name.
-    pub(super) is_named: bool,
+    /// Its name, which each value that it encrypted carries.
+    pub(super) name: String,
     /// Its secret.
     pub(super) secret: Secret,
 }

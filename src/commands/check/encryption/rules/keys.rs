@@ -19,7 +19,7 @@ pub(super) fn check(local: &Local, path: &str, refusals: &mut Vec<Refusal>) {
     };
     for (index, key) in local.keys.iter().enumerate() {
         let path = format!("{path}.{kind}.keys[{index}]");
-        if !key.is_named {
+        if key.name.is_empty() {
             let remedy = "give it the name that objects in etcd were written with, or a new one";
             refusals.push(Refusal::always(format!("{path} has no name"), remedy));
         }

@@ -1,0 +1,195 @@
+//! `audit`: what etcd holds, under which keys, whether each object can still be read, and which key versions are still
+//! needed. Reads only; keeps nothing of a plaintext.
+
+mod args;
+mod expected;
+mod findings;
+mod metrics;
+mod minimum;
+mod open;
+mod progress;
+mod remedy;
+mod report;
+mod seeds;
+mod source;
+mod tally;
+mod text;
+mod verify;
+mod writer;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::output::{self, Failure};
+use super::vault_session::VaultSession;
+use crate::diagnosis::Diagnosis;
+use crate::etcd::scan::Scan;
+use crate::etcd::stored::Stored;
+use crate::system::Exit;
+pub use args::Audit;
+use expected::{CurrentKeys, Expected};
+use findings::Judge;
+use progress::Progress;
+use report::{Facts, Report};
+use seeds::Seeds;
+use source::{Source, failure};
+use tally::{Place, Tally};
+use verify::Verifier;
+use writer::KeyName;
+
+/// What Vault says of the writing key.
+struct VaultKey {
+    key_id: String,
+    name: KeyName,
+    min_decryption_version: u32,
+}
+
+/// Audits what the options name.
+///
+/// # Errors
+/// If it cannot be read to its end: then nothing is reported.
+pub fn run(options: &Audit) -> Result<Exit, Failure> {
+    // Reading and counting go on side by side.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure {
+        diagnosis: Diagnosis::new(error.to_string()),
+        exit: Exit::Internal,
+    })?;
+    let outcome = runtime.block_on(audit(options));
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn audit(options: &Audit) -> Result<Exit, Failure> {
+    let began = Instant::now();
+    let expected = options.encryption_config.as_deref().map(Expected::read);
+    let expected = expected.transpose()?;
+    let (vault_key, seeds) = vault(options).await?;
+    let source = Source::open(options).await?;
+    let expected = match (expected, source.encryption_config) {
+        (None, Some(file)) => Some(Expected::read(&file)?),
+        (expected, _) => expected,
+    };
+    let (scan, prefix) = (source.scan, source.prefix);
+    let (origin, revision, continued) =
+        (scan.origin.clone(), scan.revision, scan.continued.clone());
+    let mut tally = Tally::new(&prefix, options.list);
+    let mut verifier = seeds.map(|seeds| Verifier::new(seeds, &prefix, options.list));
+    read(scan, &mut tally, verifier.as_mut(), Place::Audited).await?;
+    for backup in &options.backup {
+        let name = backup.display().to_string();
+        let scan = Source::backup(backup, &prefix).await?;
+        read(scan, &mut tally, None, Place::Backup(&name)).await?;
+    }
+    let verified = match verifier {
+        Some(verifier) => Some(verifier.finish().await),
+        None => None,
+    };
+    if tally.objects == 0 {
+        return Err(nothing(&origin, &prefix));
+    }
+    let given = vault_key.as_ref().map(|key| key.key_id.clone());
+    let current = CurrentKeys::new(given.or(options.key_id.clone()), &tally);
+    let judge = Judge {
+        tally: &tally,
+        expected: expected.as_ref(),
+        current: &current,
+    };
+    let facts = Facts {
+        origin,
+        revision,
+        continued_at: continued.at(),
+        verified,
+        set: vault_key.map(|key| (key.name, key.min_decryption_version)),
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    publish(&Report::new(&judge, facts), options)
+}
+
+/// Asks Vault for the writing key, and opens the session of the verification.
+async fn vault(options: &Audit) -> Result<(Option<VaultKey>, Option<Seeds>), Failure> {
+    if options.config.is_none() && !options.verify {
+        return Ok((None, None));
+    }
+    let file: Option<PathBuf> = options.config.clone().flatten();
+    let session = VaultSession::open(file).await?;
+    let info = session.read_key().await?;
+    let settings = &session.config.keys;
+    let key = &settings.key;
+    let vault_key = VaultKey {
+        key_id: settings.key_id(info.latest).as_str().to_owned(),
+        name: KeyName::Key {
+            namespace: key.namespace.as_str().to_owned(),
+            mount: key.mount.as_str().to_owned(),
+            name: key.name.as_str().to_owned(),
+        },
+        min_decryption_version: info.min_decryption_version,
+    };
+    if options.verify {
+        return Ok((Some(vault_key), Some(Seeds::new(session))));
+    }
+    session.close().await;
+    Ok((Some(vault_key), None))
+}
+
+/// Counts a scan to its end.
+async fn read(
+    mut scan: Scan,
+    tally: &mut Tally,
+    mut verifier: Option<&mut Verifier>,
+    place: Place<'_>,
+) -> Result<(), Failure> {
+    let progress = Progress::new(&scan);
+    while let Some(page) = scan.pages.recv().await {
+        let page = page.map_err(failure)?;
+        progress.add(&page);
+        for record in &page {
+            tally.add(record, Stored::parse(&record.value).as_ref(), place);
+        }
+        if let Some(verifier) = verifier.as_deref_mut() {
+            verifier.add(&page).await?;
+        }
+    }
+    Ok(())
+}
+
+/// No object at all is a wrong prefix or another etcd, and must not look clean.
+fn nothing(origin: &str, prefix: &str) -> Failure {
+    let cause = format!("{origin} holds no object below {prefix}");
+    let remedy = "name the prefix of kube-apiserver's --etcd-prefix with --prefix, or the etcd that it uses with --endpoints";
+    Failure::wrong_input(Diagnosis::new(cause).with_remedy(remedy))
+}
+
+fn publish(report: &Report, options: &Audit) -> Result<Exit, Failure> {
+    if let Some(file) = &options.metrics {
+        metrics::write(report, file).map_err(|error| {
+            let cause = format!("{}: {error}", file.display());
+            Failure::wrong_input(
+                Diagnosis::new(cause)
+                    .with_remedy("name a file in a directory that you may write to"),
+            )
+        })?;
+    }
+    output::written(print(report, options))?;
+    Ok(if report.findings.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Warned
+    })
+}
+
+fn print(report: &Report, options: &Audit) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if options.json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)?;
+    } else {
+        let style = text::Style {
+            namespaces: options.namespaces,
+        };
+        text::write(report, style, &mut out)?;
+    }
+    out.flush()
+}

@@ -1,0 +1,202 @@
+//! What should write each resource: the EncryptionConfiguration, if it is given, and the current key.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::tally::Tally;
+use super::writer::Writer;
+use crate::commands::check::{NamedProvider, ProviderTable};
+use crate::diagnosis::Diagnosis;
+use crate::etcd::object_name::Resource;
+use crate::keys::KeyIdParts;
+use crate::kmsctl::output::Failure;
+
+/// The file.
+pub(super) struct Expected {
+    /// Its path.
+    pub(super) path: PathBuf,
+    table: ProviderTable,
+}
+
+/// What the file says of a writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// It writes.
+    Writes,
+    /// It only reads: the object should be written again.
+    Reads,
+    /// It is not there: kube-apiserver cannot read the object.
+    Missing,
+}
+
+impl Expected {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or kube-apiserver would refuse it.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let text = fs::read(path).map_err(|error| {
+            let remedy = "name the file of kube-apiserver's --encryption-provider-config, as a user that may read it";
+            Failure::wrong_input(Diagnosis::new(format!("{shown}: {error}")).with_remedy(remedy))
+        })?;
+        let table = ProviderTable::parse(&text).map_err(|problem| {
+            Failure::wrong_input(problem.about(format!("{shown}: kube-apiserver would refuse it")))
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            table,
+        })
+    }
+
+    /// What the file says of a writer of this resource.
+    pub(super) fn rank(&self, resource: &Resource, writer: &Writer) -> Rank {
+        let Some(providers) = self.providers(resource) else {
+            // A resource that is not named is neither encrypted nor decrypted.
+            return if *writer == Writer::Identity {
+                Rank::Writes
+            } else {
+                Rank::Missing
+            };
+        };
+        match providers.iter().position(|one| reads(one, writer)) {
+            None => Rank::Missing,
+            Some(0) if is_first_key(&providers[0], writer) => Rank::Writes,
+            Some(_) => Rank::Reads,
+        }
+    }
+
+    /// The provider that writes a resource, as an operator names it.
+    pub(super) fn writer(&self, resource: &Resource) -> String {
+        match self.providers(resource).and_then(<[_]>::first) {
+            None | Some(NamedProvider::Identity) => "identity".to_owned(),
+            Some(NamedProvider::Local { kind, key_names }) => {
+                let key = key_names.first().map_or("", String::as_str);
+                format!("{kind} {key}")
+            }
+            Some(NamedProvider::Kms { version, name }) => format!("kms {version} {name}"),
+        }
+    }
+
+    fn providers(&self, resource: &Resource) -> Option<&[NamedProvider]> {
+        self.table.of(&resource.group, &resource.name)
+    }
+}
+
+fn reads(provider: &NamedProvider, writer: &Writer) -> bool {
+    match (provider, writer) {
+        (NamedProvider::Identity, Writer::Identity) => true,
+        (NamedProvider::Local { kind, key_names }, Writer::Local { kind: of, key_name }) => {
+            *kind == of.as_str() && key_names.contains(key_name)
+        }
+        (NamedProvider::Kms { version, name }, Writer::KmsV1 { provider, .. }) => {
+            version == "v1" && name == provider
+        }
+        (NamedProvider::Kms { version, name }, Writer::KmsV2 { provider, .. }) => {
+            version == "v2" && name == provider
+        }
+        _ => false,
+    }
+}
+
+/// Of several local keys the first writes.
+fn is_first_key(provider: &NamedProvider, writer: &Writer) -> bool {
+    match (provider, writer) {
+        (NamedProvider::Local { key_names, .. }, Writer::Local { key_name, .. }) => {
+            key_names.first() == Some(key_name)
+        }
+        _ => true,
+    }
+}
+
+/// The current key of each KMS provider.
+#[derive(Debug, Default)]
+pub(super) struct CurrentKeys {
+    /// The key_id that was given, or that follows from the key in Vault.
+    pub(super) given: Option<String>,
+    /// The KMS v2 providers that it is of: those with a value of the same key, else all, because none may have written
+    /// with a new key yet. The others are of other plugins.
+    given_for: Vec<String>,
+    /// Where no key_id was given or asked for: the one of the newest write of each provider.
+    newest: Vec<(String, Writer)>,
+}
+
+impl CurrentKeys {
+    /// Those of the records that were counted.
+    pub(super) fn new(given: Option<String>, tally: &Tally) -> Self {
+        let mut newest: Vec<(String, Writer, i64)> = Vec::new();
+        for (writer, revision) in &tally.newest {
+            let provider = writer.provider();
+            match newest.iter_mut().find(|(of, ..)| *of == provider) {
+                Some((_, of, at)) if *at < *revision => {
+                    *of = writer.clone();
+                    *at = *revision;
+                }
+                Some(_) => {}
+                None => newest.push((provider, writer.clone(), *revision)),
+            }
+        }
+        let given_for = given.as_deref().map(|given| providers_of(given, tally));
+        let newest = newest.into_iter();
+        Self {
+            given,
+            given_for: given_for.unwrap_or_default(),
+            newest: newest.map(|(of, writer, _)| (of, writer)).collect(),
+        }
+    }
+
+    /// Whether this was written with the current key of its provider.
+    pub(super) fn is_current(&self, writer: &Writer) -> bool {
+        match writer {
+            Writer::Identity | Writer::Local { .. } => true,
+            Writer::KmsV1 { .. } | Writer::KmsV2 { .. } => {
+                let current = self.of(writer);
+                current.is_none_or(|(current, _)| current == writer.key_text())
+            }
+        }
+    }
+
+    /// The current key of a provider, and whether that is only what the newest write shows.
+    pub(super) fn of(&self, writer: &Writer) -> Option<(String, bool)> {
+        let given = self.given.as_ref().filter(|_| {
+            matches!(writer, Writer::KmsV2 { .. }) && self.given_for.contains(&writer.provider())
+        });
+        match given {
+            Some(given) => Some((given.clone(), false)),
+            None => self
+                .newest_of(writer)
+                .map(|newest| (newest.key_text(), true)),
+        }
+    }
+
+    fn newest_of(&self, writer: &Writer) -> Option<&Writer> {
+        let provider = writer.provider();
+        let newest = self.newest.iter().find(|(of, _)| *of == provider);
+        newest.map(|(_, writer)| writer)
+    }
+}
+
+/// The KMS v2 providers that a key_id may be of.
+fn providers_of(given: &str, tally: &Tally) -> Vec<String> {
+    let v2 = || {
+        tally.newest.keys().filter_map(|writer| match writer {
+            Writer::KmsV2 { key_id, .. } => Some((writer.provider(), key_id)),
+            _ => None,
+        })
+    };
+    let of_same_key = v2().filter(|(_, key_id)| names_same_key(key_id, given));
+    let same: Vec<_> = of_same_key.map(|(provider, _)| provider).collect();
+    if same.is_empty() {
+        return v2().map(|(provider, _)| provider).collect();
+    }
+    same
+}
+
+fn names_same_key(key_id: &str, given: &str) -> bool {
+    match (KeyIdParts::parse(key_id), KeyIdParts::parse(given)) {
+        (Some(one), Some(other)) => {
+            (one.namespace, one.mount, one.key) == (other.namespace, other.mount, other.key)
+        }
+        _ => key_id == given,
+    }
+}

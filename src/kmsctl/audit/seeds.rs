@@ -1,0 +1,269 @@
+//! Unwraps seeds through Vault: each distinct one once, many in a request, and forgets what it need not keep.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::tally::{SeedHash, seed_hash};
+use crate::diagnosis::Diagnosis;
+use crate::keys::KeyIdParts;
+use crate::kmsctl::output::Failure;
+use crate::kmsctl::vault_session::{REQUEST_TIMEOUT, VaultSession, diagnosis};
+use crate::vault::{ApiErrorKind, CallError, Ciphertext, Plaintext, TransitKey};
+
+/// As many as the daemon sends at a time.
+const BATCH: usize = 128;
+/// How many outcomes are kept. Under KMS v2 there are as many seeds as kube-apiservers were started and keys rotated;
+/// under v1 as many as objects, of which none is met twice.
+const MAX_KEPT: usize = 20_000;
+/// How long a Vault that fails transiently is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A seed that is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The wrapped seed.
+    pub(super) wrapped: Vec<u8>,
+    /// The key_id, if the value has one: it may name the key.
+    pub(super) key_id: Option<String>,
+}
+
+/// The outcome for a seed.
+pub(super) type Unwrapped = Result<Plaintext, SeedError>;
+
+/// Why a seed cannot be unwrapped: what Vault said, and what that means for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SeedError {
+    /// What it is about, as a group of objects with the same remedy.
+    pub(super) cause: String,
+    /// What makes the objects readable again.
+    pub(super) remedy: String,
+}
+
+/// The seeds that were unwrapped.
+pub(super) struct Seeds {
+    session: VaultSession,
+    known: HashMap<SeedHash, Unwrapped>,
+    /// How many requests for distinct seeds were made.
+    pub(super) unwrapped: u64,
+}
+
+impl Seeds {
+    /// None yet.
+    pub(super) fn new(session: VaultSession) -> Self {
+        Self {
+            session,
+            known: HashMap::new(),
+            unwrapped: 0,
+        }
+    }
+
+    /// The outcome for a seed that [`Self::unwrap`] was asked for with the same page.
+    pub(super) fn get(&self, wrapped: &[u8]) -> Option<&Unwrapped> {
+        self.known.get(&seed_hash(wrapped))
+    }
+
+    /// Ends the session.
+    pub(super) async fn close(self) {
+        self.session.close().await;
+    }
+
+    /// Unwraps those that are not known yet.
+    ///
+    /// # Errors
+    /// If Vault cannot be asked at all: unreachable, sealed, the token invalid, the policy denies it.
+    pub(super) async fn unwrap(&mut self, wanted: Vec<Wanted>) -> Result<(), Failure> {
+        if self.known.len() + wanted.len() > MAX_KEPT {
+            self.known.clear();
+        }
+        let mut by_key: Vec<(usize, Vec<(SeedHash, Ciphertext)>)> = Vec::new();
+        for one in wanted {
+            let hash = seed_hash(&one.wrapped);
+            if self.known.contains_key(&hash)
+                || by_key
+                    .iter()
+                    .any(|(_, all)| all.iter().any(|(of, _)| *of == hash))
+            {
+                continue;
+            }
+            match Ciphertext::try_new(one.wrapped) {
+                Err(error) => {
+                    self.known.insert(hash, Err(foreign(&error.to_string())));
+                }
+                Ok(ciphertext) => {
+                    let first = self.first_key(one.key_id.as_deref());
+                    match by_key.iter_mut().find(|(key, _)| *key == first) {
+                        Some((_, all)) => all.push((hash, ciphertext)),
+                        None => by_key.push((first, vec![(hash, ciphertext)])),
+                    }
+                }
+            }
+        }
+        for (first, all) in by_key {
+            for batch in all.chunks(BATCH) {
+                self.unwrap_batch(first, batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The writing key, and those that may still decrypt.
+    fn keys(&self) -> Vec<TransitKey> {
+        let settings = &self.session.config.keys;
+        let others = settings.decrypt_also.iter().cloned();
+        std::iter::once(settings.key.clone())
+            .chain(others)
+            .collect()
+    }
+
+    /// The key that the key_id names, if it is one of the configured ones; else the writing one.
+    fn first_key(&self, key_id: Option<&str>) -> usize {
+        let parts = key_id.and_then(KeyIdParts::parse);
+        let is_named = |key: &TransitKey| {
+            parts.as_ref().is_some_and(|parts| {
+                key.namespace.as_str() == parts.namespace
+                    && key.mount.as_str() == parts.mount
+                    && key.name.as_str() == parts.key
+            })
+        };
+        self.keys().iter().position(is_named).unwrap_or(0)
+    }
+
+    /// Tries the likeliest key with all of them, and the other keys with those that it did not decrypt.
+    async fn unwrap_batch(
+        &mut self,
+        first: usize,
+        batch: &[(SeedHash, Ciphertext)],
+    ) -> Result<(), Failure> {
+        let keys = self.keys();
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.swap(0, first);
+        let mut left: Vec<&(SeedHash, Ciphertext)> = batch.iter().collect();
+        self.unwrapped += batch.len() as u64;
+        for index in order {
+            let Some(key) = keys.get(index) else { continue };
+            let ciphertexts: Vec<_> = left.iter().map(|(_, ciphertext)| ciphertext).collect();
+            let outcomes = self.decrypt(key, &ciphertexts).await?;
+            let mut failed = Vec::new();
+            for (one, outcome) in left.into_iter().zip(outcomes) {
+                let is_known = matches!(self.known.get(&one.0), Some(Err(_)));
+                match outcome {
+                    Ok(plaintext) => {
+                        self.known.insert(one.0, Ok(plaintext));
+                    }
+                    // What the likeliest key says is what matters.
+                    Err(error) => {
+                        if !is_known {
+                            self.known.insert(one.0, Err(error));
+                        }
+                        failed.push(one);
+                    }
+                }
+            }
+            left = failed;
+            if left.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One request, repeated while Vault fails transiently.
+    async fn decrypt(
+        &self,
+        key: &TransitKey,
+        ciphertexts: &[&Ciphertext],
+    ) -> Result<Vec<Unwrapped>, Failure> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let deadline = Instant::now() + REQUEST_TIMEOUT;
+            let client = &self.session.client;
+            let outcome = client
+                .decrypt(key, ciphertexts, &self.session.token, deadline)
+                .await;
+            let again = match outcome {
+                Ok(outcomes) => {
+                    let transient = outcomes.iter().find_map(|one| match one {
+                        Err(error) if error.is_transient() => Some(error.clone()),
+                        _ => None,
+                    });
+                    match transient {
+                        None => return outcomes.into_iter().map(|one| seed(key, one)).collect(),
+                        Some(error) => error,
+                    }
+                }
+                Err(error) if error.is_transient() => error,
+                Err(error) if is_about_the_key(&error) => {
+                    let text = diagnosis(key, &error);
+                    return Ok(ciphertexts.iter().map(|_| Err(lost(key, &text))).collect());
+                }
+                Err(error) => return Err(Failure::unavailable(diagnosis(key, &error))),
+            };
+            if Instant::now() > give_up {
+                return Err(Failure::unavailable(diagnosis(key, &again)));
+            }
+            sleep(again.retry_after().unwrap_or(RETRY_AFTER).min(PATIENCE)).await;
+        }
+    }
+}
+
+/// Whether no value of this key can be decrypted, as opposed to this token, or this moment.
+fn is_about_the_key(error: &CallError) -> bool {
+    let kinds = [
+        ApiErrorKind::KeyMissing,
+        ApiErrorKind::NotMounted,
+        ApiErrorKind::NamespaceMissing,
+        ApiErrorKind::KeyUnable,
+        ApiErrorKind::VersionTooOld,
+        ApiErrorKind::VersionTooNew,
+        ApiErrorKind::BadCiphertext,
+    ];
+    error.api_error().is_some_and(|kind| kinds.contains(&kind))
+}
+
+fn seed(key: &TransitKey, outcome: Result<Plaintext, CallError>) -> Result<Unwrapped, Failure> {
+    match outcome {
+        Ok(plaintext) => Ok(Ok(plaintext)),
+        Err(error) if is_about_the_key(&error) => Ok(Err(rejected(key, &error))),
+        Err(error) => Err(Failure::unavailable(diagnosis(key, &error))),
+    }
+}
+
+/// A seed that Vault rejects by itself.
+fn rejected(key: &TransitKey, error: &CallError) -> SeedError {
+    let cause = diagnosis(key, error).cause;
+    let remedy = match error.api_error() {
+        Some(ApiErrorKind::VersionTooOld) => format!(
+            "make the version usable again: lower min_decryption_version of {key}, or restore the key from a backup if \
+             it was trimmed"
+        ),
+        Some(ApiErrorKind::VersionTooNew) => format!(
+            "the server does not have this version of {key}: ask the leader of the cluster, or restore the key from a \
+             newer backup"
+        ),
+        _ => format!(
+            "restore {key}, as it was when it encrypted this, from a backup of the key or of Vault"
+        ),
+    };
+    SeedError { cause, remedy }
+}
+
+/// A key that cannot decrypt anything.
+fn lost(key: &TransitKey, text: &Diagnosis) -> SeedError {
+    SeedError {
+        cause: text.cause.clone(),
+        remedy: format!(
+            "restore {key} from a backup of the key or of Vault, or correct the configuration if it is another one"
+        ),
+    }
+}
+
+/// A seed that another plugin wrapped, or that is damaged.
+fn foreign(cause: &str) -> SeedError {
+    SeedError {
+        cause: format!("its wrapped seed: {cause}"),
+        remedy: "if another plugin wrote it, use that plugin to read it; otherwise restore the object from a backup of etcd".to_owned(),
+    }
+}

@@ -1,0 +1,195 @@
+//! Opens every object of KMS with its seed, as kube-apiserver would, and keeps what cannot be opened.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::findings::Finding;
+use super::open::{OpenError, Opened, Opener};
+use super::remedy;
+use super::seeds::{Seeds, Wanted};
+use super::tally::wrapped;
+use crate::etcd::object_name::ObjectName;
+use crate::etcd::scan::Record;
+use crate::etcd::stored::Stored;
+use crate::kmsctl::output::Failure;
+use crate::system::one_line;
+
+/// More kinds of failures than this are counted as one.
+const MAX_CAUSES: usize = 200;
+
+/// What the verification found.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Verified {
+    /// Objects whose tag fits.
+    pub(super) authentic: u64,
+    /// Objects of AES-CBC under KMS v1, which decrypt but have no tag.
+    pub(super) decrypts: u64,
+    /// Objects that no KMS plugin encrypted: not encrypted, or by a key of the EncryptionConfiguration.
+    pub(super) not_checked: u64,
+    /// Objects that cannot be read.
+    pub(super) unreadable: u64,
+    /// Distinct seeds that were unwrapped.
+    pub(super) seeds: u64,
+    #[serde(skip)]
+    causes: BTreeMap<Cause, Objects>,
+}
+
+/// Why objects cannot be read, and what makes them readable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Cause {
+    text: String,
+    remedy: String,
+}
+
+#[derive(Debug, Default)]
+struct Objects {
+    count: u64,
+    names: Vec<ObjectName>,
+}
+
+/// Verifies pages of records.
+pub(super) struct Verifier {
+    seeds: Seeds,
+    opener: Opener,
+    verified: Verified,
+    prefix: String,
+    names_kept: usize,
+}
+
+impl Verifier {
+    /// With these seeds. Of each cause the first `names_kept` names are kept.
+    pub(super) fn new(seeds: Seeds, prefix: &str, names_kept: usize) -> Self {
+        Self {
+            seeds,
+            opener: Opener::default(),
+            verified: Verified::default(),
+            prefix: prefix.to_owned(),
+            names_kept,
+        }
+    }
+
+    /// Verifies the current objects of a page.
+    ///
+    /// # Errors
+    /// If Vault cannot be asked.
+    pub(super) async fn add(&mut self, page: &[Record]) -> Result<(), Failure> {
+        let current = page.iter().filter(|record| record.is_current);
+        // What is damaged is counted as that.
+        let parsed =
+            current.filter_map(|record| Some((record, Stored::parse(&record.value).ok()?)));
+        let parsed: Vec<_> = parsed.collect();
+        let wanted = parsed.iter().filter_map(|(_, stored)| wanted(stored));
+        self.seeds.unwrap(wanted.collect()).await?;
+        for (record, stored) in &parsed {
+            if let Some(name) = ObjectName::parse(&record.key, &self.prefix) {
+                self.open(name, record, stored);
+            }
+        }
+        Ok(())
+    }
+
+    /// The outcome; ends the session with Vault.
+    pub(super) async fn finish(mut self) -> Verified {
+        self.verified.seeds = self.seeds.unwrapped;
+        self.seeds.close().await;
+        self.verified
+    }
+
+    fn open(&mut self, name: ObjectName, record: &Record, stored: &Stored<'_>) {
+        let seed = wrapped(stored).and_then(|wrapped| self.seeds.get(wrapped));
+        let cause = match seed {
+            None => {
+                self.verified.not_checked += 1;
+                return;
+            }
+            Some(Err(error)) => Cause {
+                text: error.cause.clone(),
+                remedy: error.remedy.clone(),
+            },
+            Some(Ok(seed)) => match self.opener.open(stored, seed.expose_secret(), &record.key) {
+                None => return,
+                Some(Ok(Opened::Authentic)) => {
+                    self.verified.authentic += 1;
+                    return;
+                }
+                Some(Ok(Opened::Decrypts)) => {
+                    self.verified.decrypts += 1;
+                    return;
+                }
+                Some(Err(error)) => of_open_error(error),
+            },
+        };
+        self.verified.add(cause, name, self.names_kept);
+    }
+}
+
+impl Verified {
+    fn add(&mut self, cause: Cause, name: ObjectName, names_kept: usize) {
+        self.unreadable += 1;
+        let is_new = !self.causes.contains_key(&cause);
+        let cause = if is_new && self.causes.len() >= MAX_CAUSES {
+            Cause {
+                text: "other causes: see the first ones".to_owned(),
+                remedy: "solve the first ones, and audit again".to_owned(),
+            }
+        } else {
+            cause
+        };
+        let objects = self.causes.entry(cause).or_default();
+        objects.count += 1;
+        if objects.names.len() < names_kept {
+            objects.names.push(name);
+        }
+    }
+
+    /// A finding for each cause.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.causes.iter().map(|(cause, objects)| Finding {
+            kind: "unreadable",
+            resource: None,
+            count: objects.count,
+            text: format!(
+                "{} objects cannot be read: {}",
+                objects.count,
+                one_line(&cause.text)
+            ),
+            remedy: cause.remedy.clone(),
+            names: objects
+                .names
+                .iter()
+                .map(|name| one_line(&name.to_string()))
+                .collect(),
+            last_resort: objects.names.iter().map(remedy::give_up).collect(),
+        })
+    }
+
+    /// The first object that cannot be read, for the command that shows what depends on it.
+    pub(super) fn first(&self) -> Option<&ObjectName> {
+        self.causes
+            .values()
+            .find_map(|objects| objects.names.first())
+    }
+}
+
+fn wanted(stored: &Stored<'_>) -> Option<Wanted> {
+    let key_id = match stored {
+        Stored::KmsV2(kms) => Some(kms.object.key_id.clone()),
+        _ => None,
+    };
+    let wrapped = wrapped(stored)?.to_vec();
+    Some(Wanted { wrapped, key_id })
+}
+
+fn of_open_error(error: OpenError) -> Cause {
+    let remedy = match error {
+        OpenError::SeedLength(_) => "restore the objects from a backup of etcd",
+        OpenError::Tag | OpenError::Foreign => {
+            "restore the objects from a backup of etcd; their seed is intact, so other objects with it are readable"
+        }
+    };
+    Cause {
+        text: error.to_string(),
+        remedy: remedy.to_owned(),
+    }
+}
