@@ -27,4 +27,6 @@ pub use secret::{Ciphertext, InvalidCiphertext, InvalidToken, Plaintext, Token};
 pub use sys::{Health, Server};
 pub use tls::{Negotiated, ServerCertificate, install_provider};
 pub use token::{Grant, Lease, TokenInfo};
+#[cfg(feature = "kmsctl")]
+pub use transit::KeyVersions;
 pub use transit::{Encrypted, KeyInfo, Outcomes, ToEncrypt, Unfit, VersionStamp};

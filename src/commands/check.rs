@@ -12,6 +12,7 @@ mod fingerprint;
 mod format;
 mod jwt;
 mod key;
+pub(crate) mod kube_flag;
 mod login;
 mod management;
 mod offline;
@@ -33,13 +34,13 @@ use crate::config::{Config, Source};
 use crate::system::Exit;
 use crate::vault::Client;
 #[cfg(feature = "kmsctl")]
+pub(crate) use encryption::NamedProvider;
+#[cfg(feature = "kmsctl")]
 pub(crate) use encryption::apiserver_command;
 #[cfg(feature = "kmsctl")]
-pub(crate) use encryption::{NamedProvider, ProviderTable};
+pub(crate) use encryption::{KmsProvider, Plan, Writer};
 pub(super) use encryption::{check as check_encryption, fingerprint as encryption_fingerprint};
 pub use report::{Outcome, Report, Step, Style};
-#[cfg(feature = "kmsctl")]
-pub(crate) use running::flag_value;
 
 /// How long kube-apiserver waits for a call by default.
 const KUBE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -2,14 +2,17 @@
 
 mod endpoint;
 mod error;
+mod handshake;
 mod options;
 mod tls;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Streaming};
 
@@ -21,6 +24,7 @@ use crate::etcd::scan::SourceError;
 use endpoint::Endpoint;
 pub use error::CallError;
 pub use options::{NamedFile, Options};
+use tls::Tls;
 
 /// How long the first answer of a member may take: its disk may be slow, and it asks the leader.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,19 +43,23 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Connection {
     endpoints: Vec<Endpoint>,
+    tls: Option<Tls>,
     /// The member that answered last.
     current: AtomicUsize,
 }
 
 impl Connection {
-    /// Connects to the first member that answers a read of this prefix.
+    /// Connects to the first member that answers a read below this prefix, such as `/registry`.
     ///
     /// # Errors
     /// If a file is missing or unusable, an address is wrong, or no member answers: the failures of all.
     pub async fn open(options: &Options, prefix: &str) -> Result<Self, SourceError> {
         let connection = Self::new(options)?;
+        // The whole range, so that a missing permission shows here: `0` follows `/`.
+        let prefix = prefix.trim_end_matches('/');
         let probe = RangeRequest {
-            key: prefix.as_bytes().to_vec().into(),
+            key: format!("{prefix}/").into(),
+            range_end: format!("{prefix}0").into(),
             keys_only: true,
             limit: 1,
             ..RangeRequest::default()
@@ -63,7 +71,7 @@ impl Connection {
                     connection.current.store(index, Ordering::Relaxed);
                     return Ok(connection);
                 }
-                Err(error) => failures.push(error),
+                Err(error) => failures.push(connection.explain(index, error).await),
             }
         }
         Err(joined(failures))
@@ -82,7 +90,7 @@ impl Connection {
             return Err(SourceError::Invalid(cause));
         }
         let needs_tls = addresses.iter().any(|address| endpoint::is_tls(address));
-        let tls = needs_tls.then(|| tls::config(options)).transpose();
+        let tls = needs_tls.then(|| Tls::read(options)).transpose();
         let tls = tls.map_err(SourceError::Invalid)?;
         let endpoints: Result<Vec<_>, _> = addresses
             .into_iter()
@@ -90,8 +98,25 @@ impl Connection {
             .collect();
         Ok(Self {
             endpoints: endpoints.map_err(SourceError::Invalid)?,
+            tls,
             current: AtomicUsize::new(0),
         })
+    }
+
+    /// The failure of a member that did not answer at all, with the alert of TLS if there is one.
+    async fn explain(&self, index: usize, error: CallError) -> CallError {
+        let endpoint = &self.endpoints[index];
+        let (CallError::Transient(_), Some(tls)) = (&error, &self.tls) else {
+            return error;
+        };
+        if !endpoint::is_tls(&endpoint.label) {
+            return error;
+        }
+        let (address, config) = (endpoint.label.clone(), Arc::clone(&tls.plain));
+        match spawn_blocking(move || handshake::alert(&address, config)).await {
+            Ok(Some(alert)) => CallError::tls(endpoint, &alert),
+            _ => error,
+        }
     }
 
     /// The member that answered last, for an operator.

@@ -10,7 +10,7 @@ mod file;
 mod page;
 mod revisions;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -71,7 +71,7 @@ pub fn read(database: &[u8], prefix: &str) -> Result<(i64, Vec<Record>), Diagnos
 }
 
 fn run(
-    path: &PathBuf,
+    path: &Path,
     prefix: &[u8],
     opened: oneshot::Sender<Result<i64, SourceError>>,
     sender: &Pages,

@@ -2,12 +2,12 @@
 //!
 //! The forms are those of `k8s.io/apiserver`: `storage/value/encrypt` and `server/options/encryptionconfig`.
 
+mod damaged;
 mod envelope;
 
 use std::fmt;
 
-use thiserror::Error;
-
+pub use damaged::Damaged;
 pub use envelope::{EncryptedObject, SeedType};
 
 /// What every encrypted value begins with (`encryptionconfig/config.go`).
@@ -84,23 +84,6 @@ pub struct KmsV2<'a> {
     pub provider: &'a str,
     /// What kube-apiserver stored.
     pub object: EncryptedObject,
-}
-
-/// Why a value cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Damaged {
-    /// There is nothing.
-    #[error("the value is empty")]
-    Empty,
-    /// It does not begin as anything that kube-apiserver writes.
-    #[error("it begins with {0}, as no value that kube-apiserver writes")]
-    Foreign(String),
-    /// It ends too early.
-    #[error("cut off: {0}")]
-    Cut(String),
-    /// Something in it is what kube-apiserver would not accept.
-    #[error("damaged: {0}")]
-    Invalid(String),
 }
 
 impl<'a> Stored<'a> {

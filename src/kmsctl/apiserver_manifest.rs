@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::commands::check::{apiserver_command, flag_value};
+use crate::commands::check::apiserver_command;
+use crate::commands::check::kube_flag::flag_value;
 use crate::diagnosis::Diagnosis;
 use crate::etcd::connection::NamedFile;
 use crate::system::watched_file::{self, ReadError};

@@ -3,6 +3,7 @@
 
 mod args;
 mod expected;
+mod finding;
 mod findings;
 mod metrics;
 mod minimum;
@@ -17,13 +18,15 @@ mod text;
 mod verify;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::output::{self, Failure};
+use super::output::{self, Problem};
 use super::vault_session::VaultSession;
 use crate::diagnosis::Diagnosis;
+use crate::etcd::object_name::ObjectName;
 use crate::etcd::scan::Scan;
 use crate::etcd::stored::Stored;
 use crate::system::Exit;
@@ -33,7 +36,8 @@ use findings::Judge;
 use progress::Progress;
 use report::{Facts, Report};
 use seeds::Seeds;
-use source::{Source, failure};
+use source::Source;
+pub(crate) use source::problem as source_problem;
 use tally::{Place, Tally};
 use verify::Verifier;
 use writer::KeyName;
@@ -49,20 +53,39 @@ struct VaultKey {
 ///
 /// # Errors
 /// If it cannot be read to its end: then nothing is reported.
-pub fn run(options: &Audit) -> Result<Exit, Failure> {
+pub fn run(options: &Audit) -> Result<Exit, Problem> {
     // Reading and counting go on side by side.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure {
-        diagnosis: Diagnosis::new(error.to_string()),
-        exit: Exit::Internal,
-    })?;
+    let runtime = runtime.map_err(|error| Problem::new(error.to_string(), Exit::Internal))?;
     let outcome = runtime.block_on(audit(options));
     runtime.shutdown_background();
     outcome
 }
 
-async fn audit(options: &Audit) -> Result<Exit, Failure> {
+/// An audit that was read to its end.
+pub(crate) struct Examined {
+    tally: Tally,
+    expected: Option<Expected>,
+    current: CurrentKeys,
+    facts: Facts,
+}
+
+async fn audit(options: &Audit) -> Result<Exit, Problem> {
+    let examined = examine(options, &BTreeMap::new(), options.list).await?;
+    publish(&examined.report(), options)
+}
+
+/// Reads everything. `announced` is the hash of the key_id that each KMS v2 provider uses now, where that is known; of
+/// each group `names_kept` names are kept.
+///
+/// # Errors
+/// If it cannot be read to its end.
+pub(crate) async fn examine(
+    options: &Audit,
+    announced: &BTreeMap<String, String>,
+    names_kept: usize,
+) -> Result<Examined, Problem> {
     let began = Instant::now();
     let expected = options.encryption_config.as_deref().map(Expected::read);
     let expected = expected.transpose()?;
@@ -75,8 +98,8 @@ async fn audit(options: &Audit) -> Result<Exit, Failure> {
     let (scan, prefix) = (source.scan, source.prefix);
     let (origin, revision, continued) =
         (scan.origin.clone(), scan.revision, scan.continued.clone());
-    let mut tally = Tally::new(&prefix, options.list);
-    let mut verifier = seeds.map(|seeds| Verifier::new(seeds, &prefix, options.list));
+    let mut tally = Tally::new(&prefix, names_kept);
+    let mut verifier = seeds.map(|seeds| Verifier::new(seeds, &prefix, names_kept));
     read(scan, &mut tally, verifier.as_mut(), Place::Audited).await?;
     for backup in &options.backup {
         let name = backup.display().to_string();
@@ -92,24 +115,54 @@ async fn audit(options: &Audit) -> Result<Exit, Failure> {
     }
     let given = vault_key.as_ref().map(|key| key.key_id.clone());
     let current = CurrentKeys::new(given.or(options.key_id.clone()), &tally);
-    let judge = Judge {
-        tally: &tally,
-        expected: expected.as_ref(),
-        current: &current,
-    };
-    let facts = Facts {
-        origin,
-        revision,
-        continued_at: continued.at(),
-        verified,
-        set: vault_key.map(|key| (key.name, key.min_decryption_version)),
-        seconds: began.elapsed().as_secs_f64(),
-    };
-    publish(&Report::new(&judge, facts), options)
+    Ok(Examined {
+        current: current.with_announced(announced, &tally),
+        tally,
+        expected,
+        facts: Facts {
+            origin,
+            revision,
+            continued_at: continued.at(),
+            verified,
+            set: vault_key.map(|key| (key.name, key.min_decryption_version)),
+            seconds: began.elapsed().as_secs_f64(),
+        },
+    })
+}
+
+impl Examined {
+    fn judge(&self) -> Judge<'_> {
+        Judge {
+            tally: &self.tally,
+            expected: self.expected.as_ref(),
+            current: &self.current,
+        }
+    }
+
+    fn report(&self) -> Report<'_> {
+        Report::new(&self.judge(), &self.facts)
+    }
+
+    /// The objects that have to be written again, if all names were kept.
+    pub(crate) fn stale(&self) -> impl Iterator<Item = ObjectName> {
+        self.judge().stale().into_iter()
+    }
+
+    /// The report for people, and whether there are findings.
+    pub(crate) fn text(&self) -> (String, bool) {
+        let report = self.report();
+        let mut text = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = text::write(&report, text::Style { namespaces: false }, &mut text);
+        (
+            String::from_utf8_lossy(&text).into_owned(),
+            !report.findings.is_empty(),
+        )
+    }
 }
 
 /// Asks Vault for the writing key, and opens the session of the verification.
-async fn vault(options: &Audit) -> Result<(Option<VaultKey>, Option<Seeds>), Failure> {
+async fn vault(options: &Audit) -> Result<(Option<VaultKey>, Option<Seeds>), Problem> {
     if options.config.is_none() && !options.verify {
         return Ok((None, None));
     }
@@ -140,10 +193,10 @@ async fn read(
     tally: &mut Tally,
     mut verifier: Option<&mut Verifier>,
     place: Place<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Problem> {
     let progress = Progress::new(&scan);
     while let Some(page) = scan.pages.recv().await {
-        let page = page.map_err(failure)?;
+        let page = page.map_err(source_problem)?;
         progress.add(&page);
         for record in &page {
             tally.add(record, Stored::parse(&record.value).as_ref(), place);
@@ -156,17 +209,17 @@ async fn read(
 }
 
 /// No object at all is a wrong prefix or another etcd, and must not look clean.
-fn nothing(origin: &str, prefix: &str) -> Failure {
+fn nothing(origin: &str, prefix: &str) -> Problem {
     let cause = format!("{origin} holds no object below {prefix}");
     let remedy = "name the prefix of kube-apiserver's --etcd-prefix with --prefix, or the etcd that it uses with --endpoints";
-    Failure::wrong_input(Diagnosis::new(cause).with_remedy(remedy))
+    Problem::wrong_input(Diagnosis::new(cause).with_remedy(remedy))
 }
 
-fn publish(report: &Report, options: &Audit) -> Result<Exit, Failure> {
+fn publish(report: &Report<'_>, options: &Audit) -> Result<Exit, Problem> {
     if let Some(file) = &options.metrics {
         metrics::write(report, file).map_err(|error| {
             let cause = format!("{}: {error}", file.display());
-            Failure::wrong_input(
+            Problem::wrong_input(
                 Diagnosis::new(cause)
                     .with_remedy("name a file in a directory that you may write to"),
             )
@@ -180,7 +233,7 @@ fn publish(report: &Report, options: &Audit) -> Result<Exit, Failure> {
     })
 }
 
-fn print(report: &Report, options: &Audit) -> io::Result<()> {
+fn print(report: &Report<'_>, options: &Audit) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if options.json {
         serde_json::to_writer_pretty(&mut out, report)?;
@@ -193,3 +246,6 @@ fn print(report: &Report, options: &Audit) -> io::Result<()> {
     }
     out.flush()
 }
+
+#[cfg(test)]
+mod tests;

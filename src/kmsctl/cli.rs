@@ -4,6 +4,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::audit::Audit;
 use super::inspect::Inspect;
+use super::migrate::Migrate;
+use super::rotate::Rotate;
 
 /// Proves what is in etcd, rotates the key, and encrypts again.
 #[derive(Debug, Parser)]
@@ -21,6 +23,10 @@ pub enum Command {
     Audit(Box<Audit>),
     /// Show what a stored value says of itself: what encrypted it, with which key and version.
     Inspect(Inspect),
+    /// Have kube-apiserver encrypt every object again whose stored form is out of date.
+    Migrate(Migrate),
+    /// Rotate the Transit key, wait until every kube-apiserver uses the new version, and encrypt everything again.
+    Rotate(Rotate),
 }
 
 /// The whole command line, for man pages and completions.

@@ -41,6 +41,8 @@ pub struct EtcdTarget {
     pub options: Options,
     /// The prefix of kube-apiserver's keys.
     pub prefix: String,
+    /// Whether an option, a variable or a manifest says where etcd is.
+    pub is_known: bool,
     /// The EncryptionConfiguration of kubeadm's kube-apiserver, as a default for another option.
     pub encryption_config: Option<PathBuf>,
 }
@@ -90,6 +92,7 @@ impl EtcdArgs {
             cacert,
             identity,
         };
+        let is_known = !(options.endpoints.is_empty() && manifest.endpoints.is_empty());
         complete(
             &mut options,
             manifest.endpoints,
@@ -99,6 +102,7 @@ impl EtcdArgs {
         Ok(EtcdTarget {
             options,
             prefix: prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+            is_known,
             encryption_config: manifest.encryption_config,
         })
     }

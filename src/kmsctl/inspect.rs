@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::output::{self, Failure};
+use super::output::{self, Problem};
 use crate::diagnosis::Diagnosis;
 use crate::system::Exit;
 use description::Description;
@@ -34,9 +34,9 @@ pub struct Inspect {
 ///
 /// # Errors
 /// If it cannot be read, or holds no value.
-pub fn run(options: &Inspect) -> Result<Exit, Failure> {
-    let bytes = read(options).map_err(Failure::wrong_input)?;
-    let inputs = input::read(&bytes).map_err(Failure::wrong_input)?;
+pub fn run(options: &Inspect) -> Result<Exit, Problem> {
+    let bytes = read(options).map_err(Problem::wrong_input)?;
+    let inputs = input::read(&bytes).map_err(Problem::wrong_input)?;
     let describe =
         |input: &input::Input| Description::new(input.key.as_deref(), &input.value, input.given_as);
     let descriptions: Vec<_> = inputs.iter().map(describe).collect();

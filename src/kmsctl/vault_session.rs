@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::output::Failure;
+use super::output::Problem;
 use crate::config::{Config, Source};
 use crate::diagnosis::Diagnosis;
 use crate::keys::KeyError;
@@ -39,13 +39,13 @@ impl VaultSession {
     ///
     /// # Errors
     /// If the configuration is invalid, the login would use something up, or Vault refuses it.
-    pub(super) async fn open(file: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(super) async fn open(file: Option<PathBuf>) -> Result<Self, Problem> {
         let config = Source::of_process(file).load().map_err(|errors| {
             let remedy = "name the configuration of the daemon with --config, or correct it";
-            Failure::wrong_input(Diagnosis::new(errors.to_string()).with_remedy(remedy))
+            Problem::wrong_input(Diagnosis::new(errors.to_string()).with_remedy(remedy))
         })?;
         let client = Client::new(&config.vault, Metrics::default()).map_err(|error| {
-            Failure::wrong_input(Diagnosis {
+            Problem::wrong_input(Diagnosis {
                 cause: format!("{}: {}", error.key, error.cause),
                 remedy: error.remedy,
             })
@@ -66,11 +66,11 @@ impl VaultSession {
     ///
     /// # Errors
     /// With the daemon's text.
-    pub(super) async fn read_key(&self) -> Result<KeyInfo, Failure> {
+    pub(super) async fn read_key(&self) -> Result<KeyInfo, Problem> {
         let key = &self.config.keys.key;
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         let info = self.client.read_key(key, &self.token, deadline).await;
-        info.map_err(|error| Failure::unavailable(diagnosis(key, &error)))
+        info.map_err(|error| Problem::unavailable(diagnosis(key, &error)))
     }
 
     /// Revokes the token of a login of ours. One that is older belongs to somebody else: a caching Vault Agent answers a
@@ -101,11 +101,11 @@ pub(super) fn diagnosis(key: &TransitKey, error: &CallError) -> Diagnosis {
     Diagnosis { cause, remedy }
 }
 
-fn operators_token() -> Result<Option<Token>, Failure> {
+fn operators_token() -> Result<Option<Token>, Problem> {
     match env::var(TOKEN_VARIABLE) {
         Ok(text) if !text.trim().is_empty() => Token::try_new(&text).map(Some).map_err(|error| {
             let cause = format!("{TOKEN_VARIABLE}: {error}");
-            Failure::wrong_input(
+            Problem::wrong_input(
                 Diagnosis::new(cause).with_remedy("set it to a token of Vault, or unset it"),
             )
         }),
@@ -113,7 +113,7 @@ fn operators_token() -> Result<Option<Token>, Failure> {
     }
 }
 
-async fn log_in(config: &Config, client: &Client) -> Result<(Token, Option<Instant>), Failure> {
+async fn log_in(config: &Config, client: &Client) -> Result<(Token, Option<Instant>), Problem> {
     let cost = match config.auth.login_cost() {
         LoginCost::Nothing => None,
         LoginCost::PerhapsAUse => Some("a use of the secret_id"),
@@ -125,13 +125,13 @@ async fn log_in(config: &Config, client: &Client) -> Result<(Token, Option<Insta
         let remedy = format!(
             "set {TOKEN_VARIABLE} to a token that may read and decrypt with the key: it is used instead"
         );
-        return Err(Failure::wrong_input(
+        return Err(Problem::wrong_input(
             Diagnosis::new(cause).with_remedy(remedy),
         ));
     }
     let began = Instant::now();
     let grant = config.auth.log_in(client, began + LOGIN_TIMEOUT).await;
-    let grant = grant.map_err(|error| Failure::unavailable(error.about("login to Vault")))?;
+    let grant = grant.map_err(|error| Problem::unavailable(error.about("login to Vault")))?;
     let owned = config.auth.owns_token().then_some(began);
     Ok((grant.token, owned))
 }

@@ -3,6 +3,10 @@
 mod items;
 mod key;
 mod mount;
+#[cfg(feature = "kmsctl")]
+mod rotation;
 
 pub use items::{Encrypted, Outcomes, ToEncrypt};
 pub use key::{KeyInfo, Unfit, VersionStamp};
+#[cfg(feature = "kmsctl")]
+pub use rotation::KeyVersions;

@@ -78,6 +78,7 @@ impl Shell {
         ] {
             symlink(servers::binary(server), bin.join(name)).unwrap();
         }
+        symlink(env!("CARGO_BIN_EXE_vault-kmsctl"), bin.join("vault-kmsctl")).unwrap();
         Self {
             dir,
             names: Vec::new(),

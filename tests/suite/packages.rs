@@ -182,6 +182,7 @@ impl Host {
         assert_eq!(self.ok("id -u vault-kms-plugin").await, "60790\n");
         let shown = self.ok("stat -c '%a %U:%G' /etc/vault-kms-plugin").await;
         assert_eq!(shown, "750 root:vault-kms-plugin\n");
+        self.ok("/usr/bin/vault-kmsctl --version").await;
         let version = self.ok("/usr/bin/vault-kms-plugin --version").await;
         assert_eq!(version, format!("vault-kms-plugin {VERSION}\n"));
         let files = [

@@ -14,6 +14,8 @@ mod json;
 mod manifest;
 mod ours;
 #[cfg(feature = "kmsctl")]
+mod plan;
+#[cfg(feature = "kmsctl")]
 mod providers;
 mod refusal;
 mod resource;
@@ -36,7 +38,9 @@ pub(in crate::commands) use fingerprint::fingerprint;
 #[cfg(feature = "kmsctl")]
 pub(crate) use manifest::apiserver_command;
 #[cfg(feature = "kmsctl")]
-pub(crate) use providers::{NamedProvider, ProviderTable};
+pub(crate) use plan::{KmsProvider, Plan, Writer};
+#[cfg(feature = "kmsctl")]
+pub(crate) use providers::NamedProvider;
 use refusal::{Refusal, When};
 use writers::Writers;
 

@@ -17,7 +17,6 @@ use crate::grpc::{KmsClient, SocketPath};
 use crate::system::identity::Identity;
 use crate::system::root_dir::{RootDir, path_of};
 use apiserver::Apiserver;
-pub(crate) use apiserver::flag_value;
 
 const NAME: &str = "running";
 /// A call that takes longer leaves less than half of kube-apiserver's time.

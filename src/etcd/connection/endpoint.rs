@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::transport::Channel;
 
+use super::tls::Tls;
 use crate::diagnosis::Diagnosis;
 
 /// How long a connection may take to be established, TLS included. The next member gets its turn after it.
@@ -55,7 +56,7 @@ impl Endpoint {
     /// Prepares the connection to an address with a scheme.
     pub(super) fn new(
         address: String,
-        tls: Option<&ClientTlsConfig>,
+        tls: Option<&Tls>,
         has_client_certificate: bool,
     ) -> Result<Self, Diagnosis> {
         let failed = |error: tonic::transport::Error| {
@@ -71,7 +72,7 @@ impl Endpoint {
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL);
         if let Some(tls) = tls.filter(|_| is_tls(&address)) {
-            let tls = tls.clone().timeout(CONNECT_TIMEOUT);
+            let tls = tls.channel.clone().timeout(CONNECT_TIMEOUT);
             endpoint = endpoint.tls_config(tls).map_err(failed)?;
         }
         Ok(Self {
@@ -90,15 +91,15 @@ mod tests {
     fn an_address_without_a_scheme_gets_one() {
         let scheme = |address: &str, tls| with_scheme(address, tls).map_err(|it| it.to_string());
         assert_eq!(
-            scheme("10.0.0.1:2379", false).unwrap(),
+            scheme("10.0.0.1:2379", false).expect("valid"),
             "http://10.0.0.1:2379"
         );
         assert_eq!(
-            scheme(" 10.0.0.1:2379 ", true).unwrap(),
+            scheme(" 10.0.0.1:2379 ", true).expect("valid"),
             "https://10.0.0.1:2379"
         );
         assert_eq!(
-            scheme("https://[::1]:2379/", false).unwrap(),
+            scheme("https://[::1]:2379/", false).expect("valid"),
             "https://[::1]:2379"
         );
         for (wrong, text) in [
@@ -107,7 +108,7 @@ mod tests {
             ("http://user@host:1", "no address of a host"),
             ("a b", "no address"),
         ] {
-            let error = scheme(wrong, false).unwrap_err();
+            let error = scheme(wrong, false).expect_err("an error");
             assert!(error.contains(text), "{wrong}: {error}");
             assert!(error.contains("write it as https://HOST:2379"));
         }

@@ -51,6 +51,11 @@ impl CallError {
         }
     }
 
+    /// Of a connection that etcd closed with this alert, or that TLS does not accept.
+    pub(super) fn tls(endpoint: &Endpoint, error: &rustls::Error) -> Self {
+        Self::Final(tls(error).about(&endpoint.label))
+    }
+
     /// Of a request that took too long.
     pub(super) fn timeout(endpoint: &Endpoint, seconds: u64) -> Self {
         let cause = Diagnosis::new(format!("no answer within {seconds} s")).about(&endpoint.label);
@@ -115,10 +120,14 @@ fn transport(endpoint: &Endpoint, status: &Status) -> CallError {
         return CallError::Final(about(alerted(alert)));
     }
     let is_tls = super::endpoint::is_tls(&endpoint.label);
+    let is_no_tls = text.contains("handshake eof");
     let diagnosis = Diagnosis::new(text);
     CallError::Transient(about(match sources.kind {
         Some(ErrorKind::ConnectionRefused) => diagnosis
             .with_remedy("check whether etcd runs there, and give its address with --endpoints"),
+        _ if is_no_tls => {
+            diagnosis.with_remedy("write http:// in --endpoints if etcd does not speak TLS there")
+        }
         Some(
             ErrorKind::BrokenPipe
             | ErrorKind::ConnectionReset

@@ -1,10 +1,11 @@
 //! TLS to etcd: the trusted CAs and the client certificate, read from their files once.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{ClientTlsConfig, Identity};
 use zeroize::Zeroizing;
 
@@ -16,19 +17,53 @@ use crate::system::watched_file::{self, ReadError};
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The settings of TLS for all endpoints.
-pub(super) fn config(options: &Options) -> Result<ClientTlsConfig, Diagnosis> {
-    // Another part of the process may have installed it.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut roots = RootCertStore::empty();
-    match &options.cacert {
-        Some(file) => add_file(&mut roots, file)?,
-        None => add_system(&mut roots)?,
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    /// For requests.
+    pub(super) channel: ClientTlsConfig,
+    /// The same for a connection by hand.
+    pub(super) plain: Arc<ClientConfig>,
+}
+
+/// A client certificate in both forms.
+struct Client {
+    identity: Identity,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Tls {
+    /// Reads the files.
+    pub(super) fn read(options: &Options) -> Result<Self, Diagnosis> {
+        // Another part of the process may have installed it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut roots = RootCertStore::empty();
+        match &options.cacert {
+            Some(file) => add_file(&mut roots, file)?,
+            None => add_system(&mut roots)?,
+        }
+        let channel = ClientTlsConfig::new().trust_anchors(roots.roots.clone());
+        let plain = ClientConfig::builder().with_root_certificates(roots);
+        let Some((cert, key)) = &options.identity else {
+            let plain = with_http2(plain.with_no_client_auth());
+            return Ok(Self { channel, plain });
+        };
+        let client = client(cert, key)?;
+        let plain = plain.with_client_auth_cert(client.chain, client.key);
+        let plain = plain.map_err(|error| {
+            let cause = Diagnosis::new(format!("{cert} cannot be used with {key}: {error}"));
+            cause.with_remedy("name the key of this certificate with --key")
+        })?;
+        Ok(Self {
+            channel: channel.identity(client.identity),
+            plain: with_http2(plain),
+        })
     }
-    let config = ClientTlsConfig::new().trust_anchors(roots.roots);
-    match &options.identity {
-        Some((cert, key)) => Ok(config.identity(identity(cert, key)?)),
-        None => Ok(config),
-    }
+}
+
+fn with_http2(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
 }
 
 fn add_file(roots: &mut RootCertStore, file: &NamedFile) -> Result<(), Diagnosis> {
@@ -54,14 +89,19 @@ fn add_system(roots: &mut RootCertStore) -> Result<(), Diagnosis> {
     ))
 }
 
-fn identity(cert: &NamedFile, key: &NamedFile) -> Result<Identity, Diagnosis> {
+fn client(cert: &NamedFile, key: &NamedFile) -> Result<Client, Diagnosis> {
     let (chain, secret) = (read(cert)?, read(key)?);
-    certificates(cert, &chain)?;
-    if PrivateKeyDer::from_pem_slice(&secret).is_err() {
+    let identity = Identity::from_pem(&*chain, &*secret);
+    let chain = certificates(cert, &chain)?;
+    let key = PrivateKeyDer::from_pem_slice(&secret).map_err(|_| {
         let cause = Diagnosis::new(format!("{key}: holds no private key in PEM"));
-        return Err(cause.with_remedy("name the key of the certificate, not encrypted"));
-    }
-    Ok(Identity::from_pem(&*chain, &*secret))
+        cause.with_remedy("name the key of the certificate, not encrypted")
+    })?;
+    Ok(Client {
+        identity,
+        chain,
+        key,
+    })
 }
 
 /// The certificates of a file, at least one.

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use super::damage::Damage;
 use super::database::ReadAt;
 
-/// A database has whole blocks of this many bytes; a SHA-256 behind it is told by what is left
+/// A database has whole blocks of this many bytes; a SHA-256 behind it shows as a remainder
 /// (`etcdutl/snapshot/v3_snapshot.go`).
 const BLOCK: u64 = 512;
 const HASH_BYTES: usize = 32;

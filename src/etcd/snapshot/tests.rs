@@ -159,14 +159,14 @@ fn the_newest_revision_of_a_key_is_current() {
         "3 b=1 older",
         "2 a=1 older",
     ];
-    assert_eq!(read_shown(&whole).unwrap(), expected);
-    assert_eq!(read(&whole, "/registry/").unwrap().0, 8);
+    assert_eq!(read_shown(&whole).expect("valid"), expected);
+    assert_eq!(read(&whole, "/registry/").expect("valid").0, 8);
 }
 
 #[test]
 fn what_was_replaced_up_to_the_compaction_is_nobodys() {
     let at = |compacted| {
-        read_shown(&database(&[root(Some(compacted)), revisions(3, &HISTORY)])).unwrap()
+        read_shown(&database(&[root(Some(compacted)), revisions(3, &HISTORY)])).expect("valid")
     };
     let now = ["8 b=2 current", "7 a=3 current", "6 c=1 current"];
     // At revision 4 `a` is 2 and `b` is 1; at 5 `b` is deleted.
@@ -175,7 +175,7 @@ fn what_was_replaced_up_to_the_compaction_is_nobodys() {
     assert_eq!(at(7), now);
     // The last revision of all was a deletion, and compacted away.
     let gone = database(&[root(Some(9)), revisions(3, &HISTORY[..1])]);
-    assert_eq!(read(&gone, "/registry/").unwrap().0, 9);
+    assert_eq!(read(&gone, "/registry/").expect("valid").0, 9);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_tree_of_pages_is_read_to_its_end() {
     );
     let large = "x".repeat(3 * SIZE);
     let overflow = database(&[root(None), revisions(3, &[(2, false, "large", &large)])]);
-    let (_, records) = read(&overflow, "/registry/").unwrap();
+    let (_, records) = read(&overflow, "/registry/").expect("valid");
     assert_eq!(records[0].value.len(), 3 * SIZE);
 }
 
@@ -210,12 +210,16 @@ fn the_valid_meta_page_with_the_newest_transaction_counts() {
     whole[20] ^= 1;
     assert_eq!(read_shown(&whole), expected);
     whole[SIZE + 64] ^= 1;
-    assert!(read_shown(&whole).unwrap_err().contains("version of bbolt"));
+    assert!(
+        read_shown(&whole)
+            .expect_err("an error")
+            .contains("version of bbolt")
+    );
 }
 
 #[test]
 fn every_kind_of_damage_is_an_error() {
-    let error = |pages: &[Vec<u8>]| read_shown(&database(pages)).unwrap_err();
+    let error = |pages: &[Vec<u8>]| read_shown(&database(pages)).expect_err("an error");
     let keys = [2, 6].map(|main| revision(main, false));
     // Pages that refer to themselves, to each other, twice to one, and beyond the end.
     let child = |to: &[u64]| {
@@ -257,7 +261,7 @@ fn every_kind_of_damage_is_an_error() {
     let whole = database(&[root(None), revisions(3, &HISTORY)]);
     assert!(
         read_shown(&whole[..3 * SIZE])
-            .unwrap_err()
+            .expect_err("an error")
             .contains("has 12288 of 16384 bytes")
     );
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use super::Damaged;
+use super::damaged::Damaged;
 
 /// The limits of kube-apiserver (`kmsv2/envelope.go`, `validateEncryptedObject`), in bytes.
 const MAX_KEY_ID: usize = 1024;

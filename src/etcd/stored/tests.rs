@@ -33,7 +33,7 @@ fn every_form_is_told_apart() {
     );
     let mut local = b"k8s:enc:aescbc:v1:key1:".to_vec();
     local.extend([0; 48]);
-    let provider = Stored::parse(&local).unwrap().provider();
+    let provider = Stored::parse(&local).expect("valid").provider();
     assert_eq!(provider.to_string(), "aescbc key1");
     let mut v1 = b"k8s:enc:kms:v1:vault:\0\x0dvault:v2:AAAA".to_vec();
     v1.extend([0; 60]);
@@ -73,7 +73,7 @@ fn what_kube_apiserver_rejects_is_damaged() {
         change(&mut object);
         Stored::parse(&v2(&object))
             .map(|_| ())
-            .unwrap_err()
+            .expect_err("an error")
             .to_string()
     };
     assert!(changed(|object| object.kind = 2).contains("type 2"));
@@ -86,7 +86,7 @@ fn what_kube_apiserver_rejects_is_damaged() {
             .insert("a.b".to_owned(), vec![0; 32 * 1024]);
     };
     assert!(changed(big).contains("annotations"));
-    let text = |value: &[u8]| Stored::parse(value).unwrap_err().to_string();
+    let text = |value: &[u8]| Stored::parse(value).expect_err("an error").to_string();
     assert_eq!(text(b""), "the value is empty");
     assert_eq!(text(b"k8s:en"), "cut off: it ends inside its prefix");
     assert_eq!(

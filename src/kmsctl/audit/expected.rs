@@ -1,21 +1,21 @@
 //! What should write each resource: the EncryptionConfiguration, if it is given, and the current key.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::tally::Tally;
 use super::writer::Writer;
-use crate::commands::check::{NamedProvider, ProviderTable};
-use crate::diagnosis::Diagnosis;
+use crate::commands::check::{NamedProvider, Plan};
 use crate::etcd::object_name::Resource;
-use crate::keys::KeyIdParts;
-use crate::kmsctl::output::Failure;
+use crate::keys::{KeyId, KeyIdParts};
+use crate::kmsctl::output::Problem;
+use crate::system::Exit;
 
 /// The file.
 pub(super) struct Expected {
     /// Its path.
     pub(super) path: PathBuf,
-    table: ProviderTable,
+    plan: Plan,
 }
 
 /// What the file says of a writer.
@@ -34,18 +34,14 @@ impl Expected {
     ///
     /// # Errors
     /// If it cannot be read, or kube-apiserver would refuse it.
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let shown = path.display();
-        let text = fs::read(path).map_err(|error| {
-            let remedy = "name the file of kube-apiserver's --encryption-provider-config, as a user that may read it";
-            Failure::wrong_input(Diagnosis::new(format!("{shown}: {error}")).with_remedy(remedy))
-        })?;
-        let table = ProviderTable::parse(&text).map_err(|problem| {
-            Failure::wrong_input(problem.about(format!("{shown}: kube-apiserver would refuse it")))
+    pub(super) fn read(path: &Path) -> Result<Self, Problem> {
+        let plan = Plan::read(path).map_err(|causes| Problem {
+            causes,
+            exit: Exit::Config,
         })?;
         Ok(Self {
             path: path.to_owned(),
-            table,
+            plan,
         })
     }
 
@@ -68,7 +64,8 @@ impl Expected {
 
     /// The provider that writes a resource, as an operator names it.
     pub(super) fn writer(&self, resource: &Resource) -> String {
-        match self.providers(resource).and_then(<[_]>::first) {
+        let providers = self.providers(resource).unwrap_or_default();
+        match providers.first() {
             None | Some(NamedProvider::Identity) => "identity".to_owned(),
             Some(NamedProvider::Local { kind, key_names }) => {
                 let key = key_names.first().map_or("", String::as_str);
@@ -78,8 +75,8 @@ impl Expected {
         }
     }
 
-    fn providers(&self, resource: &Resource) -> Option<&[NamedProvider]> {
-        self.table.of(&resource.group, &resource.name)
+    fn providers(&self, resource: &Resource) -> Option<Vec<NamedProvider>> {
+        self.plan.providers_of(&resource.group, &resource.name)
     }
 }
 
@@ -117,39 +114,72 @@ pub(super) struct CurrentKeys {
     /// The KMS v2 providers that it is of: those with a value of the same key, else all, because none may have written
     /// with a new key yet. The others are of other plugins.
     given_for: Vec<String>,
-    /// Where no key_id was given or asked for: the one of the newest write of each provider.
+    /// The hash of the key_id that a provider uses, by its name, where kube-apiserver was asked.
+    announced: BTreeMap<String, String>,
+    /// Where no key_id was given or asked for: the latest version of the key of each provider's newest write.
     newest: Vec<(String, Writer)>,
 }
 
 impl CurrentKeys {
     /// Those of the records that were counted.
     pub(super) fn new(given: Option<String>, tally: &Tally) -> Self {
-        let mut newest: Vec<(String, Writer, i64)> = Vec::new();
+        let mut newest: BTreeMap<String, (&Writer, i64)> = BTreeMap::new();
         for (writer, revision) in &tally.newest {
-            let provider = writer.provider();
-            match newest.iter_mut().find(|(of, ..)| *of == provider) {
-                Some((_, of, at)) if *at < *revision => {
-                    *of = writer.clone();
-                    *at = *revision;
-                }
-                Some(_) => {}
-                None => newest.push((provider, writer.clone(), *revision)),
+            let latest = newest
+                .entry(writer.provider())
+                .or_insert((writer, *revision));
+            if latest.1 < *revision {
+                *latest = (writer, *revision);
             }
         }
+        let latest_version = |(writer, _): (&Writer, i64)| latest_version(writer, tally).clone();
+        let newest = newest
+            .into_iter()
+            .map(|(of, latest)| (of, latest_version(latest)));
         let given_for = given.as_deref().map(|given| providers_of(given, tally));
-        let newest = newest.into_iter();
         Self {
             given,
             given_for: given_for.unwrap_or_default(),
-            newest: newest.map(|(of, writer, _)| (of, writer)).collect(),
+            announced: BTreeMap::new(),
+            newest: newest.collect(),
+        }
+    }
+
+    /// The same where it is known which key_id providers use, by its hash. Where etcd holds a later version of that key,
+    /// the kube-apiserver that was asked lags behind another one, and what it said is left out.
+    pub(super) fn with_announced(
+        self,
+        announced: &BTreeMap<String, String>,
+        tally: &Tally,
+    ) -> Self {
+        let lags = |name: &str, hash: &str| {
+            let of_provider = tally.newest.keys().filter(
+                |writer| matches!(writer, Writer::KmsV2 { provider, .. } if provider == name),
+            );
+            let is_announced = |writer: &&Writer| KeyId::from(writer.key_text()).hash() == hash;
+            let found = of_provider.clone().find(is_announced);
+            found.is_some_and(|found| latest_version(found, tally).key_text() != found.key_text())
+        };
+        let announced = announced.iter().filter(|(name, hash)| !lags(name, hash));
+        Self {
+            announced: announced
+                .map(|(name, hash)| (name.clone(), hash.clone()))
+                .collect(),
+            ..self
         }
     }
 
     /// Whether this was written with the current key of its provider.
     pub(super) fn is_current(&self, writer: &Writer) -> bool {
         match writer {
-            Writer::Identity | Writer::Local { .. } => true,
-            Writer::KmsV1 { .. } | Writer::KmsV2 { .. } => {
+            // kube-apiserver takes what KMS v1 wrote for up to date, whatever the version: v1 has no key_id.
+            Writer::Identity | Writer::Local { .. } | Writer::KmsV1 { .. } => true,
+            Writer::KmsV2 {
+                provider, key_id, ..
+            } => {
+                if let Some(hash) = self.announced.get(provider) {
+                    return KeyId::from(key_id.clone()).hash() == *hash;
+                }
                 let current = self.of(writer);
                 current.is_none_or(|(current, _)| current == writer.key_text())
             }
@@ -174,6 +204,23 @@ impl CurrentKeys {
         let newest = self.newest.iter().find(|(of, _)| *of == provider);
         newest.map(|(_, writer)| writer)
     }
+}
+
+/// The newest version of the key that made a write: a node that is cut off from Vault writes with an earlier one.
+fn latest_version<'a>(newest: &'a Writer, tally: &'a Tally) -> &'a Writer {
+    let rank = |writer: &Writer, revision: i64| {
+        let Writer::KmsV2 { key_id, .. } = writer else {
+            return None;
+        };
+        let parts = KeyIdParts::parse(key_id)?;
+        Some((parts.version, revision))
+    };
+    let same_key = tally.newest.iter().filter(|(writer, _)| {
+        writer.provider() == newest.provider()
+            && names_same_key(&writer.key_text(), &newest.key_text())
+    });
+    let latest = same_key.max_by_key(|(writer, revision)| rank(writer, **revision));
+    latest.map_or(newest, |(writer, _)| writer)
 }
 
 /// The KMS v2 providers that a key_id may be of.

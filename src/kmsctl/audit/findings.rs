@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::expected::{CurrentKeys, Expected, Rank};
+use super::finding::Finding;
 use super::tally::{Group, Tally};
 use super::verify::Verified;
 use super::writer::Writer;
-use crate::etcd::object_name::Resource;
+use crate::etcd::object_name::{ObjectName, Resource};
 use crate::system::one_line;
 
 /// What a group of objects is.
@@ -27,27 +28,6 @@ pub(super) enum State {
     StaleKey,
     /// Written by a provider that the EncryptionConfiguration does not have.
     NotInConfiguration,
-}
-
-/// One thing that is wrong, with the objects that it is wrong with.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Finding {
-    /// What it is, for programs.
-    pub(super) kind: &'static str,
-    /// The resource, where it is about one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) resource: Option<String>,
-    /// How many objects.
-    pub(super) count: u64,
-    /// What is wrong.
-    pub(super) text: String,
-    /// What to do.
-    pub(super) remedy: String,
-    /// The first of the objects.
-    pub(super) names: Vec<String>,
-    /// For each of them the request that gives it up, where nothing else is left.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) last_resort: Vec<String>,
 }
 
 /// What the states and the findings depend on.
@@ -129,6 +109,14 @@ impl Judge<'_> {
         }
     }
 
+    /// The objects that have to be written again, as far as their names were kept.
+    pub(super) fn stale(&self) -> Vec<ObjectName> {
+        let groups = self.tally.groups.iter();
+        let stale =
+            groups.filter(|((resource, writer), _)| self.state(resource, writer).is_stale());
+        stale.flat_map(|(_, group)| group.names.clone()).collect()
+    }
+
     /// All findings, the most pressing ones first.
     pub(super) fn findings(&self, verified: Option<&Verified>) -> Vec<Finding> {
         let mut findings: Vec<_> = verified.into_iter().flat_map(Verified::findings).collect();
@@ -193,7 +181,10 @@ impl Judge<'_> {
             count,
             text,
             remedy: remedy(state, self.expected),
-            names: names.map(|name| one_line(&name.to_string())).collect(),
+            names: names
+                .take(self.tally.names_kept)
+                .map(|name| one_line(&name.to_string()))
+                .collect(),
             last_resort: Vec::new(),
         }
     }

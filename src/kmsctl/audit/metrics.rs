@@ -50,7 +50,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 ///
 /// # Errors
 /// If it cannot be written.
-pub(super) fn write(report: &Report, path: &Path) -> io::Result<()> {
+pub(super) fn write(report: &Report<'_>, path: &Path) -> io::Result<()> {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry(report))
         .map_err(io::Error::other)?;
@@ -68,7 +68,7 @@ pub(super) fn write(report: &Report, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn registry(report: &Report) -> Registry {
+fn registry(report: &Report<'_>) -> Registry {
     let mut registry = Registry::with_prefix("vault_kmsctl_audit");
     let findings = Family::<KindLabel, Count>::default();
     for kind in KINDS {

@@ -48,31 +48,23 @@ pub(super) fn minima(tally: &Tally, set: Option<&(KeyName, u32)>) -> Vec<Minimum
 }
 
 fn minimum(tally: &Tally, key: KeyName, set: Option<&(KeyName, u32)>) -> Minimum {
-    let uses = tally.uses.get(&key);
-    let versions: Vec<_> = uses
-        .into_iter()
-        .flatten()
-        .map(|(version, uses)| version_use(*version, uses))
-        .collect();
-    let lowest = versions.first().map(|first| first.version);
-    let unknown = tally
-        .unknown_versions
-        .get(&key)
-        .copied()
-        .unwrap_or_default();
-    let mut reasons = Vec::new();
-    if unknown > 0 {
-        reasons.push(format!(
-            "{unknown} values do not show which version wrapped them"
-        ));
+    let versions: Vec<_> = uses(tally, &key).collect();
+    let mut reasons = unknown(tally, &key);
+    let is_known = reasons.is_empty();
+    let mut lowest = versions.first().map(|first| first.version);
+    if matches!(key, KeyName::Key { .. }) {
+        for (other, version) in nameless(tally) {
+            if lowest.is_some_and(|lowest| version < lowest) {
+                lowest = Some(version);
+                reasons.push(format!(
+                    "version {version} is needed by values of {other}, which do not name it: it may be this one"
+                ));
+            }
+        }
+    } else {
+        reasons.push("the values do not name the key: no command can be given".to_owned());
     }
-    if tally.damaged_count > 0 {
-        let count = tally.damaged_count;
-        reasons.push(format!(
-            "{count} objects cannot be read: restored, they may need any version"
-        ));
-    }
-    let safe_minimum = lowest.filter(|_| reasons.is_empty());
+    let safe_minimum = lowest.filter(|_| is_known);
     let set = set.filter(|(of, _)| *of == key).map(|(_, set)| *set);
     let command = match (safe_minimum, &key) {
         (
@@ -85,25 +77,14 @@ fn minimum(tally: &Tally, key: KeyName, set: Option<&(KeyName, u32)>) -> Minimum
         ) if safe > set.unwrap_or(1).max(1) => Some(command(namespace, mount, name, safe)),
         _ => None,
     };
-    if let (Some(safe), KeyName::OfProvider(provider)) = (safe_minimum, &key)
-        && safe > 1
+    if let [first, .., last] = versions.as_slice()
+        && first.version < last.version
     {
-        reasons.push(format!(
-            "the values of provider {provider} do not name their key: it may be the key of others, too"
-        ));
+        reasons.push(why_not_more(first, &key));
     }
-    if let Some(newest) = versions.last().map(|last| last.version) {
-        reasons.extend(
-            versions
-                .first()
-                .filter(|first| first.version < newest)
-                .map(why_not_more),
-        );
-    }
-    if let Some(set) = set
-        && lowest.is_some_and(|lowest| lowest < set)
+    if let (Some(set), Some(lowest)) = (set, lowest)
+        && lowest < set
     {
-        let lowest = lowest.unwrap_or_default();
         reasons.push(format!(
             "min_decryption_version is {set} already, above version {lowest}, which is needed: lower it to {lowest}"
         ));
@@ -117,6 +98,38 @@ fn minimum(tally: &Tally, key: KeyName, set: Option<&(KeyName, u32)>) -> Minimum
     }
 }
 
+fn uses<'a>(tally: &'a Tally, key: &KeyName) -> impl Iterator<Item = VersionUse> + 'a {
+    let uses = tally.uses.get(key).into_iter().flatten();
+    uses.map(|(version, uses)| version_use(*version, uses))
+}
+
+/// The lowest versions of the keys that values do not name. They may be versions of any key: a plugin can serve KMS v1
+/// and v2 with the same one.
+fn nameless(tally: &Tally) -> impl Iterator<Item = (&KeyName, u32)> {
+    let keys = tally.uses.iter();
+    let nameless = keys.filter(|(key, _)| matches!(key, KeyName::OfProvider(_)));
+    nameless.filter_map(|(key, uses)| Some((key, *uses.keys().next()?)))
+}
+
+/// Why nothing can be said: values that may need any version of this key.
+fn unknown(tally: &Tally, key: &KeyName) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (of, count) in &tally.unknown_versions {
+        if of == key || matches!(of, KeyName::OfProvider(_)) {
+            reasons.push(format!(
+                "{count} values of {of} do not show which version wrapped them"
+            ));
+        }
+    }
+    if tally.damaged_count > 0 {
+        let count = tally.damaged_count;
+        reasons.push(format!(
+            "{count} objects are damaged: restored, they may need any version"
+        ));
+    }
+    reasons
+}
+
 fn version_use(version: u32, uses: &Uses) -> VersionUse {
     VersionUse {
         version,
@@ -127,10 +140,16 @@ fn version_use(version: u32, uses: &Uses) -> VersionUse {
 }
 
 /// Who keeps the lowest version from being retired.
-fn why_not_more(lowest: &VersionUse) -> String {
+fn why_not_more(lowest: &VersionUse, key: &KeyName) -> String {
     let mut needs = Vec::new();
     if lowest.objects > 0 {
-        needs.push(format!("{} objects (migrate them)", lowest.objects));
+        let how = match key {
+            KeyName::OfProvider(provider) if provider.starts_with("kms v1 ") => {
+                "kube-apiserver writes them again under a KMS v2 provider, or when they change"
+            }
+            KeyName::Key { .. } | KeyName::OfProvider(_) => "migrate them",
+        };
+        needs.push(format!("{} objects ({how})", lowest.objects));
     }
     if lowest.older_revisions > 0 {
         needs.push(format!(
@@ -229,6 +248,27 @@ mod tests {
         let mut unknown = tally(&[(3, current(9))]);
         unknown.unknown_versions.insert(key(), 1);
         assert_eq!(only(&unknown, None).safe_minimum, None);
+    }
+
+    /// The same plugin may serve KMS v1, whose values name no key.
+    #[test]
+    fn values_that_name_no_key_hold_every_minimum_down() {
+        let v1 = KeyName::OfProvider("kms v1 old".to_owned());
+        let mut both = tally(&[(3, current(9))]);
+        both.uses.insert(v1.clone(), [(2, current(4))].into());
+        let found = minima(&both, None);
+        let named = found.iter().find(|one| one.key == key()).expect("the key");
+        assert_eq!(named.safe_minimum, Some(2));
+        assert!(
+            named.reasons[0].contains("provider kms v1 old"),
+            "{:?}",
+            named.reasons
+        );
+        let other = found.iter().find(|one| one.key == v1).expect("the other");
+        assert_eq!(other.command, None);
+        let mut foreign = tally(&[(3, current(9))]);
+        foreign.unknown_versions.insert(v1, 1);
+        assert_eq!(only(&foreign, None).safe_minimum, None);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::findings::{Finding, Judge, State};
+use super::finding::Finding;
+use super::findings::{Judge, State};
 use super::minimum::{self, Minimum};
 use super::remedy;
 use super::verify::Verified;
@@ -14,9 +15,9 @@ use crate::system::one_line;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     /// What was read.
-    pub(super) origin: String,
+    pub(super) origin: &'a str,
     /// The revision.
     pub(super) revision: i64,
     /// The revision at which the scan went on, because its own was compacted meanwhile.
@@ -31,7 +32,7 @@ pub(super) struct Report {
     pub(super) distinct_seeds: u64,
     /// What wrote the objects of each resource.
     pub(super) groups: Vec<Row>,
-    /// The current key of each KMS provider.
+    /// The current key of each KMS v2 provider.
     pub(super) current_keys: Vec<CurrentKey>,
     /// What is wrong.
     pub(super) findings: Vec<Finding>,
@@ -39,7 +40,7 @@ pub(super) struct Report {
     pub(super) keys: Vec<Minimum>,
     /// What the verification found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) verified: Option<Verified>,
+    pub(super) verified: Option<&'a Verified>,
     /// The command that lists what depends on the first object that cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dependents: Option<String>,
@@ -72,12 +73,12 @@ pub(super) struct Row {
     pub(super) namespaces: BTreeMap<String, u64>,
 }
 
-/// The current key of a KMS provider.
+/// The current key of a KMS v2 provider.
 #[derive(Debug, Serialize)]
 pub(super) struct CurrentKey {
     /// The provider.
     pub(super) provider: String,
-    /// Its key_id, or its version under KMS v1.
+    /// Its key_id.
     pub(super) key: String,
     /// Whether that is only what the newest write shows.
     pub(super) by_newest_write: bool,
@@ -99,14 +100,14 @@ pub(super) struct Facts {
     pub(super) seconds: f64,
 }
 
-impl Report {
+impl Report<'_> {
     /// Writes down what was found.
-    pub(super) fn new(judge: &Judge<'_>, facts: Facts) -> Self {
+    pub(super) fn new<'a>(judge: &Judge<'a>, facts: &'a Facts) -> Report<'a> {
         let tally = judge.tally;
         let first = facts.verified.as_ref().and_then(Verified::first);
         let first = first.or(tally.damaged.first().map(|(name, _)| name));
-        Self {
-            origin: facts.origin,
+        Report {
+            origin: &facts.origin,
             revision: facts.revision,
             continued_at: facts.continued_at,
             objects: tally.objects,
@@ -118,7 +119,7 @@ impl Report {
             findings: judge.findings(facts.verified.as_ref()),
             keys: minimum::minima(tally, facts.set.as_ref()),
             dependents: first.map(remedy::dependents),
-            verified: facts.verified,
+            verified: facts.verified.as_ref(),
             seconds: facts.seconds,
         }
     }
@@ -155,7 +156,9 @@ fn rows(judge: &Judge<'_>) -> Vec<Row> {
 fn current_keys(judge: &Judge<'_>) -> Vec<CurrentKey> {
     let mut keys: BTreeMap<String, (String, bool)> = BTreeMap::new();
     for (_, writer) in judge.tally.groups.keys() {
-        if let Some(current) = judge.current.of(writer) {
+        if matches!(writer, Writer::KmsV2 { .. })
+            && let Some(current) = judge.current.of(writer)
+        {
             keys.insert(writer.provider(), current);
         }
     }

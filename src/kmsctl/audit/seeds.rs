@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use super::tally::{SeedHash, seed_hash};
 use crate::diagnosis::Diagnosis;
 use crate::keys::KeyIdParts;
-use crate::kmsctl::output::Failure;
+use crate::kmsctl::output::Problem;
 use crate::kmsctl::vault_session::{REQUEST_TIMEOUT, VaultSession, diagnosis};
-use crate::vault::{ApiErrorKind, CallError, Ciphertext, Plaintext, TransitKey};
+use crate::vault::{ApiErrorKind, CallError, Ciphertext, Outcomes, Plaintext, TransitKey};
 
 /// As many as the daemon sends at a time.
 const BATCH: usize = 128;
@@ -74,7 +74,7 @@ impl Seeds {
     ///
     /// # Errors
     /// If Vault cannot be asked at all: unreachable, sealed, the token invalid, the policy denies it.
-    pub(super) async fn unwrap(&mut self, wanted: Vec<Wanted>) -> Result<(), Failure> {
+    pub(super) async fn unwrap(&mut self, wanted: Vec<Wanted>) -> Result<(), Problem> {
         if self.known.len() + wanted.len() > MAX_KEPT {
             self.known.clear();
         }
@@ -136,7 +136,7 @@ impl Seeds {
         &mut self,
         first: usize,
         batch: &[(SeedHash, Ciphertext)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Problem> {
         let keys = self.keys();
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.swap(0, first);
@@ -170,64 +170,96 @@ impl Seeds {
         Ok(())
     }
 
-    /// One request, repeated while Vault fails transiently.
+    /// One request; where it fails as a whole because of what is in it, its halves.
     async fn decrypt(
         &self,
         key: &TransitKey,
         ciphertexts: &[&Ciphertext],
-    ) -> Result<Vec<Unwrapped>, Failure> {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            let deadline = Instant::now() + REQUEST_TIMEOUT;
-            let client = &self.session.client;
-            let outcome = client
-                .decrypt(key, ciphertexts, &self.session.token, deadline)
-                .await;
-            let again = match outcome {
-                Ok(outcomes) => {
-                    let transient = outcomes.iter().find_map(|one| match one {
-                        Err(error) if error.is_transient() => Some(error.clone()),
-                        _ => None,
-                    });
-                    match transient {
-                        None => return outcomes.into_iter().map(|one| seed(key, one)).collect(),
-                        Some(error) => error,
+    ) -> Result<Vec<Unwrapped>, Problem> {
+        let mut outcomes = Vec::with_capacity(ciphertexts.len());
+        let mut parts = vec![ciphertexts];
+        while let Some(part) = parts.pop() {
+            match self.request(key, part).await? {
+                Ok(all) => {
+                    for one in all {
+                        outcomes.push(seed(key, one)?);
                     }
                 }
-                Err(error) if error.is_transient() => error,
                 Err(error) if is_about_the_key(&error) => {
                     let text = diagnosis(key, &error);
-                    return Ok(ciphertexts.iter().map(|_| Err(lost(key, &text))).collect());
+                    outcomes.extend(part.iter().map(|_| Err(lost(key, &text))));
                 }
-                Err(error) => return Err(Failure::unavailable(diagnosis(key, &error))),
+                Err(error) if !is_about_the_seed(&error) => {
+                    return Err(Problem::unavailable(diagnosis(key, &error)));
+                }
+                Err(error) if part.len() == 1 => outcomes.push(Err(rejected(key, &error))),
+                Err(_) => {
+                    // The first half is next, so that the order stays.
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// One request, repeated while Vault fails transiently.
+    async fn request(
+        &self,
+        key: &TransitKey,
+        ciphertexts: &[&Ciphertext],
+    ) -> Result<Result<Outcomes<Plaintext>, CallError>, Problem> {
+        let give_up = Instant::now() + PATIENCE;
+        let (client, token) = (&self.session.client, &self.session.token);
+        loop {
+            let deadline = Instant::now() + REQUEST_TIMEOUT;
+            let outcome = client.decrypt(key, ciphertexts, token, deadline).await;
+            let transient = match &outcome {
+                Ok(all) => all
+                    .iter()
+                    .find_map(|one| one.as_ref().err().filter(|it| it.is_transient())),
+                Err(error) => Some(error).filter(|error| error.is_transient()),
+            };
+            let Some(error) = transient else {
+                return Ok(outcome);
             };
             if Instant::now() > give_up {
-                return Err(Failure::unavailable(diagnosis(key, &again)));
+                return Err(Problem::unavailable(diagnosis(key, error)));
             }
-            sleep(again.retry_after().unwrap_or(RETRY_AFTER).min(PATIENCE)).await;
+            sleep(error.retry_after().unwrap_or(RETRY_AFTER).min(PATIENCE)).await;
         }
     }
 }
 
 /// Whether no value of this key can be decrypted, as opposed to this token, or this moment.
 fn is_about_the_key(error: &CallError) -> bool {
-    let kinds = [
-        ApiErrorKind::KeyMissing,
-        ApiErrorKind::NotMounted,
-        ApiErrorKind::NamespaceMissing,
-        ApiErrorKind::KeyUnable,
-        ApiErrorKind::VersionTooOld,
-        ApiErrorKind::VersionTooNew,
-        ApiErrorKind::BadCiphertext,
-    ];
-    error.api_error().is_some_and(|kind| kinds.contains(&kind))
+    matches!(
+        error.api_error(),
+        Some(
+            ApiErrorKind::KeyMissing
+                | ApiErrorKind::NotMounted
+                | ApiErrorKind::NamespaceMissing
+                | ApiErrorKind::KeyUnable
+        )
+    )
 }
 
-fn seed(key: &TransitKey, outcome: Result<Plaintext, CallError>) -> Result<Unwrapped, Failure> {
+/// Whether this value cannot be decrypted. A request with one value fails with it as a whole.
+fn is_about_the_seed(error: &CallError) -> bool {
+    matches!(
+        error.api_error(),
+        Some(
+            ApiErrorKind::VersionTooOld | ApiErrorKind::VersionTooNew | ApiErrorKind::BadCiphertext
+        )
+    )
+}
+
+fn seed(key: &TransitKey, outcome: Result<Plaintext, CallError>) -> Result<Unwrapped, Problem> {
     match outcome {
         Ok(plaintext) => Ok(Ok(plaintext)),
-        Err(error) if is_about_the_key(&error) => Ok(Err(rejected(key, &error))),
-        Err(error) => Err(Failure::unavailable(diagnosis(key, &error))),
+        Err(error) if is_about_the_key(&error) => Ok(Err(lost(key, &diagnosis(key, &error)))),
+        Err(error) if is_about_the_seed(&error) => Ok(Err(rejected(key, &error))),
+        Err(error) => Err(Problem::unavailable(diagnosis(key, &error))),
     }
 }
 

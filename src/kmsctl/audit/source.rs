@@ -8,7 +8,7 @@ use crate::etcd::connection::Connection;
 use crate::etcd::scan::{Scan, SourceError};
 use crate::etcd::{live, snapshot};
 use crate::kmsctl::etcd_args::{DEFAULT_PREFIX, EtcdTarget};
-use crate::kmsctl::output::Failure;
+use crate::kmsctl::output::Problem;
 
 /// What is read.
 pub(super) struct Source {
@@ -25,7 +25,7 @@ impl Source {
     ///
     /// # Errors
     /// If it cannot be reached, or is not what it should be.
-    pub(super) async fn open(options: &Audit) -> Result<Self, Failure> {
+    pub(super) async fn open(options: &Audit) -> Result<Self, Problem> {
         if let Some(file) = &options.snapshot {
             // Nothing of this host says anything about a snapshot.
             let prefix = options.etcd.prefix.as_deref().unwrap_or(DEFAULT_PREFIX);
@@ -35,12 +35,12 @@ impl Source {
                 encryption_config: None,
             });
         }
-        let target = options.etcd.resolve().map_err(Failure::wrong_input)?;
+        let target = options.etcd.resolve().map_err(Problem::wrong_input)?;
         let EtcdTarget {
             options, prefix, ..
         } = target;
-        let connection = Connection::open(&options, &prefix).await.map_err(failure)?;
-        let scan = live::scan(connection, &prefix).await.map_err(failure)?;
+        let connection = Connection::open(&options, &prefix).await.map_err(problem)?;
+        let scan = live::scan(connection, &prefix).await.map_err(problem)?;
         let is_readable = |file: &PathBuf| File::open(file).is_ok();
         Ok(Self {
             scan,
@@ -53,15 +53,15 @@ impl Source {
     ///
     /// # Errors
     /// If it is no snapshot.
-    pub(super) async fn backup(file: &Path, prefix: &str) -> Result<Scan, Failure> {
-        snapshot::scan(file, prefix).await.map_err(failure)
+    pub(super) async fn backup(file: &Path, prefix: &str) -> Result<Scan, Problem> {
+        snapshot::scan(file, prefix).await.map_err(problem)
     }
 }
 
 /// Why an audit ends early.
-pub(super) fn failure(error: SourceError) -> Failure {
+pub(crate) fn problem(error: SourceError) -> Problem {
     match error {
-        SourceError::Unavailable(diagnosis) => Failure::unavailable(diagnosis),
-        SourceError::Invalid(diagnosis) => Failure::wrong_input(diagnosis),
+        SourceError::Unavailable(diagnosis) => Problem::unavailable(diagnosis),
+        SourceError::Invalid(diagnosis) => Problem::wrong_input(diagnosis),
     }
 }

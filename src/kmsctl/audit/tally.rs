@@ -32,7 +32,8 @@ pub(super) struct Tally {
     pub(super) seeds: HashSet<SeedHash>,
     /// The newest value that each writer wrote.
     pub(super) newest: HashMap<Writer, i64>,
-    names_kept: usize,
+    /// How many names of each group are kept.
+    pub(super) names_kept: usize,
     prefix: String,
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::minimum::Minimum;
 use super::report::{Report, Row};
 use super::verify::Verified;
+use crate::etcd::stored::SeedType;
 
 /// What else is written.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,7 @@ pub(super) struct Style {
 ///
 /// # Errors
 /// What writing gives.
-pub(super) fn write(report: &Report, style: Style, mut out: impl Write) -> io::Result<()> {
+pub(super) fn write(report: &Report<'_>, style: Style, mut out: impl Write) -> io::Result<()> {
     summary(report, &mut out)?;
     table(&rows(report, style), &mut out)?;
     for current in &report.current_keys {
@@ -36,13 +37,13 @@ pub(super) fn write(report: &Report, style: Style, mut out: impl Write) -> io::R
     for key in &report.keys {
         minimum(key, &mut out)?;
     }
-    if let Some(verified) = &report.verified {
+    if let Some(verified) = report.verified {
         verification(verified, &mut out)?;
     }
     findings(report, &mut out)
 }
 
-fn summary(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn summary(report: &Report<'_>, out: &mut impl Write) -> io::Result<()> {
     let continued = report.continued_at;
     let continued = continued.map_or(String::new(), |revision| {
         format!(" (from {revision} on, because etcd was compacted meanwhile)")
@@ -61,12 +62,17 @@ fn summary(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// The rows of the table. Resources that nothing encrypts, as configured, are one row together: they are many.
-fn rows(report: &Report, style: Style) -> Vec<[String; 5]> {
+fn rows(report: &Report<'_>, style: Style) -> Vec<[String; 5]> {
     let mut rows = Vec::new();
     let is_plain = |row: &&Row| row.state == super::findings::State::PlainAsConfigured;
     for row in report.groups.iter().filter(|row| !is_plain(row)) {
         let writer = format!("{} {}", row.provider, row.key);
-        let writer = writer.trim_end().to_owned();
+        // The usual one needs no word.
+        let kind = row
+            .seed_type
+            .filter(|kind| *kind != SeedType::Seed.as_str());
+        let kind = kind.map_or(String::new(), |kind| format!(" ({kind})"));
+        let writer = format!("{}{kind}", writer.trim_end());
         let state = row.state.as_str().to_owned();
         if !style.namespaces {
             let place = match row.namespaces.len() {
@@ -102,7 +108,10 @@ fn rows(report: &Report, style: Style) -> Vec<[String; 5]> {
         .collect();
     if !plain.is_empty() {
         let objects: u64 = plain.values().sum();
-        let others = format!("{} other resources", plain.len());
+        let others = match plain.len() {
+            1 => "1 other resource".to_owned(),
+            count => format!("{count} other resources"),
+        };
         rows.push([
             others,
             String::new(),
@@ -195,7 +204,7 @@ fn verification(verified: &Verified, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn findings(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn findings(report: &Report<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
     if report.findings.is_empty() {
         return writeln!(out, "clean: nothing to do");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::findings::Finding;
+use super::finding::Finding;
 use super::open::{OpenError, Opened, Opener};
 use super::remedy;
 use super::seeds::{Seeds, Wanted};
@@ -12,7 +12,7 @@ use super::tally::wrapped;
 use crate::etcd::object_name::ObjectName;
 use crate::etcd::scan::Record;
 use crate::etcd::stored::Stored;
-use crate::kmsctl::output::Failure;
+use crate::kmsctl::output::Problem;
 use crate::system::one_line;
 
 /// More kinds of failures than this are counted as one.
@@ -40,6 +40,8 @@ pub(super) struct Verified {
 struct Cause {
     text: String,
     remedy: String,
+    /// Whether nothing in Vault can make the objects readable again.
+    is_final: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,7 @@ impl Verifier {
     ///
     /// # Errors
     /// If Vault cannot be asked.
-    pub(super) async fn add(&mut self, page: &[Record]) -> Result<(), Failure> {
+    pub(super) async fn add(&mut self, page: &[Record]) -> Result<(), Problem> {
         let current = page.iter().filter(|record| record.is_current);
         // What is damaged is counted as that.
         let parsed =
@@ -106,6 +108,7 @@ impl Verifier {
             Some(Err(error)) => Cause {
                 text: error.cause.clone(),
                 remedy: error.remedy.clone(),
+                is_final: false,
             },
             Some(Ok(seed)) => match self.opener.open(stored, seed.expose_secret(), &record.key) {
                 None => return,
@@ -132,6 +135,7 @@ impl Verified {
             Cause {
                 text: "other causes: see the first ones".to_owned(),
                 remedy: "solve the first ones, and audit again".to_owned(),
+                is_final: false,
             }
         } else {
             cause
@@ -160,15 +164,18 @@ impl Verified {
                 .iter()
                 .map(|name| one_line(&name.to_string()))
                 .collect(),
-            last_resort: objects.names.iter().map(remedy::give_up).collect(),
+            last_resort: if cause.is_final {
+                objects.names.iter().map(remedy::give_up).collect()
+            } else {
+                Vec::new()
+            },
         })
     }
 
-    /// The first object that cannot be read, for the command that shows what depends on it.
+    /// The first object that nothing in Vault makes readable, for the command that shows what depends on it.
     pub(super) fn first(&self) -> Option<&ObjectName> {
-        self.causes
-            .values()
-            .find_map(|objects| objects.names.first())
+        let mut causes = self.causes.iter().filter(|(cause, _)| cause.is_final);
+        causes.find_map(|(_, objects)| objects.names.first())
     }
 }
 
@@ -191,5 +198,6 @@ fn of_open_error(error: OpenError) -> Cause {
     Cause {
         text: error.to_string(),
         remedy: remedy.to_owned(),
+        is_final: true,
     }
 }

@@ -82,14 +82,9 @@ impl Writer {
     pub(super) fn key(&self) -> Option<(KeyName, Option<u32>)> {
         match self {
             Self::Identity | Self::Local { .. } => None,
-            Self::KmsV1 { provider, version } => {
-                Some((KeyName::OfProvider(provider.clone()), *version))
-            }
+            Self::KmsV1 { version, .. } => Some((KeyName::OfProvider(self.provider()), *version)),
             Self::KmsV2 {
-                provider,
-                key_id,
-                version,
-                ..
+                key_id, version, ..
             } => {
                 let key = match KeyIdParts::parse(key_id) {
                     Some(parts) => KeyName::Key {
@@ -97,7 +92,7 @@ impl Writer {
                         mount: parts.mount,
                         name: parts.key,
                     },
-                    None => KeyName::OfProvider(provider.clone()),
+                    None => KeyName::OfProvider(self.provider()),
                 };
                 Some((key, *version))
             }

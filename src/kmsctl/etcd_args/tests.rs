@@ -30,13 +30,13 @@ fn resolve(
     variables: &[(&str, &str)],
     manifest: Option<&str>,
 ) -> Result<EtcdTarget, Diagnosis> {
-    let root = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().expect("valid");
     let dir = root.path().join("etc/kubernetes/manifests");
-    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::create_dir_all(&dir).expect("valid");
     if let Some(text) = manifest {
-        std::fs::write(dir.join("kube-apiserver.yaml"), text).unwrap();
+        std::fs::write(dir.join("kube-apiserver.yaml"), text).expect("valid");
     }
-    let args = Line::try_parse_from([&["audit"], line].concat()).unwrap();
+    let args = Line::try_parse_from([&["audit"], line].concat()).expect("valid");
     let variable = |name: &str| {
         let mut found = variables.iter().filter(|(key, _)| *key == name);
         found.next().map(|(_, value)| (*value).to_owned())
@@ -73,7 +73,7 @@ fn paths(target: &EtcdTarget) -> Vec<String> {
 
 #[test]
 fn what_nothing_says_is_etcd_on_this_host() {
-    let target = resolve(&[], &[], None).unwrap();
+    let target = resolve(&[], &[], None).expect("valid");
     assert_eq!(target.options.endpoints, ["http://127.0.0.1:2379"]);
     assert_eq!(
         (target.prefix.as_str(), paths(&target).len()),
@@ -83,7 +83,7 @@ fn what_nothing_says_is_etcd_on_this_host() {
 
 #[test]
 fn the_manifest_of_kubeadm_says_all() {
-    let target = resolve(&[], &[("ETCDCTL_ENDPOINTS", "")], Some(MANIFEST)).unwrap();
+    let target = resolve(&[], &[("ETCDCTL_ENDPOINTS", "")], Some(MANIFEST)).expect("valid");
     let endpoints = ["https://127.0.0.1:2379", "https://10.0.0.2:2379"];
     assert_eq!(target.options.endpoints, endpoints);
     assert_eq!(
@@ -99,7 +99,7 @@ fn the_manifest_of_kubeadm_says_all() {
         target.encryption_config.as_deref(),
         Some(Path::new("/etc/kubernetes/enc.yaml"))
     );
-    let named_by = target.options.cacert.unwrap().named_by;
+    let named_by = target.options.cacert.expect("valid").named_by;
     assert_eq!(
         named_by,
         "--etcd-cafile in /etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -114,7 +114,7 @@ fn the_command_line_precedes_the_variables_and_both_the_manifest() {
         ("ETCDCTL_CERT", "/b.pem"),
         ("ETCDCTL_KEY", "/b.key"),
     ];
-    let target = resolve(&[], &variables, Some(MANIFEST)).unwrap();
+    let target = resolve(&[], &variables, Some(MANIFEST)).expect("valid");
     assert_eq!(target.options.endpoints, ["https://b:1", "https://c:1"]);
     assert_eq!(paths(&target), ["/b.crt", "/b.pem", "/b.key"]);
     let line = [
@@ -125,25 +125,27 @@ fn the_command_line_precedes_the_variables_and_both_the_manifest() {
         "--key=/a.key",
         "--prefix=/x",
     ];
-    let target = resolve(&line, &variables, Some(MANIFEST)).unwrap();
+    let target = resolve(&line, &variables, Some(MANIFEST)).expect("valid");
     assert_eq!(target.options.endpoints, ["https://a:1"]);
     assert_eq!(paths(&target), ["/a.crt", "/a.pem", "/a.key"]);
     assert_eq!(target.prefix, "/x");
     // Another member of the same etcd, with the files of the manifest; without TLS they are of no use.
-    let target = resolve(&["--endpoints=https://10.0.0.3:2379"], &[], Some(MANIFEST)).unwrap();
+    let target =
+        resolve(&["--endpoints=https://10.0.0.3:2379"], &[], Some(MANIFEST)).expect("valid");
     assert_eq!(paths(&target).len(), 3);
-    let target = resolve(&["--endpoints=http://10.0.0.3:2379"], &[], Some(MANIFEST)).unwrap();
+    let target =
+        resolve(&["--endpoints=http://10.0.0.3:2379"], &[], Some(MANIFEST)).expect("valid");
     assert_eq!(paths(&target).len(), 0);
 }
 
 #[test]
 fn what_is_wrong_has_a_remedy() {
-    let error = resolve(&["--cert=/a.pem"], &[], None).unwrap_err();
+    let error = resolve(&["--cert=/a.pem"], &[], None).expect_err("an error");
     assert_eq!(
         error.to_string(),
         "/a.pem (--cert) is given without its key; give both, --cert and --key"
     );
-    let error = resolve(&[], &[], Some("kind: [")).unwrap_err();
+    let error = resolve(&[], &[], Some("kind: [")).expect_err("an error");
     assert!(
         error.cause.contains("kube-apiserver.yaml: line "),
         "{error}"

@@ -85,9 +85,11 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Whether repeating it does no harm. A login can use up a secret_id, and an unwrap works once.
+    /// Whether repeating it does no harm. A login can use up a secret_id, an unwrap works once, and each
+    /// rotation makes a version.
     pub(super) fn can_be_repeated(&self) -> bool {
-        !(self.is_login() || self.path == "sys/wrapping/unwrap")
+        let is_rotation = cfg!(feature = "kmsctl") && self.path.ends_with("/rotate");
+        !(self.is_login() || self.path == "sys/wrapping/unwrap" || is_rotation)
     }
 
     /// Whether it requests a token.

@@ -11,7 +11,7 @@ use crate::diagnosis::write_joined;
 use crate::vault::client::{Client, Request};
 use crate::vault::error::CallError;
 use crate::vault::names::{KeyVersion, TransitKey};
-use crate::vault::response::Envelope;
+use crate::vault::response::{Envelope, Response};
 use crate::vault::secret::Token;
 
 /// When a key version was created: later means newer, whatever its number.
@@ -109,28 +109,49 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<KeyInfo, CallError> {
-        let path = key.path("keys");
-        let response = self
-            .send(
-                &Request::get(&path, deadline)
-                    .namespace(&key.namespace)
-                    .token(token),
-            )
-            .await?;
+        let response = self.key_response(key, token, deadline).await?;
         let data: KeyData = response.parse::<Envelope<_>>()?.data;
         key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))
+    }
+
+    async fn key_response(
+        &self,
+        key: &TransitKey,
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<Response, CallError> {
+        let path = key.path("keys");
+        let request = Request::get(&path, deadline)
+            .namespace(&key.namespace)
+            .token(token);
+        self.send(&request).await
+    }
+
+    /// The same with all versions.
+    #[cfg(feature = "kmsctl")]
+    pub(super) async fn read_key_and_versions(
+        &self,
+        key: &TransitKey,
+        token: &Token,
+        deadline: Instant,
+    ) -> Result<(KeyInfo, Vec<VersionStamp>), CallError> {
+        let response = self.key_response(key, token, deadline).await?;
+        let data: KeyData = response.parse::<Envelope<_>>()?.data;
+        let info = key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))?;
+        let stamp = |number: &String| {
+            let version = KeyVersion::try_new(number.parse().ok()?)?;
+            let created = created(&data, version)?;
+            Some(VersionStamp { created, version })
+        };
+        let mut all: Vec<_> = data.keys.keys().filter_map(stamp).collect();
+        all.sort_by_key(|stamp| stamp.version);
+        Ok((info, all))
     }
 }
 
 fn key_info(data: &KeyData) -> Option<KeyInfo> {
     let version = KeyVersion::try_new(data.latest_version)?;
-    let created = match data.keys.get(&data.latest_version.to_string()) {
-        Some(VersionData::Seconds(seconds)) => *seconds,
-        Some(VersionData::Detail { creation_time }) => {
-            creation_time.parse::<jiff::Timestamp>().ok()?.as_second()
-        }
-        Some(VersionData::Other(_)) | None => 0,
-    };
+    let created = created(data, version)?;
     Some(KeyInfo {
         latest: VersionStamp { created, version },
         kind: data.kind.clone(),
@@ -145,6 +166,18 @@ fn key_info(data: &KeyData) -> Option<KeyInfo> {
         imported: data.imported_key,
         unfit: unfit(data),
     })
+}
+
+/// When a version was created; 0 if the server does not report it.
+fn created(data: &KeyData, version: KeyVersion) -> Option<i64> {
+    match data.keys.get(&version.get().to_string()) {
+        Some(VersionData::Seconds(seconds)) => Some(*seconds),
+        Some(VersionData::Detail { creation_time }) => {
+            let time = creation_time.parse::<jiff::Timestamp>().ok()?;
+            Some(time.as_second())
+        }
+        Some(VersionData::Other(_)) | None => Some(0),
+    }
 }
 
 fn unfit(data: &KeyData) -> Option<Unfit> {

@@ -1,10 +1,12 @@
 //! What is stored in a running etcd, at one revision.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::harness::forwarder::Forwarder;
 use super::super::harness::kubernetes::Etcd;
+use super::super::harness::servers::{Server, binary};
 use super::*;
 
 /// Large enough that a scan has many pages.
@@ -154,10 +156,38 @@ async fn an_empty_etcd_gives_nothing() {
     assert_eq!(drain(&mut scan).await.unwrap(), []);
 }
 
+async fn authentication_of_etcd_is_named() {
+    let etcd = Etcd::start().await;
+    let endpoints = format!("--endpoints={}", etcd.address());
+    for command in [
+        "user add root:secret",
+        "user grant-role root root",
+        "auth enable",
+    ] {
+        let mut etcdctl = Command::new(binary(Server::Etcdctl));
+        let output = etcdctl
+            .arg(&endpoints)
+            .args(command.split(' '))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+    let error = Connection::open(&options(&etcd.address()), PREFIX)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SourceError::Invalid(_)));
+    let text = text(&error);
+    assert!(
+        text.contains("etcd refused the request: ") && text.contains("its authentication is on"),
+        "{text}"
+    );
+}
+
 tests! {
     multi every_page_is_of_one_revision_whatever_is_written_meanwhile [Kubernetes];
     multi a_scan_whose_revision_is_compacted_goes_on_at_a_later_one [Kubernetes];
     multi a_scan_survives_the_restart_of_etcd [Kubernetes];
     multi each_endpoint_is_tried_until_one_answers [Kubernetes];
+    multi authentication_of_etcd_is_named [Kubernetes, EtcdTools];
     multi an_empty_etcd_gives_nothing [Kubernetes];
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use clap::Parser;
 use serde_json::{Value, json};
+use vault_kms_plugin::kmsctl::cli::Cli;
 
 use super::site::{Ended, NAMESPACE, PROGRAM, Site, aescbc, finish, identity};
 use crate::documents::kubeconfig;
@@ -36,18 +38,26 @@ impl Site {
 
     async fn verify(&self, code: i32) -> Value {
         let config = self.daemon.config_path();
-        self.audit_json(code, &["--verify", "--config", config.to_str().unwrap()]).await
+        self.audit_json(code, &["--verify", "--config", config.to_str().unwrap()])
+            .await
     }
 
     async fn secret(&self, name: &str) {
-        let (code, answer) = self.kubernetes.create_secret(NAMESPACE, name, PLAINTEXT).await;
+        let (code, answer) = self
+            .kubernetes
+            .create_secret(NAMESPACE, name, PLAINTEXT)
+            .await;
         assert_eq!(code, 201, "{answer}");
     }
 
     /// The values of a Secret in etcd.
     async fn value(&self, name: &str) -> Vec<u8> {
         let values = self.etcd.range(&key(name)).await;
-        values.into_iter().find(|(of, _)| of == key(name).as_bytes()).unwrap().1
+        values
+            .into_iter()
+            .find(|(of, _)| of == key(name).as_bytes())
+            .unwrap()
+            .1
     }
 }
 
@@ -66,7 +76,12 @@ fn key(name: &str) -> String {
 /// The counts of the findings, by kind.
 fn findings(report: &Value) -> Vec<(String, u64)> {
     let findings = report["findings"].as_array().unwrap().iter();
-    let pair = |one: &Value| (one["kind"].as_str().unwrap().to_owned(), one["count"].as_u64().unwrap());
+    let pair = |one: &Value| {
+        (
+            one["kind"].as_str().unwrap().to_owned(),
+            one["count"].as_u64().unwrap(),
+        )
+    };
     let mut all: Vec<_> = findings.map(pair).collect();
     all.sort();
     all
@@ -74,7 +89,10 @@ fn findings(report: &Value) -> Vec<(String, u64)> {
 
 fn finding<'a>(report: &'a Value, kind: &str) -> &'a Value {
     let findings = report["findings"].as_array().unwrap();
-    findings.iter().find(|one| one["kind"] == kind).unwrap_or_else(|| panic!("{report:#}"))
+    findings
+        .iter()
+        .find(|one| one["kind"] == kind)
+        .unwrap_or_else(|| panic!("{report:#}"))
 }
 
 /// How many Secrets a provider wrote.
@@ -89,14 +107,13 @@ fn secrets_by(report: &Value, provider: &str) -> u64 {
 /// Rotates the key, and waits until kube-apiserver writes with the new version.
 async fn rotate(site: &Site, vault: &Vault, fixture: &Fixture) {
     vault.rotate(&fixture.mount, &fixture.key).await;
-    let mut number = 0;
+    site.secret("rotated").await;
     wait::until_true("the new version in etcd", ROTATED, async || {
-        number += 1;
-        let name = format!("rotated-{number}");
-        site.secret(&name).await;
+        // It is written if kube-apiserver follows another key_id than that of its value.
+        site.kubernetes.rewrite_secret(NAMESPACE, "rotated").await;
         site.kubernetes.readyz().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let value = site.value(&name).await;
+        let value = site.value("rotated").await;
         String::from_utf8_lossy(&value).contains("vault:v2:")
     })
     .await;
@@ -109,15 +126,22 @@ async fn mixed(vault: &Vault, fixture: &Fixture) -> Site {
     for name in ["plain-0", "plain-1"] {
         site.secret(name).await;
     }
-    site.configure_resources(SECRETS, &[aescbc(), identity()]).await;
+    site.configure_resources(SECRETS, &[aescbc(), identity()])
+        .await;
     for name in ["aes-0", "aes-1"] {
         site.secret(name).await;
     }
-    site.configure_resources(SECRETS, &[site.kms("v1", "old"), aescbc(), identity()]).await;
+    site.configure_resources(SECRETS, &[site.kms("v1", "old"), aescbc(), identity()])
+        .await;
     for name in ["v1-0", "v1-1"] {
         site.secret(name).await;
     }
-    let providers = [site.kms("v2", "vault"), site.kms("v1", "old"), aescbc(), identity()];
+    let providers = [
+        site.kms("v2", "vault"),
+        site.kms("v1", "old"),
+        aescbc(),
+        identity(),
+    ];
     site.configure_resources(SECRETS, &providers).await;
     for name in ["v2-0", "v2-1", "v2-2"] {
         site.secret(name).await;
@@ -132,20 +156,41 @@ async fn a_mixed_cluster_is_told_apart_and_proven() {
     let site = mixed(&vault, &fixture).await;
     let report = site.verify(1).await;
     let counted = |provider| secrets_by(&report, provider);
-    assert_eq!((counted("identity"), counted("aescbc"), counted("kms v1 old")), (2, 2, 2), "{report:#}");
+    assert_eq!(
+        (
+            counted("identity"),
+            counted("aescbc"),
+            counted("kms v1 old")
+        ),
+        (2, 2, 2),
+        "{report:#}"
+    );
     let written = counted("kms v2 vault");
-    let kinds = [("not_encrypted", 2), ("other_provider", 4), ("stale_key", 3)];
+    let kinds = [
+        ("not_encrypted", 2),
+        ("other_provider", 4),
+        ("stale_key", 3),
+    ];
     let expected: Vec<_> = kinds.map(|(kind, count)| (kind.to_owned(), count)).into();
     assert_eq!(findings(&report), expected, "{report:#}");
     let verified = &report["verified"];
     assert_eq!(verified["authentic"], json!(written + 2), "{report:#}");
     assert_eq!(verified["unreadable"], json!(0));
     // Two seeds of KMS v2, and one key for each object of v1.
-    assert_eq!((&verified["seeds"], &report["distinct_seeds"]), (&json!(4), &json!(4)));
+    assert_eq!(
+        (&verified["seeds"], &report["distinct_seeds"]),
+        (&json!(4), &json!(4))
+    );
     // The key of v2 is named, and needed from version 1 on.
     let keys = report["keys"].as_array().unwrap();
-    let named = keys.iter().find(|one| one["key"]["key"]["name"] == json!(fixture.key)).unwrap();
-    assert_eq!((&named["safe_minimum"], &named["command"]), (&json!(1), &Value::Null));
+    let named = keys
+        .iter()
+        .find(|one| one["key"]["key"]["name"] == json!(fixture.key))
+        .unwrap();
+    assert_eq!(
+        (&named["safe_minimum"], &named["command"]),
+        (&json!(1), &Value::Null)
+    );
     assert_eq!(named["versions"][0]["objects"], json!(3));
 
     // Without the file and without Vault the newest write shows as much.
@@ -170,19 +215,33 @@ async fn a_mixed_cluster_is_told_apart_and_proven() {
     assert_eq!(findings(&offline), findings(&report));
 
     // For people; no output shows a plaintext.
-    let text = site.audit(&["--encryption-config", file.to_str().unwrap(), "--namespaces"]).await.expect(1);
-    for expected in ["NOT ENCRYPTED", "STALE", "OTHER PROVIDER", "secrets default/plain-0", "vault-kmsctl migrate"] {
+    let text = site
+        .audit(&[
+            "--encryption-config",
+            file.to_str().unwrap(),
+            "--namespaces",
+        ])
+        .await
+        .expect(1);
+    for expected in [
+        "NOT ENCRYPTED",
+        "STALE",
+        "OTHER PROVIDER",
+        "secrets default/plain-0",
+        "vault-kmsctl migrate",
+    ] {
         assert!(text.out.contains(expected), "{expected}: {}", text.out);
     }
     assert!(!text.out.contains(PLAINTEXT) && !ended.out.contains(PLAINTEXT));
-    println!("{}", text.out);
+    eprintln!("{}", text.out);
 }
 
 async fn an_encrypted_cluster_is_clean_and_says_which_versions_may_go() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     let site = Site::start(&vault, &fixture).await;
-    site.configure_resources(SECRETS, &[site.kms("v2", "vault"), identity()]).await;
+    site.configure_resources(SECRETS, &[site.kms("v2", "vault"), identity()])
+        .await;
     for name in ["first-0", "first-1"] {
         site.secret(name).await;
     }
@@ -197,37 +256,66 @@ async fn an_encrypted_cluster_is_clean_and_says_which_versions_may_go() {
     // Clean, but the old revisions are still there, until etcd is compacted.
     let report = site.verify(0).await;
     let first = &report["keys"][0]["versions"][0];
-    assert_eq!((&first["version"], &first["objects"]), (&json!(1), &json!(0)), "{report:#}");
+    assert_eq!(
+        (&first["version"], &first["objects"]),
+        (&json!(1), &json!(0)),
+        "{report:#}"
+    );
     assert!(first["older_revisions"].as_u64().unwrap() >= 2);
     assert_eq!(report["keys"][0]["command"], Value::Null);
     compact(&site).await;
     let metrics = site.path("audit.prom");
     let config = site.daemon.config_path();
-    let more = ["--config", config.to_str().unwrap(), "--metrics", metrics.to_str().unwrap()];
+    let more = [
+        "--config",
+        config.to_str().unwrap(),
+        "--metrics",
+        metrics.to_str().unwrap(),
+    ];
     let report = site.audit_json(0, &more).await;
     let command = report["keys"][0]["command"].as_str().unwrap();
-    let expected = format!("vault write {}/keys/{}/config min_decryption_version=2", fixture.mount, fixture.key);
+    let expected = format!(
+        "vault write {}/keys/{}/config min_decryption_version=2",
+        fixture.mount, fixture.key
+    );
     assert_eq!(command, expected);
-    let metrics = fs::read_to_string(metrics).unwrap();
-    assert!(metrics.contains("vault_kmsctl_audit_findings{kind=\"stale_key\"} 0"), "{metrics}");
-    assert!(prometheus_parse::Scrape::parse(metrics.lines().map(|line| Ok(line.to_owned()))).is_ok());
+    let metrics = fs::read_to_string(&metrics).unwrap();
+    assert!(
+        metrics.contains("vault_kmsctl_audit_findings{kind=\"stale_key\"} 0"),
+        "{metrics}"
+    );
+    assert!(
+        prometheus_parse::Scrape::parse(metrics.lines().map(|line| Ok(line.to_owned()))).is_ok()
+    );
     // A backup needs what it was made with.
-    let held = site.audit_json(0, &[&more[..2], &["--backup", before.to_str().unwrap()]].concat()).await;
+    let held = site
+        .audit_json(
+            0,
+            &[&more[..2], &["--backup", before.to_str().unwrap()]].concat(),
+        )
+        .await;
     assert_eq!(held["keys"][0]["safe_minimum"], json!(1), "{held:#}");
     assert_eq!(held["keys"][0]["command"], Value::Null);
     // Followed, the advice leaves everything readable.
     let settings = json!({ "min_decryption_version": 2 });
-    vault.configure_key(&fixture.mount, &fixture.key, settings).await;
+    vault
+        .configure_key(&fixture.mount, &fixture.key, settings)
+        .await;
     let report = site.verify(0).await;
     assert_eq!(report["verified"]["unreadable"], json!(0));
-    assert_eq!(report["keys"][0]["command"], Value::Null, "it is set already");
+    assert_eq!(
+        report["keys"][0]["command"],
+        Value::Null,
+        "it is set already"
+    );
 }
 
 async fn what_cannot_be_read_is_named_with_its_remedy() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     let site = Site::start(&vault, &fixture).await;
-    site.configure_resources(SECRETS, &[site.kms("v2", "vault"), identity()]).await;
+    site.configure_resources(SECRETS, &[site.kms("v2", "vault"), identity()])
+        .await;
     for name in ["lost-0", "moved", "cut", "good"] {
         site.secret(name).await;
     }
@@ -243,19 +331,39 @@ async fn what_cannot_be_read_is_named_with_its_remedy() {
     let good = site.value("good").await;
     site.etcd.put(key("moved").as_bytes(), &good).await;
     let cut = site.value("cut").await;
-    site.etcd.put(key("cut").as_bytes(), &cut[..cut.len() / 3]).await;
+    site.etcd
+        .put(key("cut").as_bytes(), &cut[..cut.len() / 3])
+        .await;
     let report = site.verify(1).await;
     let unreadable = finding(&report, "unreadable");
     assert_eq!(unreadable["count"], json!(2), "{report:#}");
-    assert!(unreadable["text"].as_str().unwrap().contains("authentication tag"));
+    assert!(
+        unreadable["text"]
+            .as_str()
+            .unwrap()
+            .contains("authentication tag")
+    );
     let damaged = finding(&report, "damaged");
-    assert!(damaged["names"][0].as_str().unwrap().starts_with("secrets default/cut: "), "{damaged:#}");
-    assert_eq!(report["keys"][0]["safe_minimum"], Value::Null, "a damaged value could need any version");
+    assert!(
+        damaged["names"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("secrets default/cut: "),
+        "{damaged:#}"
+    );
+    assert_eq!(
+        report["keys"][0]["safe_minimum"],
+        Value::Null,
+        "a damaged value could need any version"
+    );
 
     // The last resort removes what cannot be read, and nothing else.
     let requests = unreadable["last_resort"].as_array().unwrap();
     fs::write(site.path("kubeconfig"), kubeconfig(&site.kubernetes)).unwrap();
-    for request in requests.iter().chain(damaged["last_resort"].as_array().unwrap()) {
+    for request in requests
+        .iter()
+        .chain(damaged["last_resort"].as_array().unwrap())
+    {
         operator::run(site.dir.path(), request.as_str().unwrap(), &[]).await;
     }
     for name in ["lost-0", "moved", "cut"] {
@@ -265,14 +373,31 @@ async fn what_cannot_be_read_is_named_with_its_remedy() {
 
     // A version that may not decrypt any more: the remedy says so, and helps.
     let settings = |version: u32| json!({ "min_decryption_version": version });
-    vault.configure_key(&fixture.mount, &fixture.key, settings(2)).await;
+    vault
+        .configure_key(&fixture.mount, &fixture.key, settings(2))
+        .await;
     let report = site.verify(1).await;
     let unreadable = finding(&report, "unreadable");
-    assert_eq!(unreadable["names"], json!(["secrets default/good"]), "{report:#}");
-    assert!(unreadable["remedy"].as_str().unwrap().contains("lower min_decryption_version"));
+    assert_eq!(
+        unreadable["names"],
+        json!(["secrets default/good"]),
+        "{report:#}"
+    );
+    assert!(
+        unreadable["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("lower min_decryption_version")
+    );
+    assert!(
+        unreadable["last_resort"].is_null(),
+        "Vault makes it readable again"
+    );
     let reasons = report["keys"][0]["reasons"].to_string();
     assert!(reasons.contains("lower it to 1"), "{reasons}");
-    vault.configure_key(&fixture.mount, &fixture.key, settings(1)).await;
+    vault
+        .configure_key(&fixture.mount, &fixture.key, settings(1))
+        .await;
     let report = site.verify(1).await;
     assert_eq!(findings(&report), [("stale_key".to_owned(), 1)]);
 }
@@ -284,10 +409,17 @@ async fn a_wrong_input_and_an_unreachable_server_are_told_apart() {
     site.secret("one").await;
     // Nothing below the prefix must not look clean.
     let ended = site.audit(&["--prefix", "/elsewhere"]).await.expect(78);
-    assert!(ended.err.contains("holds no object below /elsewhere") && ended.err.contains("--prefix"), "{}", ended.err);
+    assert!(
+        ended.err.contains("holds no object below /elsewhere") && ended.err.contains("--prefix"),
+        "{}",
+        ended.err
+    );
     let wrong = site.path("wrong.yaml");
     fs::write(&wrong, "kind: Secret\n").unwrap();
-    let ended = site.audit(&["--encryption-config", wrong.to_str().unwrap()]).await.expect(78);
+    let ended = site
+        .audit(&["--encryption-config", wrong.to_str().unwrap()])
+        .await
+        .expect(78);
     assert!(ended.err.contains("wrong.yaml"), "{}", ended.err);
     let none = ["audit", "--endpoints", "http://127.0.0.1:1"];
     let ended = finish(operators(&none)).await.expect(69);
@@ -297,7 +429,10 @@ async fn a_wrong_input_and_an_unreachable_server_are_told_apart() {
     // Vault's refusal is not the object's fault: nothing is reported as lost.
     let config = site.daemon.config_path();
     vault.revoke(&fixture.token).await;
-    let ended = site.audit(&["--verify", "--config", config.to_str().unwrap()]).await.expect(69);
+    let ended = site
+        .audit(&["--verify", "--config", config.to_str().unwrap()])
+        .await
+        .expect(69);
     assert!(ended.out.is_empty(), "{}", ended.out);
 }
 
@@ -314,16 +449,51 @@ async fn save(site: &Site, file: &Path) {
 
 /// Forgets all older revisions, as kube-apiserver does every 5 minutes.
 async fn compact(site: &Site) {
-    let etcdctl = format!("{} --endpoints {}", servers::binary(Server::Etcdctl).display(), site.etcd.address());
+    let etcdctl = format!(
+        "{} --endpoints {}",
+        servers::binary(Server::Etcdctl).display(),
+        site.etcd.address()
+    );
     let text = format!(
         "revision=$({etcdctl} get / -w json | jq .header.revision)\n{etcdctl} compact --physical \"$revision\""
     );
     operator::run(site.dir.path(), &text, &[]).await;
 }
 
+/// deploy/audit, with the program where it was built.
+fn the_timer_starts_an_audit_that_systemd_accepts() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/audit");
+    let dir = tempfile::tempdir().unwrap();
+    let mut units = Vec::new();
+    for name in ["vault-kmsctl-audit.service", "vault-kmsctl-audit.timer"] {
+        let text = fs::read_to_string(deploy.join(name)).unwrap();
+        let text = text.replace("/usr/local/bin/vault-kmsctl", PROGRAM);
+        units.push(dir.path().join(name));
+        fs::write(units.last().unwrap(), text).unwrap();
+    }
+    let verified = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(&units)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(
+        verified.status.success() && !said.contains("vault-kmsctl"),
+        "{said}"
+    );
+    let service = fs::read_to_string(&units[0]).unwrap();
+    let line = service
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
+    let parsed = Cli::try_parse_from(line.split(' '));
+    assert!(parsed.is_ok(), "{line}");
+}
+
 tests! {
     multi a_mixed_cluster_is_told_apart_and_proven [Vault, Kubernetes, EtcdTools];
     multi an_encrypted_cluster_is_clean_and_says_which_versions_may_go [Vault, Kubernetes, EtcdTools, Kubectl];
     multi what_cannot_be_read_is_named_with_its_remedy [Vault, Kubernetes, Kubectl];
+    plain the_timer_starts_an_audit_that_systemd_accepts [Machines];
     multi a_wrong_input_and_an_unreachable_server_are_told_apart [Vault, Kubernetes];
 }

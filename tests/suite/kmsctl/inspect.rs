@@ -13,7 +13,10 @@ const SECRET: &str = "correct-horse";
 
 /// Runs it on a file.
 fn inspect(arguments: &[&str]) -> Ended {
-    let output = Command::new(PROGRAM).arg("inspect").args(arguments).output();
+    let output = Command::new(PROGRAM)
+        .arg("inspect")
+        .args(arguments)
+        .output();
     Ended::from(output.unwrap())
 }
 
@@ -21,11 +24,20 @@ async fn a_value_is_described_in_whatever_form_it_is_given() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let site = Site::start(vault, &fixture).await;
-    site.kubernetes.create_secret("default", "proof", SECRET).await;
+    site.kubernetes
+        .create_secret("default", "proof", SECRET)
+        .await;
     let etcdctl = servers::binary(servers::Server::Etcdctl);
-    let get = format!("{} --endpoints {} get /registry/secrets/default/proof", etcdctl.display(), site.etcd.address());
+    let get = format!(
+        "{} --endpoints {} get /registry/secrets/default/proof",
+        etcdctl.display(),
+        site.etcd.address()
+    );
     let key = "printf /registry/secrets/default/proof | base64 -w0";
-    let curl = format!("curl -s {}/v3/kv/range -d \"{{\\\"key\\\":\\\"$({key})\\\"}}\"", site.etcd.address());
+    let curl = format!(
+        "curl -s {}/v3/kv/range -d \"{{\\\"key\\\":\\\"$({key})\\\"}}\"",
+        site.etcd.address()
+    );
     let forms = [
         get.clone(),
         format!("{get} --print-value-only"),
@@ -48,14 +60,21 @@ async fn a_value_is_described_in_whatever_form_it_is_given() {
     site.kubernetes.rewrite_secret("default", "proof").await;
     for form in &forms {
         let value = run(form).await;
-        assert_eq!((&value["form"], &value["provider"]), (&"kms".into(), &"vault".into()), "{form}: {value}");
+        assert_eq!(
+            (&value["form"], &value["provider"]),
+            (&"kms".into(), &"vault".into()),
+            "{form}: {value}"
+        );
         assert_eq!(value["key_id"]["parts"]["key"], fixture.key.as_str());
         assert_eq!(value["transit_version"], 1);
         assert_eq!(value["seed_type"], "HKDF_SHA256_XNONCE_AES_GCM_SEED");
     }
     let text = operator::run(site.dir.path(), &format!("{get} | {PROGRAM} inspect"), &[]).await;
-    assert!(text.contains("encrypted by KMS v2") && text.contains("version 1"), "{text}");
-    println!("{text}");
+    assert!(
+        text.contains("encrypted by KMS v2") && text.contains("version 1"),
+        "{text}"
+    );
+    eprintln!("{text}");
 }
 
 fn what_is_no_value_gets_a_clear_error() {

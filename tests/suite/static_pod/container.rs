@@ -36,7 +36,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("image");
         let made = Command::new("sh")
-            .args([IMAGE.as_ref(), &image, program])
+            .args([Path::new(IMAGE), &image, program])
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&made.stderr);

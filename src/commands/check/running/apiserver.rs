@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::commands::check::kube_flag::flag_value;
 use crate::system::identity::Identity;
 
 const NAME: &str = "kube-apiserver";
@@ -47,20 +48,6 @@ impl Apiserver {
 fn encryption_config(command_line: &str) -> Option<PathBuf> {
     let arguments: Vec<_> = command_line.split('\0').collect();
     flag_value(&arguments, FLAG).map(PathBuf::from)
-}
-
-/// The value of a flag of kube-apiserver, unless it is empty; the last one counts.
-pub(crate) fn flag_value<'a>(arguments: &[&'a str], flag: &str) -> Option<&'a str> {
-    let mut values = arguments.iter().enumerate().filter_map(|(at, argument)| {
-        let name = argument
-            .strip_prefix("--")
-            .or_else(|| argument.strip_prefix('-'))?;
-        match name.strip_prefix(flag)? {
-            "" => arguments.get(at + 1).copied(),
-            value => value.strip_prefix('='),
-        }
-    });
-    values.next_back().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

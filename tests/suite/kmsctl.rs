@@ -1,0 +1,12 @@
+//! `vault-kmsctl` with real servers.
+
+mod audit;
+mod etcd_view;
+mod inspect;
+mod migrate;
+mod rotate;
+mod site;
+
+tests! {
+    [audit, etcd_view, inspect, migrate, rotate]
+}
