@@ -36,7 +36,7 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// second, the restart of a member a few.
 const ROUNDS: usize = 6;
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(2);
-/// The largest answer that is accepted, in bytes: a value has at most 1.5 MiB by default, and a page is aimed at 2 MiB.
+/// The largest answer that is accepted, in bytes: a value has at most 1.5 MiB by default, and a page is aimed at 4 MiB.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// A connection to the members of one etcd.

@@ -21,7 +21,7 @@ use crate::etcd::proto::{
 use crate::etcd::scan::{Record, SourceError};
 
 /// How long to wait for events before etcd is asked how far it is.
-const ASK_AFTER: Duration = Duration::from_millis(500);
+const ASK_AFTER: Duration = Duration::from_millis(100);
 /// How long etcd may send nothing: it reads the whole history before it sends its first part.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How often a watch is opened again after it ended without an event in between.

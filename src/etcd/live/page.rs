@@ -13,8 +13,8 @@ use crate::etcd::scan::{Continued, Record, SourceError};
 const FIRST_LIMIT: u64 = 256;
 /// The most keys of a page. etcd collects a page in memory, and a value has up to 1.5 MiB.
 const MAX_LIMIT: u64 = 4_096;
-/// How large a page should be, in bytes.
-const PAGE_BYTES: u64 = 2 * 1024 * 1024;
+/// How large a page should be, in bytes: up to four are in memory at one time.
+const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(super) type Sender = mpsc::Sender<Result<Vec<Record>, SourceError>>;
 

@@ -80,10 +80,11 @@ fn measure(command: &[String], output: &std::path::Path) -> (f64, u64) {
         peak = peak.max(now.unwrap_or(0));
         if let Some(status) = process.try_wait().unwrap() {
             let seconds = start.elapsed().as_secs_f64();
-            // 1 is for findings.
+            // 1 is for findings, of an audit alone.
             let errors = fs::read_to_string(errors).unwrap();
+            let is_audit = command.iter().any(|word| word == "audit");
             assert!(
-                matches!(status.code(), Some(0 | 1)),
+                status.success() || (is_audit && status.code() == Some(1)),
                 "{command:?}: {status}: {errors}"
             );
             return (seconds, peak);
@@ -109,6 +110,11 @@ async fn soak_figures_of_a_scan() {
     .await;
     let start = Instant::now();
     fill(&etcd, values).await;
+    // As kube-apiserver does every 5 minutes: else every value would come a second time, as an event.
+    let written = etcd
+        .transaction(&[(key("leases/last"), Some(b"{}".to_vec()))])
+        .await;
+    etcd.compact(written).await;
     say(&format!(
         "wrote {values} values in {} s",
         start.elapsed().as_secs()
@@ -132,9 +138,16 @@ async fn soak_figures_of_a_scan() {
         "snapshot of {bytes} bytes saved in {seconds:.1} s"
     ));
     let mut commands = vec![
-        [&etcdctl, &endpoints, "get", "--prefix", PREFIX]
-            .map(ToString::to_string)
-            .to_vec(),
+        [
+            &etcdctl,
+            &endpoints,
+            "--command-timeout=600s",
+            "get",
+            "--prefix",
+            PREFIX,
+        ]
+        .map(ToString::to_string)
+        .to_vec(),
     ];
     let measured = std::env::var("MEASURED").unwrap_or_default();
     for command in measured
