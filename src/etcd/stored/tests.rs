@@ -18,7 +18,7 @@ fn v2(object: &EncryptedObject) -> Vec<u8> {
 }
 
 #[test]
-fn every_form_is_told_apart() {
+fn every_form_is_distinguished() {
     assert_eq!(
         Stored::parse(b"k8s\0\n\x0c"),
         Ok(Stored::Plain(Encoding::Protobuf))
