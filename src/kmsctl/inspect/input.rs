@@ -82,7 +82,7 @@ fn is_stored(bytes: &[u8]) -> bool {
 }
 
 /// `etcdctl` writes a newline after a value. That of KMS v2 ends where its last field does, so that the newline shows;
-/// elsewhere it cannot be told from the last byte of a ciphertext, except by the blocks of AES-CBC.
+/// elsewhere it looks like the last byte of a ciphertext, except by the blocks of AES-CBC.
 fn without_newline(bytes: &[u8]) -> &[u8] {
     match bytes.strip_suffix(b"\n") {
         Some(shorter) if Stored::parse(bytes).is_err() => shorter,

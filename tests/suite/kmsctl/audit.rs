@@ -150,7 +150,7 @@ async fn mixed(vault: &Vault, fixture: &Fixture) -> Site {
     site
 }
 
-async fn a_mixed_cluster_is_told_apart_and_proven() {
+async fn each_form_of_a_mixed_cluster_is_found_and_proven() {
     let vault = Vault::start_persistent().await;
     let fixture = vault.fixture().await;
     let site = mixed(&vault, &fixture).await;
@@ -402,7 +402,7 @@ async fn what_cannot_be_read_is_named_with_its_remedy() {
     assert_eq!(findings(&report), [("stale_key".to_owned(), 1)]);
 }
 
-async fn a_wrong_input_and_an_unreachable_server_are_told_apart() {
+async fn a_wrong_input_is_not_an_unreachable_server() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let site = Site::start(vault, &fixture).await;
@@ -491,9 +491,9 @@ fn the_timer_starts_an_audit_that_systemd_accepts() {
 }
 
 tests! {
-    multi a_mixed_cluster_is_told_apart_and_proven [Vault, Kubernetes, EtcdTools];
+    multi each_form_of_a_mixed_cluster_is_found_and_proven [Vault, Kubernetes, EtcdTools];
     multi an_encrypted_cluster_is_clean_and_says_which_versions_may_go [Vault, Kubernetes, EtcdTools, Kubectl];
     multi what_cannot_be_read_is_named_with_its_remedy [Vault, Kubernetes, Kubectl];
     plain the_timer_starts_an_audit_that_systemd_accepts [Machines];
-    multi a_wrong_input_and_an_unreachable_server_are_told_apart [Vault, Kubernetes];
+    multi a_wrong_input_is_not_an_unreachable_server [Vault, Kubernetes];
 }
