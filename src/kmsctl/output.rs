@@ -71,7 +71,7 @@ pub fn print(text: &str) -> Result<(), Problem> {
 /// The outcome of writing to stdout.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn written(outcome: io::Result<()>) -> Result<(), Problem> {
     match outcome {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
