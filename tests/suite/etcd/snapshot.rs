@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::super::LIMIT;
 use super::super::harness::kubernetes::Etcd;
 use super::super::harness::servers::{Server, binary};
+use super::super::harness::wait;
 use super::history;
 use super::*;
 
@@ -58,15 +61,20 @@ async fn a_copy_of_the_database_is_read_and_one_in_use_is_not() {
         "{}",
         text(&error)
     );
-    // Stopped, its database has all that was committed: everything after 100 ms.
-    etcd.restart().await;
-    etcd.kill();
+    // etcd writes its database every 100 ms, and again what is only in its log after a restart.
     let copy = dir.path().join("db");
-    fs::copy(etcd.database(), &copy).unwrap();
-    let (_, records) = all_of_snapshot(&copy).await.unwrap();
-    let (current, older) = parted(records);
+    let expected = log.current().len() + 1_000;
+    let (current, older) = wait::until("all of it in the database", LIMIT, async || {
+        etcd.restart().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        etcd.kill();
+        fs::copy(etcd.database(), &copy).unwrap();
+        let (_, records) = all_of_snapshot(&copy).await.unwrap();
+        Some(parted(records)).filter(|(current, _)| current.len() == expected)
+    })
+    .await;
     assert!(older == log.readable(0));
-    assert_eq!(current.len(), log.current().len() + 1_000);
+    assert_eq!(current.len(), expected);
 }
 
 async fn damage_is_an_error_and_says_what_to_do() {
