@@ -39,34 +39,35 @@ pub fn run() -> ExitCode {
         }
     };
     let exit = match cli.command {
-        Command::Audit(options) => audit::run(&options),
+        Command::Audit(options) => on_runtime(audit::run(&options)),
         Command::Inspect(options) => inspect::run(&options),
-        Command::Migrate(args) => Ok(wait_for(async |stop| migrate::run(&args, stop).await)),
-        Command::Rotate(args) => Ok(wait_for(async |stop| rotate::run(&args, stop).await)),
+        Command::Migrate(args) => wait_for(async |stop| migrate::run(&args, stop).await),
+        Command::Rotate(args) => wait_for(async |stop| rotate::run(&args, stop).await),
     };
     exit.unwrap_or_else(Problem::print).into()
 }
 
-/// Runs a command that a signal can stop: the first one asks it to, the second ends the process.
-fn wait_for(command: impl AsyncFnOnce(CancellationToken) -> Exit) -> Exit {
+/// Runs a command on two threads: reading goes on beside what is done with it.
+fn on_runtime(command: impl Future<Output = Result<Exit, Problem>>) -> Result<Exit, Problem> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Problem::new(error.to_string(), Exit::Internal).print(),
-    };
-    let stop = CancellationToken::new();
-    let exit = runtime.block_on(async {
-        let signals = match SignalStream::register() {
-            Ok(signals) => signals,
-            Err(error) => return Problem::new(error.to_string(), Exit::Internal).print(),
-        };
-        tokio::select! {
-            exit = command(stop.clone()) => exit,
-            exit = stopped_twice(signals, &stop) => exit,
-        }
-    });
+    let runtime = builder.worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Problem::new(error.to_string(), Exit::Internal))?;
+    let exit = runtime.block_on(command);
     runtime.shutdown_background();
     exit
+}
+
+/// Runs a command that a signal can stop: the first one asks it to, the second ends the process.
+fn wait_for(command: impl AsyncFnOnce(CancellationToken) -> Exit) -> Result<Exit, Problem> {
+    let stop = CancellationToken::new();
+    on_runtime(async {
+        let signals = SignalStream::register();
+        let signals = signals.map_err(|error| Problem::new(error.to_string(), Exit::Internal))?;
+        Ok(tokio::select! {
+            exit = command(stop.clone()) => exit,
+            exit = stopped_twice(signals, &stop) => exit,
+        })
+    })
 }
 
 async fn stopped_twice(mut signals: SignalStream, stop: &CancellationToken) -> Exit {

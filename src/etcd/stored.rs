@@ -232,7 +232,7 @@ fn encrypted(rest: &[u8]) -> Result<Stored<'_>, Damaged> {
             let object = EncryptedObject::parse(data)?;
             Ok(Stored::KmsV2(KmsV2 { provider, object }))
         }
-        _ => Err(Damaged::Invalid(format!(
+        _ => Err(Damaged::Unknown(format!(
             "k8s:enc:{kind}:{version}: is no provider that this version knows"
         ))),
     }

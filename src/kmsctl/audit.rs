@@ -53,14 +53,9 @@ struct VaultKey {
 ///
 /// # Errors
 /// If it cannot be read to its end: then nothing is reported.
-pub fn run(options: &Audit) -> Result<Exit, Problem> {
-    // Reading and counting go on side by side.
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Problem::new(error.to_string(), Exit::Internal))?;
-    let outcome = runtime.block_on(audit(options));
-    runtime.shutdown_background();
-    outcome
+pub async fn run(options: &Audit) -> Result<Exit, Problem> {
+    let examined = examine(options, &BTreeMap::new(), options.list).await?;
+    publish(&examined.report(), options)
 }
 
 /// An audit that was read to its end.
@@ -69,11 +64,6 @@ pub(crate) struct Examined {
     expected: Option<Expected>,
     current: CurrentKeys,
     facts: Facts,
-}
-
-async fn audit(options: &Audit) -> Result<Exit, Problem> {
-    let examined = examine(options, &BTreeMap::new(), options.list).await?;
-    publish(&examined.report(), options)
 }
 
 /// Reads everything. `announced` is the hash of the key_id that each KMS v2 provider uses now, where that is known; of
@@ -89,7 +79,6 @@ pub(crate) async fn examine(
     let began = Instant::now();
     let expected = options.encryption_config.as_deref().map(Expected::read);
     let expected = expected.transpose()?;
-    let (vault_key, seeds) = vault(options).await?;
     let source = Source::open(options).await?;
     let expected = match (expected, source.encryption_config) {
         (None, Some(file)) => Some(Expected::read(&file)?),
@@ -99,17 +88,20 @@ pub(crate) async fn examine(
     let (origin, revision, continued) =
         (scan.origin.clone(), scan.revision, scan.continued.clone());
     let mut tally = Tally::new(&prefix, names_kept);
+    let (vault_key, seeds) = vault(options).await?;
     let mut verifier = seeds.map(|seeds| Verifier::new(seeds, &prefix, names_kept));
-    read(scan, &mut tally, verifier.as_mut(), Place::Audited).await?;
+    let outcome = read(scan, &mut tally, verifier.as_mut(), Place::Audited).await;
+    let verified = match verifier {
+        // Whatever came of it, the session with Vault ends here.
+        Some(verifier) => Some(verifier.finish().await),
+        None => None,
+    };
+    outcome?;
     for backup in &options.backup {
         let name = backup.display().to_string();
         let scan = Source::backup(backup, &prefix).await?;
         read(scan, &mut tally, None, Place::Backup(&name)).await?;
     }
-    let verified = match verifier {
-        Some(verifier) => Some(verifier.finish().await),
-        None => None,
-    };
     if tally.objects == 0 {
         return Err(nothing(&origin, &prefix));
     }
@@ -168,7 +160,13 @@ async fn vault(options: &Audit) -> Result<(Option<VaultKey>, Option<Seeds>), Pro
     }
     let file: Option<PathBuf> = options.config.clone().flatten();
     let session = VaultSession::open(file).await?;
-    let info = session.read_key().await?;
+    let info = match session.read_key().await {
+        Ok(info) => info,
+        Err(problem) => {
+            session.close().await;
+            return Err(problem);
+        }
+    };
     let settings = &session.config.keys;
     let key = &settings.key;
     let vault_key = VaultKey {

@@ -86,7 +86,12 @@ impl EtcdArgs {
             Err(_) if !endpoints.is_empty() => ApiserverManifest::default(),
             Err(error) => return Err(error),
         };
-        let prefix = self.prefix.clone().or(manifest.prefix);
+        // What is said of its kube-apiserver holds for its etcd alone.
+        let is_its_own = endpoints.iter().all(|one| manifest.endpoints.contains(one));
+        let prefix = self
+            .prefix
+            .clone()
+            .or(manifest.prefix.filter(|_| is_its_own));
         let mut options = Options {
             endpoints,
             cacert,
@@ -103,7 +108,7 @@ impl EtcdArgs {
             options,
             prefix: prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
             is_known,
-            encryption_config: manifest.encryption_config,
+            encryption_config: manifest.encryption_config.filter(|_| is_its_own),
         })
     }
 }

@@ -10,8 +10,9 @@ const RUN_AUDIT: &str = "all objects are written; run `vault-kmsctl audit`, whic
      is raised, or an old provider or key is removed";
 const NOT_ALL: &str = "NOT all objects are written: keep every old key version and provider; run the same command again once the \
      failures above are dealt with, what is up to date is not written twice";
-const CLEAN: &str = "all objects are written, and nothing in etcd is under an old key or provider: of the EncryptionConfiguration the old \
-     provider may be removed; for min_decryption_version the audit above says what is safe, and on which conditions";
+const CLEAN: &str = "all objects are written, and no object in etcd is under an old key or provider: an old provider may be removed from the \
+     EncryptionConfiguration once every kube-apiserver has this one, but keep its keys for as long as a backup of etcd may be restored; \
+     for min_decryption_version the audit above says what is safe, and on which conditions";
 const NOT_CLEAN: &str = "all objects that were found are written, but the audit above has findings: keep every old key version and \
      provider until they are dealt with";
 

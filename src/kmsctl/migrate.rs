@@ -123,7 +123,7 @@ impl Job<'_> {
         permissions::check(&retries, &names)
             .await
             .map_err(problem)?;
-        let mut resume = self.resume(&retries).await?;
+        let mut resume = self.resume()?;
         let (report, ended) = self.resources(&retries, &served, &names, &mut resume).await;
         let exit = self.end(&report, ended, &resume)?;
         let json = self.options.json;
@@ -134,16 +134,17 @@ impl Job<'_> {
         })
     }
 
-    /// Asks kube-apiserver which key_id each of its providers uses, unless that is known.
+    /// Asks kube-apiserver which key_id each of its providers uses, as far as that is not known.
     async fn learn_announced(&mut self, retries: &Retries) {
-        if !self.announced.is_empty() || !self.plan.kms_providers().iter().any(|kms| kms.is_v2) {
+        if self.is_announced() {
             return;
         }
         let call = Call::get("/metrics").accept("text/plain");
         match retries.send(&call).await {
             Ok(answer) => {
-                let found = announced(&answer.text()).into_iter();
-                self.announced = found.map(|(provider, one)| (provider, one.hash)).collect();
+                for (provider, one) in announced(&answer.text()) {
+                    self.announced.entry(provider).or_insert(one.hash);
+                }
             }
             Err(failure) => output::note(&format!(
                 "which key_id kube-apiserver uses is not known, that needs get on the nonResourceURL /metrics: {}",
@@ -152,11 +153,16 @@ impl Job<'_> {
         }
     }
 
-    /// Only what is out of date, if it is known of each provider with which key it writes.
-    async fn select(&mut self, etcd: &EtcdView) -> Result<(), Problem> {
+    /// Whether it is known of each KMS v2 provider with which key_id it writes.
+    fn is_announced(&self) -> bool {
         let providers = self.plan.kms_providers();
         let is_known = |kms: &KmsProvider| !kms.is_v2 || self.announced.contains_key(&kms.name);
-        if !providers.iter().all(is_known) {
+        providers.iter().all(is_known)
+    }
+
+    /// Only what is out of date, if it is known of each provider with which key it writes.
+    async fn select(&mut self, etcd: &EtcdView) -> Result<(), Problem> {
+        if !self.is_announced() {
             output::note(&"all objects are written, because it is not known which are out of date");
             return Ok(());
         }
@@ -294,34 +300,28 @@ impl Job<'_> {
         Ok(None)
     }
 
-    async fn resume(&self, retries: &Retries) -> Result<Resume, Problem> {
+    fn resume(&self) -> Result<Resume, Problem> {
         let Some(path) = &self.options.state else {
             return Ok(Resume::nothing());
         };
-        let generation = self.generation(retries).await?;
+        if !self.is_announced() {
+            let cause = "--state: it is not known which key_id each provider uses, and so what the state is for";
+            let remedy = "grant get on the nonResourceURL /metrics, or leave out --state";
+            let cause = Diagnosis::new(cause).with_remedy(remedy);
+            return Err(Problem::new(cause, Exit::Unavailable));
+        }
+        let generation = self.generation();
         Resume::open(path, generation).map_err(|cause| Problem::new(cause, Exit::Config))
     }
 
     /// What is written with: kube-apiserver's file, and the key_ids that it follows.
-    async fn generation(&self, retries: &Retries) -> Result<String, Problem> {
+    fn generation(&self) -> String {
         let text = std::fs::read(self.encryption_config).unwrap_or_default();
         let mut generation = short_hash(&text);
-        if self.plan.kms_providers().iter().any(|kms| kms.is_v2) {
-            let answer = retries
-                .send(&Call::get("/metrics").accept("text/plain"))
-                .await;
-            let answer = answer.map_err(|failure| {
-                let remedy = "grant get on the nonResourceURL /metrics, which shows the key_id that the state is for, or \
-                              leave out --state";
-                let cause = failure.message().unwrap_or_default();
-                let cause = Diagnosis::new(format!("--state: {cause}")).with_remedy(remedy);
-                Problem::new(cause, Exit::Unavailable)
-            })?;
-            for (provider, announced) in announced(&answer.text()) {
-                generation.push_str(&format!(" {provider}={}", announced.hash));
-            }
+        for (provider, hash) in &self.announced {
+            generation.push_str(&format!(" {provider}={hash}"));
         }
-        Ok(generation)
+        generation
     }
 
     fn end(

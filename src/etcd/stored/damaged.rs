@@ -14,6 +14,9 @@ pub enum Damaged {
     /// It ends too early.
     #[error("cut off: {0}")]
     Cut(String),
+    /// It is of a form that this version does not know; a later kube-apiserver may.
+    #[error("unknown: {0}")]
+    Unknown(String),
     /// Something in it is what kube-apiserver would not accept.
     #[error("damaged: {0}")]
     Invalid(String),

@@ -75,7 +75,7 @@ impl EncryptedObject {
         let least = match self.kind {
             0 => SEAL_BYTES,
             1 => INFO_BYTES + SEAL_BYTES,
-            kind => return invalid(format!("its type {kind} is unknown")),
+            kind => return Err(Damaged::Unknown(format!("its type {kind}"))),
         };
         if self.key_id.is_empty() || self.key_id.len() > MAX_KEY_ID {
             let bytes = self.key_id.len();

@@ -10,6 +10,7 @@ use super::tally::{Group, Tally};
 use super::verify::Verified;
 use super::writer::Writer;
 use crate::etcd::object_name::{ObjectName, Resource};
+use crate::etcd::stored::Damaged;
 use crate::system::one_line;
 
 /// What a group of objects is.
@@ -197,7 +198,9 @@ impl Judge<'_> {
             resource: None,
             count,
             text: format!("{count} values have no form that kube-apiserver writes"),
-            remedy: "restore these objects from a backup of etcd".to_owned(),
+            remedy: "restore these objects from a backup of etcd; of those whose form is unknown, first see whether a \
+                     newer vault-kmsctl reads them"
+                .to_owned(),
             names: named
                 .map(|(name, damaged)| one_line(&format!("{name}: {damaged}")))
                 .collect(),
@@ -205,6 +208,8 @@ impl Judge<'_> {
                 .tally
                 .damaged
                 .iter()
+                // Of a form that is not known here kube-apiserver may read it.
+                .filter(|(_, damaged)| !matches!(damaged, Damaged::Unknown(_)))
                 .map(|(name, _)| super::remedy::give_up(name))
                 .collect(),
         })

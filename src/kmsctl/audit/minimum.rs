@@ -121,10 +121,10 @@ fn unknown(tally: &Tally, key: &KeyName) -> Vec<String> {
             ));
         }
     }
-    if tally.damaged_count > 0 {
-        let count = tally.damaged_count;
+    if tally.unreadable_records > 0 {
+        let count = tally.unreadable_records;
         reasons.push(format!(
-            "{count} objects are damaged: restored, they may need any version"
+            "{count} values cannot be read at all: restored, they may need any version"
         ));
     }
     reasons
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_allows_no_minimum() {
         let mut damaged = tally(&[(3, current(9))]);
-        damaged.damaged_count = 1;
+        damaged.unreadable_records = 1;
         let minimum = only(&damaged, None);
         assert_eq!((minimum.safe_minimum, minimum.command), (None, None));
         let mut unknown = tally(&[(3, current(9))]);

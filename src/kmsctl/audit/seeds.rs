@@ -1,6 +1,6 @@
 //! Unwraps seeds through Vault: each distinct one once, many in a request, and forgets what it need not keep.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -22,12 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A seed that is asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
     /// The wrapped seed.
-    pub(super) wrapped: Vec<u8>,
+    pub(super) wrapped: &'a [u8],
     /// The key_id, if the value has one: it may name the key.
-    pub(super) key_id: Option<String>,
+    pub(super) key_id: Option<&'a str>,
 }
 
 /// The outcome for a seed.
@@ -74,30 +74,21 @@ impl Seeds {
     ///
     /// # Errors
     /// If Vault cannot be asked at all: unreachable, sealed, the token invalid, the policy denies it.
-    pub(super) async fn unwrap(&mut self, wanted: Vec<Wanted>) -> Result<(), Problem> {
-        if self.known.len() + wanted.len() > MAX_KEPT {
+    pub(super) async fn unwrap(&mut self, wanted: &[Wanted<'_>]) -> Result<(), Problem> {
+        let mut fresh = self.fresh(wanted);
+        if self.known.len() + fresh.len() > MAX_KEPT {
             self.known.clear();
+            fresh = self.fresh(wanted);
         }
-        let mut by_key: Vec<(usize, Vec<(SeedHash, Ciphertext)>)> = Vec::new();
-        for one in wanted {
-            let hash = seed_hash(&one.wrapped);
-            if self.known.contains_key(&hash)
-                || by_key
-                    .iter()
-                    .any(|(_, all)| all.iter().any(|(of, _)| *of == hash))
-            {
-                continue;
-            }
-            match Ciphertext::try_new(one.wrapped) {
+        let mut by_key: BTreeMap<usize, Vec<(SeedHash, Ciphertext)>> = BTreeMap::new();
+        for (hash, one) in fresh {
+            match Ciphertext::try_new(one.wrapped.to_vec()) {
                 Err(error) => {
                     self.known.insert(hash, Err(foreign(&error.to_string())));
                 }
                 Ok(ciphertext) => {
-                    let first = self.first_key(one.key_id.as_deref());
-                    match by_key.iter_mut().find(|(key, _)| *key == first) {
-                        Some((_, all)) => all.push((hash, ciphertext)),
-                        None => by_key.push((first, vec![(hash, ciphertext)])),
-                    }
+                    let first = self.first_key(one.key_id);
+                    by_key.entry(first).or_default().push((hash, ciphertext));
                 }
             }
         }
@@ -107,6 +98,14 @@ impl Seeds {
             }
         }
         Ok(())
+    }
+
+    /// Those that are not known yet, each once.
+    fn fresh<'a>(&self, wanted: &[Wanted<'a>]) -> HashMap<SeedHash, Wanted<'a>> {
+        let hashed = wanted.iter().map(|one| (seed_hash(one.wrapped), *one));
+        hashed
+            .filter(|(hash, _)| !self.known.contains_key(hash))
+            .collect()
     }
 
     /// The writing key, and those that may still decrypt.

@@ -28,6 +28,8 @@ pub(super) struct Tally {
     pub(super) uses: BTreeMap<KeyName, BTreeMap<u32, Uses>>,
     /// For each Transit key, records whose version cannot be read.
     pub(super) unknown_versions: BTreeMap<KeyName, u64>,
+    /// Records of any age and of any backup that have none of the forms: which version they need cannot be known.
+    pub(super) unreadable_records: u64,
     /// The distinct wrapped seeds and keys of current objects: as many Decrypts as a cold start of kube-apiserver costs.
     pub(super) seeds: HashSet<SeedHash>,
     /// The newest value that each writer wrote.
@@ -97,17 +99,19 @@ impl Tally {
         stored: Result<&Stored<'_>, &Damaged>,
         place: Place<'_>,
     ) {
-        let Some(name) = ObjectName::parse(&record.key, &self.prefix) else {
-            self.others += u64::from(record.is_current);
-            return;
-        };
         let writer = stored.map(Writer::of);
-        if let Ok(writer) = &writer {
-            self.add_use(writer, record.is_current, place);
+        // Whatever its key is of, and however old it is: its version is needed.
+        match &writer {
+            Ok(writer) => self.add_use(writer, record.is_current, place),
+            Err(_) => self.unreadable_records += 1,
         }
         if matches!(place, Place::Backup(_)) {
             return;
         }
+        let Some(name) = ObjectName::parse(&record.key, &self.prefix) else {
+            self.others += u64::from(record.is_current);
+            return;
+        };
         if !record.is_current {
             self.older += 1;
             return;

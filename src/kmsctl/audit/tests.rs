@@ -231,6 +231,49 @@ fn what_kube_apiserver_announces_is_current_unless_etcd_shows_that_it_lags() {
     assert_eq!(state("transit1::transit:kms:v1:1001"), 2);
 }
 
+/// Whatever the key of a value is of, and wherever it is kept: its version is needed, and what cannot be read may need any.
+#[test]
+fn no_value_is_left_out_of_the_safe_minimum() {
+    let record = |key: &[u8], value: Vec<u8>, is_current| Record {
+        key: key.to_vec().into(),
+        value: value.into(),
+        mod_revision: 1,
+        is_current,
+    };
+    let minimum = |records: &[(Record, Place<'_>)]| {
+        let mut tally = tally(&[("secrets", version(3))]);
+        for (record, place) in records {
+            tally.add(record, Stored::parse(&record.value).as_ref(), *place);
+        }
+        super::minimum::minima(&tally, None).remove(0).safe_minimum
+    };
+    assert_eq!(minimum(&[]), Some(3));
+    let nameless = record(b"/registry/odd\xff", version(2), true);
+    assert_eq!(minimum(&[(nameless, Place::Audited)]), Some(2));
+    let cut = || version(2)[..60].to_vec();
+    let older = record(b"/registry/secrets/a/b", cut(), false);
+    assert_eq!(minimum(&[(older, Place::Audited)]), None);
+    let kept = record(b"/registry/secrets/a/b", cut(), true);
+    assert_eq!(minimum(&[(kept, Place::Backup("monday.db"))]), None);
+}
+
+/// A later kube-apiserver may read it: no request is shown that removes it.
+#[test]
+fn a_form_that_is_not_known_is_not_given_up() {
+    let findings = |value: &[u8]| {
+        let objects = tally(&[("secrets", version(1)), ("secrets", value.to_vec())]);
+        let current = CurrentKeys::new(None, &objects);
+        let judge = Judge {
+            tally: &objects,
+            expected: None,
+            current: &current,
+        };
+        judge.findings(None).remove(0)
+    };
+    assert!(findings(b"k8s:enc:kms:v3:vault:abc").last_resort.is_empty());
+    assert_eq!(findings(b"k8s:enc:kms:v2:vault:").last_resort.len(), 1);
+}
+
 #[test]
 fn a_key_id_that_is_not_of_its_seed_is_a_finding() {
     let objects = tally(&[("secrets", kms("vault", "transit1::transit:kms:v2:1002", 1))]);

@@ -152,3 +152,16 @@ fn what_is_wrong_has_a_remedy() {
     );
     assert!(resolve(&["--endpoints=http://a:1"], &[], Some("kind: [")).is_ok());
 }
+
+/// Its EncryptionConfiguration would contradict everything in the etcd of another cluster.
+#[test]
+fn the_manifest_says_nothing_of_another_etcd() {
+    let variables = [("ETCDCTL_ENDPOINTS", "https://10.9.9.9:2379")];
+    let target = resolve(&[], &variables, Some(MANIFEST)).expect("valid");
+    assert_eq!(target.prefix, "/registry");
+    assert_eq!(target.encryption_config, None);
+    let variables = [("ETCDCTL_ENDPOINTS", "https://127.0.0.1:2379")];
+    let target = resolve(&[], &variables, Some(MANIFEST)).expect("valid");
+    assert_eq!(target.prefix, "/kubernetes");
+    assert!(target.encryption_config.is_some());
+}
