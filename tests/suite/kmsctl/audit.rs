@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
 use vault_kms_plugin::kmsctl::cli::Cli;
 
-use super::site::{Ended, NAMESPACE, PROGRAM, Site, aescbc, finish, identity};
+use super::site::{
+    NAMESPACE, PROGRAM, Site, aescbc, findings, finish, identity, operators, secrets_by,
+};
 use crate::documents::kubeconfig;
-use crate::harness::servers::{self, Server};
 use crate::harness::vault::{Fixture, Vault};
-use crate::harness::{child, operator, wait};
+use crate::harness::{operator, wait};
 
 const SECRETS: &str = "[secrets]";
 const PLAINTEXT: &str = "the-plaintext-of-a-test";
@@ -21,13 +22,6 @@ const PLAINTEXT: &str = "the-plaintext-of-a-test";
 const ROTATED: Duration = Duration::from_secs(120);
 
 impl Site {
-    /// `audit` of this cluster's etcd.
-    async fn audit(&self, more: &[&str]) -> Ended {
-        let endpoints = self.etcd.address();
-        let arguments = [&["audit", "--endpoints", &endpoints], more].concat();
-        finish(operators(&arguments)).await
-    }
-
     /// The same against the file, with the exit code that is expected, as JSON.
     async fn audit_json(&self, code: i32, more: &[&str]) -> Value {
         let file = self.file();
@@ -61,30 +55,8 @@ impl Site {
     }
 }
 
-/// `vault-kmsctl` without anything of a cluster.
-fn operators(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    child::clean_environment(&mut command);
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
 fn key(name: &str) -> String {
     format!("/registry/secrets/{NAMESPACE}/{name}")
-}
-
-/// The counts of the findings, by kind.
-fn findings(report: &Value) -> Vec<(String, u64)> {
-    let findings = report["findings"].as_array().unwrap().iter();
-    let pair = |one: &Value| {
-        (
-            one["kind"].as_str().unwrap().to_owned(),
-            one["count"].as_u64().unwrap(),
-        )
-    };
-    let mut all: Vec<_> = findings.map(pair).collect();
-    all.sort();
-    all
 }
 
 fn finding<'a>(report: &'a Value, kind: &str) -> &'a Value {
@@ -93,15 +65,6 @@ fn finding<'a>(report: &'a Value, kind: &str) -> &'a Value {
         .iter()
         .find(|one| one["kind"] == kind)
         .unwrap_or_else(|| panic!("{report:#}"))
-}
-
-/// How many Secrets a provider wrote.
-fn secrets_by(report: &Value, provider: &str) -> u64 {
-    let groups = report["groups"].as_array().unwrap().iter();
-    groups
-        .filter(|row| row["resource"] == "secrets" && row["provider"] == provider)
-        .map(|row| row["objects"].as_u64().unwrap())
-        .sum()
 }
 
 /// Rotates the key, and waits until kube-apiserver writes with the new version.
@@ -200,7 +163,7 @@ async fn each_form_of_a_mixed_cluster_is_found_and_proven() {
 
     // The same from a snapshot.
     let snapshot = site.path("snapshot.db");
-    save(&site, &snapshot).await;
+    site.save_snapshot(&snapshot).await;
     let file = site.file();
     let offline = [
         "audit",
@@ -246,7 +209,7 @@ async fn an_encrypted_cluster_is_clean_and_says_which_versions_may_go() {
         site.secret(name).await;
     }
     let before = site.path("before.db");
-    save(&site, &before).await;
+    site.save_snapshot(&before).await;
     rotate(&site, &vault, &fixture).await;
     let report = site.verify(1).await;
     assert_eq!(findings(&report), [("stale_key".to_owned(), 2)]);
@@ -263,7 +226,7 @@ async fn an_encrypted_cluster_is_clean_and_says_which_versions_may_go() {
     );
     assert!(first["older_revisions"].as_u64().unwrap() >= 2);
     assert_eq!(report["keys"][0]["command"], Value::Null);
-    compact(&site).await;
+    site.compact().await;
     let metrics = site.path("audit.prom");
     let config = site.daemon.config_path();
     let more = [
@@ -434,30 +397,6 @@ async fn a_wrong_input_is_not_an_unreachable_server() {
         .await
         .expect(69);
     assert!(ended.out.is_empty(), "{}", ended.out);
-}
-
-/// A snapshot, as an operator makes it.
-async fn save(site: &Site, file: &Path) {
-    let text = format!(
-        "{} --endpoints {} snapshot save {}",
-        servers::binary(Server::Etcdctl).display(),
-        site.etcd.address(),
-        file.display()
-    );
-    operator::run(site.dir.path(), &text, &[]).await;
-}
-
-/// Forgets all older revisions, as kube-apiserver does every 5 minutes.
-async fn compact(site: &Site) {
-    let etcdctl = format!(
-        "{} --endpoints {}",
-        servers::binary(Server::Etcdctl).display(),
-        site.etcd.address()
-    );
-    let text = format!(
-        "revision=$({etcdctl} get / -w json | jq .header.revision)\n{etcdctl} compact --physical \"$revision\""
-    );
-    operator::run(site.dir.path(), &text, &[]).await;
 }
 
 /// deploy/audit, with the program where it was built.

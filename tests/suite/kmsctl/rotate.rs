@@ -1,100 +1,26 @@
 //! `rotate`: one command for the rotation, which waits for every kube-apiserver and is safe to repeat.
 
-use std::fs;
-use std::process::Command;
+use super::nodes::Nodes;
+use super::site::{Site, finish, identity};
+use crate::harness::proxy::Fault;
+use crate::harness::vault::Vault;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
-use super::site::{Ended, Site, encryption, finish, identity};
-use crate::documents::kubeconfig;
-use crate::harness::daemon::Daemon;
-use crate::harness::kubernetes::KubeApiserver;
-use crate::harness::proxy::{Fault, Proxy};
-use crate::harness::vault::{Fixture, Vault};
-use crate::harness::wait;
-use crate::{LIMIT, daemon_for};
-
-const METRIC: &str = "key_id_hash_status_last_timestamp_seconds{";
-
-/// A site with a second node, whose plugin reaches Vault through a proxy.
-struct Nodes {
-    site: Site,
-    second: KubeApiserver,
-    proxy: Proxy,
-    _plugin: Daemon,
-    fixture: Fixture,
-}
-
-impl Nodes {
-    async fn start(vault: &Vault) -> Self {
-        let fixture = vault.fixture().await;
-        let site = Site::start(vault, &fixture).await;
-        site.configure(&[site.kms("v2", "vault"), identity()]).await;
-        let proxy = Proxy::start(vault.socket_address());
-        let plugin = daemon_for(&proxy.address(), &fixture).spawn().await;
-        let socket = plugin.socket().display();
-        let kms = format!("kms: {{apiVersion: v2, name: vault, endpoint: 'unix://{socket}'}}");
-        let file = encryption(
-            "[secrets, configmaps, widgets.example.org]",
-            &[kms, identity()],
-        );
-        let second = KubeApiserver::start(&site.etcd, Some(&file), None).await;
-        let both = format!("{}{}", site.kubernetes.ca_pem(), second.ca_pem());
-        let text = kubeconfig(&site.kubernetes);
-        let one = STANDARD.encode(site.kubernetes.ca_pem());
-        let text = text.replace(&one, &STANDARD.encode(both));
-        fs::write(site.path("kubeconfig"), text).unwrap();
-        let nodes = Self {
-            site,
-            second,
-            proxy,
-            _plugin: plugin,
-            fixture,
-        };
-        for kubernetes in [&nodes.site.kubernetes, &nodes.second] {
-            wait::until_true("a Status", LIMIT, async || {
-                kubernetes.metrics().await.contains(METRIC)
-            })
-            .await;
-        }
-        // What kube-apiserver wrote itself before it had a plugin.
-        nodes
-            .site
-            .run(&["migrate", "--method", "direct"])
-            .await
-            .expect(0);
-        nodes
-    }
-
-    fn command(&self, vault: &Vault, arguments: &[&str]) -> Command {
-        let mut command = self.site.command(&[&["rotate"], arguments].concat());
-        command
-            .env("VAULT_TOKEN", vault.root_token())
-            .arg("--config")
-            .arg(self.site.daemon.config_path())
-            .args(["--apiserver", &self.site.kubernetes.address()])
-            .args(["--apiserver", &self.second.address()]);
-        command
-    }
-
-    async fn run(&self, vault: &Vault, arguments: &[&str]) -> Ended {
-        let ended = finish(self.command(vault, arguments)).await;
-        eprintln!(
-            "rotate {arguments:?}: {:?}\n{}\n{}",
-            ended.code, ended.out, ended.err
-        );
-        ended
-    }
-
-    async fn latest(&self, vault: &Vault) -> u64 {
-        let key = vault.read_key(&self.fixture.mount, &self.fixture.key).await;
-        key["latest_version"].as_u64().unwrap()
-    }
+/// Two nodes that write KMS v2, and nothing that is older.
+async fn two_nodes(vault: &Vault) -> Nodes {
+    let fixture = vault.fixture().await;
+    let site = Site::start(vault, &fixture).await;
+    let providers = [site.kms("v2", "vault"), identity()];
+    site.configure(&providers).await;
+    let nodes = Nodes::join(site, vault, fixture, &providers).await;
+    // What kube-apiserver wrote itself before it had a plugin.
+    let migrated = nodes.site.run(&["migrate", "--method", "direct"]).await;
+    migrated.expect(0);
+    nodes
 }
 
 async fn it_waits_for_every_kube_apiserver_names_the_one_that_lags_and_goes_on_when_repeated() {
     let vault = Vault::shared().await;
-    let nodes = Nodes::start(vault).await;
+    let nodes = two_nodes(vault).await;
     let site = &nodes.site;
     site.fill(10).await;
     let before = site.contents().await;
@@ -166,16 +92,16 @@ async fn it_waits_for_every_kube_apiserver_names_the_one_that_lags_and_goes_on_w
 
 async fn what_is_missing_is_named_before_the_key_is_rotated() {
     let vault = Vault::shared().await;
-    let nodes = Nodes::start(vault).await;
+    let nodes = two_nodes(vault).await;
     // The daemon's own token may not rotate.
-    let mut command = nodes.command(vault, &["--wait"]);
+    let mut command = nodes.rotate(vault, &["--wait"]);
     command.env("VAULT_TOKEN", &nodes.fixture.token);
     let ended = finish(command).await.expect(69);
     assert!(
         ended.err.contains("/rotate") && !ended.err.contains(&nodes.fixture.token),
         "{ended:?}"
     );
-    let mut command = nodes.command(vault, &["--wait"]);
+    let mut command = nodes.rotate(vault, &["--wait"]);
     command.env_remove("VAULT_TOKEN");
     let ended = finish(command).await.expect(78);
     assert!(ended.err.contains("VAULT_TOKEN is not set"), "{ended:?}");

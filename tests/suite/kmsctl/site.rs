@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::documents::kubeconfig;
-use crate::harness::child;
 use crate::harness::daemon::Daemon;
 use crate::harness::kubernetes::{Etcd, KubeApiserver};
+use crate::harness::servers::{self, Server};
 use crate::harness::vault::{Fixture, Vault};
-use crate::harness::wait;
+use crate::harness::{child, operator, wait};
 use crate::{LIMIT, daemon_for};
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_vault-kmsctl");
@@ -29,8 +29,8 @@ pub(super) const STORED: [(&str, &str); 3] = [
     ),
 ];
 /// The resources of the files of the tests.
-const RESOURCES: &str = "[secrets, configmaps, widgets.example.org]";
-const WIDGETS: &str = "/apis/example.org/v1/namespaces/default/widgets";
+pub(super) const RESOURCES: &str = "[secrets, configmaps, widgets.example.org]";
+pub(super) const WIDGETS: &str = "/apis/example.org/v1/namespaces/default/widgets";
 
 /// A kube-apiserver with a plugin, an etcd, and an operator's directory.
 pub(super) struct Site {
@@ -233,6 +233,33 @@ impl Site {
         all
     }
 
+    /// `audit` of this cluster's etcd.
+    pub(super) async fn audit(&self, more: &[&str]) -> Ended {
+        let endpoints = self.etcd.address();
+        let arguments = [&["audit", "--endpoints", &endpoints], more].concat();
+        finish(operators(&arguments)).await
+    }
+
+    /// A snapshot, as an operator makes it.
+    pub(super) async fn save_snapshot(&self, file: &Path) {
+        let text = format!("{} snapshot save {}", self.etcdctl(), file.display());
+        operator::run(self.dir.path(), &text, &[]).await;
+    }
+
+    /// Forgets all older revisions, as kube-apiserver does every 5 minutes.
+    pub(super) async fn compact(&self) {
+        let etcdctl = self.etcdctl();
+        let text = format!(
+            "revision=$({etcdctl} get / -w json | jq .header.revision)\n{etcdctl} compact --physical \"$revision\""
+        );
+        operator::run(self.dir.path(), &text, &[]).await;
+    }
+
+    fn etcdctl(&self) -> String {
+        let program = servers::binary(Server::Etcdctl);
+        format!("{} --endpoints {}", program.display(), self.etcd.address())
+    }
+
     /// Each value in etcd begins with `start`, and holds `text`.
     pub(super) async fn assert_stored(&self, start: &str, text: &str) {
         for (key, value) in self.stored().await {
@@ -250,6 +277,42 @@ pub(super) fn identity() -> String {
 pub(super) fn aescbc() -> String {
     let key = STANDARD.encode([7; 32]);
     format!("aescbc: {{keys: [{{name: one, secret: '{key}'}}]}}")
+}
+
+pub(super) fn secretbox() -> String {
+    let key = STANDARD.encode([9; 32]);
+    format!("secretbox: {{keys: [{{name: box, secret: '{key}'}}]}}")
+}
+
+/// `vault-kmsctl` without anything of a cluster.
+pub(super) fn operators(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    child::clean_environment(&mut command);
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// The counts of the findings of a report, by kind.
+pub(super) fn findings(report: &Value) -> Vec<(String, u64)> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    let pair = |one: &Value| {
+        (
+            one["kind"].as_str().unwrap().to_owned(),
+            one["count"].as_u64().unwrap(),
+        )
+    };
+    let mut all: Vec<_> = findings.map(pair).collect();
+    all.sort();
+    all
+}
+
+/// How many Secrets a provider wrote, by a report.
+pub(super) fn secrets_by(report: &Value, provider: &str) -> u64 {
+    let groups = report["groups"].as_array().unwrap().iter();
+    groups
+        .filter(|row| row["resource"] == "secrets" && row["provider"] == provider)
+        .map(|row| row["objects"].as_u64().unwrap())
+        .sum()
 }
 
 /// Runs a command to its end, not on the thread of the test.

@@ -131,6 +131,11 @@ async fn a_list_whose_state_is_compacted_goes_on() {
     site.kubernetes.restart().await;
     let ended = ended(child).await.expect(0);
     eprintln!("{}\n{}", ended.out, ended.err);
+    let metrics = site.kubernetes.metrics().await;
+    let refused = metrics.lines().any(|line| {
+        line.starts_with("apiserver_request_total{code=\"410\"") && line.contains("LIST")
+    });
+    assert!(refused, "kube-apiserver still had the state of the list");
     site.assert_stored("k8s:enc:kms:v2:vault:", "").await;
     assert_eq!(site.contents().await, before);
 }
