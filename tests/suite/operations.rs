@@ -5,6 +5,7 @@
 
 mod disable;
 mod nodes;
+mod providers;
 mod re_encryption;
 mod restore;
 mod rules;
@@ -295,7 +296,7 @@ fn the_configurations_of_the_pages_are_valid() {
 }
 
 tests! {
-    [disable, nodes, re_encryption, restore, rules]
+    [disable, nodes, providers, re_encryption, restore, rules]
     plain every_section_with_commands_is_run;
     plain the_configurations_of_the_pages_are_valid;
 }
