@@ -158,7 +158,7 @@ impl Site {
     }
 
     /// Their storage is ready a moment after kube-apiserver is.
-    async fn wait_for_widgets(&self) {
+    pub(super) async fn wait_for_widgets(&self) {
         wait::until_true("widgets are served", LIMIT, async || {
             self.kubernetes.request("GET", WIDGETS, None).await.0 == 200
         })

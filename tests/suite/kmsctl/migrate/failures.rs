@@ -89,6 +89,7 @@ async fn an_object_that_cannot_be_read_is_named_and_other_namespaces_are_written
         .await;
     site.kubernetes.start_again();
     site.kubernetes.answers().await;
+    site.wait_for_widgets().await;
     let ended = site.run(&DIRECT).await.expect(1);
     eprintln!("{}\n{}", ended.out, ended.err);
     assert!(ended.out.contains("list of secrets"), "{ended:?}");
