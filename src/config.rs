@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnosis::Diagnosis;
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
+use crate::replaced_plugin::DropIn;
 use crate::system::watched_file;
 use crate::{admin, telemetry};
 use crate::{keys, session, vault};
@@ -49,6 +50,8 @@ pub struct Config {
     pub keys: keys::Settings,
     /// Where probes are served.
     pub admin: admin::Address,
+    /// The plugin in whose place this one runs, if there is one.
+    pub drop_in: Option<DropIn>,
     /// What is logged, and how.
     pub log: telemetry::Settings,
     /// Valid settings that an operator should know about.

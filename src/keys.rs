@@ -5,6 +5,7 @@
 
 mod announced;
 mod arguments;
+mod bound;
 mod error;
 mod key_id;
 mod manager;
@@ -22,6 +23,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 pub use crate::vault::{Ciphertext, InvalidCiphertext, Plaintext};
 pub use announced::AnnouncedKeyIds;
 pub use arguments::{Arguments, Settings};
+pub use bound::{Annotations, BOUND_BY, BoundKey, BoundLabels};
+#[cfg(feature = "kmsctl")]
+pub(crate) use bound::{CarriedLabels, is_bound, named as named_bound_keys};
 pub use error::{ErrorKind, KeyError};
 pub use key_id::{KeyId, KeyIdParts};
 pub use manager::State;

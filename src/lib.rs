@@ -2,7 +2,7 @@
 //!
 //! Dependencies point one way: [`commands`] → [`supervisor`] → [`grpc`] → [`keys`] → [`session`] →
 //! [`vault`]. [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault. [`telemetry`],
-//! [`system`] and [`reason`] are leaves that every module may use. `etcd` and `kmsctl` are of the second
+//! [`system`], [`reason`] and [`replaced_plugin`] are leaves that every module may use. `etcd` and `kmsctl` are of the second
 //! program, `vault-kmsctl`; no module of the daemon uses them.
 
 pub mod actor;
@@ -19,6 +19,7 @@ pub mod keys;
 #[cfg(feature = "kmsctl")]
 pub mod kmsctl;
 pub mod reason;
+pub mod replaced_plugin;
 pub mod session;
 mod sha256;
 pub mod supervisor;

@@ -29,4 +29,6 @@ pub use tls::{Negotiated, ServerCertificate, install_provider};
 pub use token::{Grant, Lease, TokenInfo};
 #[cfg(feature = "kmsctl")]
 pub use transit::KeyVersions;
-pub use transit::{Encrypted, KeyInfo, Outcomes, ToEncrypt, Unfit, VersionStamp};
+pub use transit::{
+    AssociatedData, Encrypted, KeyInfo, Outcomes, ToDecrypt, ToEncrypt, Unfit, VersionStamp,
+};

@@ -121,6 +121,9 @@ fn type_of(key: &Key<'_>) -> Value {
         "IP address with port, `unix:/path`, or `\"\"`" => {
             text("^(unix:/.*|[0-9.]+:[0-9]+|\\[[0-9a-fA-F:.%]+\\]:[0-9]+)?$")
         }
+        "IP address with port, or `\"\"`" => {
+            text("^([0-9.]+:[0-9]+|\\[[0-9a-fA-F:.%]+\\]:[0-9]+)?$")
+        }
         "address, or list of addresses" => {
             let address = text("^(https?://[^/]|unix:///)");
             json!({ "anyOf": [address, { "type": "array", "items": address, "minItems": 1 }] })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::vault::{
-    CallError, Ciphertext, Client, Encrypted, KeyVersion, Outcomes, Plaintext, ToEncrypt, Token,
-    TransitKey,
+    AssociatedData, CallError, Ciphertext, Client, Encrypted, KeyVersion, Outcomes, Plaintext,
+    ToDecrypt, ToEncrypt, Token, TransitKey,
 };
 
 /// What a batch consists of.
@@ -41,9 +41,12 @@ pub(crate) struct Encrypt {
     pub(crate) version: Option<KeyVersion>,
 }
 
-/// A ciphertext to decrypt.
+/// A ciphertext to decrypt, and what it is bound to, if anything.
 #[derive(Debug, Clone)]
-pub(crate) struct Decrypt(pub(crate) Arc<Ciphertext>);
+pub(crate) struct Decrypt {
+    pub(crate) ciphertext: Arc<Ciphertext>,
+    pub(crate) associated_data: Option<AssociatedData>,
+}
 
 impl Operation for Encrypt {
     const NAME: &'static str = "encrypt";
@@ -87,11 +90,13 @@ impl Operation for Decrypt {
     type Output = Plaintext;
 
     fn size(&self) -> usize {
-        self.0.as_str().len()
+        let bound = self.associated_data.as_ref();
+        self.ciphertext.as_str().len() + bound.map_or(0, |data| data.as_str().len())
     }
 
+    /// The same ciphertext with other associated data has another outcome.
     fn is_same(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.ciphertext == other.ciphertext && self.associated_data == other.associated_data
     }
 
     fn copy(output: &Plaintext) -> Plaintext {
@@ -105,7 +110,11 @@ impl Operation for Decrypt {
         token: &Token,
         deadline: Instant,
     ) -> Result<Outcomes<Plaintext>, CallError> {
-        let items: Vec<&Ciphertext> = items.iter().map(|item| &*item.0).collect();
+        let items = items.iter().map(|item| ToDecrypt {
+            ciphertext: &item.ciphertext,
+            associated_data: item.associated_data.as_ref(),
+        });
+        let items: Vec<_> = items.collect();
         client.decrypt(key, &items, token, deadline).await
     }
 }

@@ -37,6 +37,7 @@ const TABLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["listen"]),
+    ("drop_in", &["plugin", "health_listen", "metrics_listen"]),
     ("log", &["level", "format"]),
     ("health", &["tolerance", "fail_after"]),
     ("limits", &["max_waiting"]),
@@ -144,6 +145,7 @@ pub(super) struct Raw {
     pub(super) transit: Transit,
     pub(super) auth: Auth,
     pub(super) admin: Admin,
+    pub(super) drop_in: DropIn,
     pub(super) log: Log,
     pub(super) health: Health,
     pub(super) limits: Limits,
@@ -191,12 +193,24 @@ pub(super) struct DecryptAlso {
     pub(super) namespace: RawValue,
     pub(super) mount: RawValue,
     pub(super) key: RawValue,
+    pub(super) associated_data: RawValue,
+    pub(super) provider_name: RawValue,
+    pub(super) cluster_id: RawValue,
+    pub(super) instance_id: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Admin {
     pub(super) listen: RawValue,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DropIn {
+    pub(super) plugin: RawValue,
+    pub(super) health_listen: RawValue,
+    pub(super) metrics_listen: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -43,9 +43,21 @@ impl Config {
         for key in &keys.decrypt_also {
             add("transit.decrypt_also", &names(key));
         }
+        for bound in &keys.bound {
+            let labels = &bound.labels;
+            let own = [
+                &labels.provider_name,
+                &labels.cluster_id,
+                &labels.instance_id,
+            ];
+            add("transit.decrypt_also", &(names(&bound.key), own));
+        }
         add("transit.key_id_suffix", &keys.key_id_suffix);
         add("transit.accept_replaced", &keys.accept_replaced);
         add("transit.max_in_flight", &keys.max_in_flight);
+        if let Some(drop_in) = &self.drop_in {
+            add("drop_in.plugin", &drop_in.plugin.as_str());
+        }
         add("auth.method", &self.auth.method.name());
         add("auth.namespace", &self.auth.namespace.as_str());
         add("auth.mount", &mount);
@@ -123,6 +135,18 @@ mod tests {
             ("suffix = \"x\"", "suffix = \"y\""),
             ("key = \"old\"", "key = \"older\""),
             ("[[transit.decrypt_also]]\nkey = \"old\"\n", ""),
+            (
+                "key = \"old\"",
+                "key = \"old\"\nassociated_data = \"bao-kms-provider\"\nprovider_name = \"a\"\n\
+                 cluster_id = \"b\"\ninstance_id = \"c\"",
+            ),
+            (
+                "key = \"old\"",
+                "key = \"old\"\nassociated_data = \"bao-kms-provider\"\nprovider_name = \"a\"\n\
+                 cluster_id = \"b\"\ninstance_id = \"d\"",
+            ),
+            ("[log]", "[drop_in]\nplugin = \"kleidi\"\n[log]"),
+            ("[log]", "[drop_in]\nplugin = \"vault-kms-provider\"\n[log]"),
             ("method = \"jwt\"", "method = \"kubernetes\""),
             ("role = \"r\"", "role = \"s\""),
             ("role = \"r\"", "role = \"r\"\nmount = \"other\""),
@@ -144,6 +168,7 @@ mod tests {
             ("/etc/jwt", "/etc/other"),
             ("\"info\"", "\"debug\""),
             ("8790", "8791"),
+            ("/etc/jwt\"\n", "/etc/jwt\"\n[drop_in]\n"),
             ("/var/lib/kms", "/var/lib/other"),
             ("mode = \"0660\"", "mode = \"0660\"\nallow_uids = [0, 17]"),
             ("mount = \"transit\"\n", ""),

@@ -3,6 +3,7 @@
 mod auth;
 mod certificate;
 mod defaults;
+mod drop_in;
 mod proxies;
 mod socket;
 mod vault;
@@ -59,7 +60,8 @@ pub(super) fn config(
         raw.transit.key,
         Some(namespace.clone()),
     );
-    let decrypt_also = vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
+    let (decrypt_also, bound) =
+        vault::decrypt_also(&mut reader, raw.transit.decrypt_also, &namespace);
     let state_file = socket::state_file(&mut reader, raw.state.dir, socket.as_ref());
     let context = auth::Context {
         environment,
@@ -78,6 +80,12 @@ pub(super) fn config(
              (/status is for this host alone): let a firewall admit Prometheus only"
         ));
     }
+    let admin = if is_off {
+        admin::Address::Off
+    } else {
+        admin.unwrap_or_default()
+    };
+    let drop_in = drop_in::drop_in(&mut reader, raw.drop_in, &admin);
     let log = log(&mut reader, raw.log);
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);
@@ -102,17 +110,15 @@ pub(super) fn config(
         keys: keys::Settings {
             key,
             decrypt_also,
+            bound,
             accept_replaced,
             key_id_suffix,
             limits,
             max_in_flight,
             state_file,
         },
-        admin: if is_off {
-            admin::Address::Off
-        } else {
-            admin.unwrap_or_default()
-        },
+        admin,
+        drop_in,
         log,
         warnings: reader.warnings,
         origins: reader.origins,

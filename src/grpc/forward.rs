@@ -15,8 +15,8 @@ use super::deadline::Deadline;
 use super::error;
 use super::failures::Failures;
 use crate::keys::{
-    Ciphertext, DecryptCall, EncryptCall, EncryptedSeed, KeyError, KeyManagerHandle, KeyMsg, Pin,
-    Plaintext, Reply, StatusReport,
+    Annotations, Ciphertext, DecryptCall, EncryptCall, EncryptedSeed, KeyError, KeyManagerHandle,
+    KeyMsg, Pin, Plaintext, Reply, StatusReport,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -111,15 +111,18 @@ impl Forwarder {
         call: &Call,
         ciphertext: Vec<u8>,
         key_id: Option<String>,
+        annotations: Annotations,
         deadline: Deadline,
     ) -> Result<Plaintext, Status> {
         let ciphertext = Ciphertext::try_new(ciphertext).map_err(|error| error::invalid(&error))?;
         let ciphertext = Arc::new(ciphertext);
+        let annotations = (!annotations.is_empty()).then(|| Arc::new(annotations));
         let _waiting = call.admit().ok_or_else(error::too_many_waiting)?;
         self.ask(deadline, |reply| {
             KeyMsg::Decrypt(DecryptCall {
                 ciphertext: ciphertext.clone(),
                 key_id: key_id.clone(),
+                annotations: annotations.clone(),
                 deadline: deadline.work,
                 parent: call.span.parent(),
                 reply,

@@ -11,7 +11,7 @@ use super::proto::v1beta1::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, VersionRequest,
     VersionResponse,
 };
-use crate::keys::Pin;
+use crate::keys::{Annotations, Pin};
 
 /// The only version that kube-apiserver accepts (`envelope/grpc_service.go`).
 const VERSION: &str = "v1beta1";
@@ -76,7 +76,10 @@ impl KeyManagementService for Service {
         let deadline = Deadline::of(request.extensions())?;
         let call = Call::of(request.extensions())?;
         let cipher = request.into_inner().cipher;
-        let answer = self.forwarder.decrypt(&call, cipher, None, deadline).await;
+        let answer = self
+            .forwarder
+            .decrypt(&call, cipher, None, Annotations::new(), deadline)
+            .await;
         self.record(Operation::Decrypt, &answer);
         let plaintext = answer?;
         Ok(Response::new(DecryptResponse {

@@ -119,14 +119,20 @@ impl KeyManagementService for Service {
             ciphertext,
             uid,
             key_id,
-            annotations: _,
+            annotations,
         } = request.into_inner();
         debug!(operation = "decrypt", uid, key_id, "call");
         call.span.uid(&uid);
         call.span.key_id(&key_id);
         let answer = self
             .forwarder
-            .decrypt(&call, ciphertext, Some(key_id.clone()), deadline)
+            .decrypt(
+                &call,
+                ciphertext,
+                Some(key_id.clone()),
+                annotations,
+                deadline,
+            )
             .await;
         self.record(Operation::Decrypt, Some(&uid), Some(&key_id), &answer);
         let plaintext = answer?;

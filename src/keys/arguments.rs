@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::bound::BoundKey;
 use super::key_id::KeyId;
 use super::status::HealthLimits;
 use super::view::KeyView;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub key: TransitKey,
     /// Keys that may still decrypt.
     pub decrypt_also: Vec<TransitKey>,
+    /// Keys that may still decrypt what another plugin bound to its labels.
+    pub bound: Vec<BoundKey>,
     /// The key_id of a replaced key that an operator accepts (`transit.accept_replaced`).
     pub accept_replaced: Option<String>,
     /// What is added to each key_id (`transit.key_id_suffix`).

@@ -5,6 +5,7 @@ mod remedy;
 
 use std::fmt;
 
+use super::bound::{self, BOUND_BY};
 use super::key_id::KeyId;
 use crate::batch;
 use crate::diagnosis::write_joined;
@@ -171,6 +172,41 @@ impl KeyError {
             },
             None => self,
         }
+    }
+
+    /// A value whose associated data cannot be rebuilt, so that nobody was asked to decrypt it. `keys`: those that
+    /// might have.
+    pub(crate) fn of_bound_value(keys: &str, cause: &str) -> Self {
+        let cause = format!(
+            "{BOUND_BY} wrote this, bound to its labels, and they cannot be rebuilt for {keys}: {cause}"
+        );
+        Self::new(ErrorKind::Invalid, cause)
+            .because(Reason::CiphertextUnreadable)
+            .with_remedy(
+                "restore the object from a backup of etcd: its key_id and annotations are not those that it was \
+                 encrypted with",
+            )
+    }
+
+    /// A Decrypt with associated data that failed to authenticate: by the key, or by the labels.
+    pub(super) fn or_other_labels(self, key: &TransitKey) -> Self {
+        if self.api_error != Some(ApiErrorKind::BadCiphertext) {
+            return self;
+        }
+        self.with_remedy(format!(
+            "correct provider_name, cluster_id and instance_id of the entry of {key} in transit.decrypt_also: they \
+             are bound into what {BOUND_BY} encrypted; or it was not made by that key, or is damaged"
+        ))
+    }
+
+    /// A Decrypt, without associated data, of what needs it.
+    pub(super) fn or_bound(self, key_id: Option<&str>) -> Self {
+        if self.api_error != Some(ApiErrorKind::BadCiphertext) || !bound::has_bound_key_id(key_id) {
+            return self;
+        }
+        self.with_remedy(format!(
+            "{BOUND_BY} wrote it: add its key to transit.decrypt_also with associated_data = {BOUND_BY:?}"
+        ))
     }
 
     /// The key itself can never serve, as reading it shows.

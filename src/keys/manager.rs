@@ -8,9 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::arguments::Arguments;
+use super::bound::{self, CarriedLabels};
+use super::error::KeyError;
 use super::key_id::KeyId;
 use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
-use super::operations::{DecryptCompletion, EncryptCompletion, Operations};
+use super::operations::{Candidate, DecryptCompletion, EncryptCompletion, Operations};
 use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
 use super::state_file;
 use super::view::ProvenKey;
@@ -25,8 +27,10 @@ use crate::vault::TransitKey;
 pub struct State {
     args: Arguments,
     operations: Arc<Operations>,
-    /// All keys that decrypt, the writing one first.
+    /// The keys that decrypt what is bound to nothing, the writing one first.
     readers: Arc<[Arc<TransitKey>]>,
+    /// Those of `settings.bound`, in the same order.
+    bound_readers: Vec<Arc<TransitKey>>,
     machine: Machine,
     /// The `min_decryption_version` that was logged.
     minimum_logged: u32,
@@ -44,6 +48,8 @@ impl State {
         let key = Arc::new(args.settings.key.clone());
         let also = args.settings.decrypt_also.iter().cloned().map(Arc::new);
         let readers: Vec<_> = std::iter::once(key.clone()).chain(also).collect();
+        let bound = args.settings.bound.iter();
+        let bound_readers = bound.map(|it| Arc::new(it.key.clone())).collect();
         let mut tasks = JoinSet::new();
         let path = args.settings.state_file.clone();
         tasks.spawn(state_file::keep(
@@ -82,6 +88,7 @@ impl State {
                 manager: myself,
             }),
             readers: readers.into(),
+            bound_readers,
             machine,
             minimum_logged: 0,
             unconfigured_logged: false,
@@ -177,20 +184,69 @@ impl State {
     }
 
     pub(super) fn decrypt(&mut self, call: DecryptCall) {
-        let named = call.key_id.as_deref().and_then(|key_id| {
+        let key_id = call.key_id.as_deref();
+        if !self.bound_readers.is_empty() && bound::is_bound(key_id, call.annotations.as_deref()) {
+            return self.decrypt_bound(call);
+        }
+        let unbound = |key: &Arc<TransitKey>| Candidate {
+            key: key.clone(),
+            associated_data: None,
+        };
+        let named = key_id.and_then(|key_id| {
             let mut readers = self.readers.iter();
-            readers.find(|key| KeyId::names(key_id, key)).cloned()
+            readers.find(|key| KeyId::names(key_id, key)).map(unbound)
         });
         match named {
-            Some(key) => self.decrypt_named(call, key),
-            None => self.decrypt_with_any(call),
+            Some(candidate) => self.decrypt_by(call, candidate),
+            None => {
+                let candidates = self.readers.iter().map(unbound).collect();
+                self.decrypt_with_any(call, candidates);
+            }
         }
     }
 
-    fn decrypt_named(&self, call: DecryptCall, key: Arc<TransitKey>) {
+    /// Decrypts what is bound to labels, by the keys that are configured with labels alone.
+    fn decrypt_bound(&mut self, call: DecryptCall) {
+        let bound = &self.args.settings.bound;
+        let annotations = call.annotations.as_deref();
         let version = call.ciphertext.version();
+        let carried = match CarriedLabels::read(call.key_id.as_deref(), annotations, version) {
+            Ok(carried) => carried,
+            Err(cause) => {
+                let error = KeyError::of_bound_value(&bound::named(bound), &cause);
+                let _ = call.reply.send(Err(error));
+                return;
+            }
+        };
+        let keys = bound.iter().zip(&self.bound_readers);
+        let mut candidates: Vec<_> = keys
+            .map(|(bound, key)| Candidate {
+                key: key.clone(),
+                associated_data: Some(bound.labels.associated_data(&carried)),
+            })
+            .collect();
+        match candidates.pop() {
+            Some(only) if candidates.is_empty() => self.decrypt_by(call, only),
+            last => {
+                candidates.extend(last);
+                self.decrypt_with_any(call, candidates);
+            }
+        }
+    }
+
+    /// Decrypts with the one key that can have made it.
+    fn decrypt_by(&self, call: DecryptCall, candidate: Candidate) {
+        let Candidate {
+            key,
+            associated_data,
+        } = candidate;
+        let version = call.ciphertext.version();
+        let is_bound = associated_data.is_some();
         self.operations.decrypts.submit(Request {
-            operation: Decrypt(call.ciphertext),
+            operation: Decrypt {
+                ciphertext: call.ciphertext,
+                associated_data,
+            },
             key: key.clone(),
             deadline: call.deadline,
             policy: RetryPolicy::TransientOrLagging,
@@ -198,6 +254,7 @@ impl State {
             completion: Box::new(DecryptCompletion {
                 operations: self.operations.clone(),
                 key,
+                is_bound,
                 version,
                 deadline: call.deadline,
                 reply: call.reply,
@@ -205,15 +262,14 @@ impl State {
         });
     }
 
-    fn decrypt_with_any(&mut self, call: DecryptCall) {
+    fn decrypt_with_any(&mut self, call: DecryptCall, candidates: Vec<Candidate>) {
         let operations = self.operations.clone();
-        let readers = self.readers.clone();
         self.tasks.spawn(async move {
             let mut reply = call.reply;
             let key_id = call.key_id.as_deref();
             let (ciphertext, deadline) = (&call.ciphertext, call.deadline);
             let work =
-                operations.decrypt_with_any(&readers, ciphertext, key_id, deadline, &call.parent);
+                operations.decrypt_with_any(candidates, ciphertext, key_id, deadline, &call.parent);
             let work = pin!(work);
             if let Some(answer) = unless_abandoned(&mut reply, work).await {
                 let _ = reply.send(answer);

@@ -7,6 +7,7 @@ use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::bound::Annotations;
 use super::error::KeyError;
 use super::key_id::KeyId;
 use super::refresh::event::{CallObservation, RefreshEvent};
@@ -41,6 +42,8 @@ pub struct DecryptCall {
     pub ciphertext: Arc<Ciphertext>,
     /// Under which key_id; KMS v1 knows none.
     pub key_id: Option<String>,
+    /// The annotations of the value; `None` if it has none, as always under KMS v1.
+    pub annotations: Option<Arc<Annotations>>,
     /// When the caller wants its answer.
     pub deadline: Instant,
     /// The call's span.

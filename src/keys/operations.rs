@@ -20,13 +20,21 @@ use crate::session::{Session, Sessions};
 use crate::system::clock::Moment;
 use crate::telemetry::spans::Parent;
 use crate::vault::{
-    ApiErrorKind, Ciphertext, Client, Encrypted, KeyInfo, KeyVersion, Plaintext, TransitKey,
+    ApiErrorKind, AssociatedData, Ciphertext, Client, Encrypted, KeyInfo, KeyVersion, Plaintext,
+    TransitKey,
 };
 
 /// The first wait before the configured keys are tried once more; doubled by each round.
 const ROUND_BACKOFF: Duration = Duration::from_millis(50);
 /// The longest wait between two rounds.
 const MAX_ROUND_BACKOFF: Duration = Duration::from_secs(1);
+
+/// A key that may have made a ciphertext, and what that is bound to then.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) key: Arc<TransitKey>,
+    pub(super) associated_data: Option<AssociatedData>,
+}
 
 /// Where calls are sent.
 #[derive(Debug)]
@@ -54,6 +62,8 @@ pub(super) struct EncryptCompletion {
 pub(super) struct DecryptCompletion {
     pub(super) operations: Arc<Operations>,
     pub(super) key: Arc<TransitKey>,
+    /// Whether the ciphertext is bound to labels.
+    pub(super) is_bound: bool,
     pub(super) version: KeyVersion,
     pub(super) deadline: Instant,
     pub(super) reply: Reply<Plaintext>,
@@ -96,7 +106,10 @@ impl Completion<Plaintext> for DecryptCompletion {
                 Ok(plaintext)
             }
             Err(error) => {
-                let error = KeyError::of_batch(&self.key, error);
+                let mut error = KeyError::of_batch(&self.key, error);
+                if self.is_bound {
+                    error = error.or_other_labels(&self.key);
+                }
                 self.operations.note_failed(&error, &self.key);
                 if error.api_error == Some(ApiErrorKind::VersionTooOld) {
                     // Vault does not name its limit; the actor's task asks for it.
@@ -141,7 +154,7 @@ impl Operations {
             .map_err(|error| error.or_too_old_to_encrypt(version))
     }
 
-    /// Decrypts with this key.
+    /// Decrypts with this key what is bound to nothing.
     pub(super) async fn decrypt(
         &self,
         key: &Arc<TransitKey>,
@@ -150,7 +163,22 @@ impl Operations {
         deadline: Instant,
         parent: Parent,
     ) -> Result<Plaintext, KeyError> {
-        let operation = Decrypt(ciphertext.clone());
+        let operation = Decrypt {
+            ciphertext: ciphertext.clone(),
+            associated_data: None,
+        };
+        self.call_decrypt(key, operation, policy, deadline, parent)
+            .await
+    }
+
+    async fn call_decrypt(
+        &self,
+        key: &Arc<TransitKey>,
+        operation: Decrypt,
+        policy: RetryPolicy,
+        deadline: Instant,
+        parent: Parent,
+    ) -> Result<Plaintext, KeyError> {
         let outcome = self
             .decrypts
             .call(key, operation, policy, deadline, parent)
@@ -232,34 +260,43 @@ impl Operations {
     /// Decrypts with whichever of these keys can. Each gets one attempt before any gets a second.
     pub(super) async fn decrypt_with_any(
         &self,
-        keys: &[Arc<TransitKey>],
+        mut candidates: Vec<Candidate>,
         ciphertext: &Arc<Ciphertext>,
         key_id: Option<&str>,
         deadline: Instant,
         parent: &Parent,
     ) -> Result<Plaintext, KeyError> {
-        let mut candidates = keys.to_vec();
         let mut backoff = ROUND_BACKOFF;
         loop {
             let mut worst: Option<KeyError> = None;
             let mut retried = Vec::new();
-            for key in candidates {
+            for candidate in candidates {
+                let key = &candidate.key;
+                let operation = Decrypt {
+                    ciphertext: ciphertext.clone(),
+                    associated_data: candidate.associated_data.clone(),
+                };
                 let policy = RetryPolicy::Once;
-                let tried = self.decrypt(&key, ciphertext, policy, deadline, parent.clone());
+                let tried = self.call_decrypt(key, operation, policy, deadline, parent.clone());
                 match tried.await {
                     Ok(plaintext) => {
-                        self.note_decrypted(&key);
+                        self.note_decrypted(key);
                         return Ok(plaintext);
                     }
                     Err(error) => {
-                        self.note_failed(&error, &key);
+                        self.note_failed(&error, key);
                         // The version of another key is none that this one will come to have.
                         let may_lag = key_id.is_none_or(|key_id| !KeyId::is_ours(key_id));
                         let may_pass = error.is_transient() || (may_lag && error.is_lag());
-                        let error = self.explained(&key, ciphertext.version(), deadline, error);
+                        let error = if candidate.associated_data.is_some() {
+                            error.or_other_labels(key)
+                        } else {
+                            error
+                        };
+                        let error = self.explained(key, ciphertext.version(), deadline, error);
                         worst = Some(graver(worst, error.await));
                         if may_pass {
-                            retried.push(key);
+                            retried.push(candidate);
                         }
                     }
                 }
@@ -268,7 +305,7 @@ impl Operations {
                 worst.unwrap_or_else(|| KeyError::new(ErrorKind::Internal, "no key is configured"));
             let wait = backoff_within(backoff, None, Instant::now(), deadline);
             let (Some(wait), false) = (wait, retried.is_empty()) else {
-                return Err(worst.by_no_configured_key(key_id));
+                return Err(worst.by_no_configured_key(key_id).or_bound(key_id));
             };
             sleep(wait).await;
             backoff = (backoff * 2).min(MAX_ROUND_BACKOFF);

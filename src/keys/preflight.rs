@@ -78,6 +78,7 @@ async fn decrypt(
         KeyMsg::Decrypt(DecryptCall {
             ciphertext,
             key_id: Some(key_id),
+            annotations: None,
             deadline,
             parent: Parent::NOBODY,
             reply,

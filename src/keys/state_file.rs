@@ -242,6 +242,7 @@ mod tests {
         Settings {
             key: key_named(name),
             decrypt_also: Vec::new(),
+            bound: Vec::new(),
             accept_replaced: None,
             key_id_suffix: None,
             limits: HealthLimits {

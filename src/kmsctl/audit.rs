@@ -11,6 +11,7 @@ mod open;
 mod progress;
 mod remedy;
 mod report;
+mod seed_keys;
 mod seeds;
 mod source;
 mod tally;

@@ -6,7 +6,7 @@ mod mount;
 #[cfg(feature = "kmsctl")]
 mod rotation;
 
-pub use items::{Encrypted, Outcomes, ToEncrypt};
+pub use items::{AssociatedData, Encrypted, Outcomes, ToDecrypt, ToEncrypt};
 pub use key::{KeyInfo, Unfit, VersionStamp};
 #[cfg(feature = "kmsctl")]
 pub use rotation::KeyVersions;

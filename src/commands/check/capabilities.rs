@@ -31,7 +31,8 @@ impl Query<'_> {
         let before = report.steps().len();
         let own = required_for(&settings.key);
         let mut granted = self.check_key(&settings.key, own, report).await;
-        for key in &settings.decrypt_also {
+        let bound = settings.bound.iter().map(|bound| &bound.key);
+        for key in settings.decrypt_also.iter().chain(bound) {
             let required = vec![Required::new(key, "decrypt", "update")];
             granted.extend(self.check_key(key, required, report).await);
         }

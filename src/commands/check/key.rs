@@ -137,7 +137,9 @@ async fn round_trip(
         return Ok(false);
     };
     let Encrypted { ciphertext, .. } = encrypted?;
-    let mut decrypted = client.decrypt(key, &[&ciphertext], token, deadline).await?;
+    let mut decrypted = client
+        .decrypt(key, &[(&ciphertext).into()], token, deadline)
+        .await?;
     let Some(decrypted) = decrypted.pop() else {
         return Ok(false);
     };

@@ -5,7 +5,8 @@ use toml::Value;
 use crate::config::Environment;
 use crate::config::raw::{self, RawValue};
 use crate::config::reader::{Reader, or_default};
-use crate::keys::KeyId;
+use crate::diagnosis::Diagnosis;
+use crate::keys::{BOUND_BY, BoundKey, BoundLabels, KeyId};
 use crate::vault::{self, Address, ClientCertificate, KeyName, MountPath, Namespace, TransitKey};
 
 /// Where `vault secrets enable transit` mounts the engine.
@@ -119,8 +120,8 @@ pub(super) fn decrypt_also(
     reader: &mut Reader,
     raw: Vec<raw::DecryptAlso>,
     namespace: &Namespace,
-) -> Vec<TransitKey> {
-    let mut keys = Vec::new();
+) -> (Vec<TransitKey>, Vec<BoundKey>) {
+    let (mut keys, mut bound) = (Vec::new(), Vec::new());
     for (index, entry) in raw.into_iter().enumerate() {
         let table = format!("transit.decrypt_also.{index}");
         let own = match entry.namespace {
@@ -132,7 +133,75 @@ pub(super) fn decrypt_also(
                 Namespace::try_new,
             ),
         };
-        keys.extend(transit_key(reader, &table, entry.mount, entry.key, own));
+        let key = transit_key(reader, &table, entry.mount, entry.key, own);
+        let labels = Labels {
+            associated_data: entry.associated_data,
+            provider_name: entry.provider_name,
+            cluster_id: entry.cluster_id,
+            instance_id: entry.instance_id,
+        };
+        match (key, labels.read(reader, &table)) {
+            (Some(key), Some(labels)) => bound.push(BoundKey { key, labels, table }),
+            (key, _) => keys.extend(key),
+        }
     }
-    keys
+    (keys, bound)
+}
+
+/// What binds the values of a key to their labels, in `[[transit.decrypt_also]]`.
+struct Labels {
+    associated_data: RawValue,
+    provider_name: RawValue,
+    cluster_id: RawValue,
+    instance_id: RawValue,
+}
+
+impl Labels {
+    /// `None` if the key's values are bound to nothing, or the labels are in error.
+    fn read(self, reader: &mut Reader, table: &str) -> Option<BoundLabels> {
+        let key = format!("{table}.associated_data");
+        let before = reader.errors.len();
+        let form = reader.parsed(&key, self.associated_data, |text| {
+            if text == BOUND_BY {
+                return Ok(());
+            }
+            let unknown = Diagnosis::new(format!("{text:?} is not known"));
+            Err(unknown.with_remedy("use bao-kms-provider, whose values alone can be read"))
+        });
+        let of_that_plugin = [
+            (
+                "provider_name",
+                self.provider_name,
+                "transit.keyIdScope.providerName",
+            ),
+            (
+                "cluster_id",
+                self.cluster_id,
+                "transit.keyIdScope.clusterId",
+            ),
+            ("instance_id", self.instance_id, "openbao.instanceId"),
+        ];
+        let [provider_name, cluster_id, instance_id] =
+            of_that_plugin.map(|(name, value, theirs)| {
+                let own = format!("{table}.{name}");
+                let text = reader.parsed(&own, value, BoundLabels::check);
+                match (form, &text) {
+                    (Some(()), None) if reader.errors.iter().all(|error| error.key != own) => {
+                        reader.missing(&own, &format!("set it to {theirs} of that plugin"));
+                    }
+                    (None, Some(_)) if reader.errors.len() == before => {
+                        let remedy = format!("set {key} = {BOUND_BY:?}, or leave it out");
+                        reader.error_with(&own, "is for values with associated data", &remedy);
+                    }
+                    _ => {}
+                }
+                text
+            });
+        form?;
+        Some(BoundLabels {
+            provider_name: provider_name?,
+            cluster_id: cluster_id?,
+            instance_id: instance_id?,
+        })
+    }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::tally::{SeedHash, seed_hash};
+use super::seed_keys::{SeedKey, SeedKeys, Wanted, WrappedSeed};
+use super::tally::SeedHash;
 use crate::diagnosis::Diagnosis;
-use crate::keys::KeyIdParts;
 use crate::kmsctl::output::Problem;
 use crate::kmsctl::vault_session::{REQUEST_TIMEOUT, VaultSession, diagnosis};
-use crate::vault::{ApiErrorKind, CallError, Ciphertext, Outcomes, Plaintext, TransitKey};
+use crate::vault::{
+    ApiErrorKind, CallError, Ciphertext, Outcomes, Plaintext, ToDecrypt, TransitKey,
+};
 
 /// As many as the daemon sends at a time.
 const BATCH: usize = 128;
@@ -20,15 +22,6 @@ const MAX_KEPT: usize = 20_000;
 /// How long a Vault that fails transiently is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// A seed that is asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    /// The wrapped seed.
-    pub(super) wrapped: &'a [u8],
-    /// The key_id, if the value has one: it may name the key.
-    pub(super) key_id: Option<&'a str>,
-}
 
 /// The outcome for a seed.
 pub(super) type Unwrapped = Result<Plaintext, SeedError>;
@@ -45,6 +38,7 @@ pub(super) struct SeedError {
 /// The seeds that were unwrapped.
 pub(super) struct Seeds {
     session: VaultSession,
+    keys: SeedKeys,
     known: HashMap<SeedHash, Unwrapped>,
     /// How many requests for distinct seeds were made.
     pub(super) unwrapped: u64,
@@ -54,6 +48,7 @@ impl Seeds {
     /// None yet.
     pub(super) fn new(session: VaultSession) -> Self {
         Self {
+            keys: SeedKeys::of(&session.config.keys),
             session,
             known: HashMap::new(),
             unwrapped: 0,
@@ -61,8 +56,8 @@ impl Seeds {
     }
 
     /// The outcome for a seed that [`Self::unwrap`] was asked for with the same page.
-    pub(super) fn get(&self, wrapped: &[u8]) -> Option<&Unwrapped> {
-        self.known.get(&seed_hash(wrapped))
+    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<&Unwrapped> {
+        self.known.get(&wanted.hash())
     }
 
     /// Ends the session.
@@ -80,21 +75,21 @@ impl Seeds {
             self.known.clear();
             fresh = self.fresh(wanted);
         }
-        let mut by_key: BTreeMap<usize, Vec<(SeedHash, Ciphertext)>> = BTreeMap::new();
+        let mut by_order: BTreeMap<Vec<usize>, Vec<(SeedHash, WrappedSeed)>> = BTreeMap::new();
         for (hash, one) in fresh {
-            match Ciphertext::try_new(one.wrapped.to_vec()) {
+            let seed = Ciphertext::try_new(one.wrapped.to_vec())
+                .map_err(|error| foreign(&error.to_string()))
+                .and_then(|ciphertext| self.keys.order(&one, ciphertext).map_err(unbound));
+            match seed {
                 Err(error) => {
-                    self.known.insert(hash, Err(foreign(&error.to_string())));
+                    self.known.insert(hash, Err(error));
                 }
-                Ok(ciphertext) => {
-                    let first = self.first_key(one.key_id);
-                    by_key.entry(first).or_default().push((hash, ciphertext));
-                }
+                Ok((order, seed)) => by_order.entry(order).or_default().push((hash, seed)),
             }
         }
-        for (first, all) in by_key {
+        for (order, all) in by_order {
             for batch in all.chunks(BATCH) {
-                self.unwrap_batch(first, batch).await?;
+                self.unwrap_batch(&order, batch).await?;
             }
         }
         Ok(())
@@ -102,49 +97,26 @@ impl Seeds {
 
     /// Those that are not known yet, each once.
     fn fresh<'a>(&self, wanted: &[Wanted<'a>]) -> HashMap<SeedHash, Wanted<'a>> {
-        let hashed = wanted.iter().map(|one| (seed_hash(one.wrapped), *one));
+        let hashed = wanted.iter().map(|one| (one.hash(), *one));
         hashed
             .filter(|(hash, _)| !self.known.contains_key(hash))
             .collect()
     }
 
-    /// The writing key, and those that may still decrypt.
-    fn keys(&self) -> Vec<TransitKey> {
-        let settings = &self.session.config.keys;
-        let others = settings.decrypt_also.iter().cloned();
-        std::iter::once(settings.key.clone())
-            .chain(others)
-            .collect()
-    }
-
-    /// The key that the key_id names, if it is one of the configured ones; else the writing one.
-    fn first_key(&self, key_id: Option<&str>) -> usize {
-        let parts = key_id.and_then(KeyIdParts::parse);
-        let is_named = |key: &TransitKey| {
-            parts.as_ref().is_some_and(|parts| {
-                key.namespace.as_str() == parts.namespace
-                    && key.mount.as_str() == parts.mount
-                    && key.name.as_str() == parts.key
-            })
-        };
-        self.keys().iter().position(is_named).unwrap_or(0)
-    }
-
     /// Tries the likeliest key with all of them, and the other keys with those that it did not decrypt.
     async fn unwrap_batch(
         &mut self,
-        first: usize,
-        batch: &[(SeedHash, Ciphertext)],
+        order: &[usize],
+        batch: &[(SeedHash, WrappedSeed)],
     ) -> Result<(), Problem> {
-        let keys = self.keys();
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.swap(0, first);
-        let mut left: Vec<&(SeedHash, Ciphertext)> = batch.iter().collect();
+        let mut left: Vec<&(SeedHash, WrappedSeed)> = batch.iter().collect();
         self.unwrapped += batch.len() as u64;
         for index in order {
-            let Some(key) = keys.get(index) else { continue };
-            let ciphertexts: Vec<_> = left.iter().map(|(_, ciphertext)| ciphertext).collect();
-            let outcomes = self.decrypt(key, &ciphertexts).await?;
+            let Some(key) = self.keys.get(*index) else {
+                continue;
+            };
+            let seeds: Vec<_> = left.iter().map(|(_, seed)| seed).collect();
+            let outcomes = self.decrypt(key, &seeds).await?;
             let mut failed = Vec::new();
             for (one, outcome) in left.into_iter().zip(outcomes) {
                 let is_known = matches!(self.known.get(&one.0), Some(Err(_)));
@@ -172,16 +144,17 @@ impl Seeds {
     /// One request; where it fails as a whole because of what is in it, its halves.
     async fn decrypt(
         &self,
-        key: &TransitKey,
-        ciphertexts: &[&Ciphertext],
+        by: &SeedKey,
+        seeds: &[&WrappedSeed],
     ) -> Result<Vec<Unwrapped>, Problem> {
-        let mut outcomes = Vec::with_capacity(ciphertexts.len());
-        let mut parts = vec![ciphertexts];
+        let key = &by.key;
+        let mut outcomes = Vec::with_capacity(seeds.len());
+        let mut parts = vec![seeds];
         while let Some(part) = parts.pop() {
-            match self.request(key, part).await? {
+            match self.request(by, part).await? {
                 Ok(all) => {
                     for one in all {
-                        outcomes.push(seed(key, one)?);
+                        outcomes.push(seed(by, one)?);
                     }
                 }
                 Err(error) if is_about_the_key(&error) => {
@@ -191,7 +164,7 @@ impl Seeds {
                 Err(error) if !is_about_the_seed(&error) => {
                     return Err(Problem::unavailable(diagnosis(key, &error)));
                 }
-                Err(error) if part.len() == 1 => outcomes.push(Err(rejected(key, &error))),
+                Err(error) if part.len() == 1 => outcomes.push(Err(rejected(by, &error))),
                 Err(_) => {
                     // The first half is next, so that the order stays.
                     let (first, second) = part.split_at(part.len() / 2);
@@ -205,14 +178,20 @@ impl Seeds {
     /// One request, repeated while Vault fails transiently.
     async fn request(
         &self,
-        key: &TransitKey,
-        ciphertexts: &[&Ciphertext],
+        by: &SeedKey,
+        seeds: &[&WrappedSeed],
     ) -> Result<Result<Outcomes<Plaintext>, CallError>, Problem> {
         let give_up = Instant::now() + PATIENCE;
         let (client, token) = (&self.session.client, &self.session.token);
+        let data: Vec<_> = seeds.iter().map(|seed| by.associated_data(seed)).collect();
+        let items = seeds.iter().zip(&data).map(|(seed, data)| ToDecrypt {
+            ciphertext: &seed.ciphertext,
+            associated_data: data.as_ref(),
+        });
+        let items: Vec<_> = items.collect();
         loop {
             let deadline = Instant::now() + REQUEST_TIMEOUT;
-            let outcome = client.decrypt(key, ciphertexts, token, deadline).await;
+            let outcome = client.decrypt(&by.key, &items, token, deadline).await;
             let transient = match &outcome {
                 Ok(all) => all
                     .iter()
@@ -223,7 +202,7 @@ impl Seeds {
                 return Ok(outcome);
             };
             if Instant::now() > give_up {
-                return Err(Problem::unavailable(diagnosis(key, error)));
+                return Err(Problem::unavailable(diagnosis(&by.key, error)));
             }
             sleep(error.retry_after().unwrap_or(RETRY_AFTER).min(PATIENCE)).await;
         }
@@ -253,17 +232,19 @@ fn is_about_the_seed(error: &CallError) -> bool {
     )
 }
 
-fn seed(key: &TransitKey, outcome: Result<Plaintext, CallError>) -> Result<Unwrapped, Problem> {
+fn seed(by: &SeedKey, outcome: Result<Plaintext, CallError>) -> Result<Unwrapped, Problem> {
+    let key = &by.key;
     match outcome {
         Ok(plaintext) => Ok(Ok(plaintext)),
         Err(error) if is_about_the_key(&error) => Ok(Err(lost(key, &diagnosis(key, &error)))),
-        Err(error) if is_about_the_seed(&error) => Ok(Err(rejected(key, &error))),
+        Err(error) if is_about_the_seed(&error) => Ok(Err(rejected(by, &error))),
         Err(error) => Err(Problem::unavailable(diagnosis(key, &error))),
     }
 }
 
 /// A seed that Vault rejects by itself.
-fn rejected(key: &TransitKey, error: &CallError) -> SeedError {
+fn rejected(by: &SeedKey, error: &CallError) -> SeedError {
+    let key = &by.key;
     let cause = diagnosis(key, error).cause;
     let remedy = match error.api_error() {
         Some(ApiErrorKind::VersionTooOld) => format!(
@@ -273,6 +254,10 @@ fn rejected(key: &TransitKey, error: &CallError) -> SeedError {
         Some(ApiErrorKind::VersionTooNew) => format!(
             "the server does not have this version of {key}: ask the leader of the cluster, or restore the key from a \
              newer backup"
+        ),
+        _ if by.is_bound() => format!(
+            "correct provider_name, cluster_id and instance_id of the entry of {key} in transit.decrypt_also; or restore \
+             the key, as it was when it encrypted this, from a backup of the key or of Vault"
         ),
         _ => format!(
             "restore {key}, as it was when it encrypted this, from a backup of the key or of Vault"
@@ -288,6 +273,14 @@ fn lost(key: &TransitKey, text: &Diagnosis) -> SeedError {
         remedy: format!(
             "restore {key} from a backup of the key or of Vault, or correct the configuration if it is another one"
         ),
+    }
+}
+
+/// A seed that is bound to labels which cannot be rebuilt.
+fn unbound(Diagnosis { cause, remedy }: Diagnosis) -> SeedError {
+    SeedError {
+        cause,
+        remedy: remedy.unwrap_or_default(),
     }
 }
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::finding::Finding;
 use super::open::{OpenError, Opened, Opener};
 use super::remedy;
-use super::seeds::{Seeds, Wanted};
+use super::seed_keys::Wanted;
+use super::seeds::Seeds;
 use super::tally::wrapped;
 use crate::etcd::object_name::ObjectName;
 use crate::etcd::scan::Record;
@@ -102,11 +103,11 @@ impl Verifier {
     }
 
     fn open(&mut self, name: ObjectName, record: &Record, stored: &Stored<'_>) {
-        let Some(wrapped) = wrapped(stored) else {
+        let Some(wanted) = wanted(stored) else {
             self.verified.not_checked += 1;
             return;
         };
-        let cause = match self.seeds.get(wrapped) {
+        let cause = match self.seeds.get(&wanted) {
             // It was asked for with this page, so that it is known; what is not proven is never counted as read.
             None => Cause {
                 text: "its seed was not unwrapped".to_owned(),
@@ -188,12 +189,15 @@ impl Verified {
 }
 
 fn wanted<'a>(stored: &'a Stored<'_>) -> Option<Wanted<'a>> {
-    let key_id = match stored {
-        Stored::KmsV2(kms) => Some(kms.object.key_id.as_str()),
+    let object = match stored {
+        Stored::KmsV2(kms) => Some(&kms.object),
         _ => None,
     };
-    let wrapped = wrapped(stored)?;
-    Some(Wanted { wrapped, key_id })
+    Some(Wanted {
+        wrapped: wrapped(stored)?,
+        key_id: object.map(|object| object.key_id.as_str()),
+        annotations: object.map(|object| &object.annotations),
+    })
 }
 
 fn of_open_error(error: OpenError) -> Cause {

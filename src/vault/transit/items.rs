@@ -4,6 +4,7 @@
 //! fields that borrow from the body.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,6 +37,43 @@ pub struct ToEncrypt<'a> {
     pub plaintext: &'a Plaintext,
     /// With this version, or fail.
     pub version: Option<KeyVersion>,
+}
+
+/// A ciphertext, and what it is bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct ToDecrypt<'a> {
+    /// What to decrypt.
+    pub ciphertext: &'a Ciphertext,
+    /// What it was encrypted with; `None` is nothing.
+    pub associated_data: Option<&'a AssociatedData>,
+}
+
+/// What a ciphertext is bound to, without being part of it: no secret. In base64, as Transit takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssociatedData(Arc<str>);
+
+impl AssociatedData {
+    /// These bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(STANDARD.encode(bytes).into())
+    }
+
+    /// In base64.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a Ciphertext> for ToDecrypt<'a> {
+    /// Bound to nothing.
+    fn from(ciphertext: &'a Ciphertext) -> Self {
+        Self {
+            ciphertext,
+            associated_data: None,
+        }
+    }
 }
 
 /// What differs between the two operations.
@@ -100,7 +138,7 @@ impl Client {
     pub async fn decrypt(
         &self,
         key: &TransitKey,
-        items: &[&Ciphertext],
+        items: &[ToDecrypt<'_>],
         token: &Token,
         deadline: Instant,
     ) -> Result<Outcomes<Plaintext>, CallError> {
@@ -244,19 +282,27 @@ impl Item for ToEncrypt<'_> {
     }
 }
 
-impl Item for &Ciphertext {
+impl Item for ToDecrypt<'_> {
     type Made = Plaintext;
     const OPERATION: &'static str = "decrypt";
 
     fn size(&self) -> usize {
-        self.as_str().len() + 32
+        let bound = self
+            .associated_data
+            .map_or(0, |data| data.as_str().len() + 32);
+        self.ciphertext.as_str().len() + 32 + bound
     }
 
-    /// A ciphertext contains no character that JSON would escape.
+    /// Neither text contains a character that JSON would escape.
     fn write(&self, body: &mut Vec<u8>) {
         append(body, r#""ciphertext":""#);
-        append(body, self.as_str());
+        append(body, self.ciphertext.as_str());
         append(body, "\"");
+        if let Some(data) = self.associated_data {
+            append(body, r#","associated_data":""#);
+            append(body, data.as_str());
+            append(body, "\"");
+        }
     }
 
     fn read(&self, data: &Fields<'_>) -> Result<Plaintext, &'static str> {
@@ -293,7 +339,8 @@ mod tests {
         let one = ciphertext("vault:v1:YQ==");
         let response = response(200, body);
         let results = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-        matched(&vec![&one; items], &results, &response, &Secrets::default())
+        let items = vec![ToDecrypt::from(&one); items];
+        matched(&items, &results, &response, &Secrets::default())
     }
 
     #[test]
@@ -317,8 +364,22 @@ mod tests {
             serde_json::json!({ "plaintext": "/w==", "key_version": 3 })
         );
         let ciphertext = ciphertext("vault:v1:YQ==");
-        let one: serde_json::Value = serde_json::from_slice(&body(&[&ciphertext])).expect("JSON");
+        let plain = ToDecrypt::from(&ciphertext);
+        let one: serde_json::Value = serde_json::from_slice(&body(&[plain])).expect("JSON");
         assert_eq!(one, serde_json::json!({ "ciphertext": "vault:v1:YQ==" }));
+        let data = AssociatedData::new(b"labels");
+        let bound = ToDecrypt {
+            associated_data: Some(&data),
+            ..plain
+        };
+        let two: serde_json::Value = serde_json::from_slice(&body(&[plain, bound])).expect("JSON");
+        assert_eq!(
+            two,
+            serde_json::json!({ "batch_input": [
+                { "reference": "0", "ciphertext": "vault:v1:YQ==" },
+                { "reference": "1", "ciphertext": "vault:v1:YQ==", "associated_data": "bGFiZWxz" },
+            ] })
+        );
     }
 
     #[test]
@@ -330,6 +391,16 @@ mod tests {
                 ToEncrypt {
                     plaintext: &plaintext,
                     version
+                };
+                1 + length
+            ];
+            assert!(body(&items).len() <= capacity_for(&items), "{length}");
+            let ciphertext = ciphertext("vault:v1:YQ==");
+            let data = AssociatedData::new(&vec![1; length]);
+            let items = vec![
+                ToDecrypt {
+                    ciphertext: &ciphertext,
+                    associated_data: Some(&data),
                 };
                 1 + length
             ];

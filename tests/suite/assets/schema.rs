@@ -20,10 +20,12 @@ use crate::links::pages_below;
 const BASE: &str = "[vault]\naddress = \"https://vault.example:8200\"\n[transit]\nkey = \"kms\"\n\
                     [auth]\nmethod = \"token\"\ntoken_file = \"/etc/token\"\n";
 /// What is wrong with these is no single value.
-const FOR_THE_PARSER_ALONE: [&str; 5] = [
+const FOR_THE_PARSER_ALONE: [&str; 7] = [
     "approle-two-secrets.toml",
     "approle-wrapped.toml",
     "cert-missing.toml",
+    "drop-in-combinations.toml",
+    "drop-in-unnamed.toml",
     "empty.toml",
     "short-tolerance.toml",
 ];
@@ -186,7 +188,8 @@ fn unknown_keys_are_refused_by_both() {
     assert_eq!(schema.refusal(&base()), None);
     assert!(parsed(&base()).is_ok());
     let tables = [
-        "socket", "vault", "transit", "auth", "admin", "log", "health", "limits", "state",
+        "socket", "vault", "transit", "auth", "admin", "drop_in", "log", "health", "limits",
+        "state",
     ];
     for name in tables.map(|table| format!("{table}.unknown")) {
         let mut table = base();

@@ -57,8 +57,13 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "transit.decrypt_also",
-        &["[]", "[{ key = 'a', mount = 'b', namespace = 'c' }]"],
         &[
+            "[]",
+            "[{ key = 'a', mount = 'b', namespace = 'c' }]",
+            "[{ key = 'a', associated_data = 'bao-kms-provider', provider_name = 'b', cluster_id = 'c', instance_id = 'd' }]",
+        ],
+        &[
+            "[{ key = 'a', associated_data = 'other', provider_name = 'b', cluster_id = 'c', instance_id = 'd' }]",
             "[{}]",
             "[{ key = 'a', other = 'b' }]",
             "['a']",
@@ -74,6 +79,16 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         "admin.listen",
         &["''", "'127.0.0.1:8790'", "'[::1]:1'", "'unix:/run/a'"],
         &["'8790'", "'localhost:1'", "'unix:a'", "8790"],
+    ),
+    (
+        "drop_in.plugin",
+        &["'vault-kubernetes-kms'", "'kleidi'", "''"],
+        &["'Kleidi'", "'vault'", "1"],
+    ),
+    (
+        "drop_in.health_listen",
+        &["''", "'0.0.0.0:8080'", "'[::]:8080'"],
+        &["'8080'", "':8080'", "'unix:/run/a'", "8080"],
     ),
     (
         "log.level",
