@@ -3,48 +3,38 @@
 
 mod address;
 mod arguments;
+mod bind_retry;
 mod gauges;
 mod readiness;
 mod render;
+mod replaced;
 mod report;
-
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::time::Duration;
+mod scrape;
+mod server;
 
 use axum::Router;
 use axum::extract::{RawQuery, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum::serve::Listener;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::actor::{reap, spawn_watched};
 use crate::system::socket_file::SocketFile;
 use crate::telemetry::events;
-use crate::telemetry::metrics::Exposition;
 pub use address::Address;
 use address::SOCKET_PERMISSIONS;
 pub use arguments::Arguments;
+use bind_retry::BindRetry;
 use readiness::Readiness;
 use report::Report;
+use server::{Pages, answer, is_of_this_host};
 
-/// Enough for kubelet, Prometheus and a few people.
-const MAX_CONNECTIONS: usize = 32;
-/// A request is small and comes at once.
-const READ_LIMIT: Duration = Duration::from_secs(5);
-/// So is the answer; a client that does not read it is disconnected.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// The `server` header, by which a client recognises this server.
 pub(crate) const SERVER: &str = env!("CARGO_PKG_NAME");
 
@@ -75,10 +65,25 @@ impl Actor for AdminServer {
         args: Arguments,
     ) -> Result<JoinSet<()>, ActorProcessingErr> {
         let mut tasks = JoinSet::new();
+        let places = replaced::places(args.drop_in);
+        let is_alone = places.is_empty();
+        for place in places {
+            let ended = || AdminMsg::Ended("the replaced plugin's endpoints ended".to_owned());
+            let serving = replaced::serve(place, args.clone());
+            spawn_watched(&mut tasks, myself.clone(), ended, serving);
+        }
         let ended = || AdminMsg::Ended("the admin server ended".to_owned());
         spawn_watched(&mut tasks, myself.clone(), ended, async move {
-            let reason = serve(args).await;
-            let _ = myself.cast(AdminMsg::Ended(reason));
+            let mut retry = BindRetry::default();
+            loop {
+                let reason = serve(args.clone()).await;
+                if is_alone {
+                    let _ = myself.cast(AdminMsg::Ended(reason));
+                    return;
+                }
+                // A restart of the actor would end what it serves for the replaced plugin.
+                retry.failed(reason).await;
+            }
         });
         Ok(tasks)
     }
@@ -119,62 +124,26 @@ async fn serve(args: Arguments) -> String {
     let refused = match args.listen.clone() {
         Address::Off => std::future::pending().await,
         Address::Tcp(place) => match TcpListener::bind(place).await {
-            Ok(listener) => answer(listener, args, is_of_this_host).await,
+            Ok(listener) => answer(listener, pages(args), is_of_this_host).await,
             Err(error) => format!("cannot bind {place}: {error}"),
         },
         Address::Unix(path) => match SocketFile::bind(&path, SOCKET_PERMISSIONS) {
             // The file exists as long as the server runs.
-            Ok((listener, _file)) => answer(listener, args, |_| true).await,
+            Ok((listener, _file)) => answer(listener, pages(args), |_| true).await,
             Err(error) => error.to_string(),
         },
     };
     format!("admin.listen: {refused}")
 }
 
-/// Whether a client is on this host: only there it sees the state of the daemon, with its peers, key
-/// names and errors.
-fn is_of_this_host(client: &SocketAddr) -> bool {
-    client.ip().to_canonical().is_loopback()
-}
-
-/// Answers one request on each connection. At the limit the oldest connection is closed: an honest
-/// one is answered at once.
-async fn answer<L: Listener>(
-    mut listener: L,
-    args: Arguments,
-    is_trusted: impl Fn(&L::Addr) -> bool,
-) -> ! {
+/// What is served now.
+fn pages(args: Arguments) -> Pages {
     let address = args.listen.to_string();
     events::AdminListening { address }.emit();
     let for_all = probes(args.clone());
-    let for_this_host = for_all.clone().merge(state(args));
-    let (for_all, for_this_host) = (
-        TowerToHyperService::new(for_all),
-        TowerToHyperService::new(for_this_host),
-    );
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(READ_LIMIT)
-        .keep_alive(false);
-    let (mut tasks, mut connections) = (JoinSet::new(), VecDeque::new());
-    loop {
-        let (stream, client) = listener.accept().await;
-        while tasks.try_join_next().is_some() {}
-        connections.retain(|there: &AbortHandle| !there.is_finished());
-        if connections.len() >= MAX_CONNECTIONS
-            && let Some(longest) = connections.pop_front()
-        {
-            longest.abort();
-        }
-        let service = if is_trusted(&client) {
-            for_this_host.clone()
-        } else {
-            for_all.clone()
-        };
-        let connection = server.serve_connection(TokioIo::new(stream), service);
-        // A connection that breaks matters only to its client.
-        connections.push_back(tasks.spawn(timeout(ANSWER_LIMIT, connection)));
+    Pages {
+        for_this_host: for_all.clone().merge(state(args)),
+        for_all,
     }
 }
 
@@ -182,7 +151,7 @@ fn probes(args: Arguments) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(scrape::all))
         .with_state(args)
 }
 
@@ -213,25 +182,6 @@ async fn readyz(
     (code, text)
 }
 
-/// In the format that the scraper accepts.
-async fn metrics(Shared(args): Shared<Arguments>, headers: HeaderMap) -> impl IntoResponse {
-    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
-    let exposition = if accept.is_some_and(|it| it.contains("application/openmetrics-text")) {
-        Exposition::OpenMetrics
-    } else {
-        Exposition::Prometheus
-    };
-    let mut registry = args.metrics.registry();
-    gauges::register(&mut registry, &args);
-    match exposition.write(&registry) {
-        Ok(text) => {
-            let kind = [(header::CONTENT_TYPE, exposition.content_type())];
-            (StatusCode::OK, kind, text).into_response()
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
 /// For `vault-kms-plugin status`.
 async fn status(Shared(args): Shared<Arguments>) -> impl IntoResponse {
     let text = render::render(&Report::of(&args), Timestamp::now());
@@ -247,25 +197,5 @@ async fn status_json(Shared(args): Shared<Arguments>) -> impl IntoResponse {
     match serde_json::to_string(&Report::of(&args)) {
         Ok(text) => (StatusCode::OK, names, text + "\n").into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_state_is_for_this_host_alone() {
-        for (client, is_trusted) in [
-            ("127.0.0.1:4", true),
-            ("[::1]:4", true),
-            ("[::ffff:127.0.0.1]:4", true),
-            ("10.0.0.4:4", false),
-            ("[::ffff:10.0.0.4]:4", false),
-            ("[fe80::1]:4", false),
-        ] {
-            let client = client.parse().expect("an address");
-            assert_eq!(is_of_this_host(&client), is_trusted, "{client}");
-        }
     }
 }

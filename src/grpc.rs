@@ -42,7 +42,7 @@ pub use forward::Forwarder;
 pub use peers::{AllowedPeers, Peer};
 pub use socket::{BindError, BoundSocket, PassedError, PassedSocket};
 pub use socket::{Settings as SocketSettings, SocketPath};
-pub use v2::KmsVersion;
+pub use v2::{Annotation, KmsVersion};
 
 /// The wait when the process has no file descriptor or no memory left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,6 +66,8 @@ pub struct Arguments {
     pub forwarder: Forwarder,
     /// The version that Status returns.
     pub kms_version: KmsVersion,
+    /// What every value that is written carries, for another plugin.
+    pub annotation: Option<Annotation>,
 }
 
 /// The actor's messages.
@@ -173,7 +175,7 @@ fn may_pass(error: &io::Error) -> bool {
 }
 
 fn services(args: &Arguments) -> Routes {
-    let v2 = v2::Service::new(args.forwarder.clone(), args.kms_version);
+    let v2 = v2::Service::new(args.forwarder.clone(), args.kms_version, args.annotation);
     let v1 = v1::Service::new(args.forwarder.clone());
     let v2 = proto::v2::key_management_service_server::KeyManagementServiceServer::new(v2);
     let v1 = proto::v1beta1::key_management_service_server::KeyManagementServiceServer::new(v1);

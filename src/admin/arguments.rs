@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use ractor::ActorRef;
 use tokio::sync::watch;
 
 use super::address::Address;
-use crate::grpc::Connections;
+use crate::grpc::{Connections, GrpcMsg};
 use crate::keys::{HealthLimits, KeyView};
+use crate::replaced_plugin::DropIn;
 use crate::session::SessionView;
 use crate::telemetry::ReloadStatus;
 use crate::telemetry::metrics::Metrics;
@@ -17,6 +19,10 @@ use crate::vault::Client;
 pub struct Arguments {
     /// Where to listen.
     pub listen: Address,
+    /// The plugin in whose place this one runs, and where its endpoints are served.
+    pub drop_in: Option<DropIn>,
+    /// Whether the KMS socket is served: the actor that does it.
+    pub grpc: watch::Receiver<Option<ActorRef<GrpcMsg>>>,
     /// The Status policy's limits.
     pub limits: HealthLimits,
     /// The state of the session.

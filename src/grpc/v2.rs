@@ -17,6 +17,9 @@ use super::proto::v2::{
 use crate::keys::Pin;
 use crate::system::bounded;
 
+/// The name and the value of an annotation.
+pub type Annotation = (&'static str, &'static [u8]);
+
 /// The version that Status returns. It must never change under a running kube-apiserver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KmsVersion {
@@ -31,6 +34,7 @@ pub enum KmsVersion {
 pub(super) struct Service {
     forwarder: Forwarder,
     version: KmsVersion,
+    annotation: Option<Annotation>,
 }
 
 impl KmsVersion {
@@ -45,8 +49,23 @@ impl KmsVersion {
 }
 
 impl Service {
-    pub(super) fn new(forwarder: Forwarder, version: KmsVersion) -> Self {
-        Self { forwarder, version }
+    pub(super) fn new(
+        forwarder: Forwarder,
+        version: KmsVersion,
+        annotation: Option<Annotation>,
+    ) -> Self {
+        Self {
+            forwarder,
+            version,
+            annotation,
+        }
+    }
+
+    fn annotations(&self) -> HashMap<String, Vec<u8>> {
+        let annotation = self.annotation.into_iter();
+        annotation
+            .map(|(name, value)| (name.to_owned(), value.to_vec()))
+            .collect()
     }
 
     fn record<T>(
@@ -105,7 +124,7 @@ impl KeyManagementService for Service {
         Ok(Response::new(EncryptResponse {
             ciphertext: wrapped.ciphertext.into_bytes(),
             key_id: wrapped.key_id.to_string(),
-            annotations: HashMap::new(),
+            annotations: self.annotations(),
         }))
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::config::Config;
+use crate::grpc::Annotation;
 
 /// The parts of the daemon that have to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +16,12 @@ pub(super) struct Changes {
     pub(super) socket_path: bool,
     /// The socket's mode or owner.
     pub(super) socket_permissions: bool,
-    /// Which peers are admitted, and how many calls may wait.
+    /// Which peers are admitted, how many calls may wait, and what their answers carry.
     pub(super) admission: bool,
     /// The address of the admin server.
     pub(super) admin: bool,
+    /// The plugin in whose place this one runs, or the addresses of its endpoints.
+    pub(super) drop_in: bool,
 }
 
 impl Changes {
@@ -51,10 +54,19 @@ impl Changes {
             limits: old.keys.limits != new.keys.limits,
             socket_path,
             socket_permissions: !socket_path && before.permissions != after.permissions,
-            admission: socket_path || old.peers != new.peers || old.max_waiting != new.max_waiting,
+            admission: socket_path
+                || old.peers != new.peers
+                || old.max_waiting != new.max_waiting
+                || annotation(old) != annotation(new),
             admin: old.admin != new.admin,
+            drop_in: old.drop_in != new.drop_in,
         })
     }
+}
+
+/// What every value that is written carries, for another plugin.
+pub(super) fn annotation(config: &Config) -> Option<Annotation> {
+    config.drop_in?.plugin.annotation()
 }
 
 /// The tables of the configuration that changed, or `none`.
@@ -67,6 +79,7 @@ impl fmt::Display for Changes {
             socket_permissions,
             admission,
             admin,
+            drop_in,
         } = *self;
         let named = [
             (backend, "the connection, login or keys"),
@@ -75,6 +88,7 @@ impl fmt::Display for Changes {
             (socket_permissions, "socket mode or owner"),
             (admission, "admission"),
             (admin, "admin address"),
+            (drop_in, "replaced plugin"),
         ];
         let changed: Vec<_> = named.iter().filter(|it| it.0).map(|it| it.1).collect();
         if changed.is_empty() {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backend::{self, Backend, Slot};
+use super::changes::annotation;
 use super::child::Child;
 use super::heartbeat::{Heartbeats, Pulse};
 use super::restart::{Decision, Failures};
@@ -63,6 +64,8 @@ impl Children {
         for child in Child::ALL {
             metrics.actor(child.name());
         }
+        stand_in(&metrics, config);
+        let grpc = Slot::new(None);
         Self {
             grpc_args: Some(grpc::Arguments {
                 socket,
@@ -70,9 +73,12 @@ impl Children {
                 peers: Arc::new(config.peers.clone()),
                 forwarder: Forwarder::new(serving.subscribe(), config.max_waiting, metrics.clone()),
                 kms_version: config.kms_version,
+                annotation: annotation(config),
             }),
             admin_args: admin::Arguments {
                 listen: config.admin.clone(),
+                drop_in: config.drop_in,
+                grpc: grpc.subscribe(),
                 method: config.auth.method.name(),
                 last_reload: reloads.subscribe(),
                 limits: config.keys.limits,
@@ -84,7 +90,7 @@ impl Children {
             },
             backend,
             serving,
-            grpc: Slot::new(None),
+            grpc,
             admin: Slot::new(None),
             connections,
             metrics,
@@ -168,6 +174,7 @@ impl Children {
 
     /// Restarts the admin server with this configuration.
     pub(super) async fn reconfigure_admin(&mut self, config: &Config, parent: ActorCell) {
+        stand_in(&self.metrics, config);
         self.admin_args = self.admin_args(config);
         self.restart(Child::Admin, parent).await;
     }
@@ -186,6 +193,9 @@ impl Children {
             args.socket = Arc::new(socket);
         }
         args.peers = Arc::new(config.peers.clone());
+        // Connections keep the annotation that they began with.
+        let new_annotation = args.annotation != annotation(config);
+        args.annotation = annotation(config);
         let (peers, socket) = (args.peers.clone(), args.socket.clone());
         let new_limit = args.forwarder.max_waiting() != config.max_waiting;
         if new_limit {
@@ -199,7 +209,7 @@ impl Children {
         // Only now: what connected before the restart was admitted by the previous configuration.
         let by_mode = socket.is_for_one_of(&peers.gids);
         self.connections.enforce(&peers, by_mode);
-        if new_limit {
+        if new_limit || new_annotation {
             self.connections.renew();
         }
     }
@@ -317,6 +327,7 @@ impl Children {
     fn admin_args(&self, config: &Config) -> admin::Arguments {
         admin::Arguments {
             listen: config.admin.clone(),
+            drop_in: config.drop_in,
             method: config.auth.method.name(),
             limits: config.keys.limits,
             client: self.backend.client().clone(),
@@ -368,4 +379,14 @@ impl Children {
             Child::Admin => backend::cell(&self.admin),
         }
     }
+}
+
+/// Counts under the names of the replaced plugin too, from now on.
+fn stand_in(metrics: &Metrics, config: &Config) {
+    let plugin = config.drop_in.map(|drop_in| drop_in.plugin);
+    let key = &config.keys.key;
+    metrics.stand_in_for(
+        plugin,
+        &["encrypt", "decrypt"].map(|operation| key.path(operation)),
+    );
 }

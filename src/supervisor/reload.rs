@@ -241,7 +241,7 @@ impl State {
             }
             .emit();
         }
-        if changes.admin || changes.backend || changes.limits {
+        if changes.admin || changes.backend || changes.limits || changes.drop_in {
             self.args.children.reconfigure_admin(&config, parent).await;
         }
         if let Err(error) = self.args.log.set(config.log) {

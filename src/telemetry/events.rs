@@ -87,6 +87,14 @@ events! {
     }
     "vault_kms_plugin::admin" {
         INFO AdminListening "admin server listening" { address: String }
+        INFO ReplacedListening "serving the endpoints of the replaced plugin" {
+            plugin: &'static str,
+            address: String,
+        }
+        WARN NotListening "cannot listen, trying again until the address is free" {
+            error: String,
+            suppressed: u64,
+        }
     }
     "vault_kms_plugin::grpc" {
         WARN AcceptFailed "cannot accept connections" { error: String, suppressed: u64 }

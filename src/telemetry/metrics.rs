@@ -7,6 +7,7 @@ mod families;
 mod labels;
 mod process;
 mod recent;
+mod replaced;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -14,11 +15,14 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 
+use crate::replaced_plugin::ReplacedPlugin;
+
 pub use exposition::{Exposition, plugin_registry};
 use families::MetricFamilies;
 use labels::{ActorLabel, CallLabels, ClassLabel, OperationLabel, OutcomeLabel, RequestLabels};
 pub use labels::{CallKind, LoginFailure, Reloaded};
 pub use recent::{Recent, RecentCalls};
+pub use replaced::{AtScrape, ReplacedMetrics, VaultRequest};
 
 /// The code of a call that its client cancelled.
 const CANCELLED: &str = "CANCELLED";
@@ -142,6 +146,25 @@ impl Metrics {
         self.0.started.elapsed()
     }
 
+    /// Counts for the plugin in whose place this one runs, too, under its names. `paths`: those of the writing
+    /// key, below `/v1/`.
+    pub fn stand_in_for(&self, plugin: Option<ReplacedPlugin>, paths: &[String]) {
+        self.0.replaced.set(plugin, paths);
+    }
+
+    /// The metrics of the plugin in whose place this one runs, if it has any.
+    #[must_use]
+    pub fn replaced(&self) -> Option<Arc<ReplacedMetrics>> {
+        self.0.replaced.get()
+    }
+
+    /// Adds them to a registry.
+    pub fn register_replaced(&self, registry: &mut Registry, now: AtScrape) {
+        if let Some(replaced) = self.replaced() {
+            replaced.register(registry, now, self.0.began);
+        }
+    }
+
     /// A registry of all counters. The caller adds the gauges with [`plugin_registry`].
     #[must_use]
     pub fn registry(&self) -> Registry {
@@ -176,6 +199,9 @@ impl CallTimer {
         };
         families.calls.get_or_create(&labels).inc();
         families.count_failed(operation, code);
+        if let Some(replaced) = families.replaced.get() {
+            replaced.call(self.call, code, self.began.elapsed());
+        }
         // The others answer from memory.
         if matches!(operation, "encrypt" | "decrypt" | "status") {
             let durations = families

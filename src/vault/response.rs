@@ -51,6 +51,11 @@ impl Response {
         }
     }
 
+    /// The HTTP status.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Whether the server did all that it was asked for: of a batch an item may have failed.
     pub(super) fn is_complete(&self) -> bool {
         (200..300).contains(&self.status)

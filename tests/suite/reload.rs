@@ -175,7 +175,7 @@ async fn the_admin_port_is_opened_to_the_network_and_closed_again() {
 }
 
 /// An address of this host that is not loopback, if there is one. Nothing is sent.
-fn own_address() -> Option<IpAddr> {
+pub(super) fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();

@@ -18,6 +18,7 @@ use super::labels::{
 };
 use super::process;
 use super::recent::Recent;
+use super::replaced::CurrentReplaced;
 
 /// In seconds. kube-apiserver gives up after 3.
 const DURATIONS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 3.0, 5.0];
@@ -40,6 +41,7 @@ pub(super) struct MetricFamilies {
     pub(super) peers_refused: Counter,
     pub(super) connections_refused: Counter,
     pub(super) connections_evicted: Counter,
+    pub(super) replaced: CurrentReplaced,
     pub(super) started: Instant,
     pub(super) began: SystemTime,
 }
@@ -68,6 +70,7 @@ impl Default for MetricFamilies {
             peers_refused: Counter::default(),
             connections_refused: Counter::default(),
             connections_evicted: Counter::default(),
+            replaced: CurrentReplaced::default(),
             started: Instant::now(),
             began: SystemTime::now(),
         }

@@ -49,6 +49,35 @@ pub(super) fn register(registry: &mut Registry, start: SystemTime) {
     }
 }
 
+/// Adds what Go's client library has besides (`process_collector_procfsenabled.go`).
+pub(super) fn register_rest(registry: &mut Registry) {
+    let registry = registry.sub_registry_with_prefix("process");
+    let limit = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+    let name = "virtual_memory_max";
+    let help = "The most that may be mapped";
+    registry.register_with_unit(name, help, Unit::Bytes, ConstGauge::new(limit as f64));
+    if let Ok(text) = fs::read_to_string("/proc/self/net/netstat") {
+        for (name, field) in [("receive", "InOctets"), ("transmit", "OutOctets")] {
+            let bytes = ConstCounter::new(netstat(&text, field));
+            let name = format!("network_{name}");
+            let help = "Bytes of all processes in this network namespace";
+            registry.register_with_unit(name, help, Unit::Bytes, bytes);
+        }
+    }
+}
+
+/// A field of `IpExt`: one line holds the names, the next the numbers.
+fn netstat(text: &str, field: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("IpExt: "));
+    let (names, numbers) = (lines.next(), lines.next());
+    let names = names.unwrap_or_default().split(' ');
+    let mut pairs = names.zip(numbers.unwrap_or_default().split(' '));
+    let found = pairs.find(|(name, _)| *name == field);
+    found
+        .and_then(|(_, number)| number.parse().ok())
+        .unwrap_or_default()
+}
+
 /// The fields after the name, which may contain any character, brackets too.
 fn fields(stat: &str) -> Vec<u64> {
     let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
@@ -61,6 +90,14 @@ fn fields(stat: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_of_netstat_is_found_by_its_name() {
+        let text = "TcpExt: InOctets\nTcpExt: 7\nIpExt: A InOctets OutOctets\nIpExt: 1 22 333\n";
+        assert_eq!(netstat(text, "InOctets"), 22);
+        assert_eq!(netstat(text, "OutOctets"), 333);
+        assert_eq!(netstat("", "OutOctets"), 0);
+    }
 
     #[test]
     fn a_name_with_brackets_and_spaces_shifts_nothing() {

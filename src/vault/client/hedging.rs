@@ -16,6 +16,7 @@ use super::endpoint::Transport;
 use super::selection::Observation;
 use super::{Client, Request};
 use crate::diagnosis::Diagnosis;
+use crate::telemetry::metrics::VaultRequest;
 use crate::telemetry::{events, spans};
 use crate::vault::error::{CallError, Progress};
 use crate::vault::error_kind::ApiErrorKind;
@@ -134,8 +135,17 @@ impl Client {
                     .record(index, Observation::CannotServe, now);
             }
         }
-        self.metrics
-            .request(request.operation(), label_of(&outcome), began.elapsed());
+        let (operation, took) = (request.operation(), began.elapsed());
+        self.metrics.request(operation, label_of(&outcome), took);
+        if let Some(replaced) = self.metrics.replaced() {
+            replaced.request(VaultRequest {
+                operation,
+                method: request.method.as_str(),
+                path: request.path,
+                status: status_of(&outcome),
+                took,
+            });
+        }
         (index, outcome)
     }
 
@@ -361,6 +371,17 @@ fn no_endpoint(request: &Request<'_>) -> CallError {
         address: "vault".to_owned(),
         cause: Diagnosis::new("vault.address is empty"),
         progress: Progress::NotConnected,
+    }
+}
+
+/// The HTTP status, if there was a response.
+fn status_of(outcome: &Result<Response, CallError>) -> Option<u16> {
+    match outcome {
+        Ok(response) => Some(response.status()),
+        Err(CallError::Api { status, .. } | CallError::UnexpectedResponse { status, .. }) => {
+            Some(*status)
+        }
+        Err(CallError::Unreachable { .. } | CallError::TimedOut { .. }) => None,
     }
 }
 
