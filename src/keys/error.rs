@@ -149,14 +149,7 @@ impl KeyError {
     /// A Decrypt by every configured key, for a key_id that names another: a version that they have, or have
     /// not, says nothing.
     pub(super) fn by_no_configured_key(self, key_id: Option<&str>) -> Self {
-        let is_refused = matches!(
-            self.api_error,
-            Some(
-                ApiErrorKind::BadCiphertext
-                    | ApiErrorKind::VersionTooNew
-                    | ApiErrorKind::VersionTooOld
-            )
-        );
+        let is_refused = self.may_be_of_another_key();
         match key_id.filter(|key_id| is_refused && KeyId::is_ours(key_id)) {
             Some(key_id) => Self {
                 kind: ErrorKind::Invalid,
@@ -201,10 +194,16 @@ impl KeyError {
 
     /// A Decrypt, without associated data, of what needs it.
     pub(super) fn or_bound(self, key_id: Option<&str>) -> Self {
-        if self.api_error != Some(ApiErrorKind::BadCiphertext) || !bound::has_bound_key_id(key_id) {
+        if !self.may_be_of_another_key() || !bound::has_bound_key_id(key_id) {
             return self;
         }
-        self.with_remedy(format!(
+        Self {
+            kind: ErrorKind::Invalid,
+            api_error: Some(ApiErrorKind::BadCiphertext),
+            reason: Reason::CiphertextUnreadable,
+            ..self
+        }
+        .with_remedy(format!(
             "{BOUND_BY} wrote it: add its key to transit.decrypt_also with associated_data = {BOUND_BY:?}"
         ))
     }
@@ -293,6 +292,11 @@ impl KeyError {
 
     /// Whether, of a canary, it says that another key answered, or one that lost versions.
     pub(super) fn says_replaced(&self) -> bool {
+        self.may_be_of_another_key()
+    }
+
+    /// Whether a Decrypt by another key than the right one fails like this.
+    fn may_be_of_another_key(&self) -> bool {
         matches!(
             self.api_error,
             Some(

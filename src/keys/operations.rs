@@ -7,6 +7,7 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::bound;
 use super::error::{ErrorKind, KeyError};
 use super::key_id::KeyId;
 use super::message::{EncryptedSeed, FailedDecrypt, KeyMsg, Reply};
@@ -34,6 +35,13 @@ const MAX_ROUND_BACKOFF: Duration = Duration::from_secs(1);
 pub(super) struct Candidate {
     pub(super) key: Arc<TransitKey>,
     pub(super) associated_data: Option<AssociatedData>,
+}
+
+impl Candidate {
+    /// Whether a value with this key_id can be of this key: what is bound to labels is of none without.
+    fn may_have_made(&self, key_id: Option<&str>) -> bool {
+        self.associated_data.is_some() || !bound::has_bound_key_id(key_id)
+    }
 }
 
 /// Where calls are sent.
@@ -286,7 +294,8 @@ impl Operations {
                     Err(error) => {
                         self.note_failed(&error, key);
                         // The version of another key is none that this one will come to have.
-                        let may_lag = key_id.is_none_or(|key_id| !KeyId::is_ours(key_id));
+                        let may_lag = key_id.is_none_or(|key_id| !KeyId::is_ours(key_id))
+                            && candidate.may_have_made(key_id);
                         let may_pass = error.is_transient() || (may_lag && error.is_lag());
                         let error = if candidate.associated_data.is_some() {
                             error.or_other_labels(key)

@@ -1,6 +1,7 @@
 //! The metrics of the plugin in whose place this one runs: under that one's names, with its labels and
 //! buckets, fed where the plugin's own are counted.
 
+mod observed;
 mod vault_kube_kms;
 mod vault_kubernetes_kms;
 
@@ -13,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::labels::CallKind;
 use crate::replaced_plugin::ReplacedPlugin;
+pub use observed::{AtScrape, VaultRequest};
 use vault_kube_kms::VaultKubeKms;
 use vault_kubernetes_kms::VaultKubernetesKms;
 
@@ -21,28 +23,6 @@ use vault_kubernetes_kms::VaultKubernetesKms;
 pub(super) struct CurrentReplaced {
     is_set: AtomicBool,
     current: RwLock<Option<Arc<ReplacedMetrics>>>,
-}
-
-/// A request to Vault, as the replaced plugin's metrics show it.
-#[derive(Debug, Clone, Copy)]
-pub struct VaultRequest<'a> {
-    /// What it asked for, from a fixed set.
-    pub operation: &'static str,
-    /// The method of HTTP.
-    pub method: &'a str,
-    /// The path below `/v1/`.
-    pub path: &'a str,
-    /// The HTTP status, if there was a response.
-    pub status: Option<u16>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// What is only known when metrics are scraped.
-#[derive(Debug, Clone, Copy)]
-pub struct AtScrape {
-    /// How long the token is still valid; zero where it has no end, or there is none.
-    pub token_left: Duration,
 }
 
 /// The metrics of one plugin.

@@ -209,26 +209,29 @@ async fn a_token_that_will_end_causes_a_warning() {
 }
 
 async fn a_key_that_only_decrypts_needs_its_capability_too() {
-    let vault = Vault::shared().await;
-    let (fixture, old) = (vault.fixture().await, vault.fixture().await);
-    let also = format!(
-        "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"kms\"",
-        old.mount
-    );
-    let builder = || daemon_for(&vault.address(), &fixture).extra(&also);
-    let path = format!("{}/decrypt/kms", old.mount);
-    let missing = format!("does not grant `update` on {path}");
-    proven(builder(), &[])
-        .await
-        .ends_with(69)
-        .names(&missing, "grant it");
-    let both = plugin_policy(&fixture.mount, "kms") + &plugin_policy(&old.mount, "kms");
-    vault.write_policy(&fixture.policy, &both).await;
-    let line = format!("update on {path}, and nothing more");
-    proven(builder(), &["--strict"])
-        .await
-        .ends_with(0)
-        .says(&line);
+    let bound = "associated_data = \"bao-kms-provider\"\nprovider_name = \"a\"\ncluster_id = \"b\"\ninstance_id = \"c\"";
+    for labels in ["", bound] {
+        let vault = Vault::shared().await;
+        let (fixture, old) = (vault.fixture().await, vault.fixture().await);
+        let also = format!(
+            "[[transit.decrypt_also]]\nmount = \"{}\"\nkey = \"kms\"\n{labels}",
+            old.mount
+        );
+        let builder = || daemon_for(&vault.address(), &fixture).extra(&also);
+        let path = format!("{}/decrypt/kms", old.mount);
+        let missing = format!("does not grant `update` on {path}");
+        proven(builder(), &[])
+            .await
+            .ends_with(69)
+            .names(&missing, "grant it");
+        let both = plugin_policy(&fixture.mount, "kms") + &plugin_policy(&old.mount, "kms");
+        vault.write_policy(&fixture.policy, &both).await;
+        let line = format!("update on {path}, and nothing more");
+        proven(builder(), &["--strict"])
+            .await
+            .ends_with(0)
+            .says(&line);
+    }
 }
 
 async fn a_key_that_can_be_lost_or_exported_causes_a_warning() {

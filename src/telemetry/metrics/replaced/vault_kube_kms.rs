@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::VaultRequest;
+use super::observed::VaultRequest;
 use crate::telemetry::metrics::labels::CallKind;
 
 /// The default boundaries of OpenTelemetry's histograms, here in milliseconds.

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{AtScrape, VaultRequest};
+use super::observed::{AtScrape, VaultRequest};
 use crate::telemetry::metrics::labels::CallKind;
 use crate::telemetry::metrics::process;
 
