@@ -1,6 +1,7 @@
 //! `vault-kmsctl` with real servers.
 
 mod audit;
+mod bound;
 mod etcd_view;
 mod inspect;
 mod migrate;
@@ -10,5 +11,5 @@ mod rotate;
 mod site;
 
 tests! {
-    [audit, etcd_view, inspect, migrate, mixed, rotate]
+    [audit, bound, etcd_view, inspect, migrate, mixed, rotate]
 }

@@ -2,7 +2,7 @@
 //! still run that one.
 
 mod annotation;
-mod bound;
+pub(super) mod bound;
 mod endpoints;
 mod metrics;
 
@@ -13,7 +13,7 @@ use super::harness::kms::KmsClient;
 use vault_kms_plugin::grpc::proto::v2::{DecryptRequest, EncryptRequest, EncryptResponse};
 
 /// Annotations of a value.
-type Annotations = HashMap<String, Vec<u8>>;
+pub(crate) type Annotations = HashMap<String, Vec<u8>>;
 
 /// `Encrypt` of KMS v2 with all that is returned.
 async fn encrypted(client: &KmsClient, seed: &[u8]) -> EncryptResponse {

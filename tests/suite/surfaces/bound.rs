@@ -18,16 +18,16 @@ use crate::harness::vault::{Fixture, Vault, plugin_policy};
 use crate::harness::wait;
 use crate::{LIMIT, daemon_for};
 
-const SEED: [u8; 32] = [13; 32];
-const KEY: &str = "bound";
+pub(crate) const SEED: [u8; 32] = [13; 32];
+pub(crate) const KEY: &str = "bound";
 
 /// A value as that plugin stores it, and what it is bound to.
 #[derive(Clone, Debug)]
-struct Written {
-    key_id: String,
-    annotations: Annotations,
+pub(crate) struct Written {
+    pub(crate) key_id: String,
+    pub(crate) annotations: Annotations,
     canonical: String,
-    ciphertext: String,
+    pub(crate) ciphertext: String,
 }
 
 fn golden() -> Value {
@@ -43,7 +43,7 @@ fn hash(text: &str) -> String {
 }
 
 /// A key of three versions beside that of the fixture, which the fixture's token may decrypt with.
-async fn with_bound_key(vault: &Vault) -> Fixture {
+pub(crate) async fn with_bound_key(vault: &Vault) -> Fixture {
     let fixture = vault.fixture().await;
     let Fixture { mount, key, .. } = &fixture;
     vault.create_key(mount, KEY).await;
@@ -61,7 +61,12 @@ async fn with_bound_key(vault: &Vault) -> Fixture {
 }
 
 /// What that plugin would have written under a key_id; the published one if none is named.
-async fn written(vault: &Vault, mount: &str, key: &str, key_id: Option<&str>) -> Written {
+pub(crate) async fn written(
+    vault: &Vault,
+    mount: &str,
+    key: &str,
+    key_id: Option<&str>,
+) -> Written {
     let golden = golden();
     let published = text(&golden["key_id"]);
     let key_id = key_id.unwrap_or(published);
@@ -86,7 +91,7 @@ async fn written(vault: &Vault, mount: &str, key: &str, key_id: Option<&str>) ->
 }
 
 /// The reader of that plugin's values, with the labels of the published vector.
-fn reader(mount: &str, key: &str) -> String {
+pub(crate) fn reader(mount: &str, key: &str) -> String {
     let golden = golden();
     format!(
         "[[transit.decrypt_also]]\nmount = \"{mount}\"\nkey = \"{key}\"\nassociated_data = \"bao-kms-provider\"\n\
