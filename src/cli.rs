@@ -2,6 +2,7 @@
 
 mod init;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -135,11 +136,11 @@ pub fn definition() -> clap::Command {
 }
 
 impl Cli {
-    /// Reads the process's arguments.
+    /// Reads arguments, the first of which is the name of the program.
     ///
     /// # Errors
     /// If they are wrong, or if they ask for help or the version: print it.
-    pub fn read() -> Result<Self, clap::Error> {
-        Self::try_parse()
+    pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments)
     }
 }

@@ -1,5 +1,6 @@
 //! The commands of the binary, one module each.
 
+pub mod called;
 pub mod check;
 pub mod init;
 pub mod prepare_dir;

@@ -14,8 +14,10 @@ mod trust;
 mod validate;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnosis::Diagnosis;
+use crate::drop_in::{Invocation, Plugin, Translation};
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
 use crate::replaced_plugin::DropIn;
 use crate::system::watched_file;
@@ -63,12 +65,14 @@ pub struct Config {
 }
 
 /// The sources of the configuration; read again at each reload.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Source {
     /// The named file, which must exist.
     pub file: Option<PathBuf>,
     /// The environment.
     pub environment: Environment,
+    /// The plugin that this one is called as, instead of a file: translated at each read.
+    pub drop_in: Option<Arc<Invocation>>,
 }
 
 impl Source {
@@ -79,12 +83,29 @@ impl Source {
         Self {
             file: file.or_else(environment::config_file),
             environment: Environment::of_process(),
+            drop_in: None,
+        }
+    }
+
+    /// Another plugin's settings, and our own variables, which take precedence. No file is read.
+    #[must_use]
+    pub fn of_plugin(invocation: Invocation) -> Self {
+        let kept = invocation.plugin.kept_variables();
+        let all = invocation.variables.clone().into_iter();
+        let environment: Environment = all.collect();
+        Self {
+            file: None,
+            environment: environment.of_plugin(kept),
+            drop_in: Some(Arc::new(invocation)),
         }
     }
 
     /// The file that is read; `None` if there is none.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
+        if self.drop_in.is_some() {
+            return None;
+        }
         let default = || Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists());
         self.file.as_deref().or_else(default)
     }
@@ -125,15 +146,16 @@ impl Source {
         table: &str,
         key: &str,
     ) -> Result<(Option<String>, Option<ConfigErrors>), ConfigErrors> {
+        let mut ignored = Reader::default();
         let (mut all, error) = match self.path().map(read) {
-            None => (toml::Table::new(), None),
+            // What is wrong with it does not matter: the daemon may have been given more.
+            None => (self.translated(&mut ignored), None),
             Some(Ok(table)) => (table, None),
             Some(Err(error)) if self.file.as_ref().is_some_and(|file| !file.exists()) => {
                 return Err(error);
             }
             Some(Err(error)) => (toml::Table::new(), Some(error)),
         };
-        let mut ignored = Reader::default();
         self.environment.overlay(&mut all, None, &mut ignored);
         let value = all.get(table).and_then(|table| table.get(key));
         Ok((
@@ -149,13 +171,18 @@ impl Source {
     /// With every error and its key; also if others could change whom the daemon trusts.
     pub fn load_trusted(&self, own: Option<u32>) -> Result<Config, ConfigErrors> {
         let mut config = self.load()?;
-        let mut trust = Trust::new(own);
+        let mut trust = Trust::new(own, self.owns_no_mount());
         if let Some(file) = self.path() {
             trust.needs("configuration file", file);
         }
         config.check_files(&mut trust);
         if !trust.errors.is_empty() {
-            return Err(trust.errors.into());
+            let reader = Reader {
+                errors: trust.errors,
+                origins: config.origins,
+                ..Reader::default()
+            };
+            return Err(reader.into_errors());
         }
         config.warnings.append(&mut trust.warnings);
         Ok(config)
@@ -166,21 +193,65 @@ impl Source {
     /// # Errors
     /// With every error and its key.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        let table = match self.path() {
-            Some(path) => read(path)?,
-            None => toml::Table::new(),
-        };
-        self.validate(table)
+        match self.path() {
+            Some(path) => self.validate(read(path)?, Reader::default(), &Translation::default()),
+            None => {
+                let mut reader = Reader::default();
+                let translation = self.translation();
+                if let (Some(plugin), Some(file)) = (self.plugin(), self.environment.config_file())
+                {
+                    let cause = format!(
+                        "{} is not read by a program that is called {plugin}",
+                        file.display()
+                    );
+                    let cause = Diagnosis::new(cause)
+                        .with_remedy("call it vault-kms-plugin, or unset the variable");
+                    return Err(vec![ConfigError::new(environment::CONFIG_FILE, cause)].into());
+                }
+                if !translation.errors.is_empty() {
+                    return Err(error::of_plugin(translation.errors));
+                }
+                let table = environment::translated(&translation, &mut reader);
+                self.validate(table, reader, &translation)
+            }
+        }
+    }
+
+    /// What the settings of another plugin become.
+    #[must_use]
+    pub fn translation(&self) -> Translation {
+        let invocation = self.drop_in.as_deref();
+        invocation.map(Invocation::translate).unwrap_or_default()
+    }
+
+    fn translated(&self, reader: &mut Reader) -> toml::Table {
+        environment::translated(&self.translation(), reader)
+    }
+
+    /// Whether somebody else decides which users share the mounts of this process: an operator's pod, to which
+    /// this program is one of several.
+    fn owns_no_mount(&self) -> bool {
+        self.plugin() == Some(Plugin::VaultKubeKms)
+    }
+
+    /// The plugin that this one is called as.
+    #[must_use]
+    pub fn plugin(&self) -> Option<Plugin> {
+        self.drop_in.as_ref().map(|it| it.plugin)
     }
 
     /// Validates this table, with the environment applied.
-    fn validate(&self, mut table: toml::Table) -> Result<Config, ConfigErrors> {
-        let mut reader = Reader::default();
+    fn validate(
+        &self,
+        mut table: toml::Table,
+        mut reader: Reader,
+        translation: &Translation,
+    ) -> Result<Config, ConfigErrors> {
         let named = self.file.as_deref();
         self.environment.overlay(&mut table, named, &mut reader);
         let (fingerprint, set) = (Fingerprint::of(&table), validate::keys_set(&table));
         let raw = raw::parse(table, &mut reader.errors);
-        let mut config = validate::config(raw, &self.environment, reader)?;
+        let mut config = validate::config(raw, &self.environment, &translation.secrets, reader)?;
         config.origins.extend(validate::defaults(&config, &set));
         Ok(Config {
             fingerprint,
@@ -195,11 +266,9 @@ impl Config {
     /// # Errors
     /// With every error and its key.
     pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
-        let source = Source {
-            file: None,
-            environment: Environment::default(),
-        };
-        source.validate(parse(text).map_err(|cause| vec![ConfigError::new("file", cause)])?)
+        let source = Source::default();
+        let table = parse(text).map_err(|cause| vec![ConfigError::new("file", cause)])?;
+        source.validate(table, Reader::default(), &Translation::default())
     }
 
     /// Checks who could change the files that it names.

@@ -12,8 +12,10 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod diagnosis;
+pub mod drop_in;
 #[cfg(feature = "kmsctl")]
 pub mod etcd;
+mod go_duration;
 pub mod grpc;
 pub mod keys;
 #[cfg(feature = "kmsctl")]

@@ -9,9 +9,11 @@ use std::process::ExitCode;
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Heap;
 use vault_kms_plugin::cli::{self, Cli, Command};
+use vault_kms_plugin::commands::called::{self, Called};
 use vault_kms_plugin::commands::check::{self, Style};
 use vault_kms_plugin::commands::{init, prepare_dir, print_error, reload, serve, status};
 use vault_kms_plugin::config::Source;
+use vault_kms_plugin::drop_in::Invocation;
 use vault_kms_plugin::system::identity::Identity;
 use vault_kms_plugin::system::{self, Exit};
 use zeroizing_alloc::ZeroAlloc;
@@ -29,7 +31,13 @@ fn main() -> ExitCode {
         Ok(hardened) => hardened,
         Err(error) => return print_error(&error, Exit::Internal).into(),
     };
-    let cli = match Cli::read() {
+    let (arguments, called) = match Called::of_process() {
+        Called::Ourselves(arguments) => (arguments, None),
+        Called::Command(arguments, invocation) => (arguments, Some(invocation)),
+        Called::Plugin(invocation) => return ExitCode::from(called::run(invocation, hardened)),
+    };
+    let called = called.as_ref();
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -43,17 +51,17 @@ fn main() -> ExitCode {
     {
         return print_error(&error, Exit::Unavailable).into();
     }
-    let source = Source::of_process;
+    let source = |file| called::source(file, called);
     let default = || Command::Serve(cli::Serve::default());
     let exit = match cli.command.unwrap_or_else(default) {
-        Command::Serve(options) => serve::run(&options, source(cli.config), hardened),
+        Command::Serve(options) => serve::run(&options, Source::of_process(cli.config), hardened),
         Command::Init(options) => init::run(&options)
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
         Command::Check(options) if options.fingerprint => {
-            check::print_fingerprint(&options, cli.config)
+            check::print_fingerprint(&options, cli.config, called)
                 .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok)
         }
-        Command::Check(options) => check(&options, cli.config),
+        Command::Check(options) => check(&options, cli.config, called),
         Command::Status(options) => status::run(&options, &source(cli.config))
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
         Command::Reload(options) => reload::run(&options, &source(cli.config))
@@ -68,8 +76,8 @@ fn main() -> ExitCode {
 }
 
 /// Checks the configuration and prints the report.
-fn check(options: &cli::Check, file: Option<PathBuf>) -> Exit {
-    let report = match check::run(options, file) {
+fn check(options: &cli::Check, file: Option<PathBuf>, called: Option<&Invocation>) -> Exit {
+    let report = match check::run(options, file, called) {
         Ok(report) => report,
         Err(error) => return print_error(&error, Exit::Internal),
     };

@@ -29,8 +29,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::called;
 use crate::cli;
 use crate::config::{Config, Source};
+use crate::drop_in::Invocation;
 use crate::system::Exit;
 use crate::vault::Client;
 #[cfg(feature = "kmsctl")]
@@ -47,18 +49,22 @@ const KUBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a request to Vault about a token or a policy may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs the checks of the command line, on `file` if one is named. The runtime is created here, because
+/// Runs the checks of the command line, on `file` if one is named, or else on what `called` says. The runtime is created here, because
 /// what `main.rs` awaits is compiled into the program a second time.
 ///
 /// # Errors
 /// If the system refuses.
-pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
+pub fn run(
+    options: &cli::Check,
+    file: Option<PathBuf>,
+    called: Option<&Invocation>,
+) -> io::Result<Report> {
     let mut report = Report::default();
     // With the rights of whoever started this: the file is kube-apiserver's.
     let file_of_kube = options.encryption_config.as_ref().map(std::fs::read);
     // Before there is a thread, which would stay root. What kube-apiserver would meet only root can try.
     let source = match &options.unit {
-        None => Some(Source::of_process(file)),
+        None => Some(called::source(file, called)),
         Some(unit) => unit::source(unit, file, !options.running, &mut report),
     };
     let Some(source) = source else {
@@ -78,8 +84,9 @@ pub fn run(options: &cli::Check, file: Option<PathBuf>) -> io::Result<Report> {
 pub fn print_fingerprint(
     options: &cli::Check,
     file: Option<PathBuf>,
+    called: Option<&Invocation>,
 ) -> Result<(), (String, Exit)> {
-    fingerprint::print(options, file)
+    fingerprint::print(options, file, called)
 }
 
 async fn steps(

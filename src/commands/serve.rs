@@ -1,6 +1,8 @@
 //! `serve`: runs the daemon: configuration, logging, signals, the actors, the exit code.
 
 use std::error::Error;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use rustix::process::geteuid;
@@ -14,11 +16,17 @@ use crate::supervisor::Daemon;
 use crate::system::{Exit, Hardened, SignalStream, notify};
 use crate::telemetry::{Telemetry, events};
 
+/// kube-apiserver, of whatever user, has to enter the directory; the socket has a mode of its own.
+const SOCKET_DIR_MODE: u32 = 0o755;
+
 /// Runs until a signal or a failure ends it.
 pub fn run(options: &cli::Serve, source: Source, hardened: Hardened) -> Exit {
     if let Some(owner) = options.user
         && let Err(error) = become_owner(owner, &options.dir)
     {
+        return print_error(&error, Exit::Unavailable);
+    }
+    if let Err(error) = make_socket_dir(&source) {
         return print_error(&error, Exit::Unavailable);
     }
     let passed = match PassedSocket::take() {
@@ -42,6 +50,39 @@ fn become_owner(owner: Owner, dirs: &[PathBuf]) -> Result<(), PrepareError> {
     owner.become_it()
 }
 
+/// The directory that another plugin would make for its socket.
+fn make_socket_dir(source: &Source) -> Result<(), String> {
+    let Some(dir) = source.translation().creates else {
+        return Ok(());
+    };
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(SOCKET_DIR_MODE).create(&dir);
+    made.map_err(|error| {
+        format!(
+            "{}: the directory of the socket cannot be made: {error}; make it, and let this user write there",
+            dir.display()
+        )
+    })
+}
+
+/// What the settings of another plugin became.
+fn log_translation(source: &Source) {
+    if let Some(plugin) = source.plugin() {
+        let translation = source.translation();
+        let keys = translation.values.iter().map(|it| (it.key, it.origin));
+        let secrets = translation.secrets.iter().map(|it| (it.key, it.origin));
+        let settings: Vec<_> = keys
+            .chain(secrets)
+            .map(|(key, origin)| format!("{key} from {origin}"))
+            .collect();
+        events::SettingsTranslated {
+            plugin: plugin.to_string(),
+            settings: settings.join(", "),
+        }
+        .emit();
+    }
+}
+
 fn with_runtime(
     config: &Config,
     source: Source,
@@ -54,6 +95,7 @@ fn with_runtime(
         Err(error) => return print_error(&error, Exit::Internal),
     };
     hardened.report();
+    log_translation(&source);
     // One thread: a call passes through four tasks, and with more threads they would wake each other
     // across cores, which takes longer than their work (docs/performance.md). What may block, such
     // as reading files, has threads of its own.

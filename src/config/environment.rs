@@ -9,12 +9,13 @@ use toml::{Table, Value};
 
 use super::raw;
 use super::reader::Reader;
+use crate::drop_in::Translation;
 use crate::system::boot;
 
 /// The plugin's own variables begin with it.
 pub const PREFIX: &str = "VAULT_KMS_PLUGIN_";
 /// The variable of the command line; not a key of the file.
-const CONFIG_FILE: &str = "VAULT_KMS_PLUGIN_CONFIG";
+pub(super) const CONFIG_FILE: &str = "VAULT_KMS_PLUGIN_CONFIG";
 /// Where the SPIFFE agent listens, for every program on the host (the Workload API's specification).
 const SPIFFE_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
 /// Vault's variables that are defaults for keys of `[vault]`. Each also exists with `BAO_`, which
@@ -96,6 +97,16 @@ impl Environment {
             .collect()
     }
 
+    /// The part that counts beside the settings of another plugin, which say what Vault's variables mean to that:
+    /// our own, those of proxies, and these.
+    pub(super) fn of_plugin(self, kept: &[&str]) -> Self {
+        let counts = |name: &str| {
+            name.starts_with(PREFIX) || PROXIES.contains(&name) || kept.contains(&name)
+        };
+        let variables = self.0.into_iter();
+        Self(variables.filter(|(name, _)| counts(name)).collect())
+    }
+
     /// One of Vault's variables by its name without `VAULT_`: its full name, and its value. The
     /// variable with `BAO_` takes precedence if it is set, even to an empty value (`api/env.go`).
     pub(super) fn vault(&self, name: &str) -> Option<(String, &str)> {
@@ -167,6 +178,36 @@ impl Environment {
             }
         }
     }
+}
+
+/// The values of another plugin's settings as a table, each with its origin, and what changed as warnings.
+pub(super) fn translated(translation: &Translation, reader: &mut Reader) -> Table {
+    let mut table = Table::new();
+    for value in &translation.values {
+        let Some(key) = key_of(value.key) else {
+            reader.error(value.key, "unknown key");
+            continue;
+        };
+        set(&mut table, key, &value.text);
+        let shown = Some(value.text.as_str()).filter(|_| !SECRET.contains(&key));
+        reader.uses(value.key, value.origin, shown);
+    }
+    for secret in &translation.secrets {
+        reader.uses(secret.key, secret.origin, None);
+        reader.warnings.push(format!(
+            "{}: a secret in the arguments or the environment is readable where those are: put it in a file, and \
+             name that in {}",
+            secret.origin, secret.key
+        ));
+    }
+    let notes = translation.notes.iter().chain(&translation.not_understood);
+    reader.warnings.extend(notes.map(ToString::to_string));
+    table
+}
+
+/// A key by its name in messages.
+fn key_of(name: &str) -> Option<Key> {
+    raw::keys().find(|key| full_name(*key) == name)
 }
 
 /// The file that the variable of the command line names.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::diagnosis::{Diagnosis, write_joined};
+use crate::drop_in::Problem;
 
 /// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct ConfigError {
     pub cause: String,
     /// What an operator can do about it.
     pub remedy: Option<String>,
-    /// The variable of the environment that the value came from.
+    /// The variable of the environment, or the setting of another plugin, that the value came from.
     pub variable: Option<String>,
 }
 
@@ -33,6 +34,16 @@ impl ConfigError {
     }
 }
 
+/// The errors of another plugin's settings, which name those.
+pub(super) fn of_plugin(problems: Vec<Problem>) -> ConfigErrors {
+    let errors = problems.into_iter();
+    ConfigErrors(
+        errors
+            .map(|it| ConfigError::new(it.setting, it.diagnosis))
+            .collect(),
+    )
+}
+
 impl From<Vec<ConfigError>> for ConfigErrors {
     fn from(errors: Vec<ConfigError>) -> Self {
         Self(errors)
@@ -48,8 +59,14 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = format_args!("{}: {}", self.key, self.cause);
-        write_joined(f, cause, self.remedy.as_deref())
+        let remedy = self.remedy.as_deref();
+        match &self.variable {
+            Some(from) => {
+                let cause = format_args!("{} (from {from}): {}", self.key, self.cause);
+                write_joined(f, cause, remedy)
+            }
+            None => write_joined(f, format_args!("{}: {}", self.key, self.cause), remedy),
+        }
     }
 }
 

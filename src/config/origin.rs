@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Origin {
     /// The key, or what the variable decides beside the keys.
     pub key: String,
-    /// The variable that it comes from; `None` for a default.
+    /// The variable, or the setting of another plugin, that it comes from; `None` for a default.
     pub variable: Option<String>,
     /// The value; `None` if it may hold a secret.
     pub value: Option<String>,

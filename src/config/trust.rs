@@ -13,6 +13,8 @@ use crate::system::file_trust::{Weakness, weaknesses, weaknesses_in};
 pub(super) struct Trust {
     /// The user of the daemon; `None` if it is not known.
     own: Option<u32>,
+    /// Whether the mounts of this process are shared with nobody but those that whoever made its pod chose.
+    in_pod_of_others: bool,
     pub(super) errors: Vec<ConfigError>,
     pub(super) warnings: Vec<String>,
     /// What was reported: many files have a directory in common.
@@ -20,9 +22,10 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    pub(super) fn new(own: Option<u32>) -> Self {
+    pub(super) fn new(own: Option<u32>, in_pod_of_others: bool) -> Self {
         Self {
             own,
+            in_pod_of_others,
             ..Self::default()
         }
     }
@@ -59,7 +62,8 @@ impl Trust {
 
     fn refuse(&mut self, key: &str, found: Vec<Weakness>) {
         for weakness in found {
-            if weakness.is_group_of_directory() {
+            let is_of_the_pod = self.in_pod_of_others && weakness.is_of_a_pod();
+            if weakness.is_group_of_directory() || is_of_the_pod {
                 self.warn(key, &weakness, &weakness.remedy());
             } else if self.reported.insert(weakness.path.clone()) {
                 let cause = Diagnosis::new(weakness.to_string());

@@ -19,6 +19,7 @@ use super::reader::Reader;
 use super::{Config, Environment};
 use crate::admin;
 use crate::diagnosis::Diagnosis;
+use crate::drop_in::Secret;
 use crate::grpc::KmsVersion;
 use crate::keys::{self, HealthLimits, KeyId};
 use crate::telemetry::{self, Format};
@@ -42,6 +43,7 @@ const MAX_IN_FLIGHT_LIMIT: u32 = 8;
 pub(super) fn config(
     mut raw: Raw,
     environment: &Environment,
+    secrets: &[Secret],
     mut reader: Reader,
 ) -> Result<Config, ConfigErrors> {
     let kms_version = kms_version(&mut reader, raw.kms_version);
@@ -67,6 +69,7 @@ pub(super) fn config(
         environment,
         certificate: certificate.as_ref(),
         state_file: state_file.as_deref(),
+        secrets,
     };
     let auth = auth::auth(&mut reader, raw.auth, namespace, context);
     // Elsewhere empty means missing; here it means off.

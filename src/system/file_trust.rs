@@ -112,6 +112,15 @@ fn is_read_only(data: &Metadata) -> bool {
     })
 }
 
+/// Whether a volume is mounted here: the fifth field of `proc_pid_mountinfo(5)`.
+fn is_mount_point(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let path = path.to_str().unwrap_or_default().replace(' ', "\\040");
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(&path))
+}
+
 /// Whether it is mounted read-only here, and not only because systemd started this process.
 fn is_mounted_read_only(path: &Path) -> bool {
     std::env::var_os("INVOCATION_ID").is_none()
@@ -143,6 +152,20 @@ impl Weakness {
     #[must_use]
     pub fn is_group_of_directory(&self) -> bool {
         self.is_dir && matches!(self.access, Access::Group { .. })
+    }
+
+    /// Whether it is how a pod's volumes are: a file belongs to the user of another container, or the root of a
+    /// volume has mode 0777, as kubelet makes it. On the node all of them are below a directory of root's that
+    /// nobody else may enter, so that only the containers that mount the volume reach it. A file that everybody may
+    /// write is none of that.
+    #[must_use]
+    pub fn is_of_a_pod(&self) -> bool {
+        match self.access {
+            Access::Owner { .. } => true,
+            Access::Everybody { .. } | Access::Group { .. } => {
+                self.is_dir && is_mount_point(&self.path)
+            }
+        }
     }
 
     /// The command that ends it.

@@ -61,6 +61,10 @@ events! {
         WARN SpansLost "last spans not exported before shutdown" {}
     }
     "vault_kms_plugin::supervisor" {
+        INFO SettingsTranslated "settings of another plugin translated" {
+            plugin: String,
+            settings: String,
+        }
         WARN ConfigurationWarning "configuration warning" { warning: String }
         INFO ConfigurationReloaded "configuration reloaded" { level: String, changes: String }
         ERROR ReloadRefused "configuration rejected, keeping the running one" { error: String }

@@ -37,7 +37,7 @@ async fn start_with(builder: &Builder, policy: RestartPolicy) -> Daemon {
     let file = builder.write_file("inside.toml", &builder.config_text());
     let source = Source {
         file: Some(file),
-        environment: Environment::default(),
+        ..Source::default()
     };
     let config = source.load().unwrap();
     let log = LOG.handle();

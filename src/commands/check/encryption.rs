@@ -4,7 +4,7 @@
 mod base64;
 mod coverage;
 mod decode;
-mod duration;
+
 mod endpoint;
 mod file;
 mod finding;

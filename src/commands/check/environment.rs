@@ -53,7 +53,9 @@ pub(super) fn report(origins: &[Origin], host: Host, report: &mut Report) {
             Some(value) => format!("{variable} sets {key} to {value}"),
             None => format!("{variable} sets {key}"),
         };
-        if host == Host::Shell && !variable.starts_with(PREFIX) {
+        // An argument of another plugin was given to this command.
+        let is_of_this_command = variable.starts_with(PREFIX) || variable.starts_with('-');
+        if host == Host::Shell && !is_of_this_command {
             let cause = format!("{sets} in this shell, and the service may not have it");
             let remedy = "set it in the configuration file or in the environment of the service; \
                           --unit NAME checks with that environment";

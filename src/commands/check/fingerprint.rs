@@ -3,18 +3,22 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::super::written;
+use super::super::{called, written};
 use super::{Report, encryption, unit};
 use crate::cli;
-use crate::config::Source;
+use crate::drop_in::Invocation;
 use crate::system::Exit;
 
 /// Prints it, and that of the EncryptionConfiguration if it is named.
-pub(super) fn print(options: &cli::Check, file: Option<PathBuf>) -> Result<(), (String, Exit)> {
+pub(super) fn print(
+    options: &cli::Check,
+    file: Option<PathBuf>,
+    called: Option<&Invocation>,
+) -> Result<(), (String, Exit)> {
     let refused = |error: String| (error, Exit::Config);
     let mut report = Report::default();
     let source = match &options.unit {
-        None => Some(Source::of_process(file)),
+        None => Some(called::source(file, called)),
         Some(unit) => unit::source(unit, file, false, &mut report),
     };
     let source = source.ok_or_else(|| {

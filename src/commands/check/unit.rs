@@ -128,7 +128,11 @@ pub(super) fn source(
     let file = file
         .or_else(|| properties.config_argument().map(PathBuf::from))
         .or_else(|| environment.config_file());
-    Some(Source { file, environment })
+    Some(Source {
+        file,
+        environment,
+        drop_in: None,
+    })
 }
 
 /// Reports why it could not.

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::config::Environment;
 use crate::config::raw::{self, AUTH_KEYS, METHODS, RawValue};
 use crate::config::reader::{Reader, absolute, or_default};
+use crate::drop_in::Secret;
 use crate::session::{Cert, Credential, Jwt, JwtSource, Method, Settings, Userpass};
 use crate::vault::{ClientCertificate, MountPath, Namespace, Token};
 
@@ -20,6 +21,16 @@ pub(super) struct Context<'a> {
     pub(super) environment: &'a Environment,
     pub(super) certificate: Option<&'a ClientCertificate>,
     pub(super) state_file: Option<&'a Path>,
+    /// What the arguments and the environment of another plugin hold themselves.
+    pub(super) secrets: &'a [Secret],
+}
+
+impl Context<'_> {
+    /// The secret in place of the file that this key names.
+    fn secret(&self, key: &str) -> Option<Credential> {
+        let found = self.secrets.iter().find(|it| it.key == key)?;
+        Some(Credential::value(found.origin, &found.secret))
+    }
 }
 
 /// How to log in; in `namespace` unless `[auth]` names another one.
@@ -54,7 +65,7 @@ fn method(reader: &mut Reader, mut raw: raw::Auth, context: Context<'_>) -> Opti
     }
     reject_keys_of_other_methods(reader, &raw, &name);
     match name.as_str() {
-        "token" => token_source(reader, raw.token_file, token).map(Method::Token),
+        "token" => token_source(reader, raw.token_file, token, context).map(Method::Token),
         "kubernetes" => {
             let role = required_text(
                 reader,
@@ -62,16 +73,16 @@ fn method(reader: &mut Reader, mut raw: raw::Auth, context: Context<'_>) -> Opti
                 raw.role.take(),
                 "set it to the role in Vault",
             );
-            let jwt = jwt(reader, &name, raw, role, context.environment)?;
+            let jwt = jwt(reader, &name, raw, role, context)?;
             jwt.role.is_some().then_some(Method::Kubernetes(jwt))
         }
         "jwt" => {
             let role = reader.text("auth.role", raw.role.take());
-            jwt(reader, &name, raw, role, context.environment).map(Method::Jwt)
+            jwt(reader, &name, raw, role, context).map(Method::Jwt)
         }
         "cert" => cert(reader, raw, context.certificate).map(Method::Cert),
-        "approle" => approle::approle(reader, raw, context.state_file).map(Method::AppRole),
-        _ => userpass(reader, raw).map(Method::Userpass),
+        "approle" => approle::approle(reader, raw, context).map(Method::AppRole),
+        _ => userpass(reader, raw, context).map(Method::Userpass),
     }
 }
 
@@ -98,7 +109,21 @@ fn token_source(
     reader: &mut Reader,
     file: RawValue,
     token: Option<(String, &str)>,
+    context: Context<'_>,
 ) -> Option<Credential> {
+    if let Some(given) = context.secret("auth.token_file") {
+        let secret = context
+            .secrets
+            .iter()
+            .find(|it| it.key == "auth.token_file")?;
+        return match Token::try_new(&secret.secret) {
+            Ok(_) => Some(given),
+            Err(error) => {
+                reader.error("auth.token_file", error.to_string());
+                None
+            }
+        };
+    }
     if let Some(file) = reader.path("auth.token_file", file) {
         return Some(Credential::file("auth.token_file", file));
     }
@@ -134,18 +159,18 @@ fn jwt(
     method: &str,
     mut raw: raw::Auth,
     role: Option<String>,
-    environment: &Environment,
+    context: Context<'_>,
 ) -> Option<Jwt> {
     let mount = mount(reader, raw.mount.take(), method);
     let source = if method == "jwt" && spiffe::is_configured(&raw) {
-        spiffe::workload(reader, raw, environment).map(JwtSource::Spiffe)
+        spiffe::workload(reader, raw, context.environment).map(JwtSource::Spiffe)
     } else {
         let remedy = if method == "kubernetes" {
             "name the file with the service account's token"
         } else {
             "name the file with the JWT; or set auth.spiffe_audience for a JWT of the SPIFFE agent"
         };
-        let file = required_file(reader, "auth.jwt_file", raw.jwt_file, remedy);
+        let file = required_file(reader, "auth.jwt_file", raw.jwt_file, remedy, context);
         file.map(JwtSource::File)
     };
     Some(Jwt {
@@ -155,12 +180,13 @@ fn jwt(
     })
 }
 
-fn userpass(reader: &mut Reader, raw: raw::Auth) -> Option<Userpass> {
+fn userpass(reader: &mut Reader, raw: raw::Auth, context: Context<'_>) -> Option<Userpass> {
     let mount = mount(reader, raw.mount, "userpass");
     let remedy = "set it to the user in Vault";
     let username = reader.required("auth.username", raw.username, remedy, path_part);
     let remedy = "name the file with the user's password";
-    let password = required_file(reader, "auth.password_file", raw.password_file, remedy);
+    let file = raw.password_file;
+    let password = required_file(reader, "auth.password_file", file, remedy, context);
     Some(Userpass {
         mount: mount?,
         username: username?,
@@ -210,7 +236,11 @@ fn required_file(
     key: &'static str,
     value: RawValue,
     remedy: &str,
+    context: Context<'_>,
 ) -> Option<Credential> {
+    if let Some(secret) = context.secret(key) {
+        return Some(secret);
+    }
     let path = reader.required(key, value, remedy, absolute);
     path.map(|path| Credential::file(key, path))
 }

@@ -117,6 +117,7 @@ mod tests {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            drop_in: None,
         };
         let config = source.load().expect("a configuration");
         let changes = Changes::between(&config, &config, false).expect("no changes");

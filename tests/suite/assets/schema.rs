@@ -37,7 +37,7 @@ fn parsed(table: &Table) -> Result<Config, ConfigErrors> {
     fs::write(&file, table.to_string()).unwrap();
     let source = Source {
         file: Some(file),
-        environment: Environment::default(),
+        ..Source::default()
     };
     source.load()
 }

@@ -3,11 +3,11 @@
 
 mod fields;
 
-use super::duration::go_duration;
 use super::file::{Entry, File, Key, Kms, Local, Provider, Secret, Timeout};
 use super::refusal::{CORRECT_THE_FILE, Refusal, When};
 use super::value::Value;
 use super::{base64, json, yaml};
+use crate::go_duration::go_duration;
 use fields::{Decoder, Fields};
 
 const API_VERSION: &str = "apiserver.config.k8s.io/v1";

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ONLY_ONE, mount, one_of, path_part};
+use super::{Context, ONLY_ONE, mount, one_of, path_part};
 use crate::config::raw::{self, RawValue};
 use crate::config::reader::Reader;
 use crate::session::{AppRole, Credential, SecretId, Wrapped};
@@ -11,8 +11,9 @@ use crate::vault::MountPath;
 pub(super) fn approle(
     reader: &mut Reader,
     raw: raw::Auth,
-    state_file: Option<&Path>,
+    context: Context<'_>,
 ) -> Option<AppRole> {
+    let state_file = context.state_file;
     let mount = mount(reader, raw.mount, "approle");
     let before = reader.errors.len();
     let role_id = one_of(
@@ -38,6 +39,7 @@ pub(super) fn approle(
         ("auth.secret_id", raw.secret_id),
         ("auth.secret_id_file", raw.secret_id_file),
     );
+    let plain = context.secret("auth.secret_id_file").or(plain);
     let wrapped = reader.path("auth.wrapped_secret_id_file", raw.wrapped_secret_id_file);
     let secret_id = match (plain, wrapped) {
         (Some(_), Some(_)) => {

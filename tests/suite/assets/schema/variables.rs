@@ -28,6 +28,7 @@ fn decides(variable: &str, key: &str) -> bool {
     let source = Source {
         file: Some(file),
         environment: Environment::from_iter(variables),
+        drop_in: None,
     };
     let by_variable = Some(variable.to_owned());
     match source.load() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Parses `1m30s`, `2.5s`, `500ms`, as Go's `ParseDuration` does, but nothing negative.
-pub(super) fn go_duration(text: &str) -> Option<Duration> {
+pub(crate) fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
