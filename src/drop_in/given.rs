@@ -13,6 +13,8 @@ use crate::go_duration::go_duration;
 
 /// The settings that are given.
 pub(super) struct Given {
+    /// The name of the plugin, which a default comes from.
+    plugin: &'static str,
     settings: &'static [Setting],
     found: Vec<Found>,
 }
@@ -38,6 +40,7 @@ impl Given {
         out: &mut Translation,
     ) -> Self {
         let mut given = Self {
+            plugin: invocation.plugin.name(),
             settings,
             found: Vec::new(),
         };
@@ -129,13 +132,13 @@ impl Given {
         })
     }
 
-    /// The same, or its default.
+    /// The same, or its default, which comes from the plugin as such.
     pub(super) fn get(&self, name: &str) -> Option<Entry<'_>> {
         self.set(name).or_else(|| {
             let setting = self.settings.iter().find(|it| it.name() == name)?;
             Some(Entry {
                 value: setting.default?,
-                origin: setting.name(),
+                origin: self.plugin,
             })
         })
     }

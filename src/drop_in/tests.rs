@@ -159,13 +159,13 @@ fn vault_kubernetes_kms_with_a_token_and_its_defaults() {
         [
             "auth.method = token < -auth-method",
             "auth.token_file : root < -token",
-            "drop_in.health_listen = [::]:8080 < -health-port",
-            "drop_in.metrics_listen = [::]:8080 < -health-port",
+            "drop_in.health_listen = [::]:8080 < vault-kubernetes-kms",
+            "drop_in.metrics_listen = [::]:8080 < vault-kubernetes-kms",
             "drop_in.plugin = vault-kubernetes-kms < vault-kubernetes-kms",
-            "log.format = json < -debug",
-            "socket.path = /opt/kms/vaultkms.socket < -socket",
-            "transit.key = kms < -transit-key",
-            "transit.mount = transit < -transit-mount",
+            "log.format = json < vault-kubernetes-kms",
+            "socket.path = /opt/kms/vaultkms.socket < vault-kubernetes-kms",
+            "transit.key = kms < vault-kubernetes-kms",
+            "transit.mount = transit < vault-kubernetes-kms",
             "vault.address = http://vault:8200 < -vault-address",
             "vault.allow_plaintext = true < -vault-address",
         ]
@@ -196,12 +196,12 @@ fn vault_kubernetes_kms_by_variables_under_all_their_names() {
     assert_eq!(texts(&out.errors), [""; 0]);
     let values = values(&out);
     for value in [
-        "auth.jwt_file = /var/run/secrets/kubernetes.io/serviceaccount/token < -jwt-token-path",
+        "auth.jwt_file = /var/run/secrets/kubernetes.io/serviceaccount/token < vault-kubernetes-kms",
         "auth.mount = k8s < -jwt-mount",
         "auth.role = kms < VAULT_KMS_JWT_ROLE",
         "log.level = debug < VAULT_KMS_DEBUG",
         "vault.ca_file = /work/ca.pem < VAULT_CACERT",
-        "socket.path = /opt/kms/vaultkms.socket < -socket",
+        "socket.path = /opt/kms/vaultkms.socket < vault-kubernetes-kms",
     ] {
         assert!(values.contains(&value.to_owned()), "{value}: {values:#?}");
     }
@@ -337,14 +337,14 @@ fn vault_kms_provider_as_its_chart_sets_it() {
         [
             "auth.jwt_file = /var/run/secrets/tokens/vault-jwt < VAULT_KUBERNETES_JWT_PATH",
             "auth.method = kubernetes < VAULT_KUBERNETES_JWT_PATH",
-            "auth.role = vault-kms-provider < VAULT_KUBERNETES_ROLE",
+            "auth.role = vault-kms-provider < vault-kms-provider",
             "drop_in.health_listen = 0.0.0.0:8080 < HTTP_ADDRESS",
             "drop_in.plugin = vault-kms-provider < vault-kms-provider",
             "log.format = json < LOG_FORMAT",
             "log.level = info < LOG_LEVEL",
             "socket.path = /run/sockets/vault-kms-provider.sock < SOCKET_PATH",
             "transit.key = vault-kms-provider < VAULT_TRANSIT_KEY",
-            "transit.mount = transit < VAULT_TRANSIT_MOUNT",
+            "transit.mount = transit < vault-kms-provider",
             "vault.address = https://vault.vault.svc.cluster.local:8200 < VAULT_ADDRESS",
             "vault.ca_dir = /etc/ssl/certs < VAULT_CA_PATH",
         ]
@@ -448,12 +448,12 @@ fn vault_kube_kms_with_the_arguments_of_openshift() {
         values(&out),
         [
             "admin.listen = unix:/var/run/kmsplugin/kms-1.sock.admin < -listen-address",
-            "auth.method = approle < -auth-method",
-            "auth.mount = approle < -auth-mount",
+            "auth.method = approle < vault-kube-kms",
+            "auth.mount = approle < vault-kube-kms",
             "auth.namespace = admin/auth < -vault-auth-namespace",
             "auth.role_id = role < -approle-role-id",
             "auth.secret_id_file = /etc/kubernetes/static-pod-resources/secret-id < -approle-secret-id-path",
-            "drop_in.health_listen = 0.0.0.0:8081 < -health-port",
+            "drop_in.health_listen = 0.0.0.0:8081 < vault-kube-kms",
             "drop_in.metrics_listen =  < -metrics-port",
             "drop_in.plugin = vault-kube-kms < vault-kube-kms",
             "socket.path = /var/run/kmsplugin/kms-1.sock < -listen-address",
@@ -536,7 +536,7 @@ fn kleidi_with_its_json() {
             "auth.role = kleidi < vaultrole",
             "drop_in.plugin = kleidi < kleidi",
             "log.level = debug < -debugmode",
-            "socket.path = /tmp/kleidi/kleidi-kms-plugin.socket < -listen",
+            "socket.path = /tmp/kleidi/kleidi-kms-plugin.socket < kleidi",
             "transit.key = kleidi < transitkey",
             "transit.mount = transit < transitpath",
             "vault.address = http://172.20.10.9:8200 < address",
@@ -584,8 +584,8 @@ fn bao_kms_provider_with_its_example_keeps_a_reader_of_its_data() {
             "auth.method = jwt < auth.method",
             "auth.mount = k8s-jwt < auth.jwt.mountPath",
             "auth.role = kms < auth.jwt.role",
-            "log.format = json < logging.format",
-            "log.level = info < logging.level",
+            "log.format = json < bao-kms-provider",
+            "log.level = info < bao-kms-provider",
             "socket.allow_gids = 1234 < server.socketGroup",
             "socket.group = 1234 < server.socketGroup",
             "socket.mode = 0660 < server.socketMode",

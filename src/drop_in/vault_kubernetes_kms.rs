@@ -186,7 +186,7 @@ pub(super) fn translate(given: &Given, host: &Host, out: &mut Translation) {
     if let Some(debug) = given.set("-debug").filter(|_| given.is_true("-debug")) {
         out.set("log.level", "debug", debug.origin);
     }
-    out.set("log.format", "json", "-debug");
+    out.set("log.format", "json", "vault-kubernetes-kms");
     out.set(keys::PLUGIN, "vault-kubernetes-kms", "vault-kubernetes-kms");
     listen(given, host, out);
     let has_certificate = login.is_some_and(|it| it.starts_with("cert"));

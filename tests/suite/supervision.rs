@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use vault_kms_plugin::actor::Fault;
-use vault_kms_plugin::config::{Environment, Source};
+use vault_kms_plugin::config::Source;
 use vault_kms_plugin::supervisor::{Child, Daemon, RestartPolicy};
 use vault_kms_plugin::system::{Exit, Signal};
 use vault_kms_plugin::telemetry::{Format, Settings, Telemetry};

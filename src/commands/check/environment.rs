@@ -53,8 +53,8 @@ pub(super) fn report(origins: &[Origin], host: Host, report: &mut Report) {
             Some(value) => format!("{variable} sets {key} to {value}"),
             None => format!("{variable} sets {key}"),
         };
-        // An argument of another plugin was given to this command.
-        let is_of_this_command = variable.starts_with(PREFIX) || variable.starts_with('-');
+        // With a hyphen it is no variable: an argument of another plugin, given to this command, or its default.
+        let is_of_this_command = variable.starts_with(PREFIX) || variable.contains('-');
         if host == Host::Shell && !is_of_this_command {
             let cause = format!("{sets} in this shell, and the service may not have it");
             let remedy = "set it in the configuration file or in the environment of the service; \

@@ -11,7 +11,7 @@ use std::path::Path;
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value as Json;
 use toml::{Table, Value};
-use vault_kms_plugin::config::{Config, ConfigErrors, Environment, Fingerprint, Source};
+use vault_kms_plugin::config::{Config, ConfigErrors, Fingerprint, Source};
 
 use super::deployed;
 use super::example::markdown::{Block, sections};
