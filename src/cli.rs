@@ -5,7 +5,7 @@ mod init;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::admin::Address;
 use crate::commands::prepare_dir::Owner;
@@ -40,6 +40,8 @@ pub enum Command {
     Status(Status),
     /// Let the running daemon read its configuration again, and wait for the outcome.
     Reload(Reload),
+    /// Convert the settings of another plugin: configuration, its secrets in files, unit or manifest.
+    Convert(Convert),
     /// Give the socket's directory to the user that the plugin runs as; for the init container of a
     /// static pod, which is root.
     PrepareDir(PrepareDir),
@@ -55,6 +57,53 @@ pub struct Serve {
     /// Before that, give this directory to the user, as `prepare-dir` does. May be given several times.
     #[arg(long, value_name = "DIR", requires = "user")]
     pub dir: Vec<PathBuf>,
+}
+
+/// What starts the converted plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runs {
+    /// A unit of systemd.
+    Systemd,
+    /// A static pod.
+    StaticPod,
+}
+
+/// The options of `convert`.
+#[derive(Debug, Clone, Args)]
+pub struct Convert {
+    /// Which plugin the settings are of: vault-kubernetes-kms, vault-kms-provider, vault-kube-kms, kleidi or
+    /// bao-kms-provider; by default what they look like.
+    #[arg(long, value_name = "PLUGIN")]
+    pub from: Option<String>,
+    /// A file: a command line, variables of the environment, a systemd unit, the manifest of a pod, a
+    /// ConfigMap, values of a Helm chart, Kleidi's JSON or the YAML of bao-kms-provider. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub input: Vec<PathBuf>,
+    /// Directory to write to; nothing in it is overwritten.
+    #[arg(long, value_name = "DIR", default_value = "vault-kms-plugin-files")]
+    pub out: PathBuf,
+    /// What will start this plugin; by default a static pod if the other one was in a pod, else systemd.
+    #[arg(long)]
+    pub runs: Option<Runs>,
+    /// Directory of the configuration and the credentials on a node.
+    #[arg(long, value_name = "DIR", default_value = "/etc/vault-kms-plugin")]
+    pub install_dir: PathBuf,
+    /// Directory that relative paths of the other plugin are in.
+    #[arg(long, value_name = "DIR")]
+    pub working_dir: Option<PathBuf>,
+    /// Image of the static pod.
+    #[arg(long, default_value = "localhost/vault-kms-plugin:0.1.0")]
+    pub image: String,
+    /// The program on the nodes, for the unit.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/usr/local/bin/vault-kms-plugin"
+    )]
+    pub program: String,
+    /// The command line of the other plugin, after `--`.
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<String>,
 }
 
 /// The options of `check`.

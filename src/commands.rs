@@ -2,6 +2,9 @@
 
 pub mod called;
 pub mod check;
+pub mod convert;
+mod document;
+mod environment_file;
 pub mod init;
 pub mod prepare_dir;
 pub mod reload;

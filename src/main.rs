@@ -11,7 +11,7 @@ use tikv_jemallocator::Jemalloc as Heap;
 use vault_kms_plugin::cli::{self, Cli, Command};
 use vault_kms_plugin::commands::called::{self, Called};
 use vault_kms_plugin::commands::check::{self, Style};
-use vault_kms_plugin::commands::{init, prepare_dir, print_error, reload, serve, status};
+use vault_kms_plugin::commands::{convert, init, prepare_dir, print_error, reload, serve, status};
 use vault_kms_plugin::config::Source;
 use vault_kms_plugin::drop_in::Invocation;
 use vault_kms_plugin::system::identity::Identity;
@@ -46,7 +46,9 @@ fn main() -> ExitCode {
     };
     if !matches!(
         cli.command,
-        None | Some(Command::Serve(_) | Command::Init(_) | Command::PrepareDir(_))
+        None | Some(
+            Command::Serve(_) | Command::Init(_) | Command::Convert(_) | Command::PrepareDir(_)
+        )
     ) && let Err(error) = Identity::join_the_daemon()
     {
         return print_error(&error, Exit::Unavailable).into();
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
     let exit = match cli.command.unwrap_or_else(default) {
         Command::Serve(options) => serve::run(&options, Source::of_process(cli.config), hardened),
         Command::Init(options) => init::run(&options)
+            .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
+        Command::Convert(options) => convert::run(&options)
             .map_or_else(|(error, exit)| print_error(&error, exit), |()| Exit::Ok),
         Command::Check(options) if options.fingerprint => {
             check::print_fingerprint(&options, cli.config, called)

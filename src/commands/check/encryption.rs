@@ -1,7 +1,6 @@
 //! kube-apiserver's EncryptionConfiguration: whether kube-apiserver accepts it, what writes each
 //! resource, and whether that is this plugin.
 
-mod base64;
 mod coverage;
 mod decode;
 
@@ -9,7 +8,6 @@ mod endpoint;
 mod file;
 mod finding;
 mod fingerprint;
-mod json;
 #[cfg(feature = "kmsctl")]
 mod manifest;
 mod ours;
@@ -20,9 +18,7 @@ mod providers;
 mod refusal;
 mod resource;
 mod rules;
-mod value;
 mod writers;
-mod yaml;
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! The environment of a systemd unit, put together as systemd does (systemd.exec(5)), and the
 //! configuration file that its command line names.
 
-mod environment_file;
 mod properties;
 
 use std::ffi::CString;
@@ -14,6 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use rustix::process::geteuid;
 
 use super::Report;
+use crate::commands::environment_file;
 use crate::config::{Environment, Source};
 use crate::diagnosis::Diagnosis;
 use crate::system::identity::Identity;

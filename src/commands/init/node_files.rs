@@ -5,6 +5,7 @@ mod plugin;
 
 use super::answers::Answers;
 use super::output::OutputFile;
+pub(in crate::commands) use plugin::{MANIFEST, PROGRAM, SERVICE, SOCKET_UNIT, SYSUSERS, TMPFILES};
 
 /// The files of the platform.
 pub(super) fn files(answers: &Answers) -> Vec<OutputFile> {

@@ -12,28 +12,38 @@ use crate::system::file_trust::{Access, weaknesses};
 const OTHERS_WRITE: u32 = 0o002;
 
 /// A file to be written.
-#[derive(Debug)]
-pub(super) struct OutputFile {
-    pub(super) name: &'static str,
+pub(in crate::commands) struct OutputFile {
+    pub(in crate::commands) name: &'static str,
     /// What it is for.
-    pub(super) about: &'static str,
-    pub(super) content: String,
+    pub(in crate::commands) about: &'static str,
+    pub(in crate::commands) content: String,
 }
 
 /// Why nothing was written.
 #[derive(Debug)]
-pub(super) struct WriteError {
+pub(in crate::commands) struct WriteError {
     path: PathBuf,
     cause: io::Error,
 }
 
 impl OutputFile {
-    pub(super) fn new(name: &'static str, about: &'static str, content: String) -> Self {
+    pub(in crate::commands) fn new(
+        name: &'static str,
+        about: &'static str,
+        content: String,
+    ) -> Self {
         Self {
             name,
             about,
             content,
         }
+    }
+}
+
+/// Without the content, which may be a secret.
+impl fmt::Debug for OutputFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OutputFile").field(&self.name).finish()
     }
 }
 
@@ -59,7 +69,7 @@ impl fmt::Display for WriteError {
 ///
 /// # Errors
 /// If one exists, or cannot be written. What was written before is removed again.
-pub(super) fn write(dir: &Path, files: &[OutputFile]) -> Result<(), WriteError> {
+pub(in crate::commands) fn write(dir: &Path, files: &[OutputFile]) -> Result<(), WriteError> {
     let error = |path: &Path, cause| WriteError {
         path: path.to_owned(),
         cause,

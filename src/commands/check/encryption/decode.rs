@@ -5,8 +5,9 @@ mod fields;
 
 use super::file::{Entry, File, Key, Kms, Local, Provider, Secret, Timeout};
 use super::refusal::{CORRECT_THE_FILE, Refusal, When};
-use super::value::Value;
-use super::{base64, json, yaml};
+
+use crate::commands::document::value::Value;
+use crate::commands::document::{base64, json, yaml};
 use crate::go_duration::go_duration;
 use fields::{Decoder, Fields};
 

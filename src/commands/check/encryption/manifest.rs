@@ -1,7 +1,7 @@
 //! The manifest of a static pod: with which arguments kubelet starts kube-apiserver.
 
-use super::value::Value;
-use super::yaml;
+use crate::commands::document::value::Value;
+use crate::commands::document::yaml;
 
 const CONTAINER: &str = "kube-apiserver";
 
@@ -12,41 +12,20 @@ const CONTAINER: &str = "kube-apiserver";
 pub(crate) fn apiserver_command(text: &[u8]) -> Result<Vec<String>, String> {
     let document = yaml::read(text);
     let document = document.map_err(|error| format!("line {}: {}", error.line, error.problem))?;
-    let container = field(&document.value, "spec")
-        .and_then(|spec| field(spec, "containers"))
-        .and_then(|containers| items(containers).iter().find(|one| is_apiserver(one)))
+    let spec = document.value.get("spec");
+    let container = spec
+        .and_then(|spec| spec.get("containers"))
+        .and_then(|containers| containers.items().iter().find(|one| is_apiserver(one)))
         .ok_or_else(|| format!("it is no pod with a container {CONTAINER}"))?;
     let texts = |name| {
-        let list = field(container, name).map(items).unwrap_or_default();
-        list.iter().filter_map(text_of).map(str::to_owned)
+        let list = container.get(name).map(Value::items).unwrap_or_default();
+        list.iter().filter_map(Value::text).map(str::to_owned)
     };
     Ok(texts("command").chain(texts("args")).collect())
 }
 
 fn is_apiserver(container: &Value) -> bool {
-    field(container, "name").and_then(text_of) == Some(CONTAINER)
-}
-
-fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let Value::Map(entries) = value else {
-        return None;
-    };
-    let mut found = entries.iter().rev();
-    found.find(|(key, _)| key == name).map(|(_, value)| value)
-}
-
-fn items(value: &Value) -> &[Value] {
-    match value {
-        Value::List(items) => items,
-        _ => &[],
-    }
-}
-
-fn text_of(value: &Value) -> Option<&str> {
-    match value {
-        Value::Text(text) => Some(text),
-        _ => None,
-    }
+    container.get("name").and_then(Value::text) == Some(CONTAINER)
 }
 
 #[cfg(test)]

@@ -5,13 +5,23 @@ use super::super::answers::{Answers, SOCKET, SOCKET_DIR};
 use super::super::output::OutputFile;
 use super::super::platform::Platform;
 
-const MANIFEST: &str = include_str!("../../../../deploy/static-pod/vault-kms-plugin.yaml");
-const SERVICE: &str = include_str!("../../../../systemd/vault-kms-plugin.service");
-const SOCKET_UNIT: &str = include_str!("../../../../systemd/vault-kms-plugin.socket");
-const SYSUSERS: &str = include_str!("../../../../systemd/sysusers.d/vault-kms-plugin.conf");
-const TMPFILES: &str = include_str!("../../../../systemd/tmpfiles.d/vault-kms-plugin.conf");
+/// The manifest of the static pod.
+pub(in crate::commands) const MANIFEST: &str =
+    include_str!("../../../../deploy/static-pod/vault-kms-plugin.yaml");
+/// The unit.
+pub(in crate::commands) const SERVICE: &str =
+    include_str!("../../../../systemd/vault-kms-plugin.service");
+/// The unit of the socket.
+pub(in crate::commands) const SOCKET_UNIT: &str =
+    include_str!("../../../../systemd/vault-kms-plugin.socket");
+/// The user of the plugin.
+pub(in crate::commands) const SYSUSERS: &str =
+    include_str!("../../../../systemd/sysusers.d/vault-kms-plugin.conf");
+/// Its directories.
+pub(in crate::commands) const TMPFILES: &str =
+    include_str!("../../../../systemd/tmpfiles.d/vault-kms-plugin.conf");
 /// Where the unit of the repository has the program.
-const PROGRAM: &str = "/usr/local/bin/vault-kms-plugin";
+pub(in crate::commands) const PROGRAM: &str = "/usr/local/bin/vault-kms-plugin";
 
 pub(super) fn files(answers: &Answers) -> Vec<OutputFile> {
     if answers.platform.is_pod() {

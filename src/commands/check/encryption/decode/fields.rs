@@ -1,7 +1,7 @@
 //! The fields of an object, and what is wrong with them: of another type, unknown, given twice.
 
 use super::super::refusal::{CORRECT_THE_FILE, Refusal, When};
-use super::super::value::Value;
+use crate::commands::document::value::Value;
 
 const TEXT: &str = "a string";
 const INTEGER: &str = "an integer of 32 bits";
@@ -142,7 +142,7 @@ impl Decoder {
             format!("it is not an EncryptionConfiguration: {place} has to be {wanted}, not {kind}");
         let remedy = match found {
             _ if path.ends_with(".timeout") => "correct that file: write `timeout: 3s`",
-            Value::Bool | Value::Number(_) if wanted == TEXT => {
+            Value::Bool(_) | Value::Number(_) if wanted == TEXT => {
                 "correct that file: write the value in quotes, without which YAML takes it for another type"
             }
             _ => CORRECT_THE_FILE,

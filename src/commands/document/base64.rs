@@ -10,6 +10,6 @@ const LAX: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const GO: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LAX);
 
 /// The bytes of a text in which line breaks do not count.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(in crate::commands) fn decode(text: &str) -> Option<Vec<u8>> {
     GO.decode(text.replace(['\r', '\n'], "")).ok()
 }

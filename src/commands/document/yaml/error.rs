@@ -1,14 +1,14 @@
 //! Why a text is not read.
 
 /// What only kube-apiserver can read.
-pub(in super::super) const UNSUPPORTED: &str = "it has a form of YAML that is not supported here, such \
+pub(in crate::commands) const UNSUPPORTED: &str = "it has a form of YAML that is not supported here, such \
     as a comma after a tag or a colon before a bracket";
 
 /// An error of the parser, or of what a node means. It quotes nothing of the text.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct YamlError {
+pub(in crate::commands) struct YamlError {
     /// What is wrong.
-    pub(in super::super) problem: &'static str,
+    pub(in crate::commands) problem: &'static str,
     /// Where, counted from 1; 0 if that is unknown.
-    pub(in super::super) line: u64,
+    pub(in crate::commands) line: u64,
 }

@@ -44,7 +44,7 @@ fn binary(text: &str) -> Result<Value, &'static str> {
 fn tagged(wanted: &str, text: &str) -> Result<Value, &'static str> {
     let value = plain(text);
     let fits = match (&value, wanted) {
-        (Value::Bool, "bool") | (Value::Null, "null") | (Value::Number(_), "float") => true,
+        (Value::Bool(_), "bool") | (Value::Null, "null") | (Value::Number(_), "float") => true,
         (Value::Number(_), "int") => integer(&text.replace('_', "")).is_some(),
         (Value::Text(_), "timestamp") => is_date(text),
         _ => false,
@@ -56,9 +56,11 @@ fn tagged(wanted: &str, text: &str) -> Result<Value, &'static str> {
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" | "n"
-        | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            return Value::Bool;
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Value::Bool(true);
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Value::Bool(false);
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! YAML as kube-apiserver reads it: the parser is libyaml's, as that of go-yaml v2 is, and what
+//! YAML as kube-apiserver reads its files: the parser is libyaml's, as that of go-yaml v2 is, and what
 //! scalars, merge keys, aliases and repeated keys mean is go-yaml's. Only the first document counts.
 
 mod error;
@@ -8,7 +8,7 @@ mod tree;
 use std::collections::{BTreeMap, HashSet};
 
 use super::value::Value;
-pub(super) use error::{UNSUPPORTED, YamlError};
+pub(in crate::commands) use error::{UNSUPPORTED, YamlError};
 use tree::{Content, Node, Tree};
 
 /// Up to here go-yaml allows that nearly everything is made of aliases.
@@ -18,15 +18,15 @@ const FREE_DECODES: u32 = 400_000;
 const ALIAS_PERCENT: u64 = 99;
 
 /// What was read.
-pub(super) struct Document {
+pub(in crate::commands) struct Document {
     /// The first document as JSON.
-    pub(super) value: Value,
+    pub(in crate::commands) value: Value,
     /// The keys that are given again in a mapping, with the line. Strict decoding refuses them.
-    pub(super) repeated: Vec<(String, u64)>,
+    pub(in crate::commands) repeated: Vec<(String, u64)>,
 }
 
 /// Reads the first document of the text.
-pub(super) fn read(text: &[u8]) -> Result<Document, YamlError> {
+pub(in crate::commands) fn read(text: &[u8]) -> Result<Document, YamlError> {
     let tree = Tree::read(text)?;
     let mut decoder = Decoder {
         nodes: &tree.nodes,
@@ -130,7 +130,7 @@ impl<'a> Decoder<'a> {
         let node = &self.nodes[index];
         match self.value(index)? {
             Value::Text(text) => Ok(text),
-            Value::Bool => Ok("a boolean".to_owned()),
+            Value::Bool(_) => Ok("a boolean".to_owned()),
             Value::Number(number) => Ok(number.unwrap_or_default().to_string()),
             Value::Null | Value::List(_) | Value::Map(_) => {
                 Err(node.error("a key is null, a list or a mapping"))

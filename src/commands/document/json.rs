@@ -7,12 +7,12 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::value::Value;
 
 /// Whether kube-apiserver reads the text as JSON, and as nothing else.
-pub(super) fn is_json(text: &[u8]) -> bool {
+pub(in crate::commands) fn is_json(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).trim_start().starts_with('{')
 }
 
 /// Reads the text. Returns the line of the error, counted from 1.
-pub(super) fn read(text: &[u8]) -> Result<Value, usize> {
+pub(in crate::commands) fn read(text: &[u8]) -> Result<Value, usize> {
     let text = String::from_utf8_lossy(text);
     serde_json::from_str(&text).map_err(|error| error.line())
 }
@@ -36,8 +36,8 @@ impl<'de> Visitor<'de> for Values {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Value, E> {

@@ -1,0 +1,126 @@
+//! The unit or the manifest: those of this repository, at the paths of the converted plugin.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::place::Place;
+use crate::cli::Runs;
+use crate::commands::init::node_files::{
+    MANIFEST, PROGRAM, SERVICE, SOCKET_UNIT, SYSUSERS, TMPFILES,
+};
+use crate::commands::init::output::OutputFile;
+use crate::drop_in::Translation;
+
+/// The paths of the repository's files.
+const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
+const SOCKET_DIR: &str = "/run/vault-kms-plugin";
+const INSTALL_DIR: &str = "/etc/vault-kms-plugin";
+const IMAGE: &str = "image: localhost/vault-kms-plugin:0.1.0";
+/// Where the mounts and the volumes of the manifest end, and begin.
+const VOLUMES: &str = "\n  volumes:\n";
+/// The keys whose values are files that the pod has to see.
+const FILES: [&str; 10] = [
+    "vault.ca_file",
+    "vault.client_cert_file",
+    "vault.client_key_file",
+    "auth.token_file",
+    "auth.jwt_file",
+    "auth.secret_id_file",
+    "auth.role_id_file",
+    "auth.password_file",
+    "auth.cert_file",
+    "auth.key_file",
+];
+
+/// The files for the place.
+pub(super) fn files(place: &Place, translation: &Translation) -> Vec<OutputFile> {
+    let value = |key: &str| translation.value(key).map(|it| it.text.as_str());
+    let socket = value("socket.path").unwrap_or(SOCKET);
+    match place.runs {
+        Runs::StaticPod => {
+            let text = manifest(place, socket, translation);
+            vec![OutputFile::new(
+                "vault-kms-plugin.yaml",
+                "the static pod of the plugin",
+                text,
+            )]
+        }
+        Runs::Systemd => {
+            let install_dir = place.install_dir.display().to_string();
+            let service = SERVICE
+                .replace(PROGRAM, &place.program)
+                .replace(INSTALL_DIR, &install_dir);
+            let mut unit = SOCKET_UNIT.replace(SOCKET, socket);
+            if let Some(mode) = value("socket.mode") {
+                unit = unit.replace("SocketMode=0600", &format!("SocketMode={mode}"));
+            }
+            if let Some(group) = value("socket.group") {
+                unit = unit.replace(
+                    "SocketGroup=vault-kms-plugin",
+                    &format!("SocketGroup={group}"),
+                );
+            }
+            let tmpfiles = TMPFILES.replace(INSTALL_DIR, &install_dir);
+            vec![
+                OutputFile::new(
+                    "vault-kms-plugin.service",
+                    "the unit of the plugin",
+                    service,
+                ),
+                OutputFile::new("vault-kms-plugin.socket", "the unit of its socket", unit),
+                OutputFile::new(
+                    "sysusers.conf",
+                    "the user of the plugin, for /etc/sysusers.d",
+                    SYSUSERS.to_owned(),
+                ),
+                OutputFile::new(
+                    "tmpfiles.conf",
+                    "its directories, for /etc/tmpfiles.d",
+                    tmpfiles,
+                ),
+            ]
+        }
+    }
+}
+
+fn manifest(place: &Place, socket: &str, translation: &Translation) -> String {
+    const PLACEHOLDER: &str = "\0";
+    let dir = match socket.rsplit_once('/') {
+        Some((dir, _)) if !socket.starts_with('@') => dir,
+        _ => SOCKET_DIR,
+    };
+    let install_dir = place.install_dir.display().to_string();
+    let text = MANIFEST
+        .replace(SOCKET, PLACEHOLDER)
+        .replace(SOCKET_DIR, dir)
+        .replace(PLACEHOLDER, socket)
+        .replace(INSTALL_DIR, &install_dir)
+        .replace(IMAGE, &format!("image: {}", place.image));
+    let (mut mounts, mut volumes) = (String::new(), String::new());
+    for (number, dir) in directories(place, translation).into_iter().enumerate() {
+        let path = serde_json::Value::from(dir.display().to_string());
+        mounts.push_str(&format!(
+            "\n        - name: files-{number}\n          mountPath: {path}\n          readOnly: true"
+        ));
+        volumes.push_str(&format!(
+            "    - name: files-{number}\n      hostPath:\n        path: {path}\n        type: Directory\n"
+        ));
+    }
+    let text = text.replacen(VOLUMES, &format!("{mounts}{VOLUMES}"), 1);
+    format!("{}\n{volumes}", text.trim_end_matches('\n'))
+}
+
+/// The directories of the files that are not beside the configuration: a file that is replaced is another one.
+fn directories(place: &Place, translation: &Translation) -> BTreeSet<PathBuf> {
+    let values = translation.values.iter();
+    let dirs = values.filter_map(|value| {
+        let path = Path::new(&value.text);
+        if value.key == "vault.ca_dir" {
+            return Some(path.to_owned());
+        }
+        let is_file = FILES.contains(&value.key);
+        path.parent().filter(|_| is_file).map(Path::to_owned)
+    });
+    dirs.filter(|dir| !dir.starts_with(&place.install_dir))
+        .collect()
+}
