@@ -40,6 +40,11 @@ for target in "${targets[@]}"; do
     for program in "${programs[@]}"; do
         cp "$built/$program" "$work/archive/$directory"
     done
+    # The names of other plugins (docs/reference/drop-in.md).
+    mkdir "$work/archive/$directory/drop-in"
+    for plugin in vault-kubernetes-kms vault-kms-provider vault-kube-kms; do
+        ln -s "../$name" "$work/archive/$directory/drop-in/$plugin"
+    done
     archive "$work/archive" "$directory" | gzip -9 --no-name >"$out/$directory.tar.gz"
     archive "$built" "${programs[@]/%/.debug}" | gzip -9 --no-name >"$out/$directory-debug.tar.gz"
     case $target in

@@ -17,5 +17,12 @@ for program in "$@"; do
         put 0755 "$library" "$library"
     done
 done
+# The names of other plugins, where their own images have them: called so, the program behaves as they do.
+# docs/reference/drop-in.md
+mkdir -p "$root/user/local/bin" "$root/run/sockets"
+ln -s /usr/local/bin/vault-kms-plugin "$root/vault-kubernetes-kms"
+ln -s /usr/local/bin/vault-kms-plugin "$root/vault-kube-kms"
+ln -s /usr/local/bin/vault-kms-plugin "$root/user/local/bin/vault-kms-provider"
+ln -s vault-kms-provider "$root/user/local/bin/app"
 put 0644 "${CA_CERTIFICATES:-/etc/ssl/certs/ca-certificates.crt}" /etc/ssl/certs/ca-certificates.crt
 echo "hosts: files dns" >"$root/etc/nsswitch.conf"

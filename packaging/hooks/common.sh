@@ -48,8 +48,25 @@ warn_of_shadows() {
     done
 }
 
+# The names of other plugins, as which the program behaves like them (docs/reference/drop-in.md): not in a directory of
+# $PATH, where they would be taken for those. Not files of the package, because cargo-generate-rpm packs no links.
+drop_in_dir=/usr/lib/vault-kms-plugin/drop-in
+
+make_names() {
+    mkdir -p "$drop_in_dir"
+    for plugin in vault-kubernetes-kms vault-kms-provider vault-kube-kms; do
+        ln -sf ../../../bin/vault-kms-plugin "$drop_in_dir/$plugin"
+    done
+}
+
+remove_names() {
+    rm -rf "$drop_in_dir"
+    rmdir --ignore-fail-on-non-empty "${drop_in_dir%/*}" 2>/dev/null || :
+}
+
 # After the files of the package were put in place: configured, or upgraded.
 put_in_place() {
+    make_names
     systemd-sysusers vault-kms-plugin.conf
     # The root directory of an image may have no /proc, which this needs; its first boot does the same.
     if [ -e /proc/self ]; then

@@ -14,6 +14,8 @@ use crate::config::Source;
 use crate::drop_in::{Host, Invocation, Plugin, Request};
 use crate::system::{Exit, Hardened};
 
+/// More links than a name has on its way to the program.
+const MAX_LINKS: usize = 8;
 /// There while the kernel has IPv6.
 const IPV6: &str = "/proc/net/if_inet6";
 /// The end of our own arguments.
@@ -37,7 +39,9 @@ impl Called {
     #[must_use]
     pub fn of_process() -> Self {
         let arguments: Vec<_> = std::env::args_os().collect();
-        let plugin = arguments.first().and_then(|name| Plugin::called(name));
+        let plugin = arguments
+            .first()
+            .and_then(|name| plugin_of(Path::new(name)));
         match plugin {
             None => Self::Ourselves(arguments),
             Some(plugin) => Self::by_name(plugin, arguments),
@@ -68,6 +72,21 @@ impl Called {
         };
         Self::Command(arguments, invocation(plugin, &theirs))
     }
+}
+
+/// The plugin that a program is called as, or that the name is a link to: an image of `vault-kms-provider` has
+/// it as `./app`.
+fn plugin_of(program: &Path) -> Option<Plugin> {
+    let mut program = program.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Some(plugin) = Plugin::called(program.as_os_str()) {
+            return Some(plugin);
+        }
+        // A name without a directory was found in $PATH.
+        let dir = program.parent().filter(|dir| !dir.as_os_str().is_empty())?;
+        program = dir.join(std::fs::read_link(&program).ok()?);
+    }
+    None
 }
 
 fn invocation(plugin: Plugin, arguments: &[OsString]) -> Invocation {
@@ -167,6 +186,28 @@ mod tests {
         };
         assert_eq!(ours, ["x", "convert", "--", "-debug"]);
         assert!(theirs.arguments.is_empty());
+    }
+
+    #[test]
+    fn a_link_to_the_name_of_a_plugin_is_that_plugin() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, dir.path().join(name)).expect("linked");
+        };
+        link("/usr/local/bin/vault-kms-plugin", "vault-kms-provider");
+        link("vault-kms-provider", "app");
+        link("/usr/local/bin/vault-kms-plugin", "other");
+        link("round", "round");
+        let found = |name: &str| plugin_of(&dir.path().join(name));
+        assert_eq!(found("app"), Some(Plugin::VaultKmsProvider));
+        assert_eq!(found("vault-kms-provider"), Some(Plugin::VaultKmsProvider));
+        for other in ["other", "round", "missing"] {
+            assert_eq!(found(other), None, "{other}");
+        }
+        assert_eq!(
+            plugin_of(Path::new("vault-kube-kms")),
+            Some(Plugin::VaultKubeKms)
+        );
     }
 
     #[test]

@@ -54,6 +54,13 @@ impl Given {
     }
 
     fn read_flags(&mut self, arguments: &[String], out: &mut Translation) {
+        if self.settings.iter().all(|setting| setting.flag.is_none()) {
+            if let Some(first) = arguments.first() {
+                let text = "has no effect: this plugin has no flags, only variables";
+                out.not_understood(shown(first), text);
+            }
+            return;
+        }
         let parsed = flags::parse(arguments, self.settings);
         // The last one counts.
         for (setting, value) in parsed.values.into_iter().rev() {

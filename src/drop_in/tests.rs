@@ -400,6 +400,15 @@ fn vault_kms_provider_takes_the_first_login_that_matches_and_a_value_over_its_pa
 }
 
 #[test]
+fn vault_kms_provider_has_no_flags_and_says_so() {
+    let plugin = Plugin::VaultKmsProvider;
+    let out = invocation(plugin, &["-x=s3cret"], &[("VAULT_TOKEN", "t")], &[]).translate();
+    assert_eq!(texts(&out.errors), [""; 0]);
+    let text = "-x: has no effect: this plugin has no flags, only variables";
+    assert_eq!(texts(&out.not_understood), [text]);
+}
+
+#[test]
 fn vault_kms_provider_keeps_a_safe_mode_and_a_relative_or_abstract_socket() {
     let token = ("VAULT_TOKEN", "t");
     let out = |variables: &[(&str, &str)]| {

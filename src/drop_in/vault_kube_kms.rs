@@ -170,7 +170,7 @@ fn admin(entry: Entry<'_>, out: &mut Translation) {
     if path.len() > MAX_SOCKET_PATH {
         out.note(
             entry.origin,
-            "leaves no room for the name of the admin socket beside it: `status` and `reload` do not work",
+            "is too long for an admin socket beside it: `status` and `reload` do not work",
         );
         return out.set("admin.listen", "", entry.origin);
     }

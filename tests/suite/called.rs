@@ -4,6 +4,7 @@
 mod errors;
 mod logins;
 mod openshift;
+mod packaged;
 mod table;
 
 use std::fs;
@@ -225,7 +226,7 @@ async fn a_reload_makes_the_same_of_arguments_and_environment_again() {
 }
 
 tests! {
-    [errors, logins, openshift, table]
+    [errors, logins, openshift, packaged, table]
     multi vault_kubernetes_kms_serves_with_its_arguments_and_names_what_it_does_not_keep [Vault];
     multi vault_kms_provider_makes_its_directory_and_its_socket_is_not_for_everybody [Vault];
     multi a_reload_makes_the_same_of_arguments_and_environment_again [Vault];

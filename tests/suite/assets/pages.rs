@@ -48,7 +48,7 @@ fn every_page_of_a_command_has_its_sections() {
             assert!(!is_run || has(section), "{name} has no {section}");
         }
     }
-    assert_eq!(pages.len(), 8 + 5);
+    assert_eq!(pages.len(), 9 + 5);
 }
 
 fn every_page_that_is_named_is_shipped() {
