@@ -118,3 +118,28 @@ impl Operation for Decrypt {
         client.decrypt(key, &items, token, deadline).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decrypts_are_the_same_only_with_the_same_associated_data() {
+        let decrypt = |ciphertext: &str, data: Option<&str>| Decrypt {
+            ciphertext: Arc::new(
+                Ciphertext::try_new(ciphertext.as_bytes().to_vec()).expect("a ciphertext"),
+            ),
+            associated_data: data.map(|data| AssociatedData::new(data.as_bytes())),
+        };
+        let one = decrypt("vault:v1:YQ==", Some("labels"));
+        assert!(one.is_same(&decrypt("vault:v1:YQ==", Some("labels"))));
+        for other in [
+            decrypt("vault:v1:YQ==", None),
+            decrypt("vault:v1:YQ==", Some("others")),
+            decrypt("vault:v1:Yg==", Some("labels")),
+        ] {
+            assert!(!one.is_same(&other) && !other.is_same(&one));
+        }
+        assert!(one.size() > decrypt("vault:v1:YQ==", None).size());
+    }
+}
