@@ -6,18 +6,20 @@
 mod environment;
 mod error;
 mod fingerprint;
+mod of_plugin;
 mod origin;
 mod raw;
 mod reader;
 mod shared;
 mod trust;
 mod validate;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnosis::Diagnosis;
-use crate::drop_in::{Invocation, Plugin, Translation};
+use crate::drop_in::{Invocation, Translation};
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
 use crate::replaced_plugin::DropIn;
 use crate::system::watched_file;
@@ -29,6 +31,7 @@ pub use fingerprint::Fingerprint;
 pub use origin::Origin;
 use reader::Reader;
 use trust::Trust;
+pub use written::toml_value;
 
 /// The file that is read if none is named.
 pub const DEFAULT_FILE: &str = "/etc/vault-kms-plugin/config.toml";
@@ -84,19 +87,6 @@ impl Source {
             file: file.or_else(environment::config_file),
             environment: Environment::of_process(),
             drop_in: None,
-        }
-    }
-
-    /// Another plugin's settings, and our own variables, which take precedence. No file is read.
-    #[must_use]
-    pub fn of_plugin(invocation: Invocation) -> Self {
-        let kept = invocation.plugin.kept_variables();
-        let all = invocation.variables.clone().into_iter();
-        let environment: Environment = all.collect();
-        Self {
-            file: None,
-            environment: environment.of_plugin(kept),
-            drop_in: Some(Arc::new(invocation)),
         }
     }
 
@@ -211,33 +201,10 @@ impl Source {
                 if !translation.errors.is_empty() {
                     return Err(error::of_plugin(translation.errors));
                 }
-                let table = environment::translated(&translation, &mut reader);
+                let table = of_plugin::translated(&translation, &mut reader);
                 self.validate(table, reader, &translation)
             }
         }
-    }
-
-    /// What the settings of another plugin become.
-    #[must_use]
-    pub fn translation(&self) -> Translation {
-        let invocation = self.drop_in.as_deref();
-        invocation.map(Invocation::translate).unwrap_or_default()
-    }
-
-    fn translated(&self, reader: &mut Reader) -> toml::Table {
-        environment::translated(&self.translation(), reader)
-    }
-
-    /// Whether somebody else decides which users share the mounts of this process: an operator's pod, to which
-    /// this program is one of several.
-    fn owns_no_mount(&self) -> bool {
-        self.plugin() == Some(Plugin::VaultKubeKms)
-    }
-
-    /// The plugin that this one is called as.
-    #[must_use]
-    pub fn plugin(&self) -> Option<Plugin> {
-        self.drop_in.as_ref().map(|it| it.plugin)
     }
 
     /// Validates this table, with the environment applied.
@@ -294,24 +261,6 @@ impl Config {
         if let Some(dir) = self.keys.state_file.parent() {
             trust.prefers_for_writing("state.dir", dir);
         }
-    }
-}
-
-/// The value of a key as the file has it, from the text that a variable would have.
-#[must_use]
-pub fn toml_value(key: &str, text: &str) -> toml::Value {
-    const IS_BOOL: &str = "vault.allow_plaintext";
-    if key == IS_BOOL {
-        return toml::Value::Boolean(text == "true");
-    }
-    let (table, name) = key.split_once('.').unwrap_or(("", key));
-    match raw::value_of(table, name, text) {
-        toml::Value::Array(items) if table == "socket" => {
-            let number = |item: &toml::Value| item.as_str()?.parse::<i64>().ok();
-            let numbers: Option<Vec<_>> = items.iter().map(number).collect();
-            numbers.map_or(toml::Value::Array(items), toml::Value::from)
-        }
-        value => value,
     }
 }
 

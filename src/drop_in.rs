@@ -61,6 +61,12 @@ impl Plugin {
         }
     }
 
+    /// Whether a variable looks like one of this plugin's.
+    #[must_use]
+    pub fn is_near(self, name: &str) -> bool {
+        name.starts_with(self.prefix()) && !name.starts_with(OURS)
+    }
+
     /// How the names of its variables begin, so that an unknown one is noticed.
     fn prefix(self) -> &'static str {
         match self {
@@ -112,8 +118,11 @@ impl Invocation {
         let settings = self.plugin.settings();
         let is_known = |name: &str| settings.iter().any(|it| it.variables.contains(&name));
         for (name, value) in &self.variables {
-            let is_theirs = name.starts_with(self.plugin.prefix()) && !name.starts_with(OURS);
-            if is_theirs && !value.is_empty() && !is_known(name) && !is_service_link(name) {
+            if self.plugin.is_near(name)
+                && !value.is_empty()
+                && !is_known(name)
+                && !is_service_link(name)
+            {
                 out.not_understood(name, "is no variable of this plugin, and has no effect");
             }
         }

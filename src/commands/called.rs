@@ -110,7 +110,7 @@ fn invocation(plugin: Plugin, arguments: &[OsString]) -> Invocation {
     }
 }
 
-/// The named file, else what the name of another plugin stands for, else our own sources.
+/// The named file, else what the name of another plugin means, else our own sources.
 #[must_use]
 pub fn source(file: Option<PathBuf>, called: Option<&Invocation>) -> Source {
     match (file, called) {

@@ -6,6 +6,7 @@
 
 mod configuration;
 mod detect;
+mod environment;
 mod input;
 mod mounts;
 mod node_files;
@@ -46,6 +47,7 @@ struct Plan {
 fn plan(options: &cli::Convert, input: Input) -> Result<Plan, String> {
     let plugin = detect::plugin(options.from.as_deref(), &input)?;
     let place = Place::of(options, &input);
+    let (carried, notes) = environment::carried(plugin, &input.variables);
     let invocation = Invocation {
         plugin,
         arguments: input.arguments,
@@ -60,6 +62,7 @@ fn plan(options: &cli::Convert, input: Input) -> Result<Plan, String> {
     let mut translation = invocation.translate();
     refuse(&input.errors, &translation)?;
     translation.notes.extend(input.notes);
+    translation.notes.extend(notes);
     mounts::to_host(&mut translation, &input.mounts);
     let mut files = secrets::move_out(&mut translation, &place.install_dir);
     place.adjust(&mut translation)?;
@@ -67,7 +70,7 @@ fn plan(options: &cli::Convert, input: Input) -> Result<Plan, String> {
     check(&text)?;
     let about = "the configuration";
     files.insert(0, OutputFile::new("config.toml", about, text));
-    files.extend(node_files::files(&place, &translation));
+    files.extend(node_files::files(&place, &translation, &carried));
     let shown = summary(&options.out, &files, &translation, &place);
     Ok(Plan { files, shown })
 }

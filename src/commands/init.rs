@@ -13,7 +13,7 @@ pub(super) mod output;
 pub mod platform;
 mod questions;
 mod steps;
-mod text;
+pub(super) mod text;
 mod vault_setup;
 
 use std::io::{self, BufRead, IsTerminal, Write};

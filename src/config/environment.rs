@@ -9,7 +9,6 @@ use toml::{Table, Value};
 
 use super::raw;
 use super::reader::Reader;
-use crate::drop_in::Translation;
 use crate::system::boot;
 
 /// The plugin's own variables begin with it.
@@ -51,7 +50,7 @@ const IGNORED: [(&str, &str); 4] = [
     ("SRV_LOOKUP", "address"),
 ];
 /// Keys whose values are not shown: what a login needs.
-const SECRET: [Key; 2] = [("auth", "role_id"), ("auth", "secret_id")];
+pub(super) const SECRET: [Key; 2] = [("auth", "role_id"), ("auth", "secret_id")];
 /// Keys whose empty value is not the default: no admin server.
 const EMPTY_HAS_A_MEANING: [Key; 1] = [("admin", "listen")];
 
@@ -67,7 +66,7 @@ const PROXIES: [&str; 7] = [
 ];
 
 /// A table and a key in it.
-type Key = (&'static str, &'static str);
+pub(super) type Key = (&'static str, &'static str);
 
 /// Variables and their values, as they were at start.
 #[derive(Clone, Default)]
@@ -150,6 +149,8 @@ impl Environment {
                 Some(key) if value.is_empty() && !EMPTY_HAS_A_MEANING.contains(&key) => {}
                 Some(key) => {
                     set(table, key, value);
+                    // It may have been another plugin's setting.
+                    reader.origins.retain(|origin| origin.key != full_name(key));
                     let shown = Some(value.as_str()).filter(|_| !SECRET.contains(&key));
                     reader.uses(&full_name(key), variable, shown);
                 }
@@ -180,33 +181,8 @@ impl Environment {
     }
 }
 
-/// The values of another plugin's settings as a table, each with its origin, and what changed as warnings.
-pub(super) fn translated(translation: &Translation, reader: &mut Reader) -> Table {
-    let mut table = Table::new();
-    for value in &translation.values {
-        let Some(key) = key_of(value.key) else {
-            reader.error(value.key, "unknown key");
-            continue;
-        };
-        set(&mut table, key, &value.text);
-        let shown = Some(value.text.as_str()).filter(|_| !SECRET.contains(&key));
-        reader.uses(value.key, value.origin, shown);
-    }
-    for secret in &translation.secrets {
-        reader.uses(secret.key, secret.origin, None);
-        reader.warnings.push(format!(
-            "{}: a secret in the arguments or the environment is readable where those are: put it in a file, and \
-             name that in {}",
-            secret.origin, secret.key
-        ));
-    }
-    let notes = translation.notes.iter().chain(&translation.not_understood);
-    reader.warnings.extend(notes.map(ToString::to_string));
-    table
-}
-
 /// A key by its name in messages.
-fn key_of(name: &str) -> Option<Key> {
+pub(super) fn key_of(name: &str) -> Option<Key> {
     raw::keys().find(|key| full_name(*key) == name)
 }
 
@@ -254,7 +230,8 @@ fn is_configured(table: &Table, key: &'static str) -> bool {
     keys.any(|key| is_set(table, *key))
 }
 
-fn set(table: &mut Table, (name, key): Key, text: &str) {
+/// Sets a key.
+pub(super) fn set(table: &mut Table, (name, key): Key, text: &str) {
     let value = raw::value_of(name, key, text);
     if name.is_empty() {
         table.insert(key.to_owned(), value);

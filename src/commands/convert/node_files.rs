@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::environment::{self, Variable};
 use super::place::Place;
 use crate::cli::Runs;
 use crate::commands::init::node_files::{
@@ -18,6 +19,8 @@ const INSTALL_DIR: &str = "/etc/vault-kms-plugin";
 const IMAGE: &str = "image: localhost/vault-kms-plugin:0.1.0";
 /// Where the mounts and the volumes of the manifest end, and begin.
 const VOLUMES: &str = "\n  volumes:\n";
+/// What follows the command of the container.
+const SECURITY: &str = "      securityContext:\n        runAsUser: 0\n";
 /// The keys whose values are files that the pod has to see.
 const FILES: [&str; 10] = [
     "vault.ca_file",
@@ -33,12 +36,20 @@ const FILES: [&str; 10] = [
 ];
 
 /// The files for the place.
-pub(super) fn files(place: &Place, translation: &Translation) -> Vec<OutputFile> {
+pub(super) fn files(
+    place: &Place,
+    translation: &Translation,
+    variables: &[Variable],
+) -> Vec<OutputFile> {
     let value = |key: &str| translation.value(key).map(|it| it.text.as_str());
     let socket = value("socket.path").unwrap_or(SOCKET);
     match place.runs {
         Runs::StaticPod => {
-            let text = manifest(place, socket, translation);
+            let mut text = manifest(place, socket, translation);
+            if !variables.is_empty() {
+                let env = environment::of_container(variables);
+                text = text.replacen(SECURITY, &format!("{env}{SECURITY}"), 1);
+            }
             vec![OutputFile::new(
                 "vault-kms-plugin.yaml",
                 "the static pod of the plugin",
@@ -61,7 +72,7 @@ pub(super) fn files(place: &Place, translation: &Translation) -> Vec<OutputFile>
                 );
             }
             let tmpfiles = TMPFILES.replace(INSTALL_DIR, &install_dir);
-            vec![
+            let mut files = vec![
                 OutputFile::new(
                     "vault-kms-plugin.service",
                     "the unit of the plugin",
@@ -78,7 +89,15 @@ pub(super) fn files(place: &Place, translation: &Translation) -> Vec<OutputFile>
                     "its directories, for /etc/tmpfiles.d",
                     tmpfiles,
                 ),
-            ]
+            ];
+            if !variables.is_empty() {
+                files.push(OutputFile::new(
+                    "environment",
+                    "variables of the unit, which may hold the password of a proxy",
+                    environment::file(variables),
+                ));
+            }
+            files
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::Input;
 use crate::cli::{self, Runs};
+use crate::commands::init::text;
 use crate::drop_in::{Note, Translation, Value};
 
 /// Where the unit keeps its state.
@@ -49,6 +50,7 @@ impl Place {
         let Some(socket) = translation.value("socket.path").cloned() else {
             return Err("socket.path: is not known".to_owned());
         };
+        self.is_plain(&socket)?;
         translation.values.retain(|value| value.key != "state.dir");
         let dir = Path::new(&socket.text).parent().unwrap_or(Path::new("/"));
         match self.runs {
@@ -70,6 +72,23 @@ impl Place {
             Runs::StaticPod => {}
         }
         Ok(())
+    }
+
+    /// What goes into a unit or a manifest needs no quoting there.
+    fn is_plain(&self, socket: &Value) -> Result<(), String> {
+        let named = |name: &str, checked: Result<(), String>| {
+            checked.map_err(|error| format!("{name}: {error}"))
+        };
+        match socket.text.strip_prefix('@') {
+            Some(name) => named(socket.origin, text::words(name))?,
+            None => named(socket.origin, text::plain_path(&socket.text))?,
+        }
+        let install_dir = self.install_dir.display().to_string();
+        named("--install-dir", text::plain_path(&install_dir))?;
+        named("--program", text::plain_path(&self.program))?;
+        let is_allowed = |c: char| text::is_word(c) || "/:@".contains(c);
+        let image = text::only(&self.image, is_allowed, "the characters of an image's name");
+        named("--image", image)
     }
 
     fn note_hidden(&self, translation: &mut Translation) {

@@ -2,12 +2,12 @@
 //! else in one of them is refused, whatever the quoting could do.
 
 /// The characters of a name that goes into paths, policies and shell commands.
-pub(super) fn is_word(c: char) -> bool {
+pub(in crate::commands) fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._-".contains(c)
 }
 
 /// A name. Vault takes more characters, but `*`, `+` and `{{` mean something in a policy.
-pub(super) fn word(text: &str) -> Result<(), String> {
+pub(in crate::commands) fn word(text: &str) -> Result<(), String> {
     only(
         text,
         is_word,
@@ -16,13 +16,13 @@ pub(super) fn word(text: &str) -> Result<(), String> {
 }
 
 /// A path of such names, such as a mount or a namespace.
-pub(super) fn words(text: &str) -> Result<(), String> {
+pub(in crate::commands) fn words(text: &str) -> Result<(), String> {
     let allowed = "letters, digits, dots, underscores, hyphens and slashes";
     only(text, |c| is_word(c) || c == '/', allowed)
 }
 
 /// An absolute path that needs no quoting anywhere, and leads nowhere else.
-pub(super) fn plain_path(text: &str) -> Result<(), String> {
+pub(in crate::commands) fn plain_path(text: &str) -> Result<(), String> {
     words(text)?;
     let is_clean = text
         .strip_prefix('/')
@@ -36,7 +36,7 @@ pub(super) fn plain_path(text: &str) -> Result<(), String> {
 }
 
 /// A text of one line.
-pub(super) fn line(text: &str) -> Result<(), String> {
+pub(in crate::commands) fn line(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -49,7 +49,7 @@ pub(super) fn line(text: &str) -> Result<(), String> {
 }
 
 /// A text of these characters alone.
-pub(super) fn only(
+pub(in crate::commands) fn only(
     text: &str,
     is_allowed: impl Fn(char) -> bool,
     allowed: &str,
@@ -61,17 +61,17 @@ pub(super) fn only(
 }
 
 /// A text as one word of a POSIX shell.
-pub(super) fn shell(text: &str) -> String {
+pub(in crate::commands) fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A text as a TOML string.
-pub(super) fn toml(text: &str) -> String {
+pub(in crate::commands) fn toml(text: &str) -> String {
     ::toml::Value::from(text).to_string()
 }
 
 /// A text as a YAML string: one of JSON is one.
-pub(super) fn yaml(text: &str) -> String {
+pub(in crate::commands) fn yaml(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

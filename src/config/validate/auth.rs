@@ -111,21 +111,16 @@ fn token_source(
     token: Option<(String, &str)>,
     context: Context<'_>,
 ) -> Option<Credential> {
-    if let Some(given) = context.secret("auth.token_file") {
-        let secret = context
-            .secrets
-            .iter()
-            .find(|it| it.key == "auth.token_file")?;
-        return match Token::try_new(&secret.secret) {
-            Ok(_) => Some(given),
-            Err(error) => {
-                reader.error("auth.token_file", error.to_string());
-                None
-            }
-        };
+    const FILE: &str = "auth.token_file";
+    if let Some(file) = reader.path(FILE, file) {
+        return Some(Credential::file(FILE, file));
     }
-    if let Some(file) = reader.path("auth.token_file", file) {
-        return Some(Credential::file("auth.token_file", file));
+    if let Some(given) = context.secrets.iter().find(|it| it.key == FILE) {
+        if let Err(error) = Token::try_new(&given.secret) {
+            reader.error(FILE, error.to_string());
+            return None;
+        }
+        return context.secret(FILE);
     }
     let read = |(name, text): (String, &str)| {
         reader.uses("token", &name, None);
@@ -238,7 +233,10 @@ fn required_file(
     remedy: &str,
     context: Context<'_>,
 ) -> Option<Credential> {
-    if let Some(secret) = context.secret(key) {
+    // A variable of ours takes precedence over another plugin's setting.
+    if value.is_none()
+        && let Some(secret) = context.secret(key)
+    {
         return Some(secret);
     }
     let path = reader.required(key, value, remedy, absolute);

@@ -3,9 +3,13 @@
 use serde_json::json;
 
 use super::super::authentication::approle::AppRole;
+use super::super::harness::certificates::Certificates;
 use super::super::harness::vault::Vault;
+use super::super::tls::vault_with_tls;
 use super::{Site, admin, kubernetes_kms, stopped, works};
+use crate::LIMIT;
 use crate::harness::child::free_port;
+use crate::harness::wait;
 
 async fn a_role_id_and_a_secret_id_in_arguments_log_in() {
     let vault = Vault::shared().await;
@@ -81,7 +85,82 @@ async fn a_password_in_a_variable_logs_in() {
     }
 }
 
+async fn our_own_variables_take_precedence_over_the_plugins_settings() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let site = Site::new("vault-kubernetes-kms");
+    let socket = site.path("kms.sock");
+    let mut arguments = kubernetes_kms(vault, &fixture, &socket);
+    arguments
+        .extend(["-auth-method=token", "-token=wrong", "-transit-key=wrong"].map(str::to_owned));
+    let token = site.write("token", &fixture.token);
+    let variables = [
+        admin(),
+        (
+            "VAULT_KMS_PLUGIN_AUTH_TOKEN_FILE",
+            token.display().to_string(),
+        ),
+        ("VAULT_KMS_PLUGIN_TRANSIT_KEY", fixture.key.clone()),
+    ];
+    let mut child = site.start(&arguments, &variables);
+    works(&socket).await;
+    stopped(&mut child).await;
+}
+
+/// The plugin would have gone on without a word.
+async fn a_certificate_that_was_not_verified_is_an_error_that_names_the_ca() {
+    let certificates = Certificates::new();
+    certificates.server("127.0.0.1");
+    for kind in ["pem", "key"] {
+        certificates.link(
+            &format!("127.0.0.1.{kind}"),
+            &format!("vault.example.{kind}"),
+        );
+    }
+    let (_vault, fixture, address) = vault_with_tls(&certificates, "").await;
+    let site = Site::new("vault-kms-provider");
+    let socket = site.path("kms.sock");
+    let variables = |more: &[(&'static str, String)]| {
+        let mut all = vec![
+            admin(),
+            ("HTTP_ADDRESS", format!("127.0.0.1:{}", free_port())),
+            ("SOCKET_PATH", socket.display().to_string()),
+            ("SOCKET_PERMISSIONS", "600".to_owned()),
+            ("VAULT_ADDRESS", address.clone()),
+            ("VAULT_TRANSIT_MOUNT", fixture.mount.clone()),
+            ("VAULT_TRANSIT_KEY", fixture.key.clone()),
+            ("VAULT_TOKEN", fixture.token.clone()),
+            ("VAULT_SKIP_VERIFY", "true".to_owned()),
+        ];
+        all.extend(more.to_vec());
+        all
+    };
+    let mut child = site.start(&[], &variables(&[]));
+    wait::until_true("the failed login", LIMIT, async || {
+        let log = child.log();
+        log.contains("login to Vault failed") && log.contains("vault.ca_file")
+    })
+    .await;
+    let warning = "VAULT_SKIP_VERIFY: is not kept: the certificate of Vault is always verified";
+    assert!(child.log().contains(warning), "{}", child.log());
+    assert!(
+        child
+            .log()
+            .contains("name the CA with VAULT_CA_CERT (vault.ca_file)")
+    );
+    stopped(&mut child).await;
+    let ca = site.write("ca.pem", &certificates.ca_pem());
+    let mut child = site.start(
+        &[],
+        &variables(&[("VAULT_CA_CERT", ca.display().to_string())]),
+    );
+    works(&socket).await;
+    stopped(&mut child).await;
+}
+
 tests! {
+    multi our_own_variables_take_precedence_over_the_plugins_settings [Vault];
+    multi a_certificate_that_was_not_verified_is_an_error_that_names_the_ca [Vault];
     multi a_role_id_and_a_secret_id_in_arguments_log_in [Vault];
     multi a_password_in_a_variable_logs_in [Vault];
 }

@@ -100,6 +100,41 @@ fn an_environment_file_of_each_plugin_that_has_variables() {
     }
 }
 
+fn proxies_and_our_own_variables_go_into_the_environment_of_the_unit_or_the_pod() {
+    let site = Site::new();
+    let file = site.write(
+        "plugin.env",
+        "HTTPS_PROXY=http://u:pa55@proxy:3128\nVAULT_KMS_PLUGIN_LOG_LEVEL=warn\nGOGC=50\nVAULT_KMS_AUTH_METHOD=token\n\
+         VAULT_KMS_TOKEN=t\nVAULT_KMS_VAULT_ADDR=https://v\nVAULT_KMS_SOCKET=unix:///run/kms/kms.sock\n"
+            ,
+    );
+    // The helper writes the directory for an at sign.
+    let proxy = format!("http://u:pa55{}proxy:3128", site.dir.path().display());
+    let (config, said) = site.converted(&["--input", &file]);
+    has(
+        &said,
+        &["GOGC: is not carried over: it is no setting of vault-kubernetes-kms"],
+    );
+    let environment = site.out("environment");
+    has(
+        &environment,
+        &[
+            &format!("HTTPS_PROXY=\"{proxy}\""),
+            "VAULT_KMS_PLUGIN_LOG_LEVEL=\"warn\"",
+        ],
+    );
+    assert!(
+        !config.contains("pa55") && !said.contains("pa55"),
+        "{config}{said}"
+    );
+    fs::remove_dir_all(site.path("out")).unwrap();
+    site.converted(&["--input", &file, "--runs", "static-pod"]);
+    has(
+        &site.out("vault-kms-plugin.yaml"),
+        &["      env:\n        - name: \"HTTPS_PROXY\""],
+    );
+}
+
 fn a_systemd_unit_with_its_environment_files() {
     let site = Site::new();
     site.write(
@@ -395,6 +430,7 @@ tests! {
     plain a_command_line_with_a_token_becomes_a_unit_and_the_token_a_file;
     plain a_command_line_in_a_file_and_the_name_of_the_plugin_by_an_option;
     plain an_environment_file_of_each_plugin_that_has_variables;
+    plain proxies_and_our_own_variables_go_into_the_environment_of_the_unit_or_the_pod;
     plain a_systemd_unit_with_its_environment_files;
     plain a_static_pod_becomes_one_with_the_paths_of_the_node;
     plain a_sidecar_of_openshift_among_other_containers;

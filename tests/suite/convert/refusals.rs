@@ -132,6 +132,21 @@ fn a_socket_in_a_shared_directory_needs_a_unit() {
     );
 }
 
+fn what_would_need_quotes_in_a_unit_or_a_manifest_is_refused() {
+    let site = Site::new();
+    let with = |more: &'static str| [&COMMON[..], &["-token=t", more]].concat();
+    has(
+        &refused(&site, &with("-socket=unix:///run/a b/x.sock")),
+        &["-socket: \"/run/a b/x.sock\" must consist of"],
+    );
+    let arguments = [
+        &["--image", "a\nb"][..],
+        &with("-socket=unix:///run/a/x.sock"),
+    ]
+    .concat();
+    has(&refused(&site, &arguments), &["--image: "]);
+}
+
 fn what_exists_is_not_overwritten() {
     let site = Site::new();
     let arguments = [&COMMON[..], &["-token=t", "-socket=unix:///run/x/y.sock"]].concat();
@@ -150,5 +165,6 @@ tests! {
     plain an_unknown_field_and_what_vault_cannot_decrypt;
     plain a_plugin_that_cannot_be_seen_and_nothing_to_convert;
     plain a_socket_in_a_shared_directory_needs_a_unit;
+    plain what_would_need_quotes_in_a_unit_or_a_manifest_is_refused;
     plain what_exists_is_not_overwritten;
 }

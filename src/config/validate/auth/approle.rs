@@ -39,8 +39,10 @@ pub(super) fn approle(
         ("auth.secret_id", raw.secret_id),
         ("auth.secret_id_file", raw.secret_id_file),
     );
-    let plain = context.secret("auth.secret_id_file").or(plain);
     let wrapped = reader.path("auth.wrapped_secret_id_file", raw.wrapped_secret_id_file);
+    let given = context.secret("auth.secret_id_file");
+    // A variable of ours takes precedence over another plugin's setting.
+    let plain = plain.or(given.filter(|_| wrapped.is_none()));
     let secret_id = match (plain, wrapped) {
         (Some(_), Some(_)) => {
             let cause = "conflicts with another secret_id";
