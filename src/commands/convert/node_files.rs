@@ -116,7 +116,8 @@ fn manifest(place: &Place, socket: &str, translation: &Translation) -> String {
         .replace(INSTALL_DIR, &install_dir)
         .replace(IMAGE, &format!("image: {}", place.image));
     let (mut mounts, mut volumes) = (String::new(), String::new());
-    for (number, dir) in directories(place, translation).into_iter().enumerate() {
+    let directories = directories(place, Path::new(dir), translation);
+    for (number, dir) in directories.into_iter().enumerate() {
         let path = serde_json::Value::from(dir.display().to_string());
         mounts.push_str(&format!(
             "\n        - name: files-{number}\n          mountPath: {path}\n          readOnly: true"
@@ -129,8 +130,9 @@ fn manifest(place: &Place, socket: &str, translation: &Translation) -> String {
     format!("{}\n{volumes}", text.trim_end_matches('\n'))
 }
 
-/// The directories of the files that are not beside the configuration: a file that is replaced is another one.
-fn directories(place: &Place, translation: &Translation) -> BTreeSet<PathBuf> {
+/// The directories of the files that are neither beside the configuration nor beside the socket, which are mounted already:
+/// a file that is replaced is another one, so that it is not mounted itself.
+fn directories(place: &Place, socket: &Path, translation: &Translation) -> BTreeSet<PathBuf> {
     let values = translation.values.iter();
     let dirs = values.filter_map(|value| {
         let path = Path::new(&value.text);
@@ -140,6 +142,41 @@ fn directories(place: &Place, translation: &Translation) -> BTreeSet<PathBuf> {
         let is_file = FILES.contains(&value.key);
         path.parent().filter(|_| is_file).map(Path::to_owned)
     });
-    dirs.filter(|dir| !dir.starts_with(&place.install_dir))
+    dirs.filter(|dir| !dir.starts_with(&place.install_dir) && dir != socket)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drop_in::Value;
+
+    #[test]
+    fn each_directory_is_mounted_once() {
+        let value = |key, text: &str| Value {
+            key,
+            text: text.to_owned(),
+            origin: "-x",
+        };
+        let translation = Translation {
+            values: vec![
+                value("socket.path", "/opt/kms/kms.sock"),
+                value("vault.ca_file", "/opt/kms/ca.pem"),
+                value("auth.cert_file", "/opt/keys/node.pem"),
+                value("auth.key_file", "/opt/keys/node.key"),
+            ],
+            ..Translation::default()
+        };
+        let place = Place {
+            runs: Runs::StaticPod,
+            install_dir: "/etc/vault-kms-plugin".into(),
+            image: "image".to_owned(),
+            program: String::new(),
+        };
+        let text = manifest(&place, "/opt/kms/kms.sock", &translation);
+        for mount in ["mountPath: /opt/kms\n", "mountPath: \"/opt/keys\"\n"] {
+            assert_eq!(text.matches(mount).count(), 1, "{mount}{text}");
+        }
+        assert!(!text.contains("mountPath: \"/opt/kms\""), "{text}");
+    }
 }
