@@ -17,6 +17,9 @@ use super::server::{Pages, answer, is_of_this_host};
 use crate::replaced_plugin::{DropIn, ReplacedPlugin};
 use crate::telemetry::events;
 
+/// Why a plugin that runs is not healthy.
+const NOT_SERVED: &str = "the KMS socket is not served";
+
 /// An address, and what is served there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -100,7 +103,7 @@ fn health_of(plugin: ReplacedPlugin) -> Router<Arguments> {
     match plugin {
         ReplacedPlugin::VaultKubernetesKms => Router::new()
             .route("/health", any(health))
-            .route("/live", any(health)),
+            .route("/live", any(live)),
         ReplacedPlugin::VaultKmsProvider => Router::new().fallback(ready_or_health),
         ReplacedPlugin::VaultKubeKms => Router::new()
             .route("/healthz", any(async || "ok"))
@@ -109,8 +112,18 @@ fn health_of(plugin: ReplacedPlugin) -> Router<Arguments> {
     }
 }
 
-/// vault-kubernetes-kms: the same at both paths.
-async fn health(Shared(args): Shared<Arguments>) -> (StatusCode, String) {
+/// The liveness probe of vault-kubernetes-kms: whether the KMS socket is served. Vault does not count: a restart would
+/// not bring it back, and after some of them kubelet waits minutes before the next.
+async fn health(Shared(args): Shared<Arguments>) -> (StatusCode, &'static str) {
+    if args.grpc.borrow().is_some() {
+        (StatusCode::OK, "OK")
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, NOT_SERVED)
+    }
+}
+
+/// Its readiness probe.
+async fn live(Shared(args): Shared<Arguments>) -> (StatusCode, String) {
     match Readiness::of(&args).reason() {
         None => (StatusCode::OK, "OK".to_owned()),
         Some(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason.to_owned()),
@@ -137,10 +150,7 @@ async fn readyz(Shared(args): Shared<Arguments>) -> (StatusCode, &'static str) {
     if args.grpc.borrow().is_some() {
         (StatusCode::OK, "ok")
     } else {
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the KMS socket is not served",
-        )
+        (StatusCode::INTERNAL_SERVER_ERROR, NOT_SERVED)
     }
 }
 
