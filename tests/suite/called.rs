@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use super::LIMIT;
 use super::harness::child::{Child, clean_environment, free_port};
+use super::harness::http;
 use super::harness::kms::KmsClient;
 use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
@@ -72,14 +73,18 @@ impl Site {
     }
 }
 
-/// The arguments of `vault-kubernetes-kms` for a fixture, with ports that are free.
+/// The arguments of `vault-kubernetes-kms` for a fixture, with a port that is free.
 fn kubernetes_kms(vault: &Vault, fixture: &Fixture, socket: &Path) -> Vec<String> {
+    kubernetes_kms_on(free_port(), vault, fixture, socket)
+}
+
+fn kubernetes_kms_on(port: u16, vault: &Vault, fixture: &Fixture, socket: &Path) -> Vec<String> {
     vec![
         format!("-vault-address={}", vault.address()),
         "--transit-mount".to_owned(),
         fixture.mount.clone(),
         format!("-socket=unix://{}", socket.display()),
-        format!("-health-port={}", free_port()),
+        format!("-health-port={port}"),
     ]
 }
 
@@ -105,6 +110,28 @@ async fn works(socket: &Path) {
     }
 }
 
+/// The status and the text of a path, on the port that the plugin has it on.
+async fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let request = http::Request {
+        method: "GET",
+        url: &url,
+        credential: None,
+        ca_pem: None,
+    };
+    http::text(request, None).await.ok()
+}
+
+/// Waits until a path is answered with 200; what it says.
+async fn served(port: u16, path: &str) -> String {
+    let what = format!("{path} on {port}");
+    wait::until(&what, LIMIT, async || {
+        let (status, text) = get(port, path).await?;
+        (status == 200).then_some(text)
+    })
+    .await
+}
+
 async fn stopped(child: &mut Child) {
     child.signal(Signal::TERM);
     assert_eq!(child.wait_exit(STOP_LIMIT).await, 0, "{}", child.log());
@@ -115,7 +142,8 @@ async fn vault_kubernetes_kms_serves_with_its_arguments_and_names_what_it_does_n
     let fixture = vault.fixture().await;
     let site = Site::new("vault-kubernetes-kms");
     let socket = site.path("vaultkms.socket");
-    let mut arguments = kubernetes_kms(vault, &fixture, &socket);
+    let port = free_port();
+    let mut arguments = kubernetes_kms_on(port, vault, &fixture, &socket);
     let token = format!("-token={}", fixture.token);
     arguments.extend(
         [
@@ -134,6 +162,13 @@ async fn vault_kubernetes_kms_serves_with_its_arguments_and_names_what_it_does_n
     let mut child = site.start(&arguments, &variables);
     works(&socket).await;
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(served(port, "/health").await.trim(), "OK");
+    assert_eq!(served(port, "/live").await.trim(), "OK");
+    let metrics = served(port, "/metrics").await;
+    assert!(
+        metrics.contains("vault_kubernetes_kms_encryption_operation_duration_seconds"),
+        "{metrics}"
+    );
     let log = child.log();
     for text in [
         "settings of another plugin translated",
@@ -158,9 +193,10 @@ async fn vault_kms_provider_makes_its_directory_and_its_socket_is_not_for_everyb
     let fixture = vault.fixture().await;
     let site = Site::new("vault-kms-provider");
     let token = site.write("token", &fixture.token);
+    let port = free_port();
     let variables = [
         admin(),
-        ("HTTP_ADDRESS", format!("127.0.0.1:{}", free_port())),
+        ("HTTP_ADDRESS", format!("127.0.0.1:{port}")),
         ("LOG_FORMAT", "json".to_owned()),
         ("SOCKET_PERMISSIONS", "any".to_owned()),
         ("VAULT_ADDRESS", vault.address()),
@@ -175,6 +211,10 @@ async fn vault_kms_provider_makes_its_directory_and_its_socket_is_not_for_everyb
     let socket = site.path("sockets/vault-kms-provider.sock");
     works(&socket).await;
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
+    for path in ["/health", "/ready"] {
+        served(port, path).await;
+    }
+    assert_eq!(get(port, "/metrics").await.map(|it| it.0), Some(404));
     let log = child.log();
     for text in [
         "SOCKET_PERMISSIONS: 666 lets every local process decrypt, and is not kept",

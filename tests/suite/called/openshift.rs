@@ -10,8 +10,9 @@ use serde_json::json;
 use super::super::authentication::approle::AppRole;
 use super::super::harness::certificates::Certificates;
 use super::super::harness::vault::Vault;
-use super::{Site, stopped, works};
+use super::{Site, served, stopped, works};
 use crate::LIMIT;
+use crate::harness::child::free_port;
 use crate::harness::wait;
 
 /// The arguments for the instance `number`.
@@ -31,18 +32,19 @@ fn arguments(site: &Site, address: &str, mount: &str, role: &AppRole, number: u3
     ]
 }
 
-async fn two_instances_share_a_directory_and_the_default_ports() {
+/// One of them has the port, and the other one goes on without it.
+async fn two_instances_share_a_directory_and_the_ports() {
     let vault = Vault::shared().await;
     let fixture = vault.fixture().await;
     let role = AppRole::new(vault, &fixture, json!({})).await;
     let site = Site::new("vault-kube-kms");
     site.write("secret-id", &role.secret_id);
+    let port = free_port();
     let mut children: Vec<_> = [1, 2]
         .map(|number| {
-            site.start(
-                &arguments(&site, &vault.address(), &fixture.mount, &role, number),
-                &[],
-            )
+            let mut all = arguments(&site, &vault.address(), &fixture.mount, &role, number);
+            all.push(format!("-health-port={port}"));
+            site.start(&all, &[])
         })
         .into();
     for number in [1, 2] {
@@ -57,6 +59,8 @@ async fn two_instances_share_a_directory_and_the_default_ports() {
         })
         .await;
     }
+    served(port, "/healthz").await;
+    served(port, "/readyz").await;
     for child in &mut children {
         assert_eq!(
             child.exited(),
@@ -136,6 +140,6 @@ fn refused_under_another_name(volume: &Path, ca: &Path) {
 }
 
 tests! {
-    multi two_instances_share_a_directory_and_the_default_ports [Vault];
+    multi two_instances_share_a_directory_and_the_ports [Vault];
     multi files_of_an_unknown_user_are_read_with_a_warning_under_this_name_alone [Root];
 }
