@@ -4,7 +4,7 @@
 use crate::config::PREFIX;
 use crate::drop_in::{Note, Plugin};
 
-/// Proxies, which are in no configuration file, and the socket of the SPIFFE agent.
+/// Proxies, which are in no configuration file.
 const OURS: [&str; 8] = [
     "HTTPS_PROXY",
     "https_proxy",
