@@ -4,7 +4,7 @@ use super::input::Input;
 use crate::commands::document::value::Value;
 use crate::drop_in::Plugin;
 
-/// Images, by a part of their names.
+/// Images and programs, by a part of their names.
 const IMAGES: [(&str, Plugin); 6] = [
     ("vault-kubernetes-kms", Plugin::VaultKubernetesKms),
     ("vault-kms-provider", Plugin::VaultKmsProvider),
@@ -85,8 +85,9 @@ fn of(input: &Input) -> Option<Plugin> {
         })
 }
 
+/// By the file name, which may be longer than the name of the plugin: `kleidi-kms-plugin`.
 fn of_program(program: &str) -> Option<Plugin> {
-    Plugin::named(program.rsplit('/').next().unwrap_or_default())
+    of_image(program.rsplit('/').next().unwrap_or_default())
 }
 
 fn of_image(image: &str) -> Option<Plugin> {

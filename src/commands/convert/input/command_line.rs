@@ -53,7 +53,8 @@ pub(super) fn add(words: Vec<String>, input: &mut Input) {
         words.next();
     }
     if let Some(program) = words.next_if(|word| !word.starts_with('-')) {
-        if program_name(&program).is_some() {
+        // A program may have any name, as in `./app`, but an argument that comes first has no directory.
+        if program.contains('/') || program_name(&program).is_some() {
             input.program = Some(program);
         } else {
             // `serve`, or the argument of a container that names no program.
@@ -106,5 +107,18 @@ mod tests {
         assert_eq!(input.variables, [("A_B".to_owned(), "c".to_owned())]);
         assert_eq!(input.program.as_deref(), Some("/usr/bin/vault-kube-kms"));
         assert_eq!(input.arguments, ["-x=y", "z"]);
+    }
+
+    #[test]
+    fn a_program_may_have_any_name_and_an_argument_has_no_directory() {
+        for (first, program) in [
+            ("./kleidi-kms-plugin", Some("./kleidi-kms-plugin")),
+            ("vault-kube-kms", Some("vault-kube-kms")),
+            ("serve", None),
+        ] {
+            let mut input = Input::default();
+            add(vec![first.to_owned(), "-x=y".to_owned()], &mut input);
+            assert_eq!(input.program.as_deref(), program, "{first}");
+        }
     }
 }
