@@ -61,14 +61,14 @@ fn page(name: &str) -> Page {
 }
 
 /// The directory of an operator, and what the pages' names stand for.
-struct Shell {
-    dir: TempDir,
+pub(super) struct Shell {
+    pub(super) dir: TempDir,
     names: Vec<(String, String)>,
     variables: Vec<(String, String)>,
 }
 
 impl Shell {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -79,7 +79,12 @@ impl Shell {
         ] {
             symlink(servers::binary(server), bin.join(name)).unwrap();
         }
-        symlink(env!("CARGO_BIN_EXE_vault-kmsctl"), bin.join("vault-kmsctl")).unwrap();
+        for (name, program) in [
+            ("vault-kmsctl", env!("CARGO_BIN_EXE_vault-kmsctl")),
+            ("vault-kms-plugin", env!("CARGO_BIN_EXE_vault-kms-plugin")),
+        ] {
+            symlink(program, bin.join(name)).unwrap();
+        }
         Self {
             dir,
             names: Vec::new(),
@@ -88,12 +93,12 @@ impl Shell {
     }
 
     /// In the pages, `name` means `value`.
-    fn means(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn means(mut self, name: &str, value: &str) -> Self {
         self.names.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    fn set(mut self, variable: &str, value: &str) -> Self {
+    pub(super) fn set(mut self, variable: &str, value: &str) -> Self {
         self.set_variable(variable, value);
         self
     }
@@ -110,7 +115,7 @@ impl Shell {
     }
 
     /// For an operator of this cluster. Pages of lists are short, so that there are several.
-    fn of_cluster(self, kubernetes: &KubeApiserver, etcd: &Etcd) -> Self {
+    pub(super) fn of_cluster(self, kubernetes: &KubeApiserver, etcd: &Etcd) -> Self {
         fs::write(self.dir.path().join("kubeconfig"), kubeconfig(kubernetes)).unwrap();
         self.means("https://127.0.0.1:2379", &etcd.address())
             .means("ETCD_TLS=\"--cacert", "ETCD_TLS=\"\" # ")
@@ -120,7 +125,7 @@ impl Shell {
     }
 
     /// Runs blocks of commands in one shell. Returns what they wrote to stdout.
-    async fn run(&self, blocks: &[String]) -> String {
+    pub(super) async fn run(&self, blocks: &[String]) -> String {
         assert!(!blocks.is_empty(), "no commands");
         let replace = |text: String, (name, value): &(String, String)| text.replace(name, value);
         let text = self.names.iter().fold(blocks.concat(), replace);

@@ -6,9 +6,10 @@
 
 mod ciphertexts;
 mod double;
+mod guides;
 mod plugin;
 mod replacement;
 
 tests! {
-    [ciphertexts, replacement]
+    [ciphertexts, guides, replacement]
 }

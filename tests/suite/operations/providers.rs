@@ -1,6 +1,5 @@
 //! docs/migrate/from-aescbc-or-secretbox.md: followed to its end, and back.
 
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -38,8 +37,6 @@ impl Nodes {
             "VAULT_KMS_PLUGIN_CONFIG",
             daemon.config_path().to_str().unwrap(),
         );
-        let program = shell.dir.path().join("bin/vault-kms-plugin");
-        symlink(env!("CARGO_BIN_EXE_vault-kms-plugin"), program).unwrap();
         let file = shell.dir.path().join("encryption.yaml");
         let shell = shell.means(FILE, file.to_str().unwrap());
         let mut nodes = Self {

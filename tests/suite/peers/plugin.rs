@@ -84,6 +84,29 @@ impl Backend {
         self.vault.rotate(mount, key).await;
     }
 
+    /// Kleidi's configuration.
+    pub(super) fn kleidi(&self) -> serde_json::Value {
+        let Fixture { mount, key, .. } = &self.fixture;
+        json!({
+            "namespace": "", "transitkey": key, "vaultrole": ROLE, "address": self.tls,
+            "authpath": "cert", "transitpath": mount, "authmethod": "cert",
+        })
+    }
+
+    /// What its process needs in its environment for TLS, as this daemon does.
+    pub(super) fn tls_variables(&self, peer: Peer) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.certificates.path(name).display().to_string();
+        match peer {
+            Peer::VaultKubernetesKms | Peer::VaultKmsProvider => Vec::new(),
+            Peer::Kleidi => vec![
+                ("VAULT_CACERT", path("ca.pem")),
+                ("VAULT_TLS_SERVER_NAME", "vault.example".to_owned()),
+                ("VAULT_CLIENT_CERT", path("node-1.pem")),
+                ("VAULT_CLIENT_KEY", path("node-1.key")),
+            ],
+        }
+    }
+
     /// This daemon for the same key, on this socket, beside that plugin.
     pub(super) fn daemon(&self, peer: Peer, socket: &Path) -> Builder {
         daemon_for(&self.vault.address(), &self.fixture)
@@ -136,12 +159,7 @@ impl Plugin {
 }
 
 fn genuine(peer: Peer, program: &Path, socket: &Path, backend: &Backend, dir: &TempDir) -> Child {
-    let Backend {
-        vault,
-        fixture,
-        certificates,
-        tls,
-    } = backend;
+    let Backend { vault, fixture, .. } = backend;
     let socket = socket.to_str().unwrap();
     let log = dir.path().join("log");
     let port = free_port();
@@ -173,12 +191,8 @@ fn genuine(peer: Peer, program: &Path, socket: &Path, backend: &Backend, dir: &T
                 .env("VAULT_TRANSIT_KEY", &fixture.key);
         }),
         Peer::Kleidi => {
-            let config = json!({
-                "namespace": "", "transitkey": fixture.key, "vaultrole": ROLE, "address": tls,
-                "authpath": "cert", "transitpath": fixture.mount, "authmethod": "cert",
-            });
             let file = dir.path().join("config.json");
-            std::fs::write(&file, config.to_string()).unwrap();
+            std::fs::write(&file, backend.kleidi().to_string()).unwrap();
             let arguments = [
                 format!("-listen=unix://{socket}"),
                 "-provider=hvault".to_owned(),
@@ -186,11 +200,7 @@ fn genuine(peer: Peer, program: &Path, socket: &Path, backend: &Backend, dir: &T
             ];
             Child::spawn(program, &arguments, &log, |command| {
                 child::clean_environment(command);
-                command
-                    .env("VAULT_CACERT", certificates.path("ca.pem"))
-                    .env("VAULT_TLS_SERVER_NAME", "vault.example")
-                    .env("VAULT_CLIENT_CERT", certificates.path("node-1.pem"))
-                    .env("VAULT_CLIENT_KEY", certificates.path("node-1.key"));
+                command.envs(backend.tls_variables(peer));
             })
         }
     }

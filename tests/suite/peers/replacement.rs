@@ -161,7 +161,9 @@ impl Site {
     /// What kube-apiserver keeps of a Secret now.
     async fn stored(&self, name: &str) -> Vec<u8> {
         let key = format!("/registry/secrets/{NAMESPACE}/{name}");
-        self.etcd.range(&key).await.pop().unwrap().1
+        let values = self.etcd.range(&key).await.into_iter();
+        let mut own = values.filter(|(of, _)| of == key.as_bytes());
+        own.next().unwrap().1
     }
 
     /// Whether a write without a change is written through this node.
@@ -172,9 +174,23 @@ impl Site {
         self.stored(name).await != before
     }
 
+    /// kube-apiserver takes over this daemon's key_id at its next Status.
+    async fn follows_our_key_id(&self, node: usize) {
+        let (name, _) = self.load.any().unwrap();
+        let began = Instant::now();
+        wait::until_true("a key_id of this daemon in etcd", FOLLOWED, async || {
+            self.is_written_again(node, &name).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            String::from_utf8_lossy(&self.stored(&name).await).contains("transit1:")
+        })
+        .await;
+        eprintln!("node {node} has our key_id after {:.0?}", began.elapsed());
+    }
+
     /// The nodes' key_ids differ: each writes again what another one wrote, though nothing changed; one that
     /// wrote it itself does not.
     async fn assert_key_ids_differ(&self, theirs: usize, ours: usize) {
+        self.follows_our_key_id(ours).await;
         let (name, _) = self.load.any().unwrap();
         self.is_written_again(theirs, &name).await;
         assert!(!self.is_written_again(theirs, &name).await);
