@@ -5,7 +5,7 @@ mod cert;
 mod files;
 mod kinds;
 mod kubernetes;
-mod methods;
+pub(super) mod methods;
 mod refusals;
 mod renewal;
 mod spiffe;

@@ -28,7 +28,8 @@ pub(crate) async fn run(dir: &Path, text: &str, variables: &[(String, String)]) 
     let ended = tokio::task::spawn_blocking(move || command.output());
     let ended = ended.await.expect("the thread ends").expect("bash runs");
     let errors = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{text}\n{errors}");
+    let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(ended.status.success(), "{text}\n{printed}\n{errors}");
     eprint!("{errors}");
-    String::from_utf8_lossy(&ended.stdout).into_owned()
+    printed
 }

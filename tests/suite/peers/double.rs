@@ -18,6 +18,7 @@ use vault_kms_plugin::grpc::proto::{v1beta1, v2};
 use super::plugin::Peer;
 use crate::harness::http;
 use crate::harness::vault::{Fixture, Vault};
+use crate::surfaces::bound::golden;
 
 /// What Kleidi writes, and demands.
 pub(super) const KLEIDI: (&str, &[u8]) = ("v2.kleidi.beezy.dev", b"1");
@@ -40,6 +41,7 @@ impl Double {
     pub(super) fn start(peer: Peer, socket: &Path, vault: &Vault, fixture: &Fixture) -> Self {
         let transit = Transit {
             peer,
+            golden: golden(),
             address: vault.address(),
             token: fixture.token.clone(),
             mount: fixture.mount.clone(),
@@ -69,6 +71,8 @@ impl Double {
 #[derive(Debug, Clone)]
 struct Transit {
     peer: Peer,
+    /// What bao-kms-provider binds to: that of its published vector.
+    golden: Value,
     address: String,
     token: String,
     mount: String,
@@ -93,18 +97,40 @@ impl Transit {
         Ok(value["data"].clone())
     }
 
+    /// Binds a request to the labels, if the plugin has any.
+    fn bound(&self, mut body: Value) -> Value {
+        if self.peer == Peer::BaoKmsProvider {
+            body["associated_data"] = self.golden["associated_data"].clone();
+        }
+        body
+    }
+
     async fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>, Status> {
-        let body = json!({ "plaintext": STANDARD.encode(plaintext) });
+        let body = self.bound(json!({ "plaintext": STANDARD.encode(plaintext) }));
         let data = self.ask("PUT", "encrypt", Some(body)).await?;
         Ok(data["ciphertext"].as_str().unwrap().as_bytes().to_vec())
     }
 
     async fn decrypt(&self, ciphertext: &[u8]) -> Result<Vec<u8>, Status> {
-        let body = json!({ "ciphertext": String::from_utf8_lossy(ciphertext) });
+        let body = self.bound(json!({ "ciphertext": String::from_utf8_lossy(ciphertext) }));
         let data = self.ask("PUT", "decrypt", Some(body)).await?;
         Ok(STANDARD
             .decode(data["plaintext"].as_str().unwrap())
             .unwrap())
+    }
+
+    fn annotations(&self) -> HashMap<String, Vec<u8>> {
+        match self.peer {
+            Peer::VaultKubernetesKms | Peer::VaultKmsProvider => HashMap::new(),
+            Peer::Kleidi => HashMap::from([(KLEIDI.0.to_owned(), KLEIDI.1.to_vec())]),
+            Peer::BaoKmsProvider => {
+                let annotations = self.golden["annotations"].as_object().unwrap();
+                let pair = |(name, value): (&String, &Value)| {
+                    (name.clone(), value.as_str().unwrap().as_bytes().to_vec())
+                };
+                annotations.iter().map(pair).collect()
+            }
+        }
     }
 
     async fn key_id(&self) -> Result<String, Status> {
@@ -115,6 +141,7 @@ impl Transit {
             Peer::VaultKubernetesKms => version,
             Peer::VaultKmsProvider => created,
             Peer::Kleidi => format!("kleidi-kms-plugin_{version}_{created}"),
+            Peer::BaoKmsProvider => self.golden["key_id"].as_str().unwrap().to_owned(),
         })
     }
 }
@@ -137,10 +164,7 @@ impl v2::key_management_service_server::KeyManagementService for Transit {
         request: Request<v2::EncryptRequest>,
     ) -> Result<Response<v2::EncryptResponse>, Status> {
         let ciphertext = Transit::encrypt(self, &request.into_inner().plaintext).await?;
-        let annotations = match self.peer {
-            Peer::Kleidi => HashMap::from([(KLEIDI.0.to_owned(), KLEIDI.1.to_vec())]),
-            Peer::VaultKubernetesKms | Peer::VaultKmsProvider => HashMap::new(),
-        };
+        let annotations = self.annotations();
         Ok(Response::new(v2::EncryptResponse {
             ciphertext,
             key_id: self.key_id().await?,
@@ -153,13 +177,14 @@ impl v2::key_management_service_server::KeyManagementService for Transit {
         request: Request<v2::DecryptRequest>,
     ) -> Result<Response<v2::DecryptResponse>, Status> {
         let request = request.into_inner();
-        if self.peer == Peer::Kleidi {
-            let only = request.annotations.iter().next();
-            let is_its_own = request.annotations.len() == 1
-                && only.is_some_and(|(name, value)| (name.as_str(), value.as_slice()) == KLEIDI);
-            if !is_its_own {
-                return Err(Status::unknown("/!\\ invalid annotations"));
-            }
+        // Both refuse what they have not written themselves.
+        let is_its_own = match self.peer {
+            Peer::VaultKubernetesKms | Peer::VaultKmsProvider => true,
+            Peer::Kleidi => request.annotations == self.annotations(),
+            Peer::BaoKmsProvider => request.key_id == self.key_id().await?,
+        };
+        if !is_its_own {
+            return Err(Status::unknown("invalid annotations or key_id"));
         }
         let plaintext = Transit::decrypt(self, &request.ciphertext).await?;
         Ok(Response::new(v2::DecryptResponse { plaintext }))

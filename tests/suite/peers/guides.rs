@@ -10,6 +10,7 @@ use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
 use crate::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use crate::operations::Shell;
+use crate::surfaces::bound::golden;
 
 const FILE: &str = "/etc/kubernetes/enc/encryption.yaml";
 const INSTALLED: &str = "/etc/vault-kms-plugin";
@@ -34,7 +35,12 @@ fn pod(name: &str, arguments: &str, variables: &[(&str, String)]) -> String {
 }
 
 /// The settings of the other plugin where its page has them, and the page's words for the places.
-fn settings(peer: Peer, socket: &Path, backend: &Backend, dir: &Path) -> Vec<(String, String)> {
+async fn settings(
+    peer: Peer,
+    socket: &Path,
+    backend: &Backend,
+    dir: &Path,
+) -> Vec<(String, String)> {
     let (vault, fixture) = (backend.vault.address(), &backend.fixture);
     let socket = socket.display();
     let of = |from: &str, to: String| vec![(from.to_owned(), to)];
@@ -73,6 +79,25 @@ fn settings(peer: Peer, socket: &Path, backend: &Backend, dir: &Path) -> Vec<(St
                 file.display().to_string(),
             )
         }
+        Peer::BaoKmsProvider => {
+            let file = dir.join("config.yaml");
+            let jwt = dir.join("jwt");
+            fs::write(&jwt, backend.jwt().await).unwrap();
+            let golden = golden();
+            let text = format!(
+                "configVersion: v1alpha1\nserver:\n  socketPath: {socket}\nopenbao:\n  address: {vault}\n  instanceId: {}\n\
+                 auth:\n  method: jwt\n  jwt:\n    mountPath: auth/jwt\n    role: plugin\n    jwtFile: {}\ntransit:\n  \
+                 mountPath: {}\n  keyName: {}\n  keyIdScope:\n    providerName: {}\n    clusterId: {}\n",
+                golden["instance_id"],
+                jwt.display(),
+                fixture.mount,
+                fixture.key,
+                golden["provider_name"],
+                golden["cluster_id"],
+            );
+            fs::write(&file, text).unwrap();
+            of("/etc/openbao-kms/config.yaml", file.display().to_string())
+        }
     }
 }
 
@@ -81,6 +106,7 @@ fn page(peer: Peer) -> Page {
         Peer::VaultKubernetesKms => "vault-kubernetes-kms",
         Peer::VaultKmsProvider => "vault-kms-provider",
         Peer::Kleidi => "kleidi",
+        Peer::BaoKmsProvider => "bao-kms-provider",
     };
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrate");
     Page::read(&docs.join(format!("from-{name}.md")))
@@ -100,6 +126,11 @@ struct Node {
 impl Node {
     async fn start(peer: Peer) -> (Self, Plugin) {
         let backend = Backend::start().await;
+        if peer == Peer::BaoKmsProvider {
+            // The published vector is of version 3.
+            backend.rotate().await;
+            backend.rotate().await;
+        }
         let shell = Shell::new();
         let dir = shell.dir.path().to_owned();
         let socket = dir.join("run/kms.sock");
@@ -121,7 +152,7 @@ impl Node {
                 "VAULT_KMS_PLUGIN_CONFIG",
                 &format!("{installed}/config.toml"),
             );
-        for (name, value) in settings(peer, &socket, &backend, &dir) {
+        for (name, value) in settings(peer, &socket, &backend, &dir).await {
             shell = shell.means(&name, &value);
         }
         let node = Self {
@@ -166,6 +197,14 @@ impl Node {
         }
     }
 
+    async fn assert_all_are_ours(&self) {
+        for (key, value) in self.etcd.range("/registry/secrets/").await {
+            let text = String::from_utf8_lossy(&value);
+            let key = String::from_utf8_lossy(&key);
+            assert!(text.contains("transit1:"), "{key}");
+        }
+    }
+
     /// By a kube-apiserver that has no seed in memory.
     async fn assert_readable(&self, prefixes: &[&str]) {
         self.kubernetes.restart().await;
@@ -177,6 +216,22 @@ impl Node {
             }
         }
     }
+}
+
+/// To the end of the page, from which bao-kms-provider does not come back.
+async fn there(peer: Peer) {
+    let (node, plugin) = Node::start(peer).await;
+    node.write("theirs").await;
+    node.run("Convert").await;
+    let tried = node.run("Try it beside the old one").await;
+    assert!(tried.contains("; 0 cannot;"), "{tried}");
+    plugin.stop().await;
+    let _daemon = node.start_converted().await;
+    node.assert_readable(&["theirs"]).await;
+    node.write("ours").await;
+    node.run("Replace").await;
+    node.assert_all_are_ours().await;
+    node.assert_readable(&["theirs", "ours"]).await;
 }
 
 async fn there_and_back(peer: Peer) {
@@ -194,11 +249,7 @@ async fn there_and_back(peer: Peer) {
     node.assert_readable(&["theirs", "still"]).await;
     node.write("ours").await;
     node.run("Afterwards").await;
-    for (key, value) in node.etcd.range("/registry/secrets/").await {
-        let text = String::from_utf8_lossy(&value);
-        let key = String::from_utf8_lossy(&key);
-        assert!(text.contains("transit1:"), "{key}");
-    }
+    node.assert_all_are_ours().await;
 
     assert_eq!(daemon.stop().await, 0);
     let plugin = Plugin::start(peer, &node.socket, &node.backend).await;
@@ -220,8 +271,13 @@ async fn a_node_of_kleidi_moves_and_comes_back_by_the_guide() {
     there_and_back(Peer::Kleidi).await;
 }
 
+async fn a_node_of_bao_kms_provider_moves_by_the_guide() {
+    there(Peer::BaoKmsProvider).await;
+}
+
 tests! {
     multi a_node_of_vault_kubernetes_kms_moves_and_comes_back_by_the_guide [Vault, Kubernetes, Kubectl];
     multi a_node_of_vault_kms_provider_moves_and_comes_back_by_the_guide [Vault, Kubernetes, Kubectl];
+    multi a_node_of_bao_kms_provider_moves_by_the_guide [Vault, Kubernetes, Kubectl];
     multi a_node_of_kleidi_moves_and_comes_back_by_the_guide [Vault, Kubernetes, Kubectl];
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use rcgen::KeyPair;
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::double::Double;
+use crate::authentication::methods::signed;
 use crate::harness::certificates::Certificates;
 use crate::harness::child::{self, Child, free_port};
 use crate::harness::daemon::{Builder, Daemon};
@@ -23,19 +25,19 @@ pub(super) enum Peer {
     VaultKubernetesKms,
     VaultKmsProvider,
     Kleidi,
+    /// Only as a double: its program cannot be had.
+    BaoKmsProvider,
 }
 
 impl Peer {
-    fn variable(self) -> &'static str {
-        match self {
+    fn genuine(self) -> Option<PathBuf> {
+        let variable = match self {
             Self::VaultKubernetesKms => "PEER_VKK_BIN",
             Self::VaultKmsProvider => "PEER_VKP_BIN",
             Self::Kleidi => "PEER_KLEIDI_BIN",
-        }
-    }
-
-    fn genuine(self) -> Option<PathBuf> {
-        std::env::var_os(self.variable()).map(PathBuf::from)
+            Self::BaoKmsProvider => return None,
+        };
+        std::env::var_os(variable).map(PathBuf::from)
     }
 
     /// Whether it serves KMS v1.
@@ -46,7 +48,7 @@ impl Peer {
     /// What this daemon needs in its file beside the place of Vault while nodes with that plugin remain.
     fn drop_in(self) -> &'static str {
         match self {
-            Self::VaultKubernetesKms | Self::VaultKmsProvider => "",
+            Self::VaultKubernetesKms | Self::VaultKmsProvider | Self::BaoKmsProvider => "",
             Self::Kleidi => "[drop_in]\nplugin = \"kleidi\"",
         }
     }
@@ -93,11 +95,29 @@ impl Backend {
         })
     }
 
+    /// A login by a JWT that this Vault accepts, at the mount `jwt` with the role `plugin`.
+    pub(super) async fn jwt(&self) -> String {
+        let key = KeyPair::generate().unwrap();
+        self.vault.enable_auth("jwt", "jwt").await;
+        let config = json!({ "jwt_validation_pubkeys": [key.public_key_pem()] });
+        self.vault
+            .expect("POST", "auth/jwt/config", Some(config))
+            .await;
+        let role = json!({
+            "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"],
+            "token_policies": [self.fixture.policy],
+        });
+        self.vault
+            .expect("POST", "auth/jwt/role/plugin", Some(role))
+            .await;
+        signed(&key, "https://issuer.example", "node-1", "vault")
+    }
+
     /// What its process needs in its environment for TLS, as this daemon does.
     pub(super) fn tls_variables(&self, peer: Peer) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.certificates.path(name).display().to_string();
         match peer {
-            Peer::VaultKubernetesKms | Peer::VaultKmsProvider => Vec::new(),
+            Peer::VaultKubernetesKms | Peer::VaultKmsProvider | Peer::BaoKmsProvider => Vec::new(),
             Peer::Kleidi => vec![
                 ("VAULT_CACERT", path("ca.pem")),
                 ("VAULT_TLS_SERVER_NAME", "vault.example".to_owned()),
@@ -203,6 +223,7 @@ fn genuine(peer: Peer, program: &Path, socket: &Path, backend: &Backend, dir: &T
                 command.envs(backend.tls_variables(peer));
             })
         }
+        Peer::BaoKmsProvider => unreachable!("it is always a double"),
     }
 }
 

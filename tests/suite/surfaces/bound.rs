@@ -30,7 +30,7 @@ pub(crate) struct Written {
     pub(crate) ciphertext: String,
 }
 
-fn golden() -> Value {
+pub(crate) fn golden() -> Value {
     serde_json::from_str(include_str!("../../golden/bao_kms_provider.json")).unwrap()
 }
 
