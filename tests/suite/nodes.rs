@@ -5,6 +5,7 @@ mod control_plane;
 mod images;
 mod network;
 mod node;
+mod openshift;
 mod proof;
 mod reboots;
 mod sidecar;
@@ -13,5 +14,5 @@ mod three;
 mod workload;
 
 tests! {
-    [control_plane, reboots, sidecar, three]
+    [control_plane, openshift, reboots, sidecar, three]
 }

@@ -19,6 +19,10 @@ pub(super) const PAUSE: &str = "localhost/pause:3.10.2";
 /// The plugin's image before and after an upgrade.
 pub(super) const PLUGIN: &str = "localhost/vault-kms-plugin:0.1.0";
 pub(super) const UPGRADED: &str = "localhost/vault-kms-plugin:0.2.0";
+/// The same plugin as OpenShift's operators are given it: in the place of HashiCorp's.
+pub(super) const KUBE_KMS: &str = "localhost/vault-kube-kms:0.1.0";
+/// The client of kube-apiserver, which asks a plugin for all that kube-apiserver asks it for.
+pub(super) const CHECKER: &str = "localhost/conformance:1.37";
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "arm64"
 } else {
@@ -48,6 +52,9 @@ fn make() -> PathBuf {
     of_program(&dir, &etcd, "etcd", &binary(Server::Etcd), None);
     let pause = Some("/usr/local/bin/pause");
     of_program(&dir, PAUSE, "pause", &servers::pause(), pause);
+    let checker = servers::conformance("v0.37.2");
+    let entry = Some("/usr/local/bin/conformance");
+    of_program(&dir, CHECKER, "conformance", &checker, entry);
     of_the_plugin(&dir);
     dir
 }
@@ -87,6 +94,13 @@ fn of_the_plugin(dir: &Path) {
     } else {
         write(PLUGIN, root.path(), entry, &archive("0.1.0"));
     }
+    let archive_of_kube_kms = dir.join("vault-kube-kms.tar");
+    write(
+        KUBE_KMS,
+        root.path(),
+        Some("/vault-kube-kms"),
+        &archive_of_kube_kms,
+    );
     // Another image, and not only another name.
     fs::write(root.path().join("release"), "0.2.0\n").unwrap();
     write(UPGRADED, root.path(), entry, &archive("0.2.0"));

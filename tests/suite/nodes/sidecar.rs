@@ -106,8 +106,8 @@ async fn prepare_vault(node: &Node, vault: &Vault) {
     }
 }
 
-/// Replaces the pod by one with these sidecars, whose kube-apiserver has these providers.
-async fn run(node: &Node, sidecars: &[&Sidecar], providers: &[String]) {
+/// Replaces the pod by one with these patches, each of a sidecar, whose kube-apiserver has these providers.
+pub(super) async fn run(node: &Node, patches: &[String], providers: &[String]) {
     let encryption = format!(
         "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n  - resources: [secrets]\n    providers:\n{}",
         providers.concat()
@@ -118,8 +118,8 @@ async fn run(node: &Node, sidecars: &[&Sidecar], providers: &[String]) {
              printf 'spec: { securityContext: { fsGroup: 2000 } }' > patch.yaml && \
              kubectl patch --local -f tenant.yaml --patch-file patch.yaml -o yaml > pod.yaml")
         .await;
-    for sidecar in sidecars {
-        node.machine.write("/srv/home/patch.yaml", &sidecar.patch());
+    for patch in patches {
+        node.machine.write("/srv/home/patch.yaml", patch);
         node.sh("kubectl patch --local -f pod.yaml --patch-file patch.yaml -o yaml > patched.yaml && mv patched.yaml pod.yaml")
             .await;
     }
@@ -128,7 +128,7 @@ async fn run(node: &Node, sidecars: &[&Sidecar], providers: &[String]) {
         .await;
 }
 
-async fn create(node: &Node, name: &str) {
+pub(super) async fn create(node: &Node, name: &str) {
     node.sh(&format!(
         "{TENANT}/{SECRETS} -H 'Content-Type: application/json' \
          -d '{{\"metadata\":{{\"name\":\"{name}\"}},\"stringData\":{{\"value\":\"{name}\"}}}}'"
@@ -136,7 +136,7 @@ async fn create(node: &Node, name: &str) {
     .await;
 }
 
-async fn expect_readable(node: &Node, names: &[&str]) {
+pub(super) async fn expect_readable(node: &Node, names: &[&str]) {
     for name in names {
         let said = node
             .sh(&format!(
@@ -148,7 +148,7 @@ async fn expect_readable(node: &Node, names: &[&str]) {
 }
 
 /// Writes every Secret again; then none may be under another provider.
-async fn expect_all_under(node: &Node, sidecar: &Sidecar) {
+pub(super) async fn expect_all_under(node: &Node, provider: &str) {
     node.sh(&format!(
         "for name in $({TENANT}/{SECRETS} | jq -r '.items[].metadata.name'); do \
            {TENANT}/{SECRETS}/$name | {TENANT}/{SECRETS}/$name -X PUT -H 'Content-Type: application/json' -d @- >/dev/null; done"
@@ -158,7 +158,7 @@ async fn expect_all_under(node: &Node, sidecar: &Sidecar) {
          \"{\\\"key\\\":\\\"$(printf /registry/secrets/ | base64)\\\",\\\"range_end\\\":\\\"$(printf /registry/secrets0 | base64)\\\"}\" | \
          jq -r '.kvs[].value' | while read -r value; do echo \"$value\" | base64 -d | head -c 40 | tr -cd '[:print:]'; echo; done";
     let stored = node.sh(range).await;
-    let prefix = format!("k8s:enc:kms:v2:{}:", sidecar.name);
+    let prefix = format!("k8s:enc:kms:v2:{provider}:");
     assert!(!stored.is_empty());
     for line in stored.lines() {
         assert!(line.starts_with(&prefix), "{line}");
@@ -168,6 +168,18 @@ async fn expect_all_under(node: &Node, sidecar: &Sidecar) {
 async fn the_container_of(node: &Node, sidecar: &Sidecar) -> String {
     node.sh(&format!("crictl ps --name '^{}$' -q", sidecar.name))
         .await
+}
+
+/// The files of the hosted control plane.
+pub(super) async fn prepare_tenant(node: &Node) {
+    node.machine
+        .write("/srv/home/tenant.yaml", include_str!("files/tenant.yaml"));
+    node.sh(
+        "echo 'admin-token,admin,admin,system:masters' > tokens.csv && \
+             kubectl create secret generic keys --from-file tokens.csv \
+               --from-file /etc/kubernetes/pki/sa.key --from-file /etc/kubernetes/pki/sa.pub",
+    )
+    .await;
 }
 
 async fn a_killed_sidecar_is_started_again(node: &Node) {
@@ -194,14 +206,7 @@ async fn a_sidecar_serves_a_hosted_control_plane_and_a_second_one_takes_over_wit
     let node = &site.nodes[0];
     site.make_control_plane().await;
     prepare_vault(node, &vault).await;
-    node.machine
-        .write("/srv/home/tenant.yaml", include_str!("files/tenant.yaml"));
-    node.sh(
-        "echo 'admin-token,admin,admin,system:masters' > tokens.csv && \
-             kubectl create secret generic keys --from-file tokens.csv \
-               --from-file /etc/kubernetes/pki/sa.key --from-file /etc/kubernetes/pki/sa.pub",
-    )
-    .await;
+    prepare_tenant(node).await;
     for sidecar in [&FIRST, &SECOND] {
         node.machine
             .write("/srv/home/config.toml", &sidecar.config());
@@ -212,14 +217,14 @@ async fn a_sidecar_serves_a_hosted_control_plane_and_a_second_one_takes_over_wit
         .await;
     }
     let identity = "      - identity: {}\n".to_owned();
+    let both = [FIRST.patch(), SECOND.patch()];
 
-    run(node, &[&FIRST], &[FIRST.provider(), identity.clone()]).await;
+    run(node, &both[..1], &[FIRST.provider(), identity.clone()]).await;
     create(node, "of-the-first").await;
-    expect_all_under(node, &FIRST).await;
+    expect_all_under(node, FIRST.name).await;
     a_killed_sidecar_is_started_again(node).await;
 
     // The second one: first as a reader, then as the writer.
-    let both = [&FIRST, &SECOND];
     run(node, &both, &[FIRST.provider(), SECOND.provider()]).await;
     create(node, "with-a-reader").await;
     expect_readable(node, &["of-the-first", "after-a-kill", "with-a-reader"]).await;
@@ -232,8 +237,8 @@ async fn a_sidecar_serves_a_hosted_control_plane_and_a_second_one_takes_over_wit
         "of-the-second",
     ];
     expect_readable(node, &all).await;
-    expect_all_under(node, &SECOND).await;
-    run(node, &[&SECOND], &[SECOND.provider()]).await;
+    expect_all_under(node, SECOND.name).await;
+    run(node, &both[1..], &[SECOND.provider()]).await;
     expect_readable(node, &all).await;
     drop((end, balancer));
 }
