@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::plugin::{Backend, Peer, Plugin};
 use crate::LIMIT;
+use crate::authentication::approle::AppRole;
 use crate::documents::markdown::Page;
 use crate::harness::daemon::Daemon;
 use crate::harness::kms::KmsClient;
@@ -234,6 +237,94 @@ async fn there(peer: Peer) {
     node.assert_readable(&["theirs", "ours"]).await;
 }
 
+/// docs/migrate/from-vault-kube-kms.md: what the old plugin stores is read by it alone, whatever it is.
+async fn objects_of_vault_kube_kms_move_while_it_reads_by_the_guide() {
+    let backend = Backend::start().await;
+    let role = AppRole::new(&backend.vault, &backend.fixture, json!({})).await;
+    let shell = Shell::new();
+    let dir = shell.dir.path().to_owned();
+    let path = |name: &str| dir.join(name).display().to_string();
+    let (old, new) = (dir.join("old.sock"), dir.join("new.sock"));
+    let _plugin = Plugin::start(Peer::VaultKubernetesKms, &old, &backend).await;
+    let etcd = Etcd::start().await;
+    let name = [("v2", "vault-kube-kms")];
+    let yaml = EncryptionConfiguration::providers(&old, &name);
+    let kubernetes = KubeApiserver::start(&etcd, Some(&yaml), None).await;
+    let create = async |name: &str| {
+        let (code, answer) = kubernetes.create_secret(NAMESPACE, name, name).await;
+        assert_eq!(code, 201, "{answer}");
+    };
+    create("theirs").await;
+    fs::write(dir.join("secret-id"), &role.secret_id).unwrap();
+    let variables = format!(
+        "VAULT_KUBE_KMS_VAULT_ADDRESS={}\nVAULT_KUBE_KMS_VAULT_KEY_PATH={}/keys/{}\nVAULT_KUBE_KMS_AUTH_MOUNT={}\n\
+         VAULT_KUBE_KMS_APPROLE_ROLE_ID={}\nVAULT_KUBE_KMS_APPROLE_SECRET_ID_PATH={}\n\
+         VAULT_KUBE_KMS_LISTEN_ADDRESS=unix://{}\n",
+        backend.vault.address(),
+        backend.fixture.mount,
+        backend.fixture.key,
+        role.mount,
+        role.role_id,
+        path("secret-id"),
+        old.display()
+    );
+    fs::write(dir.join("vault-kube-kms.env"), variables).unwrap();
+    let files = path("vault-kms-plugin-files");
+    let shell = shell
+        .of_cluster(&kubernetes, &etcd)
+        .means(
+            "vault-kms-plugin convert",
+            &format!("vault-kms-plugin convert --install-dir {files}"),
+        )
+        .means(FILE, &path("encryption.yaml"))
+        .set("VAULT_KMS_PLUGIN_CONFIG", &format!("{files}/config.toml"))
+        .set("VAULT_TOKEN", &backend.fixture.token);
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrate");
+    let page = Page::read(&docs.join("from-vault-kube-kms.md"));
+    shell.run(&page.blocks("Convert", "sh")).await;
+
+    // A socket of its own, and none of the old plugin's ports.
+    let config = dir.join("vault-kms-plugin-files/config.toml");
+    let mut table: toml::Table = fs::read_to_string(&config).unwrap().parse().unwrap();
+    assert!(table.remove("drop_in").is_some(), "{table}");
+    let own = page.blocks("Convert", "toml").concat();
+    let own = own.replace("/run/vault-kms-plugin/kms.sock", new.to_str().unwrap());
+    table.extend(own.parse::<toml::Table>().unwrap());
+    table.insert("state".to_owned(), toml::toml! { dir = "state" }.into());
+    let text = table
+        .to_string()
+        .replace("\"state\"", &format!("{:?}", path("state")));
+    fs::create_dir(dir.join("state")).unwrap();
+    fs::write(&config, text).unwrap();
+    let daemon = Daemon::builder()
+        .listen(new.to_str().unwrap())
+        .arguments(&["serve", "--config", config.to_str().unwrap()])
+        .env("VAULT_KMS_PLUGIN_ADMIN_LISTEN", "");
+    let _daemon = daemon.spawn().await;
+    KmsClient::connect(&new).wait_ok(LIMIT).await;
+
+    let yaml = page.blocks("Move", "yaml").concat();
+    let yaml = yaml
+        .replace("/run/vault-kms-plugin/kms.sock", new.to_str().unwrap())
+        .replace(
+            "/run/vault-kube-kms/vault-kube-kms.sock",
+            old.to_str().unwrap(),
+        );
+    fs::write(dir.join("encryption.yaml"), &yaml).unwrap();
+    kubernetes.write_encryption(&yaml);
+    kubernetes.restart().await;
+    create("ours").await;
+    shell.run(&page.blocks("Move", "sh")).await;
+    for (key, value) in etcd.range("/registry/secrets/").await {
+        let key = String::from_utf8_lossy(&key).into_owned();
+        assert!(value.starts_with(b"k8s:enc:kms:v2:vault:"), "{key}");
+    }
+    for name in ["theirs", "ours"] {
+        let read = kubernetes.read_secret(NAMESPACE, name).await;
+        assert_eq!(read.as_deref(), Ok(name));
+    }
+}
+
 async fn there_and_back(peer: Peer) {
     let (node, plugin) = Node::start(peer).await;
     node.write("theirs").await;
@@ -279,5 +370,6 @@ tests! {
     multi a_node_of_vault_kubernetes_kms_moves_and_comes_back_by_the_guide [Vault, Kubernetes, Kubectl];
     multi a_node_of_vault_kms_provider_moves_and_comes_back_by_the_guide [Vault, Kubernetes, Kubectl];
     multi a_node_of_bao_kms_provider_moves_by_the_guide [Vault, Kubernetes, Kubectl];
+    multi objects_of_vault_kube_kms_move_while_it_reads_by_the_guide [Vault, Kubernetes, Kubectl];
     multi a_node_of_kleidi_moves_and_comes_back_by_the_guide [Vault, Kubernetes, Kubectl];
 }
