@@ -17,6 +17,7 @@ mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::diagnosis::Diagnosis;
 use crate::drop_in::{Invocation, Translation};
@@ -53,6 +54,8 @@ pub struct Config {
     pub auth: session::Settings,
     /// The keys and the Status policy.
     pub keys: keys::Settings,
+    /// What bridges an outage of Vault.
+    pub outage: Outage,
     /// Where probes are served.
     pub admin: admin::Address,
     /// The plugin in whose place this one runs, if there is one.
@@ -65,6 +68,23 @@ pub struct Config {
     pub origins: Vec<Origin>,
     /// Shows which tables have changed since the last read.
     pub fingerprint: Fingerprint,
+}
+
+/// `[outage]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// Whether seeds are kept in memory.
+    pub seed_cache: bool,
+    /// How long after Vault's last success they are answered.
+    pub max_age: Duration,
+}
+
+impl Outage {
+    /// How long the seed cache answers; `None` if it is off.
+    #[must_use]
+    pub fn seed_cache_age(&self) -> Option<Duration> {
+        self.seed_cache.then_some(self.max_age)
+    }
 }
 
 /// The sources of the configuration; read again at each reload.

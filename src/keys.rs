@@ -6,6 +6,7 @@
 mod announced;
 mod arguments;
 mod bound;
+mod candidates;
 mod error;
 mod key_id;
 mod manager;
@@ -13,6 +14,8 @@ mod message;
 mod operations;
 mod preflight;
 mod refresh;
+mod remembered;
+mod seed_cache;
 mod state_file;
 mod status;
 mod status_handle;
@@ -32,6 +35,7 @@ pub use manager::State;
 pub use message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
 pub use preflight::verify;
 pub use refresh::{CallObservation, RefreshEvent};
+pub use seed_cache::{SeedCache, SeedCacheReport};
 pub use state_file::{announced, load as load_state};
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
 pub use status_handle::{KeyManagerHandle, StatusHandle};
@@ -65,6 +69,7 @@ impl Actor for KeyManager {
         match message {
             KeyMsg::Encrypt(call) => state.encrypt(call),
             KeyMsg::Decrypt(call) => state.decrypt(call),
+            KeyMsg::DecryptByVault(call) => state.decrypt_by_vault(call),
             KeyMsg::Refresh(event) => state.refresh(event),
             KeyMsg::Observed(observation) => state.observed(observation),
             KeyMsg::Explain(failed) => state.explain(failed),

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod file_trust;
 pub mod grpc_connection;
 pub mod identity;
+pub mod locked_page;
 pub mod notify;
 mod one_line;
 pub mod pid_namespace;

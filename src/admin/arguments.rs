@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::address::Address;
 use crate::grpc::{Connections, GrpcMsg};
-use crate::keys::{HealthLimits, KeyView};
+use crate::keys::{HealthLimits, KeyView, SeedCache};
 use crate::replaced_plugin::DropIn;
 use crate::session::SessionView;
 use crate::telemetry::ReloadStatus;
@@ -29,6 +29,8 @@ pub struct Arguments {
     pub sessions: watch::Receiver<SessionView>,
     /// What is known about the key.
     pub keys: watch::Receiver<KeyView>,
+    /// What answers while Vault is away.
+    pub seed_cache: SeedCache,
     /// The open connections.
     pub connections: Connections,
     /// The client of Vault.

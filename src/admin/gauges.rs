@@ -43,6 +43,7 @@ pub(super) fn register(root: &mut Registry, args: &Arguments) {
     of_certificates(registry, args);
     of_session(registry, args);
     of_key(registry, args);
+    of_seed_cache(registry, args);
 }
 
 fn of_status(registry: &mut Registry, args: &Arguments, readiness: &Readiness) {
@@ -164,6 +165,23 @@ fn of_key(registry: &mut Registry, args: &Arguments) {
         "Whether transit.accept_replaced is set, so that older data may be unreadable: 1 or 0";
     let accepted = u64::from(view.accepted_replacement.is_some());
     gauge(registry, "replaced_key_accepted", help, accepted);
+}
+
+fn of_seed_cache(registry: &mut Registry, args: &Arguments) {
+    let report = args.seed_cache.report();
+    let help = "Whether outage.seed_cache is on: 1 or 0";
+    gauge(registry, "seed_cache_on", help, u64::from(report.is_some()));
+    let entries = report.as_ref().map_or(0, |it| it.entries);
+    let help = "How many seeds the seed cache holds";
+    gauge(registry, "seed_cache_entries", help, entries as u64);
+    let serving = report.as_ref().is_some_and(|it| it.serving);
+    let help = "Whether Vault fails and the seed cache answers: 1 or 0";
+    gauge(registry, "seed_cache_serving", help, u64::from(serving));
+    if let Some(age) = report.and_then(|it| it.age) {
+        let help = "How long ago Vault last did something with a key of the seed cache, which answers up to outage.max_age";
+        let age = ConstGauge::new(age.as_secs_f64());
+        registry.register_with_unit("seed_cache_age", help, Unit::Seconds, age);
+    }
 }
 
 fn gauge<N>(registry: &mut Registry, name: &str, help: &str, value: N)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::report::{Key, Peer, Report, Session, Version};
+use super::report::{Key, Peer, Report, SeedCache, Session, Version};
 use crate::system::one_line;
 
 /// As of `now`.
@@ -32,6 +32,9 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
         line("", format!("last error: {error}"));
     }
     of_key(&report.key, now, &mut line);
+    if let Some(cache) = &report.seed_cache {
+        line("seed cache", of_seed_cache(cache));
+    }
     let calls = &report.calls;
     line(
         "calls",
@@ -112,6 +115,21 @@ fn of_key(key: &Key, now: Timestamp, line: &mut impl FnMut(&str, String)) {
         };
         line("", format!("{kind}: {error}"));
     }
+}
+
+fn of_seed_cache(cache: &SeedCache) -> String {
+    let seconds = |seconds| span(Duration::from_secs(seconds));
+    let state = if cache.serving {
+        "ANSWERS while vault fails"
+    } else {
+        "not needed now"
+    };
+    let age = match cache.age_seconds {
+        Some(age) => format!(", last success with vault {} ago", seconds(age)),
+        None => String::new(),
+    };
+    let max_age = seconds(cache.max_age_seconds);
+    format!("{} seeds, {state}{age}, kept for {max_age}", cache.entries)
 }
 
 fn of_peer(peer: &Peer) -> String {

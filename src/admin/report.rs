@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::arguments::Arguments;
 use super::readiness::Readiness;
 use crate::grpc;
-use crate::keys::ProvenKey;
+use crate::keys::{ProvenKey, SeedCacheReport};
 use crate::reason::Reason;
 use crate::session;
 use crate::system::clock::wall_time;
@@ -38,6 +38,9 @@ pub(super) struct Report {
     pub(super) session: Session,
     /// The key.
     pub(super) key: Key,
+    /// The seed cache, if it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seed_cache: Option<SeedCache>,
     /// The gRPC calls.
     pub(super) calls: Calls,
     /// The connected processes.
@@ -90,6 +93,20 @@ pub(super) struct Key {
     pub(super) error_code: Option<&'static str>,
     /// Whether only an operator can fix that.
     pub(super) verdict: bool,
+}
+
+/// The seeds that are kept for an outage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct SeedCache {
+    /// How many.
+    pub(super) entries: usize,
+    /// Whether they are answered now, because Vault fails.
+    pub(super) serving: bool,
+    /// How long ago Vault last did something with their key, in seconds; absent before it ever did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) age_seconds: Option<u64>,
+    /// Up to which age they are answered, in seconds.
+    pub(super) max_age_seconds: u64,
 }
 
 /// A version of the key.
@@ -148,6 +165,7 @@ impl Report {
             reason_code: readiness.reason_code().map(Reason::code),
             session: Session::of(args),
             key: Key::of(args),
+            seed_cache: args.seed_cache.report().map(SeedCache::of),
             calls: Calls {
                 minutes: RecentCalls::COUNT,
                 all: calls,
@@ -187,6 +205,17 @@ impl Key {
             error: fault.map(|fault| fault.error.to_string()),
             error_code: fault.map(|fault| fault.error.reason.code()),
             verdict: fault.is_some_and(|fault| fault.verdict),
+        }
+    }
+}
+
+impl SeedCache {
+    fn of(report: SeedCacheReport) -> Self {
+        Self {
+            entries: report.entries,
+            serving: report.serving,
+            age_seconds: report.age.map(|age| age.as_secs()),
+            max_age_seconds: report.max_age.as_secs(),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::operation::Operation;
 use crate::session::LoginFault;
 use crate::telemetry::spans::Parent;
-use crate::vault::{CallError, TransitKey};
+use crate::vault::{ApiErrorKind, CallError, TransitKey};
 
 /// Why a call has no result.
 #[derive(Debug, Clone)]
@@ -20,6 +20,22 @@ pub(crate) enum Error {
     TokenUnverified(CallError),
     /// There was no session until the deadline, for this reason.
     NoSession(LoginFault),
+}
+
+impl Error {
+    /// Whether it says nothing but that Vault cannot be used now: nobody refused anything. What a proxy answers in
+    /// its place says so only with a status of 5xx; a limit of the rate is an answer of Vault's.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::NoSession(fault) => !fault.rejected,
+            Self::TokenUnverified(_) => false,
+            Self::Call(CallError::Unreachable { .. } | CallError::TimedOut { .. }) => true,
+            Self::Call(CallError::UnexpectedResponse { status, .. }) => {
+                (500..=599).contains(status)
+            }
+            Self::Call(CallError::Api { kind, .. }) => *kind == ApiErrorKind::Transient,
+        }
+    }
 }
 
 /// A call on its way to Vault.

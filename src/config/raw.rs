@@ -36,6 +36,7 @@ const TABLES: &[(&str, &[&str])] = &[
             "key_id_suffix",
         ],
     ),
+    ("outage", &["seed_cache", "max_age"]),
     ("admin", &["listen"]),
     ("drop_in", &["plugin", "health_listen", "metrics_listen"]),
     ("log", &["level", "format"]),
@@ -144,6 +145,7 @@ pub(super) struct Raw {
     pub(super) vault: Vault,
     pub(super) transit: Transit,
     pub(super) auth: Auth,
+    pub(super) outage: Outage,
     pub(super) admin: Admin,
     pub(super) drop_in: DropIn,
     pub(super) log: Log,
@@ -197,6 +199,13 @@ pub(super) struct DecryptAlso {
     pub(super) provider_name: RawValue,
     pub(super) cluster_id: RawValue,
     pub(super) instance_id: RawValue,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Outage {
+    pub(super) seed_cache: RawValue,
+    pub(super) max_age: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]

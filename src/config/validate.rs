@@ -4,6 +4,7 @@ mod auth;
 mod certificate;
 mod defaults;
 mod drop_in;
+mod outage;
 mod proxies;
 mod socket;
 mod vault;
@@ -74,6 +75,7 @@ pub(super) fn config(
     let auth = auth::auth(&mut reader, raw.auth, namespace, context);
     // Elsewhere empty means missing; here it means off.
     let is_off = raw.admin.listen == Some(Value::String(String::new()));
+    let outage = outage::outage(&mut reader, raw.outage);
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<admin::Address>()
     });
@@ -120,6 +122,7 @@ pub(super) fn config(
             max_in_flight,
             state_file,
         },
+        outage,
         admin,
         drop_in,
         log,

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::bound::BoundKey;
 use super::key_id::KeyId;
+use super::seed_cache::SeedCache;
 use super::status::HealthLimits;
 use super::view::KeyView;
 use crate::session::Sessions;
@@ -52,6 +53,8 @@ pub struct Arguments {
     pub settings: Arc<Settings>,
     /// Where what is known of the key is published.
     pub view: Arc<watch::Sender<KeyView>>,
+    /// What answers while Vault is away.
+    pub seed_cache: SeedCache,
     /// Whether this KeyManager serves. The candidate of a reload does not yet: it writes no state
     /// file, and logs nothing as if it did.
     pub serving: watch::Receiver<bool>,

@@ -313,6 +313,13 @@ impl KeyError {
         self.reason == Reason::KeyReplaced
     }
 
+    /// Whether it may be a revocation: the credentials are refused, or what the key is needed for. That a ciphertext
+    /// was not made by the key is a remark about the ciphertext.
+    pub(super) fn may_be_revocation(&self) -> bool {
+        matches!(self.kind, ErrorKind::Denied | ErrorKind::Precondition)
+            || (self.may_be_verdict() && self.api_error != Some(ApiErrorKind::BadCiphertext))
+    }
+
     /// Whether an operator has to act, if Vault says it twice: see the Status policy.
     pub(super) fn may_be_verdict(&self) -> bool {
         self.is_replaced()

@@ -8,29 +8,24 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::arguments::Arguments;
-use super::bound::{self, CarriedLabels};
-use super::error::KeyError;
-use super::key_id::KeyId;
+use super::candidates::{Choice, Readers};
 use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
 use super::operations::{Candidate, DecryptCompletion, EncryptCompletion, Operations};
 use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
+use super::remembered;
 use super::state_file;
 use super::view::ProvenKey;
 use crate::actor::{Timer, reap};
 use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
 use crate::system::clock::Moment;
 use crate::telemetry::events;
-use crate::vault::TransitKey;
 
 /// The actor's state. What has to outlive a crash is in the view instead.
 #[derive(Debug)]
 pub struct State {
     args: Arguments,
     operations: Arc<Operations>,
-    /// The keys that decrypt what is bound to nothing, the writing one first.
-    readers: Arc<[Arc<TransitKey>]>,
-    /// Those of `settings.bound`, in the same order.
-    bound_readers: Vec<Arc<TransitKey>>,
+    readers: Readers,
     machine: Machine,
     /// The `min_decryption_version` that was logged.
     minimum_logged: u32,
@@ -49,7 +44,11 @@ impl State {
         let also = args.settings.decrypt_also.iter().cloned().map(Arc::new);
         let readers: Vec<_> = std::iter::once(key.clone()).chain(also).collect();
         let bound = args.settings.bound.iter();
-        let bound_readers = bound.map(|it| Arc::new(it.key.clone())).collect();
+        let bound = bound.map(|it| (Arc::new(it.key.clone()), it.clone()));
+        let readers = Readers {
+            unbound: readers.into(),
+            bound: bound.collect(),
+        };
         let mut tasks = JoinSet::new();
         let path = args.settings.state_file.clone();
         tasks.spawn(state_file::keep(
@@ -85,10 +84,10 @@ impl State {
                 decrypts,
                 key,
                 view: args.view.clone(),
+                seed_cache: args.seed_cache.clone(),
                 manager: myself,
             }),
-            readers: readers.into(),
-            bound_readers,
+            readers,
             machine,
             minimum_logged: 0,
             unconfigured_logged: false,
@@ -126,6 +125,7 @@ impl State {
     }
 
     fn encrypt_pinned(&self, call: EncryptCall, pinned: ProvenKey) {
+        let seed = self.args.seed_cache.is_on().then(|| call.plaintext.clone());
         self.operations.encrypts.submit(Request {
             operation: Encrypt {
                 plaintext: call.plaintext,
@@ -138,6 +138,7 @@ impl State {
             completion: Box::new(EncryptCompletion {
                 operations: self.operations.clone(),
                 pinned,
+                seed,
                 reply: call.reply,
             }),
         });
@@ -171,6 +172,7 @@ impl State {
                     operations.note_encrypted(stamp.version);
                     encrypted.ciphertext
                 };
+                operations.keep_encrypted(&ciphertext, plaintext);
                 Ok(EncryptedSeed { ciphertext, key_id })
             });
             let Some(answer) = unless_abandoned(&mut reply, work).await else {
@@ -184,53 +186,32 @@ impl State {
     }
 
     pub(super) fn decrypt(&mut self, call: DecryptCall) {
-        let key_id = call.key_id.as_deref();
-        if !self.bound_readers.is_empty() && bound::is_bound(key_id, call.annotations.as_deref()) {
-            return self.decrypt_bound(call);
-        }
-        let unbound = |key: &Arc<TransitKey>| Candidate {
-            key: key.clone(),
-            associated_data: None,
+        let choice = match self.readers.choose(&call) {
+            Ok(choice) => choice,
+            Err(error) => return drop(call.reply.send(Err(error))),
         };
-        let named = key_id.and_then(|key_id| {
-            let mut readers = self.readers.iter();
-            readers.find(|key| KeyId::names(key_id, key)).map(unbound)
-        });
-        match named {
-            Some(candidate) => self.decrypt_by(call, candidate),
-            None => {
-                let candidates = self.readers.iter().map(unbound).collect();
-                self.decrypt_with_any(call, candidates);
-            }
+        let call = if self.operations.may_remember() {
+            remembered::decrypt(&self.operations, choice.candidates(), call)
+        } else {
+            Some(call)
+        };
+        if let Some(call) = call {
+            self.decrypt_by_choice(call, choice);
         }
     }
 
-    /// Decrypts what is bound to labels, by the keys that are configured with labels alone.
-    fn decrypt_bound(&mut self, call: DecryptCall) {
-        let bound = &self.args.settings.bound;
-        let annotations = call.annotations.as_deref();
-        let version = call.ciphertext.version();
-        let carried = match CarriedLabels::read(call.key_id.as_deref(), annotations, version) {
-            Ok(carried) => carried,
-            Err(cause) => {
-                let error = KeyError::of_bound_value(&bound::named(bound), &cause);
-                let _ = call.reply.send(Err(error));
-                return;
-            }
-        };
-        let keys = bound.iter().zip(&self.bound_readers);
-        let mut candidates: Vec<_> = keys
-            .map(|(bound, key)| Candidate {
-                key: key.clone(),
-                associated_data: Some(bound.labels.associated_data(&carried)),
-            })
-            .collect();
-        match candidates.pop() {
-            Some(only) if candidates.is_empty() => self.decrypt_by(call, only),
-            last => {
-                candidates.extend(last);
-                self.decrypt_with_any(call, candidates);
-            }
+    /// Decrypts without the seed cache, which could not answer.
+    pub(super) fn decrypt_by_vault(&mut self, call: DecryptCall) {
+        match self.readers.choose(&call) {
+            Ok(choice) => self.decrypt_by_choice(call, choice),
+            Err(error) => drop(call.reply.send(Err(error))),
+        }
+    }
+
+    fn decrypt_by_choice(&mut self, call: DecryptCall, choice: Choice) {
+        match choice {
+            Choice::One(candidate) => self.decrypt_by(call, candidate),
+            Choice::Any(candidates) => self.decrypt_with_any(call, candidates),
         }
     }
 
@@ -240,12 +221,10 @@ impl State {
             key,
             associated_data,
         } = candidate;
-        let version = call.ciphertext.version();
-        let is_bound = associated_data.is_some();
         self.operations.decrypts.submit(Request {
             operation: Decrypt {
-                ciphertext: call.ciphertext,
-                associated_data,
+                ciphertext: call.ciphertext.clone(),
+                associated_data: associated_data.clone(),
             },
             key: key.clone(),
             deadline: call.deadline,
@@ -254,8 +233,8 @@ impl State {
             completion: Box::new(DecryptCompletion {
                 operations: self.operations.clone(),
                 key,
-                is_bound,
-                version,
+                ciphertext: call.ciphertext,
+                associated_data,
                 deadline: call.deadline,
                 reply: call.reply,
             }),
@@ -333,15 +312,32 @@ impl State {
                 });
             }
             Effect::Publish(publication) => {
+                if publication.is_proof() {
+                    self.args.seed_cache.proved(&self.args.settings.key);
+                }
                 self.args
                     .view
                     .send_modify(|view| publication.apply(view, Moment::now()));
+                self.note_revocation();
                 self.note_minimum();
                 self.note_unconfigured();
             }
             Effect::Log(entry) if *self.args.serving.borrow() => entry.emit(),
             Effect::Log(entry) => tracing::debug!(?entry, "candidate"),
             Effect::ReportDenied => self.args.sessions.report_denied(),
+        }
+    }
+
+    /// What the refresh met ends, or suspends, answers from the seed cache.
+    fn note_revocation(&self) {
+        let view = self.args.view.borrow();
+        let cache = &self.args.seed_cache;
+        match &view.fault {
+            Some(fault) if fault.verdict => cache.wipe("a verdict on the writing key"),
+            Some(fault) if fault.error.may_be_revocation() || fault.error.is_replaced() => {
+                cache.suspend_all();
+            }
+            _ => cache.expire(),
         }
     }
 
@@ -368,7 +364,7 @@ impl State {
         }
         self.unconfigured_logged = true;
         let view = self.args.view.borrow();
-        let keys: Vec<_> = self.readers.iter().map(|key| &**key).collect();
+        let keys: Vec<_> = self.readers.unbound.iter().map(|key| &**key).collect();
         if let Some(key_id) = view.key_ids.of_no_key(&keys) {
             events::AnnouncedKeyNotConfigured {
                 key_id: key_id.to_string(),

@@ -78,6 +78,8 @@ pub enum KeyMsg {
     Encrypt(EncryptCall),
     /// Decrypt a seed.
     Decrypt(DecryptCall),
+    /// Decrypt a seed that the seed cache could not answer.
+    DecryptByVault(DecryptCall),
     /// Something happened to the refresh of the key.
     Refresh(RefreshEvent),
     /// A call showed something about the writing key that is not known yet.

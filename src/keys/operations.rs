@@ -12,6 +12,7 @@ use super::error::{ErrorKind, KeyError};
 use super::key_id::KeyId;
 use super::message::{EncryptedSeed, FailedDecrypt, KeyMsg, Reply};
 use super::refresh::event::CallObservation;
+use super::seed_cache::{Proof, SeedCache};
 use super::status;
 use super::view::{KeyView, ProvenKey};
 use crate::batch::{
@@ -55,6 +56,8 @@ pub(super) struct Operations {
     pub(super) key: Arc<TransitKey>,
     /// What successes are noted in.
     pub(super) view: Arc<watch::Sender<KeyView>>,
+    /// What answers while Vault is away.
+    pub(super) seed_cache: SeedCache,
     /// Who hears of contradictions.
     pub(super) manager: ActorRef<KeyMsg>,
 }
@@ -63,6 +66,8 @@ pub(super) struct Operations {
 pub(super) struct EncryptCompletion {
     pub(super) operations: Arc<Operations>,
     pub(super) pinned: ProvenKey,
+    /// The seed, if the cache keeps it.
+    pub(super) seed: Option<Arc<Plaintext>>,
     pub(super) reply: Reply<EncryptedSeed>,
 }
 
@@ -70,9 +75,9 @@ pub(super) struct EncryptCompletion {
 pub(super) struct DecryptCompletion {
     pub(super) operations: Arc<Operations>,
     pub(super) key: Arc<TransitKey>,
-    /// Whether the ciphertext is bound to labels.
-    pub(super) is_bound: bool,
-    pub(super) version: KeyVersion,
+    pub(super) ciphertext: Arc<Ciphertext>,
+    /// What the ciphertext is bound to.
+    pub(super) associated_data: Option<AssociatedData>,
     pub(super) deadline: Instant,
     pub(super) reply: Reply<Plaintext>,
 }
@@ -87,6 +92,9 @@ impl Completion<Encrypted> for EncryptCompletion {
         let answer = match outcome {
             Ok(encrypted) => {
                 self.operations.note_encrypted(version);
+                if let Some(seed) = &self.seed {
+                    self.operations.keep_encrypted(&encrypted.ciphertext, seed);
+                }
                 Ok(EncryptedSeed {
                     ciphertext: encrypted.ciphertext,
                     key_id: self.pinned.key_id,
@@ -110,12 +118,14 @@ impl Completion<Plaintext> for DecryptCompletion {
     fn complete(self: Box<Self>, outcome: Result<Plaintext, batch::Error>) {
         let answer = match outcome {
             Ok(plaintext) => {
-                self.operations.note_decrypted(&self.key);
+                let bound = self.associated_data.as_ref();
+                self.operations
+                    .note_decrypted(&self.key, &self.ciphertext, bound, &plaintext);
                 Ok(plaintext)
             }
             Err(error) => {
                 let mut error = KeyError::of_batch(&self.key, error);
-                if self.is_bound {
+                if self.associated_data.is_some() {
                     error = error.or_other_labels(&self.key);
                 }
                 self.operations.note_failed(&error, &self.key);
@@ -123,7 +133,7 @@ impl Completion<Plaintext> for DecryptCompletion {
                     // Vault does not name its limit; the actor's task asks for it.
                     let failed = FailedDecrypt {
                         key: self.key,
-                        version: self.version,
+                        version: self.ciphertext.version(),
                         error,
                         deadline: self.deadline,
                         reply: self.reply,
@@ -288,7 +298,8 @@ impl Operations {
                 let tried = self.call_decrypt(key, operation, policy, deadline, parent.clone());
                 match tried.await {
                     Ok(plaintext) => {
-                        self.note_decrypted(key);
+                        let bound = candidate.associated_data.as_ref();
+                        self.note_decrypted(key, ciphertext, bound, &plaintext);
                         return Ok(plaintext);
                     }
                     Err(error) => {
@@ -345,10 +356,35 @@ impl Operations {
     }
 
     /// A Decrypt worked. Only the writing key's says something of it.
-    pub(super) fn note_decrypted(&self, key: &Arc<TransitKey>) {
+    pub(super) fn note_decrypted(
+        &self,
+        key: &Arc<TransitKey>,
+        ciphertext: &Ciphertext,
+        associated_data: Option<&AssociatedData>,
+        seed: &Plaintext,
+    ) {
         if Arc::ptr_eq(key, &self.key) {
             self.note_success(|_| {});
         }
+        if self.may_remember() {
+            let proof = Proof::Decrypted;
+            self.seed_cache
+                .keep(key, ciphertext, associated_data, seed, proof);
+        }
+    }
+
+    /// An Encrypt worked.
+    pub(super) fn keep_encrypted(&self, ciphertext: &Ciphertext, seed: &Plaintext) {
+        if self.may_remember() {
+            let proof = Proof::Encrypted;
+            self.seed_cache
+                .keep(&self.key, ciphertext, None, seed, proof);
+        }
+    }
+
+    /// Whether the seed cache may keep or answer anything: never under a verdict.
+    pub(super) fn may_remember(&self) -> bool {
+        self.seed_cache.is_on() && self.view.borrow().verdict().is_none()
     }
 
     fn note_success(&self, note: impl FnOnce(&mut KeyView)) {
@@ -368,7 +404,15 @@ impl Operations {
     /// A call failed: what Vault rejects for the writing key may contradict what is known of it.
     pub(super) fn note_failed(&self, error: &KeyError, key: &Arc<TransitKey>) {
         let says_nothing = error.is_transient() || error.api_error == Some(ApiErrorKind::Other);
-        if Arc::ptr_eq(key, &self.key) && !says_nothing {
+        let is_writing = Arc::ptr_eq(key, &self.key);
+        if error.may_be_revocation() {
+            if is_writing {
+                self.seed_cache.suspend(key);
+            } else {
+                self.seed_cache.forget(key);
+            }
+        }
+        if is_writing && !says_nothing {
             self.observe(CallObservation::Contradicted);
         }
     }

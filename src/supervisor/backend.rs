@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::child::Child;
 use crate::config::Config;
 use crate::keys::{
-    self, HealthLimits, KeyManager, KeyManagerHandle, KeyMsg, KeyView, StatusHandle,
+    self, HealthLimits, KeyManager, KeyManagerHandle, KeyMsg, KeyView, SeedCache, StatusHandle,
 };
 use crate::session::{self, SessionMsg, SessionView, Sessions, VaultSession};
 use crate::telemetry::events;
@@ -30,7 +30,12 @@ pub(super) struct Backend {
 
 impl Backend {
     /// Prepares both; neither is started. `known`: what is already known about the key.
-    pub(super) fn new(config: &Config, client: Arc<Client>, known: KeyView) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        client: Arc<Client>,
+        known: KeyView,
+        seed_cache: SeedCache,
+    ) -> Self {
         let session_view = Arc::new(watch::Sender::new(SessionView::default()));
         let session = Slot::new(None);
         let keys = Slot::new(None);
@@ -48,6 +53,7 @@ impl Backend {
                 sessions,
                 settings: Arc::new(config.keys.clone()),
                 view: Arc::new(watch::Sender::new(known)),
+                seed_cache,
                 serving: serving.subscribe(),
             },
             serving,
@@ -112,6 +118,11 @@ impl Backend {
     /// The key_id of a replaced key that its configuration accepts.
     pub(super) fn accepted_replacement(&self) -> Option<String> {
         self.keys_args.settings.accept_replaced.clone()
+    }
+
+    /// What answers while Vault is away.
+    pub(super) fn seed_cache(&self) -> &SeedCache {
+        &self.keys_args.seed_cache
     }
 
     /// The client of Vault.

@@ -12,6 +12,8 @@ pub(super) struct Changes {
     pub(super) backend: bool,
     /// The limits of the Status policy.
     pub(super) limits: bool,
+    /// Whether seeds are kept for an outage, or for how long.
+    pub(super) outage: bool,
     /// The socket's path.
     pub(super) socket_path: bool,
     /// The socket's mode or owner.
@@ -52,6 +54,7 @@ impl Changes {
         Ok(Self {
             backend,
             limits: old.keys.limits != new.keys.limits,
+            outage: old.outage.seed_cache_age() != new.outage.seed_cache_age(),
             socket_path,
             socket_permissions: !socket_path && before.permissions != after.permissions,
             admission: socket_path
@@ -75,6 +78,7 @@ impl fmt::Display for Changes {
         let Self {
             backend,
             limits,
+            outage,
             socket_path,
             socket_permissions,
             admission,
@@ -84,6 +88,7 @@ impl fmt::Display for Changes {
         let named = [
             (backend, "the connection, login or keys"),
             (limits, "health limits"),
+            (outage, "seed cache"),
             (socket_path, "socket path"),
             (socket_permissions, "socket mode or owner"),
             (admission, "admission"),

@@ -19,7 +19,7 @@ use crate::actor::Fault;
 use crate::admin::{self, AdminMsg, AdminServer};
 use crate::config::Config;
 use crate::grpc::{self, BindError, BoundSocket, Connections, Forwarder, GrpcMsg, GrpcServer};
-use crate::keys::{self, KeyManagerHandle, KeyMsg};
+use crate::keys::{self, KeyManagerHandle, KeyMsg, SeedCache};
 use crate::session::{Event, SessionMsg};
 use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
@@ -54,9 +54,10 @@ impl Children {
         socket: Arc<BoundSocket>,
         policy: RestartPolicy,
         metrics: Metrics,
+        seed_cache: SeedCache,
     ) -> Self {
         let known = keys::load_state(&config.keys.state_file, &config.keys);
-        let backend = Backend::new(config, client, known);
+        let backend = Backend::new(config, client, known, seed_cache);
         backend.promote();
         let serving = watch::Sender::new(None);
         let reloads = watch::Sender::new(None);
@@ -85,6 +86,7 @@ impl Children {
                 client: backend.client().clone(),
                 sessions: backend.session_view().subscribe(),
                 keys: backend.keys_view().subscribe(),
+                seed_cache: backend.seed_cache().clone(),
                 connections: connections.clone(),
                 metrics: metrics.clone(),
             },
@@ -155,6 +157,10 @@ impl Children {
     /// Serves from another backend. Returns the previous one.
     pub(super) fn replace_backend(&mut self, next: Backend, config: &Config) -> Backend {
         let before = std::mem::replace(&mut self.backend, next);
+        // Calls in flight must not fill it again.
+        before
+            .seed_cache()
+            .close("Vault, the login or the keys were configured anew");
         self.backend.promote();
         self.serve_from_backend();
         self.admin_args = self.admin_args(config);
@@ -333,6 +339,7 @@ impl Children {
             client: self.backend.client().clone(),
             sessions: self.backend.session_view().subscribe(),
             keys: self.backend.keys_view().subscribe(),
+            seed_cache: self.backend.seed_cache().clone(),
             ..self.admin_args.clone()
         }
     }

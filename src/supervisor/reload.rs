@@ -19,7 +19,7 @@ use super::message::SupervisorMsg;
 use super::state::{State, log_warnings};
 use crate::config::Config;
 use crate::grpc::BoundSocket;
-use crate::keys::{self, KeyMsg, KeyView};
+use crate::keys::{self, KeyMsg, KeyView, SeedCache};
 use crate::session::{LoginFault, SessionView};
 use crate::system::notify;
 use crate::telemetry::ReloadStatus;
@@ -104,8 +104,22 @@ impl State {
         }
     }
 
+    /// Of the running backend: it is switched on before anything is applied, as there may be no locked page.
+    fn prepare_seed_cache(&self, config: &Config) -> Result<(), String> {
+        let cache = self.args.children.backend().seed_cache();
+        cache
+            .set(config.outage.seed_cache_age())
+            .map_err(|error| error.to_string())
+    }
+
     /// Does everything that can fail without Vault.
     fn build(&mut self, Read { config, client }: Read) -> Result<Candidate, String> {
+        if !config.outage.seed_cache {
+            // Whatever becomes of the rest: who no longer wants seeds in memory may fear for them.
+            let cache = self.args.children.backend().seed_cache();
+            cache.wipe("a reload switches it off");
+        }
+        let metrics = self.args.children.metrics().clone();
         let present = self.args.children.backend().keys_view().borrow().clone();
         let mut changes = Changes::between(&self.args.config, &config, present.pinned().is_some())?;
         if self.args.children.socket_is_passed()
@@ -125,9 +139,14 @@ impl State {
             None
         };
         // Starts without knowledge of the key: it may be another key of the same name.
-        let backend = changes
-            .backend
-            .then(|| Backend::new(&config, client, KeyView::default()));
+        let backend = if changes.backend {
+            let cache = SeedCache::new(config.outage.seed_cache_age(), metrics)
+                .map_err(|error| error.to_string())?;
+            Some(Backend::new(&config, client, KeyView::default(), cache))
+        } else {
+            self.prepare_seed_cache(&config)?;
+            None
+        };
         let id = self.reload.next_id;
         self.reload.next_id += 1;
         Ok(Candidate {

@@ -17,7 +17,9 @@ use super::state::{Arguments, log_warnings};
 #[cfg(feature = "faults")]
 use crate::actor::Fault;
 use crate::config::{Config, Source};
+use crate::diagnosis::Diagnosis;
 use crate::grpc::{BindError, BoundSocket, PassedSocket};
+use crate::keys::SeedCache;
 use crate::system::socket_file::SocketError;
 use crate::system::{Exit, Signal};
 use crate::telemetry::LogHandle;
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The socket cannot be bound.
     #[error("{0}")]
     Socket(#[from] BindError),
+    /// The seed cache is on, and cannot keep its key out of swap.
+    #[error("{0}")]
+    SeedCache(Diagnosis),
     /// The first actor did not start.
     #[error("supervisor: {0}")]
     Supervisor(String),
@@ -54,7 +59,7 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Vault(_) | Self::Socket(BindError(SocketError::NotASocket(_))) => Exit::Config,
-            Self::Socket(_) => Exit::Unavailable,
+            Self::Socket(_) | Self::SeedCache(_) => Exit::Unavailable,
             Self::Supervisor(_) => Exit::Internal,
         }
     }
@@ -93,10 +98,12 @@ impl Daemon {
             Some(passed) => BoundSocket::adopt(passed)?,
             None => BoundSocket::bind(&config.socket)?,
         });
+        let seed_cache = SeedCache::new(config.outage.seed_cache_age(), metrics.clone())
+            .map_err(StartError::SeedCache)?;
         let quit = CancellationToken::new();
         let exit = Arc::new(OnceLock::new());
         let arguments = Arguments {
-            children: Children::new(config, client, socket, policy, metrics),
+            children: Children::new(config, client, socket, policy, metrics, seed_cache),
             config: Box::new(config.clone()),
             source,
             log,

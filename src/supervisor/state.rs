@@ -140,6 +140,8 @@ impl State {
             let serving = self.args.children.backend().session_view().subscribe();
             candidate.stop(&serving).await;
         }
+        let cache = self.args.children.backend().seed_cache();
+        cache.close("the plugin stops");
         for child in [Child::Keys, Child::Session, Child::Admin] {
             self.args.children.stop(child).await;
         }

@@ -69,14 +69,21 @@ impl Moment {
 /// How long the host was suspended since it booted. In whole milliseconds: the two clocks are not read at
 /// the same instant.
 fn suspended() -> Duration {
-    let read = |clock| {
-        let time = clock_gettime(clock);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
-    };
-    let running = read(ClockId::Monotonic);
-    let suspended = read(ClockId::Boottime).saturating_sub(running);
+    let running = of_clock(ClockId::Monotonic);
+    let suspended = of_clock(ClockId::Boottime).saturating_sub(running);
     Duration::from_millis(u64::try_from(suspended.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn of_clock(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// How long this host has been up, with the time in which it was suspended.
+#[must_use]
+pub fn since_boot() -> Duration {
+    of_clock(ClockId::Boottime)
 }
 
 /// The wall-clock time of a moment on the steady clock, in whole seconds. Returns `None` if it is

@@ -260,6 +260,17 @@ events! {
             path: String,
             before: String,
         }
+        WARN SeedCacheServing "Vault fails, answering Decrypts from the seed cache" {
+            reason_code: &'static str,
+            error: String,
+            entries: usize,
+            suppressed: u64,
+        }
+        INFO SeedCacheIdle "Vault answers, the seed cache is not used any more" {
+            answered: u64,
+            lasted: String,
+        }
+        WARN SeedCacheWiped "seed cache wiped" { entries: usize, why: &'static str }
         WARN BootUnknown "boot id unreadable: the state file is taken for one of an earlier boot" {
             path: String,
         }

@@ -113,6 +113,11 @@ impl Metrics {
             .inc();
     }
 
+    /// Records a Decrypt that the seed cache answered.
+    pub fn seed_cache_hit(&self) {
+        self.0.seed_cache_hits.inc();
+    }
+
     /// Records a rejected peer.
     pub fn peer_refused(&self) {
         self.0.peers_refused.inc();

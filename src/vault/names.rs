@@ -16,15 +16,15 @@ pub struct InvalidName {
 }
 
 /// A namespace, without slashes at its ends; empty for the root namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Namespace(String);
 
 /// The path at which an engine is mounted, without slashes at its ends; may contain some inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MountPath(String);
 
 /// The name of a Transit key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeyName(String);
 
 /// The version of a Transit key, from 1 up.
@@ -34,7 +34,7 @@ pub struct KeyName(String);
 pub struct KeyVersion(u32);
 
 /// One Transit key, with its mount and namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TransitKey {
     /// The namespace that holds the mount.
     pub namespace: Namespace,

@@ -49,6 +49,11 @@ pub(in crate::keys) struct Publication {
 }
 
 impl Publication {
+    /// Whether a version encrypted and decrypted just now.
+    pub(in crate::keys) fn is_proof(&self) -> bool {
+        self.succeeded && self.proven.is_some()
+    }
+
     /// Changes the snapshot.
     pub(in crate::keys) fn apply(self, view: &mut KeyView, now: Moment) {
         if self.succeeded {

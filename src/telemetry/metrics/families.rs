@@ -41,6 +41,7 @@ pub(super) struct MetricFamilies {
     pub(super) peers_refused: Counter,
     pub(super) connections_refused: Counter,
     pub(super) connections_evicted: Counter,
+    pub(super) seed_cache_hits: Counter,
     pub(super) replaced: CurrentReplaced,
     pub(super) started: Instant,
     pub(super) began: SystemTime,
@@ -70,6 +71,7 @@ impl Default for MetricFamilies {
             peers_refused: Counter::default(),
             connections_refused: Counter::default(),
             connections_evicted: Counter::default(),
+            seed_cache_hits: Counter::default(),
             replaced: CurrentReplaced::default(),
             started: Instant::now(),
             began: SystemTime::now(),
@@ -154,6 +156,11 @@ impl MetricFamilies {
             "reloads",
             "Configurations that were read again at SIGHUP",
             self.reloads.clone(),
+        );
+        registry.register(
+            "seed_cache_hits",
+            "Decrypts that were answered from the seed cache because Vault failed",
+            self.seed_cache_hits.clone(),
         );
         registry.register(
             "peers_refused",
