@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::arguments::Arguments;
-use crate::keys::{Policy, status_now};
+use crate::keys::{Policy, SeedCacheReport, status_now};
 use crate::reason::Reason;
 
 /// Each condition of readiness.
 #[derive(Debug)]
-pub(super) struct Readiness([Condition; 3]);
+pub(super) struct Readiness {
+    conditions: [Condition; 3],
+    seed_cache: Option<SeedCacheReport>,
+}
 
 #[derive(Debug)]
 struct Condition {
@@ -36,11 +39,14 @@ impl Readiness {
             name,
             missing: reason.clone().filter(|_| !is_met),
         };
-        Self([
-            condition("key-proven", is_proven),
-            condition("no-verdict", !has_verdict),
-            condition("vault-answers", answers),
-        ])
+        Self {
+            conditions: [
+                condition("key-proven", is_proven),
+                condition("no-verdict", !has_verdict),
+                condition("vault-answers", answers),
+            ],
+            seed_cache: args.seed_cache.report(),
+        }
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -58,18 +64,27 @@ impl Readiness {
     }
 
     fn missing(&self) -> Option<&(Reason, String)> {
-        self.0.iter().find_map(|it| it.missing.as_ref())
+        self.conditions.iter().find_map(|it| it.missing.as_ref())
     }
 }
 
 impl fmt::Display for Readiness {
     /// One line per condition, in the format of kube-apiserver.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Condition { name, missing } in &self.0 {
+        for Condition { name, missing } in &self.conditions {
             match missing {
                 None => writeln!(f, "[+]{name} ok")?,
                 Some((reason, text)) => writeln!(f, "[-]{name} failed: {reason}: {text}")?,
             }
+        }
+        if let Some(cache) = &self.seed_cache {
+            // No condition of readiness: it is there for when another one fails.
+            let state = if cache.serving {
+                ", answering because vault fails"
+            } else {
+                ""
+            };
+            writeln!(f, "[+]seed-cache ok: {} seeds{state}", cache.entries)?;
         }
         let outcome = if self.is_ready() { "passed" } else { "failed" };
         writeln!(f, "readyz check {outcome}")

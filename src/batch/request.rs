@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::operation::Operation;
+use crate::reason::Reason;
 use crate::session::LoginFault;
 use crate::telemetry::spans::Parent;
 use crate::vault::{ApiErrorKind, CallError, TransitKey};
@@ -27,7 +28,8 @@ impl Error {
     /// its place says so only with a status of 5xx; a limit of the rate is an answer of Vault's.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::NoSession(fault) => !fault.rejected,
+            // Before a login has failed it is not known whether Vault is away or refuses.
+            Self::NoSession(fault) => !fault.rejected && fault.reason != Reason::LoginPending,
             Self::TokenUnverified(_) => false,
             Self::Call(CallError::Unreachable { .. } | CallError::TimedOut { .. }) => true,
             Self::Call(CallError::UnexpectedResponse { status, .. }) => {

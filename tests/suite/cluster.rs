@@ -15,32 +15,32 @@ use super::harness::wait;
 use super::{LIMIT, daemon_for, shipped};
 
 const SECRETS: usize = 200;
-const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 const STORED: &str = "/registry/secrets/default/";
 
-fn name(number: usize) -> String {
+pub(crate) fn name(number: usize) -> String {
     format!("secret-{number}")
 }
 
-fn value(number: usize) -> String {
+pub(crate) fn value(number: usize) -> String {
     format!("the plaintext of secret number {number}, which etcd must not hold")
 }
 
-async fn create(kubernetes: &KubeApiserver, number: usize) {
+pub(crate) async fn create(kubernetes: &KubeApiserver, number: usize) {
     let (code, answer) = kubernetes
         .create_secret(NAMESPACE, &name(number), &value(number))
         .await;
     assert_eq!(code, 201, "{answer}");
 }
 
-async fn create_all(kubernetes: &KubeApiserver, numbers: Range<usize>) {
+pub(crate) async fn create_all(kubernetes: &KubeApiserver, numbers: Range<usize>) {
     for number in numbers {
         create(kubernetes, number).await;
     }
 }
 
 /// Reads all Secrets with these numbers, in one list.
-async fn read_all(kubernetes: &KubeApiserver, numbers: Range<usize>) {
+pub(crate) async fn read_all(kubernetes: &KubeApiserver, numbers: Range<usize>) {
     let read = kubernetes.list_secrets(NAMESPACE).await.unwrap();
     for number in numbers {
         assert_eq!(read.get(&name(number)), Some(&value(number)), "{number}");

@@ -12,6 +12,7 @@ use super::warnings::Warnings;
 use crate::config::{Config, Source};
 use crate::diagnosis::Diagnosis;
 use crate::grpc::BoundSocket;
+use crate::system::locked_page::LockedPage;
 use crate::system::socket_file::SocketError;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::{BuildError, Client};
@@ -52,6 +53,7 @@ async fn check_all(
         report.error("socket", cause, "move it away or choose another path");
     }
     credentials(&config, report).await;
+    seed_cache(&config, report);
     Some((Box::new(config), client))
 }
 
@@ -114,6 +116,28 @@ fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
     Client::new(vault, Metrics::default())
         .map_err(|error| report_build_error(error, report))
         .ok()
+}
+
+/// Whether the seed cache would have its locked page, if this process has the limits of the daemon.
+fn seed_cache(config: &Config, report: &mut Report) {
+    const NAME: &str = "seed cache";
+    let Some(max_age) = config.outage.seed_cache_age() else {
+        return;
+    };
+    let max_age = humantime::format_duration(max_age);
+    match LockedPage::new() {
+        Ok(_) => report.ok(
+            NAME,
+            format!(
+                "seeds stay in memory, and are answered for {max_age} after vault's last success"
+            ),
+        ),
+        Err(problem) => report.error(
+            NAME,
+            problem.about("outage.seed_cache"),
+            "let the process lock memory, or set outage.seed_cache = \"off\"",
+        ),
+    }
 }
 
 /// Reports a certificate that cannot be used.

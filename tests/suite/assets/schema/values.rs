@@ -124,6 +124,11 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        "outage.seed_cache",
+        &["'off'", "'memory'", "''"],
+        &["'disk'", "true"],
+    ),
+    (
         "limits.max_waiting",
         &["1", "4294967295"],
         &["0", "-1", "4294967296", "1.5"],
