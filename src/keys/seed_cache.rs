@@ -4,6 +4,7 @@
 //! It belongs to the backend and not to the KeyManager, whose crash says nothing against the seeds; a reload that
 //! changes Vault, the login or the keys begins with an empty one. A revocation ends it: see [`SeedCache::wipe`].
 
+mod entry_id;
 mod seal;
 mod store;
 
@@ -20,8 +21,9 @@ use crate::telemetry::LogThrottle;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::{AssociatedData, Ciphertext, Plaintext, TransitKey};
+use entry_id::{EntryId, entry_id};
 pub(super) use store::Proof;
-use store::{EntryId, Store, entry_id};
+use store::Store;
 
 /// Which part of a caller's time Vault has before the cache answers …
 const VAULTS_PART: u32 = 3;

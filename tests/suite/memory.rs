@@ -205,6 +205,19 @@ async fn the_buffers_of_tls_contain_no_seed() {
     search_after_calls(&daemon, &fixture.token).await;
 }
 
+/// The seeds are there, sealed: of the cache memory contains its key alone, in a page that is locked.
+async fn the_seed_cache_holds_no_seed_in_clear() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let builder = daemon_for(&vault.address(), &fixture).extra("[outage]\nseed_cache = \"memory\"");
+    let daemon = builder.release().spawn().await;
+    search_after_calls(&daemon, &fixture.token).await;
+    let (_, metrics) = daemon.admin("/metrics").await;
+    // Each seed was encrypted once, and the first one by each caller after that.
+    let entries = format!("vault_kms_plugin_seed_cache_entries {}\n", CALLS + CALLERS);
+    assert!(metrics.contains(&entries), "{metrics}");
+}
+
 /// Whatever the environment of the build was: jemalloc shows the settings that it found.
 fn the_settings_of_jemalloc_are_part_of_the_program() {
     let mut shows = Command::new(servers::release_daemon());
@@ -221,4 +234,5 @@ tests! {
     plain the_settings_of_jemalloc_are_part_of_the_program;
     multi two_seconds_after_the_calls_memory_contains_no_seed_and_the_token_once [Vault, Root];
     multi the_buffers_of_tls_contain_no_seed [Vault, Root];
+    multi the_seed_cache_holds_no_seed_in_clear [Vault, Root];
 }

@@ -3,7 +3,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::store::EntryId;
+use super::entry_id::EntryId;
 use crate::diagnosis::Diagnosis;
 use crate::system::locked_page::LockedPage;
 use crate::vault::Plaintext;

@@ -4,19 +4,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use super::entry_id::EntryId;
 use super::seal::{Sealed, Sealer};
 use crate::diagnosis::Diagnosis;
-use crate::sha256::sha256;
-use crate::vault::{AssociatedData, Ciphertext, Plaintext, TransitKey};
+use crate::vault::{Plaintext, TransitKey};
 
 /// A cluster has a seed for each start of a kube-apiserver, and keeps few of them. Under KMS v1, where each object
 /// has a key of its own, it is the number of objects that can be read. Takes about a megabyte.
 pub(super) const MAX_ENTRIES: usize = 4_096;
 /// A seed is 32 bytes, as is a key of KMS v1. What is longer is none, and would let a caller fill the memory.
 const MAX_SEED_BYTES: usize = 128;
-
-/// The SHA-256 over a key, a ciphertext and what that is bound to.
-pub(super) type EntryId = [u8; 32];
 
 /// Why there is no answer from the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,27 +213,6 @@ impl KeyRecord {
     fn is_over(&self, max_age: Duration, now: Duration) -> bool {
         now.saturating_sub(self.last_success) >= max_age
     }
-}
-
-/// The entry of a ciphertext. Each part with its length, so that no two lists of parts are the same bytes.
-pub(super) fn entry_id(
-    key: &TransitKey,
-    ciphertext: &Ciphertext,
-    associated_data: Option<&AssociatedData>,
-) -> EntryId {
-    let parts = [
-        key.namespace.as_str(),
-        key.mount.as_str(),
-        key.name.as_str(),
-        ciphertext.as_str(),
-        associated_data.map_or("", AssociatedData::as_str),
-    ];
-    let mut bytes = Vec::with_capacity(ciphertext.as_str().len() + 128);
-    for part in parts {
-        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part.as_bytes());
-    }
-    sha256(&bytes)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use super::*;
+use crate::keys::seed_cache::entry_id::entry_id;
 use crate::keys::tests::key_named;
+use crate::vault::{AssociatedData, Ciphertext};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
