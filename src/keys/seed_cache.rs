@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::vault::{AssociatedData, Ciphertext, Plaintext, TransitKey};
 use entry_id::{EntryId, entry_id};
 pub(super) use store::Proof;
-use store::Store;
+use store::{Miss, Store};
 
 /// Which part of a caller's time Vault has before the cache answers …
 const VAULTS_PART: u32 = 3;
@@ -211,13 +211,7 @@ impl SeedCache {
 
     /// Forgets what is too old to be answered.
     pub(super) fn expire(&self) {
-        self.with(|running| {
-            let entries = running.store.expire(running.max_age, since_boot());
-            log_wiped(
-                entries,
-                "outage.max_age has passed since vault last answered",
-            );
-        });
+        self.with(Running::expire);
     }
 
     /// The entry that may answer, if Vault cannot.
@@ -255,6 +249,9 @@ impl SeedCache {
                 }
                 Err(miss) => {
                     tracing::debug!(?miss, "not answered from the seed cache");
+                    if miss == Miss::TooOld {
+                        running.expire();
+                    }
                     None
                 }
             }
@@ -302,6 +299,14 @@ impl Running {
             }
             .emit();
         }
+    }
+
+    fn expire(&mut self) {
+        let entries = self.store.expire(self.max_age, since_boot());
+        log_wiped(
+            entries,
+            "outage.max_age has passed since vault last answered",
+        );
     }
 
     fn wipe(&mut self, why: &'static str) {

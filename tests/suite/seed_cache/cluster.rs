@@ -51,6 +51,7 @@ async fn every_secret_is_read_by_a_kube_apiserver_that_starts_without_vault_unde
         kubernetes.kill();
         let began = Instant::now();
         kubernetes.start_again();
+        kubernetes.answers().await;
         wait::until("every Secret", STARTS_WITHIN, async || {
             kubernetes.list_secrets(NAMESPACE).await.ok()
         })
@@ -79,6 +80,7 @@ async fn a_kube_apiserver_that_starts_without_vault_under_v2_reads_once_vault_is
     read_all(&kubernetes, 0..SEEDS).await;
     kubernetes.kill();
     kubernetes.start_again();
+    kubernetes.answers().await;
     let error = wait::until("an answer about a Secret", STARTS_WITHIN, async || {
         let read = kubernetes.read_secret(NAMESPACE, &name(0)).await;
         read.err()

@@ -10,6 +10,9 @@ use crate::harness::proxy::Fault;
 use crate::harness::vault::plugin_policy;
 use crate::harness::wait;
 
+/// A policy that allows nothing that the plugin does.
+const NOTHING: &str = "path \"nothing\" { capabilities = [\"read\"] }";
+
 impl Bridge {
     async fn wiped(&self, why: &str) {
         self.daemon.logged("seed cache wiped").await;
@@ -20,7 +23,10 @@ impl Bridge {
 
 async fn a_denied_policy_ends_it_at_once_and_the_verdict_wipes_it() {
     let bridge = Bridge::start().await;
-    bridge.vault.write_policy(&bridge.fixture.policy, "").await;
+    bridge
+        .vault
+        .write_policy(&bridge.fixture.policy, NOTHING)
+        .await;
     bridge.is_not_served().await;
     // Vault goes away before the verdict: the first refusal counts.
     bridge.proxy.fault("", Fault::Refuse);
