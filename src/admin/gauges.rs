@@ -177,11 +177,10 @@ fn of_seed_cache(registry: &mut Registry, args: &Arguments) {
     let serving = report.as_ref().is_some_and(|it| it.serving);
     let help = "Whether Vault fails and the seed cache answers: 1 or 0";
     gauge(registry, "seed_cache_serving", help, u64::from(serving));
-    if let Some(age) = report.and_then(|it| it.age) {
-        let help = "How long ago Vault last did something with a key of the seed cache, which answers up to outage.max_age";
-        let age = ConstGauge::new(age.as_secs_f64());
-        registry.register_with_unit("seed_cache_age", help, Unit::Seconds, age);
-    }
+    let age = report.and_then(|it| it.age).unwrap_or_default();
+    let help = "How long ago Vault last did something with a key of the seed cache, which answers up to outage.max_age";
+    let age = ConstGauge::new(age.as_secs_f64());
+    registry.register_with_unit("seed_cache_age", help, Unit::Seconds, age);
 }
 
 fn gauge<N>(registry: &mut Registry, name: &str, help: &str, value: N)

@@ -160,7 +160,7 @@ impl Children {
         // Calls in flight must not fill it again.
         before
             .seed_cache()
-            .close("Vault, the login or the keys were configured anew");
+            .close("the settings of Vault, the login or the keys changed");
         self.backend.promote();
         self.serve_from_backend();
         self.admin_args = self.admin_args(config);

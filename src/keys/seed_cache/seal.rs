@@ -59,7 +59,7 @@ impl Sealer {
     pub(super) fn seal(&mut self, id: &EntryId, seed: &Plaintext) -> Option<Sealed> {
         let number = self.next;
         self.next = number.checked_add(1)?;
-        // With room for the tag: a buffer that grew would leave the seed behind in the smaller one.
+        // With space for the tag: a buffer that grew would leave the seed behind in the smaller one.
         let mut bytes = Vec::with_capacity(seed.expose_secret().len() + AES_256_GCM.tag_len());
         bytes.extend_from_slice(seed.expose_secret());
         let sealed = self

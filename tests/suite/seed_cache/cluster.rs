@@ -94,6 +94,7 @@ async fn a_kube_apiserver_that_starts_without_vault_under_v2_reads_once_vault_is
         (read == value(0)).then_some(())
     })
     .await;
+    kubernetes.ready().await;
     read_all(&kubernetes, 0..SEEDS).await;
 }
 

@@ -152,7 +152,7 @@ async fn a_changed_key_configuration_begins_with_an_empty_cache() {
         "[transit]\nkey = \"next\"\n[[transit.decrypt_also]]\nmount = \"{mount}\"\nkey = \"{key}\""
     ));
     bridge.reload().await;
-    bridge.daemon.logged("were configured anew").await;
+    bridge.daemon.logged("or the keys changed").await;
     bridge.proxy.fault("", Fault::Refuse);
     bridge.is_not_served().await;
 }
