@@ -8,7 +8,7 @@ use super::*;
 
 fn host() -> Host {
     Host {
-        working_directory: Some(PathBuf::from("/work")),
+        working_directory: Some(PathBuf::from("/srv")),
         gid: Some(1000),
         has_ipv6: true,
     }
@@ -200,7 +200,7 @@ fn vault_kubernetes_kms_by_variables_under_all_their_names() {
         "auth.mount = k8s < -jwt-mount",
         "auth.role = kms < VAULT_KMS_JWT_ROLE",
         "log.level = debug < VAULT_KMS_DEBUG",
-        "vault.ca_file = /work/ca.pem < VAULT_CACERT",
+        "vault.ca_file = /srv/ca.pem < VAULT_CACERT",
         "socket.path = /opt/kms/vaultkms.socket < vault-kubernetes-kms",
     ] {
         assert!(values.contains(&value.to_owned()), "{value}: {values:#?}");
@@ -423,7 +423,7 @@ fn vault_kms_provider_keeps_a_safe_mode_and_a_relative_or_abstract_socket() {
     let path = text(&kept, "socket.path");
     assert_eq!(
         path.as_deref(),
-        Some("/work/sockets/vault-kms-provider.sock")
+        Some("/srv/sockets/vault-kms-provider.sock")
     );
     let hidden = out(&[("SOCKET_PATH", "@kms")]);
     assert_eq!(text(&hidden, "socket.path").as_deref(), Some("@kms"));

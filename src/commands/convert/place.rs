@@ -16,7 +16,7 @@ const SHARED: [&str; 8] = [
     "/", "/tmp", "/run", "/var/run", "/var/tmp", "/dev/shm", "/mnt", "/var/lib",
 ];
 /// What a unit with `PrivateTmp=` and `ProtectHome=` does not see.
-const HIDDEN: [&str; 4] = ["/tmp/", "/var/tmp/", "/home/", "/root/"];
+const HIDDEN: [&str; 4] = ["/tmp", "/var/tmp", "/home", "/root"];
 
 /// Where it runs.
 pub(super) struct Place {
@@ -93,7 +93,10 @@ impl Place {
 
     fn note_hidden(&self, translation: &mut Translation) {
         let hidden = |value: &&Value| {
-            value.key.ends_with("_file") && HIDDEN.iter().any(|dir| value.text.starts_with(dir))
+            value.key.ends_with("_file")
+                && HIDDEN
+                    .iter()
+                    .any(|dir| Path::new(&value.text).starts_with(dir))
         };
         let notes: Vec<_> = translation
             .values

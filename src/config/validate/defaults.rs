@@ -58,6 +58,7 @@ pub(in crate::config) fn defaults(config: &Config, set: &BTreeSet<String>) -> Ve
                 "off"
             },
         ),
+        Origin::default("outage.max_age", duration(config.outage.max_age)),
         Origin::default("admin.listen", config.admin.to_string()),
         Origin::default("log.level", log.level.to_string()),
         Origin::default("log.format", log.format.as_str()),
@@ -65,9 +66,6 @@ pub(in crate::config) fn defaults(config: &Config, set: &BTreeSet<String>) -> Ve
         Origin::default("health.fail_after", duration(limits.fail_after)),
         Origin::default("limits.max_waiting", config.max_waiting.to_string()),
     ]);
-    if let Some(max_age) = config.outage.seed_cache_age() {
-        defaults.push(Origin::default("outage.max_age", duration(max_age)));
-    }
     if let Some(dir) = config.keys.state_file.parent() {
         defaults.push(Origin::default("state.dir", dir.display().to_string()));
     }
