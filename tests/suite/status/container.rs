@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::child::{Child, clean_environment};
 use crate::harness::kms::KmsClient;
 use crate::harness::vault::Vault;
@@ -22,6 +24,17 @@ fn pid_of(config: &str) -> Option<u32> {
         let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
         read("comm").starts_with("vault-kms-plug") && read("cmdline").contains(config)
     })
+}
+
+/// The daemon, which `unshare --kill-child` does not end: a process that changes its user loses the signal that it
+/// was to be sent at its parent's death.
+struct Inner(u32);
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.0).ok().and_then(Pid::from_raw);
+        let _ = kill_process(pid.unwrap(), Signal::KILL);
+    }
 }
 
 async fn a_command_beside_the_daemon_becomes_its_user() {
@@ -62,7 +75,8 @@ async fn a_command_beside_the_daemon_becomes_its_user() {
         clean_environment,
     );
     KmsClient::connect(builder.socket()).wait_ok(LIMIT).await;
-    let pid = pid_of(config).expect("the daemon").to_string();
+    let inner = Inner(pid_of(config).expect("the daemon"));
+    let pid = inner.0.to_string();
     let exec = |arguments: &[&str]| {
         let mut command = Command::new("nsenter");
         clean_environment(&mut command);
