@@ -18,10 +18,10 @@ use tempfile::TempDir;
 
 use super::LIMIT;
 use super::harness::child::{Child, clean_environment, free_port};
-use super::harness::http;
 use super::harness::kms::KmsClient;
 use super::harness::vault::{Fixture, Vault};
 use super::harness::wait;
+use super::surfaces;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vault-kms-plugin");
 const SEED: [u8; 32] = [7; 32];
@@ -112,14 +112,7 @@ async fn works(socket: &Path) {
 
 /// The status and the text of a path, on the port that the plugin has it on.
 async fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let url = format!("http://127.0.0.1:{port}{path}");
-    let request = http::Request {
-        method: "GET",
-        url: &url,
-        credential: None,
-        ca_pem: None,
-    };
-    http::text(request, None).await.ok()
+    surfaces::get(&format!("127.0.0.1:{port}"), path).await
 }
 
 /// Waits until a path is answered with 200; what it says.

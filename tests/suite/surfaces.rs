@@ -42,7 +42,7 @@ async fn decrypted(
 }
 
 /// Status and text of a GET; `None` while nobody listens there.
-async fn get(address: &str, path: &str) -> Option<(u16, String)> {
+pub(super) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let url = format!("http://{address}{path}");
     let request = http::Request {
         method: "GET",

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::{self, Variable};
 use super::place::Place;
 use crate::cli::Runs;
-use crate::commands::init::node_files::{
-    MANIFEST, PROGRAM, SERVICE, SOCKET_UNIT, SYSUSERS, TMPFILES,
-};
+use crate::commands::init::node_files::{self, PROGRAM, SERVICE, SOCKET_UNIT, TMPFILES};
 use crate::commands::init::output::OutputFile;
 use crate::drop_in::Translation;
 
@@ -16,7 +14,6 @@ use crate::drop_in::Translation;
 const SOCKET: &str = "/run/vault-kms-plugin/kms.sock";
 const SOCKET_DIR: &str = "/run/vault-kms-plugin";
 const INSTALL_DIR: &str = "/etc/vault-kms-plugin";
-const IMAGE: &str = "image: localhost/vault-kms-plugin:0.1.0";
 /// Where the mounts and the volumes of the manifest end, and begin.
 const VOLUMES: &str = "\n  volumes:\n";
 /// What follows the command of the container.
@@ -72,24 +69,7 @@ pub(super) fn files(
                 );
             }
             let tmpfiles = TMPFILES.replace(INSTALL_DIR, &install_dir);
-            let mut files = vec![
-                OutputFile::new(
-                    "vault-kms-plugin.service",
-                    "the unit of the plugin",
-                    service,
-                ),
-                OutputFile::new("vault-kms-plugin.socket", "the unit of its socket", unit),
-                OutputFile::new(
-                    "sysusers.conf",
-                    "the user of the plugin, for /etc/sysusers.d",
-                    SYSUSERS.to_owned(),
-                ),
-                OutputFile::new(
-                    "tmpfiles.conf",
-                    "its directories, for /etc/tmpfiles.d",
-                    tmpfiles,
-                ),
-            ];
+            let mut files = node_files::units(service, unit, tmpfiles);
             if !variables.is_empty() {
                 files.push(OutputFile::new(
                     "environment",
@@ -103,18 +83,12 @@ pub(super) fn files(
 }
 
 fn manifest(place: &Place, socket: &str, translation: &Translation) -> String {
-    const PLACEHOLDER: &str = "\0";
     let dir = match socket.rsplit_once('/') {
         Some((dir, _)) if !socket.starts_with('@') => dir,
         _ => SOCKET_DIR,
     };
     let install_dir = place.install_dir.display().to_string();
-    let text = MANIFEST
-        .replace(SOCKET, PLACEHOLDER)
-        .replace(SOCKET_DIR, dir)
-        .replace(PLACEHOLDER, socket)
-        .replace(INSTALL_DIR, &install_dir)
-        .replace(IMAGE, &format!("image: {}", place.image));
+    let text = node_files::pod(socket, dir, &place.image).replace(INSTALL_DIR, &install_dir);
     let (mut mounts, mut volumes) = (String::new(), String::new());
     let directories = directories(place, Path::new(dir), translation);
     for (number, dir) in directories.into_iter().enumerate() {

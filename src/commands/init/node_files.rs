@@ -5,7 +5,7 @@ mod plugin;
 
 use super::answers::Answers;
 use super::output::OutputFile;
-pub(in crate::commands) use plugin::{MANIFEST, PROGRAM, SERVICE, SOCKET_UNIT, SYSUSERS, TMPFILES};
+pub(in crate::commands) use plugin::{PROGRAM, SERVICE, SOCKET_UNIT, TMPFILES, pod, units};
 
 /// The files of the platform.
 pub(super) fn files(answers: &Answers) -> Vec<OutputFile> {

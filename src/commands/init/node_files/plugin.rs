@@ -6,8 +6,7 @@ use super::super::output::OutputFile;
 use super::super::platform::Platform;
 
 /// The manifest of the static pod.
-pub(in crate::commands) const MANIFEST: &str =
-    include_str!("../../../../deploy/static-pod/vault-kms-plugin.yaml");
+const MANIFEST: &str = include_str!("../../../../deploy/static-pod/vault-kms-plugin.yaml");
 /// The unit.
 pub(in crate::commands) const SERVICE: &str =
     include_str!("../../../../systemd/vault-kms-plugin.service");
@@ -15,8 +14,7 @@ pub(in crate::commands) const SERVICE: &str =
 pub(in crate::commands) const SOCKET_UNIT: &str =
     include_str!("../../../../systemd/vault-kms-plugin.socket");
 /// The user of the plugin.
-pub(in crate::commands) const SYSUSERS: &str =
-    include_str!("../../../../systemd/sysusers.d/vault-kms-plugin.conf");
+const SYSUSERS: &str = include_str!("../../../../systemd/sysusers.d/vault-kms-plugin.conf");
 /// Its directories.
 pub(in crate::commands) const TMPFILES: &str =
     include_str!("../../../../systemd/tmpfiles.d/vault-kms-plugin.conf");
@@ -40,6 +38,15 @@ pub(super) fn files(answers: &Answers) -> Vec<OutputFile> {
             .replace("SocketUser=vault-kms-plugin", "SocketUser=kube-apiserver")
             .replace("SocketMode=0600", "SocketMode=0660");
     }
+    units(service, socket, TMPFILES.to_owned())
+}
+
+/// The files of an installation as a unit.
+pub(in crate::commands) fn units(
+    service: String,
+    socket: String,
+    tmpfiles: String,
+) -> Vec<OutputFile> {
     vec![
         OutputFile::new(
             "vault-kms-plugin.service",
@@ -55,20 +62,24 @@ pub(super) fn files(answers: &Answers) -> Vec<OutputFile> {
         OutputFile::new(
             "tmpfiles.conf",
             "its directories, for /etc/tmpfiles.d",
-            TMPFILES.to_owned(),
+            tmpfiles,
         ),
     ]
 }
 
-/// The path of the socket contains that of its directory, and so is replaced first.
 fn manifest(answers: &Answers) -> String {
+    pod(&answers.socket, answers.socket_dir(), &answers.image)
+}
+
+/// The manifest of the static pod. The path of the socket contains that of its directory, and so is replaced first.
+pub(in crate::commands) fn pod(socket: &str, socket_dir: &str, image: &str) -> String {
     const PLACEHOLDER: &str = "\0";
     MANIFEST
         .replace(SOCKET, PLACEHOLDER)
-        .replace(SOCKET_DIR, answers.socket_dir())
-        .replace(PLACEHOLDER, &answers.socket)
+        .replace(SOCKET_DIR, socket_dir)
+        .replace(PLACEHOLDER, socket)
         .replace(
             "image: localhost/vault-kms-plugin:0.1.0",
-            &format!("image: {}", answers.image),
+            &format!("image: {image}"),
         )
 }
