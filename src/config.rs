@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::diagnosis::Diagnosis;
 use crate::drop_in::{Invocation, Translation};
 use crate::grpc::{AllowedPeers, KmsVersion, SocketPath, SocketSettings};
+use crate::keys::SeedCacheSettings;
 use crate::replaced_plugin::DropIn;
 use crate::system::watched_file;
 use crate::{admin, telemetry};
@@ -77,13 +78,18 @@ pub struct Outage {
     pub seed_cache: bool,
     /// How long after Vault's last success they are answered.
     pub max_age: Duration,
+    /// Whether a local KEK seals seeds then.
+    pub local_kek: bool,
 }
 
 impl Outage {
-    /// How long the seed cache answers; `None` if it is off.
+    /// What the seed cache keeps; `None` if it is off.
     #[must_use]
-    pub fn seed_cache_age(&self) -> Option<Duration> {
-        self.seed_cache.then_some(self.max_age)
+    pub fn settings(&self) -> Option<SeedCacheSettings> {
+        self.seed_cache.then_some(SeedCacheSettings {
+            max_age: self.max_age,
+            local_kek: self.local_kek,
+        })
     }
 }
 

@@ -9,6 +9,9 @@ mod bound;
 mod candidates;
 mod error;
 mod key_id;
+mod local_decrypt;
+mod local_encrypt;
+mod local_kek;
 mod manager;
 mod message;
 mod operations;
@@ -31,11 +34,16 @@ pub use bound::{Annotations, BOUND_BY, BoundKey, BoundLabels};
 pub(crate) use bound::{CarriedLabels, is_bound, named as named_bound_keys};
 pub use error::{ErrorKind, KeyError};
 pub use key_id::{KeyId, KeyIdParts};
+#[cfg(feature = "kmsctl")]
+pub(crate) use local_kek::{
+    ANNOTATION as LOCAL_KEK, associated_data as kek_data, open as open_sealed,
+    sealed as sealed_seed,
+};
 pub use manager::State;
 pub use message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
 pub use preflight::verify;
 pub use refresh::{CallObservation, RefreshEvent};
-pub use seed_cache::{SeedCache, SeedCacheReport};
+pub use seed_cache::{SeedCache, SeedCacheReport, SeedCacheSettings};
 pub use state_file::{announced, load as load_state};
 pub use status::{HealthLimits, Policy, StatusReport, status_now};
 pub use status_handle::{KeyManagerHandle, StatusHandle};
@@ -69,6 +77,7 @@ impl Actor for KeyManager {
         match message {
             KeyMsg::Encrypt(call) => state.encrypt(call),
             KeyMsg::Decrypt(call) => state.decrypt(call),
+            KeyMsg::EncryptByVault(call) => state.encrypt_by_vault(call),
             KeyMsg::DecryptByVault(call) => state.decrypt_by_vault(call),
             KeyMsg::Refresh(event) => state.refresh(event),
             KeyMsg::Observed(observation) => state.observed(observation),

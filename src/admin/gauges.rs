@@ -2,6 +2,7 @@
 //! date.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeGaugeValue, EncodeLabelSet};
 use prometheus_client::metrics::family::Family;
@@ -177,6 +178,20 @@ fn of_seed_cache(registry: &mut Registry, args: &Arguments) {
     let serving = report.as_ref().is_some_and(|it| it.serving);
     let help = "Whether Vault fails and the seed cache answers: 1 or 0";
     gauge(registry, "seed_cache_serving", help, u64::from(serving));
+    let max_age = report.as_ref().map_or(Duration::ZERO, |it| it.max_age);
+    let help = "How long the seed cache answers after Vault's last success: outage.max_age";
+    let max_age = ConstGauge::new(max_age.as_secs_f64());
+    registry.register_with_unit("seed_cache_max_age", help, Unit::Seconds, max_age);
+    let ready = report.as_ref().and_then(|it| it.local_kek);
+    let help = "Whether outage.local_kek is on: 1 or 0";
+    gauge(registry, "local_kek_on", help, u64::from(ready.is_some()));
+    let help = "Whether a local KEK is ready for an outage: 1 or 0";
+    gauge(
+        registry,
+        "local_kek_ready",
+        help,
+        u64::from(ready == Some(true)),
+    );
     let age = report.and_then(|it| it.age).unwrap_or_default();
     let help = "How long ago Vault last did something with a key of the seed cache, which answers up to outage.max_age";
     let age = ConstGauge::new(age.as_secs_f64());

@@ -129,7 +129,15 @@ fn of_seed_cache(cache: &SeedCache) -> String {
         None => String::new(),
     };
     let max_age = seconds(cache.max_age_seconds);
-    format!("{} seeds, {state}{age}, kept for {max_age}", cache.entries)
+    let kek = match cache.local_kek_ready {
+        Some(true) => ", local KEK ready",
+        Some(false) => ", NO local KEK",
+        None => "",
+    };
+    format!(
+        "{} seeds, {state}{age}, kept for {max_age}{kek}",
+        cache.entries
+    )
 }
 
 fn of_peer(peer: &Peer) -> String {

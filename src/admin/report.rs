@@ -107,6 +107,9 @@ pub(super) struct SeedCache {
     pub(super) age_seconds: Option<u64>,
     /// Up to which age they are answered, in seconds.
     pub(super) max_age_seconds: u64,
+    /// Whether a local KEK is ready; absent if `outage.local_kek` is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) local_kek_ready: Option<bool>,
 }
 
 /// A version of the key.
@@ -216,6 +219,7 @@ impl SeedCache {
             serving: report.serving,
             age_seconds: report.age.map(|age| age.as_secs()),
             max_age_seconds: report.max_age.as_secs(),
+            local_kek_ready: report.local_kek,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) trait Operation: fmt::Debug + Clone + Send + Sync + 'static {
 pub(crate) struct Encrypt {
     pub(crate) plaintext: Arc<Plaintext>,
     pub(crate) version: Option<KeyVersion>,
+    /// What it is bound to, if anything.
+    pub(crate) associated_data: Option<AssociatedData>,
 }
 
 /// A ciphertext to decrypt, and what it is bound to, if anything.
@@ -56,7 +58,8 @@ impl Operation for Encrypt {
 
     fn size(&self) -> usize {
         // In base64.
-        self.plaintext.expose_secret().len() / 3 * 4
+        let bound = self.associated_data.as_ref();
+        self.plaintext.expose_secret().len() / 3 * 4 + bound.map_or(0, |data| data.as_str().len())
     }
 
     fn is_same(&self, _: &Self) -> bool {
@@ -77,6 +80,7 @@ impl Operation for Encrypt {
         let items = items.iter().map(|item| ToEncrypt {
             plaintext: &item.plaintext,
             version: item.version,
+            associated_data: item.associated_data.as_ref(),
         });
         let items: Vec<_> = items.collect();
         client.encrypt(key, &items, token, deadline).await

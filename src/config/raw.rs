@@ -36,7 +36,7 @@ const TABLES: &[(&str, &[&str])] = &[
             "key_id_suffix",
         ],
     ),
-    ("outage", &["seed_cache", "max_age"]),
+    ("outage", &["seed_cache", "max_age", "local_kek"]),
     ("admin", &["listen"]),
     ("drop_in", &["plugin", "health_listen", "metrics_listen"]),
     ("log", &["level", "format"]),
@@ -206,6 +206,7 @@ pub(super) struct DecryptAlso {
 pub(super) struct Outage {
     pub(super) seed_cache: RawValue,
     pub(super) max_age: RawValue,
+    pub(super) local_kek: RawValue,
 }
 
 #[derive(Debug, Default, Deserialize)]

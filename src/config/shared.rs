@@ -64,8 +64,9 @@ impl Config {
         add("auth.role", &role);
         add("health.tolerance", &limits.tolerance.as_millis());
         add("health.fail_after", &limits.fail_after.as_millis());
-        if let Some(max_age) = self.outage.seed_cache_age() {
-            add("outage.seed_cache", &max_age.as_millis());
+        if let Some(seeds) = self.outage.settings() {
+            add("outage.seed_cache", &seeds.max_age.as_millis());
+            add("outage.local_kek", &seeds.local_kek);
         }
         add("limits.max_waiting", &self.max_waiting);
         lines

@@ -75,7 +75,6 @@ pub(super) fn config(
     let auth = auth::auth(&mut reader, raw.auth, namespace, context);
     // Elsewhere empty means missing; here it means off.
     let is_off = raw.admin.listen == Some(Value::String(String::new()));
-    let outage = outage::outage(&mut reader, raw.outage);
     let admin = reader.parsed("admin.listen", raw.admin.listen, |text| {
         text.parse::<admin::Address>()
     });
@@ -91,6 +90,7 @@ pub(super) fn config(
         admin.unwrap_or_default()
     };
     let drop_in = drop_in::drop_in(&mut reader, raw.drop_in, &admin);
+    let outage = outage::outage(&mut reader, raw.outage, drop_in.as_ref());
     let log = log(&mut reader, raw.log);
     let limits = health(&mut reader, raw.health);
     let max_waiting = max_waiting(&mut reader, raw.limits.max_waiting);

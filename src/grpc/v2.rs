@@ -61,11 +61,11 @@ impl Service {
         }
     }
 
-    fn annotations(&self) -> HashMap<String, Vec<u8>> {
-        let annotation = self.annotation.into_iter();
-        annotation
-            .map(|(name, value)| (name.to_owned(), value.to_vec()))
-            .collect()
+    /// The one of another plugin, and the one of a local KEK.
+    fn annotations(&self, local: Option<(&str, Vec<u8>)>) -> HashMap<String, Vec<u8>> {
+        let own = self.annotation.map(|(name, value)| (name, value.to_vec()));
+        let all = own.into_iter().chain(local);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     fn record<T>(
@@ -124,7 +124,7 @@ impl KeyManagementService for Service {
         Ok(Response::new(EncryptResponse {
             ciphertext: wrapped.ciphertext.into_bytes(),
             key_id: wrapped.key_id.to_string(),
-            annotations: self.annotations(),
+            annotations: self.annotations(wrapped.annotation),
         }))
     }
 

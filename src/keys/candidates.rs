@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::bound::{self, BoundKey, CarriedLabels};
 use super::error::KeyError;
 use super::key_id::KeyId;
+use super::local_kek;
 use super::message::DecryptCall;
 use super::operations::Candidate;
 use crate::vault::TransitKey;
@@ -47,9 +48,10 @@ impl Readers {
         if !self.bound.is_empty() && bound::is_bound(key_id, call.annotations.as_deref()) {
             return self.choose_bound(call);
         }
+        let is_local = local_kek::sealed(call.annotations.as_deref()).is_some();
         let unbound = |key: &Arc<TransitKey>| Candidate {
             key: key.clone(),
-            associated_data: None,
+            associated_data: is_local.then(local_kek::associated_data),
         };
         let named = key_id.and_then(|key_id| {
             let mut readers = self.unbound.iter();

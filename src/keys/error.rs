@@ -7,11 +7,12 @@ use std::fmt;
 
 use super::bound::{self, BOUND_BY};
 use super::key_id::KeyId;
+use super::local_kek;
 use crate::batch;
 use crate::diagnosis::write_joined;
 use crate::reason::Reason;
 use crate::session::LoginFault;
-use crate::vault::{ApiErrorKind, CallError, KeyVersion, TransitKey};
+use crate::vault::{ApiErrorKind, AssociatedData, CallError, KeyVersion, TransitKey};
 pub use kind::ErrorKind;
 
 /// A failed operation on a key.
@@ -182,14 +183,35 @@ impl KeyError {
     }
 
     /// A Decrypt with associated data that failed to authenticate: by the key, or by the labels.
-    pub(super) fn or_other_labels(self, key: &TransitKey) -> Self {
-        if self.api_error != Some(ApiErrorKind::BadCiphertext) {
+    pub(super) fn or_other_data(self, key: &TransitKey, data: Option<&AssociatedData>) -> Self {
+        let (Some(ApiErrorKind::BadCiphertext), Some(data)) = (self.api_error, data) else {
             return self;
+        };
+        if *data == local_kek::associated_data() {
+            return self.with_remedy(format!(
+                "its seed is sealed under a local KEK of this plugin, which was not wrapped by {key}, or is damaged: restore \
+                 the object from a backup of etcd"
+            ));
         }
         self.with_remedy(format!(
             "correct provider_name, cluster_id and instance_id of the entry of {key} in transit.decrypt_also: they \
              are bound into what {BOUND_BY} encrypted; or it was not made by that key, or is damaged"
         ))
+    }
+
+    /// The KEK of a value was unwrapped, and does not open its seed.
+    pub(crate) fn of_sealed_seed() -> Self {
+        Self {
+            reason: Reason::CiphertextUnreadable,
+            ..Self::new(
+                ErrorKind::Invalid,
+                format!(
+                    "the annotation {} does not belong to the ciphertext beside it, or is damaged",
+                    local_kek::ANNOTATION
+                ),
+            )
+        }
+        .with_remedy("restore the object from a backup of etcd")
     }
 
     /// A Decrypt, without associated data, of what needs it.

@@ -4,11 +4,14 @@ use std::pin::{self, pin};
 use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::arguments::Arguments;
 use super::candidates::{Choice, Readers};
+use super::error::KeyError;
+use super::local_decrypt;
+use super::local_encrypt;
 use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
 use super::operations::{Candidate, DecryptCompletion, EncryptCompletion, Operations};
 use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
@@ -34,6 +37,8 @@ pub struct State {
     /// Begins the next refresh.
     timer: Timer,
     tasks: JoinSet<()>,
+    /// Has a local KEK wrapped.
+    kek: Option<AbortHandle>,
     /// The two batchers, whose end is a failure of the actor.
     batchers: JoinSet<()>,
 }
@@ -93,6 +98,7 @@ impl State {
             unconfigured_logged: false,
             timer: Timer::default(),
             tasks,
+            kek: None,
             batchers,
             args,
         }
@@ -108,20 +114,36 @@ impl State {
     }
 
     pub(super) fn encrypt(&mut self, call: EncryptCall) {
+        match self.pinned_for(&call) {
+            Ok(Some(pinned)) => {
+                if let Some(call) = local_encrypt::encrypt(&self.operations, &pinned, call) {
+                    self.encrypt_pinned(call, pinned);
+                }
+            }
+            Ok(None) => self.encrypt_later(call),
+            Err(replaced) => drop(call.reply.send(Err(replaced))),
+        }
+    }
+
+    /// Encrypts without the local KEK, which could not.
+    pub(super) fn encrypt_by_vault(&mut self, call: EncryptCall) {
+        match self.pinned_for(&call) {
+            Ok(Some(pinned)) => self.encrypt_pinned(call, pinned),
+            Ok(None) => self.encrypt_later(call),
+            Err(replaced) => drop(call.reply.send(Err(replaced))),
+        }
+    }
+
+    /// The version that this Encrypt has to use; `None` if none is known yet, or it is the latest.
+    fn pinned_for(&self, call: &EncryptCall) -> Result<Option<ProvenKey>, KeyError> {
         let view = self.args.view.borrow();
         if let Some(replaced) = view.replaced() {
-            let _ = call.reply.send(Err(replaced.clone()));
-            return;
+            return Err(replaced.clone());
         }
-        let pinned = match &call.pin {
+        Ok(match &call.pin {
             Pin::Announced(last) if view.is_refreshed => view.pinned_for(last.clone()),
             _ => None,
-        };
-        drop(view);
-        match pinned {
-            Some(pinned) => self.encrypt_pinned(call, pinned),
-            None => self.encrypt_later(call),
-        }
+        })
     }
 
     fn encrypt_pinned(&self, call: EncryptCall, pinned: ProvenKey) {
@@ -130,6 +152,7 @@ impl State {
             operation: Encrypt {
                 plaintext: call.plaintext,
                 version: Some(pinned.stamp.version),
+                associated_data: None,
             },
             key: self.operations.key.clone(),
             deadline: call.deadline,
@@ -173,7 +196,11 @@ impl State {
                     encrypted.ciphertext
                 };
                 operations.keep_encrypted(&ciphertext, plaintext);
-                Ok(EncryptedSeed { ciphertext, key_id })
+                Ok(EncryptedSeed {
+                    ciphertext,
+                    key_id,
+                    annotation: None,
+                })
             });
             let Some(answer) = unless_abandoned(&mut reply, work).await else {
                 return;
@@ -186,6 +213,13 @@ impl State {
     }
 
     pub(super) fn decrypt(&mut self, call: DecryptCall) {
+        let call = match local_decrypt::split(call) {
+            Ok((for_kek, waiting)) => {
+                self.tasks.spawn(waiting.answer());
+                for_kek
+            }
+            Err(call) => call,
+        };
         let choice = match self.readers.choose(&call) {
             Ok(choice) => choice,
             Err(error) => return drop(call.reply.send(Err(error))),
@@ -319,12 +353,27 @@ impl State {
                     .view
                     .send_modify(|view| publication.apply(view, Moment::now()));
                 self.note_revocation();
+                self.prepare_kek();
                 self.note_minimum();
                 self.note_unconfigured();
             }
             Effect::Log(entry) if *self.args.serving.borrow() => entry.emit(),
             Effect::Log(entry) => tracing::debug!(?entry, "candidate"),
             Effect::ReportDenied => self.args.sessions.report_denied(),
+        }
+    }
+
+    /// Has a local KEK wrapped for the version that the next Status announces, if one is wanted.
+    fn prepare_kek(&mut self) {
+        let view = self.args.view.borrow();
+        let is_busy = self.kek.as_ref().is_some_and(|task| !task.is_finished());
+        let works = view.fault.is_none() && *self.args.serving.borrow();
+        let Some(proven) = view.proven.clone().filter(|_| works && !is_busy) else {
+            return;
+        };
+        if self.args.seed_cache.needs_kek(&proven) {
+            let prepared = local_encrypt::prepare(self.operations.clone(), proven);
+            self.kek = Some(self.tasks.spawn(prepared));
         }
     }
 

@@ -59,6 +59,8 @@ pub struct EncryptedSeed {
     pub ciphertext: Ciphertext,
     /// The announced key_id; under KMS v1 nobody asks for it.
     pub key_id: KeyId,
+    /// Name and value of the annotation, if it was sealed under a local KEK.
+    pub annotation: Option<(&'static str, Vec<u8>)>,
 }
 
 /// A Decrypt that was rejected because its version is below the key's limit.
@@ -78,6 +80,8 @@ pub enum KeyMsg {
     Encrypt(EncryptCall),
     /// Decrypt a seed.
     Decrypt(DecryptCall),
+    /// Encrypt a seed that no local KEK could seal.
+    EncryptByVault(EncryptCall),
     /// Decrypt a seed that the seed cache could not answer.
     DecryptByVault(DecryptCall),
     /// Something happened to the refresh of the key.

@@ -98,6 +98,7 @@ impl Completion<Encrypted> for EncryptCompletion {
                 Ok(EncryptedSeed {
                     ciphertext: encrypted.ciphertext,
                     key_id: self.pinned.key_id,
+                    annotation: None,
                 })
             }
             Err(error) => {
@@ -125,9 +126,7 @@ impl Completion<Plaintext> for DecryptCompletion {
             }
             Err(error) => {
                 let mut error = KeyError::of_batch(&self.key, error);
-                if self.associated_data.is_some() {
-                    error = error.or_other_labels(&self.key);
-                }
+                error = error.or_other_data(&self.key, self.associated_data.as_ref());
                 self.operations.note_failed(&error, &self.key);
                 if error.api_error == Some(ApiErrorKind::VersionTooOld) {
                     // Vault does not name its limit; the actor's task asks for it.
@@ -160,7 +159,18 @@ impl Operations {
         let operation = Encrypt {
             plaintext: plaintext.clone(),
             version,
+            associated_data: None,
         };
+        self.call_encrypt(operation, deadline, parent).await
+    }
+
+    pub(super) async fn call_encrypt(
+        &self,
+        operation: Encrypt,
+        deadline: Instant,
+        parent: Parent,
+    ) -> Result<Encrypted, KeyError> {
+        let version = operation.version;
         let policy = RetryPolicy::TransientOrLagging;
         let outcome = self
             .encrypts
@@ -186,6 +196,23 @@ impl Operations {
             associated_data: None,
         };
         self.call_decrypt(key, operation, policy, deadline, parent)
+            .await
+    }
+
+    /// Decrypts with this key what is bound to these data, for nobody but this process.
+    pub(super) async fn decrypt_bound(
+        &self,
+        key: &Arc<TransitKey>,
+        ciphertext: &Ciphertext,
+        associated_data: AssociatedData,
+        deadline: Instant,
+    ) -> Result<Plaintext, KeyError> {
+        let operation = Decrypt {
+            ciphertext: Arc::new(ciphertext.clone()),
+            associated_data: Some(associated_data),
+        };
+        let policy = RetryPolicy::Transient;
+        self.call_decrypt(key, operation, policy, deadline, Parent::NOBODY)
             .await
     }
 
@@ -308,11 +335,7 @@ impl Operations {
                         let may_lag = key_id.is_none_or(|key_id| !KeyId::is_ours(key_id))
                             && candidate.may_have_made(key_id);
                         let may_pass = error.is_transient() || (may_lag && error.is_lag());
-                        let error = if candidate.associated_data.is_some() {
-                            error.or_other_labels(key)
-                        } else {
-                            error
-                        };
+                        let error = error.or_other_data(key, candidate.associated_data.as_ref());
                         let error = self.explained(key, ciphertext.version(), deadline, error);
                         worst = Some(graver(worst, error.await));
                         if may_pass {

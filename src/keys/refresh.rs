@@ -13,4 +13,4 @@ mod verdict;
 pub(super) use effect::Effect;
 pub use event::{CallObservation, RefreshEvent};
 pub(super) use machine::Machine;
-pub(super) use probe::{call, random_bytes};
+pub(super) use probe::{call, random_bytes, random_into};

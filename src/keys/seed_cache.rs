@@ -5,7 +5,10 @@
 //! changes Vault, the login or the keys begins with an empty one. A revocation ends it: see [`SeedCache::wipe`].
 
 mod entry_id;
+mod running;
 mod seal;
+mod settings;
+mod spare;
 mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +18,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::KeyError;
+use super::view::ProvenKey;
 use crate::diagnosis::Diagnosis;
 use crate::system::clock::since_boot;
-use crate::telemetry::LogThrottle;
-use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::{AssociatedData, Ciphertext, Plaintext, TransitKey};
 use entry_id::{EntryId, entry_id};
+use running::{Running, log_wiped};
+pub use settings::SeedCacheSettings;
+use spare::{LocallySealed, Spare};
+use store::Miss;
 pub(super) use store::Proof;
-use store::{Miss, Store};
 
 /// Which part of a caller's time Vault has before the cache answers …
 const VAULTS_PART: u32 = 3;
@@ -31,9 +36,8 @@ const VAULTS_PART: u32 = 3;
 const VAULTS_TIME: Duration = Duration::from_secs(1);
 /// The same once Vault is known to be away: it is still asked first, each time.
 const VAULTS_TIME_WHEN_AWAY: Duration = Duration::from_millis(100);
-/// From one line to the next where Vault comes and goes.
-const LINE_INTERVAL: Duration = Duration::from_secs(60);
-
+/// Which part of a caller's time Vault has before a local KEK seals.
+const VAULTS_PART_OF_ENCRYPT: u32 = 2;
 /// A handle on the cache, which may be off: then it holds nothing, and costs a look at a flag.
 #[derive(Debug, Clone)]
 pub struct SeedCache(Arc<Shared>);
@@ -43,23 +47,6 @@ struct Shared {
     is_on: AtomicBool,
     running: Mutex<Option<Running>>,
     metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Running {
-    store: Store,
-    max_age: Duration,
-    /// Since Vault failed and the cache answered, until Vault succeeds.
-    serving: Option<Serving>,
-    throttle: LogThrottle,
-}
-
-#[derive(Debug)]
-struct Serving {
-    since: Instant,
-    answered: u64,
-    /// Whether its begin was logged.
-    logged: bool,
 }
 
 /// An entry that may answer a Decrypt.
@@ -77,43 +64,38 @@ pub struct SeedCacheReport {
     pub age: Option<Duration>,
     /// `outage.max_age`.
     pub max_age: Duration,
+    /// Whether a local KEK is ready; `None` if `outage.local_kek` is off.
+    pub local_kek: Option<bool>,
 }
 
 impl SeedCache {
-    /// Off, or with a locked page of its own: `max_age` is how long it answers after Vault's last success.
+    /// Off, or with a locked page of its own.
     ///
     /// # Errors
     /// If the kernel gives no locked page.
-    pub fn new(max_age: Option<Duration>, metrics: Metrics) -> Result<Self, Diagnosis> {
+    pub fn new(settings: Option<SeedCacheSettings>, metrics: Metrics) -> Result<Self, Diagnosis> {
         let cache = Self(Arc::new(Shared {
             is_on: AtomicBool::new(false),
             running: Mutex::new(None),
             metrics,
         }));
-        cache.set(max_age)?;
+        cache.set(settings)?;
         Ok(cache)
     }
 
-    /// Switches it on or off, or changes how long it answers. Off wipes it.
+    /// Switches it on or off, or changes what it keeps, and for how long. Off wipes it.
     ///
     /// # Errors
     /// If the kernel gives no locked page; it stays as it was then.
-    pub fn set(&self, max_age: Option<Duration>) -> Result<(), Diagnosis> {
-        let Some(max_age) = max_age else {
+    pub fn set(&self, settings: Option<SeedCacheSettings>) -> Result<(), Diagnosis> {
+        let Some(settings) = settings else {
             self.close("it was switched off");
             return Ok(());
         };
         let mut running = self.lock();
         match &mut *running {
-            Some(running) => running.max_age = max_age,
-            None => {
-                *running = Some(Running {
-                    store: Store::new().map_err(|it| it.about("outage.seed_cache"))?,
-                    max_age,
-                    serving: None,
-                    throttle: LogThrottle::new(LINE_INTERVAL),
-                });
-            }
+            Some(running) => running.change(settings),
+            None => *running = Some(Running::start(settings)?),
         }
         self.0.is_on.store(true, Ordering::Relaxed);
         Ok(())
@@ -143,6 +125,7 @@ impl SeedCache {
             serving: running.serving.is_some(),
             age: last.map(|last| since_boot().saturating_sub(last)),
             max_age: running.max_age,
+            local_kek: running.kek_state(),
         })
     }
 
@@ -229,13 +212,26 @@ impl SeedCache {
 
     /// Until when Vault may take to answer a call before the cache does.
     pub(super) fn vaults_deadline(&self, now: Instant, deadline: Instant) -> Instant {
-        let is_away = self.with(|running| running.serving.is_some());
-        let time = match is_away {
-            Some(true) => VAULTS_TIME_WHEN_AWAY,
-            _ => VAULTS_TIME,
+        let time = if self.is_serving() {
+            VAULTS_TIME_WHEN_AWAY
+        } else {
+            VAULTS_TIME
         };
         let left = deadline.saturating_duration_since(now);
         now + (left / VAULTS_PART).min(time)
+    }
+
+    /// The same before a local KEK seals: longer, so that an election of a leader leaves no trace in etcd.
+    pub(super) fn vaults_deadline_to_encrypt(&self, now: Instant, deadline: Instant) -> Instant {
+        if self.is_serving() {
+            return self.vaults_deadline(now, deadline);
+        }
+        now + deadline.saturating_duration_since(now) / VAULTS_PART_OF_ENCRYPT
+    }
+
+    fn is_serving(&self) -> bool {
+        let is_serving = self.with(|running| running.serving.is_some());
+        is_serving.unwrap_or(false)
     }
 
     /// The seed of an entry, because the attempt through Vault failed like this.
@@ -261,62 +257,46 @@ impl SeedCache {
     }
 }
 
-impl Running {
-    /// Vault failed, and a seed was answered.
-    fn answered(&mut self, error: &KeyError) {
-        let now = Instant::now();
-        if let Some(serving) = &mut self.serving {
-            serving.answered += 1;
-            return;
-        }
-        let suppressed = self.throttle.allow(false, now);
-        self.serving = Some(Serving {
-            since: now,
-            answered: 1,
-            logged: suppressed.is_some(),
-        });
-        if let Some(suppressed) = suppressed {
-            events::SeedCacheServing {
-                reason_code: error.reason.code(),
-                error: error.to_string(),
-                entries: self.store.len(),
-                suppressed,
-            }
-            .emit();
-        }
+/// For the KeyManager: the local KEK.
+impl SeedCache {
+    /// Whether a KEK has to be wrapped for this version: there is none, or an outage used it.
+    pub(super) fn needs_kek(&self, proven: &ProvenKey) -> bool {
+        let needs = self.with(|running| running.needs_kek(proven));
+        needs.unwrap_or(false)
     }
 
-    /// Vault did something: the cache is not needed any more.
-    fn vault_answers(&mut self) {
-        let Some(serving) = self.serving.take() else {
-            return;
-        };
-        if serving.logged {
-            let lasted = Duration::from_secs(serving.since.elapsed().as_secs());
-            events::SeedCacheIdle {
-                answered: serving.answered,
-                lasted: humantime::format_duration(lasted).to_string(),
-            }
-            .emit();
-        }
+    /// Keeps a KEK that Vault wrapped and unwrapped just now.
+    pub(super) fn keep_kek(
+        &self,
+        key: &TransitKey,
+        proven: ProvenKey,
+        wrapped: Ciphertext,
+        kek: &Plaintext,
+    ) {
+        let spare = Spare::new(key, proven, wrapped);
+        self.with(|running| running.keep_kek(key, spare, kek));
     }
 
-    fn expire(&mut self) {
-        let entries = self.store.expire(self.max_age, since_boot());
-        log_wiped(
-            entries,
-            "outage.max_age has passed since vault last answered",
-        );
+    /// Vault wrapped none.
+    pub(super) fn no_kek(&self, error: &KeyError) {
+        self.with(|running| running.no_kek(error));
     }
 
-    fn wipe(&mut self, why: &'static str) {
-        self.serving = None;
-        log_wiped(self.store.wipe(), why);
+    /// Whether there is a KEK for this version.
+    pub(super) fn has_kek(&self, pinned: &ProvenKey) -> bool {
+        let has = self.with(|running| running.has_kek(pinned));
+        has.unwrap_or(false)
     }
-}
 
-fn log_wiped(entries: usize, why: &'static str) {
-    if entries > 0 {
-        events::SeedCacheWiped { entries, why }.emit();
+    /// Seals a seed under the KEK of this version, because the Encrypt through Vault failed like this.
+    pub(super) fn seal(
+        &self,
+        pinned: &ProvenKey,
+        seed: &Plaintext,
+        error: &KeyError,
+    ) -> Option<LocallySealed> {
+        let made = self.with(|running| running.seal(pinned, seed, error))??;
+        self.0.metrics.local_kek_encrypt();
+        Some(made)
     }
 }

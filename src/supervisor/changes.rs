@@ -54,7 +54,7 @@ impl Changes {
         Ok(Self {
             backend,
             limits: old.keys.limits != new.keys.limits,
-            outage: old.outage.seed_cache_age() != new.outage.seed_cache_age(),
+            outage: old.outage.settings() != new.outage.settings(),
             socket_path,
             socket_permissions: !socket_path && before.permissions != after.permissions,
             admission: socket_path

@@ -108,7 +108,7 @@ impl State {
     fn prepare_seed_cache(&self, config: &Config) -> Result<(), String> {
         let cache = self.args.children.backend().seed_cache();
         cache
-            .set(config.outage.seed_cache_age())
+            .set(config.outage.settings())
             .map_err(|error| error.to_string())
     }
 
@@ -140,7 +140,7 @@ impl State {
         };
         // Starts without knowledge of the key: it may be another key of the same name.
         let backend = if changes.backend {
-            let cache = SeedCache::new(config.outage.seed_cache_age(), metrics)
+            let cache = SeedCache::new(config.outage.settings(), metrics)
                 .map_err(|error| error.to_string())?;
             Some(Backend::new(&config, client, KeyView::default(), cache))
         } else {

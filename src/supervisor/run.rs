@@ -98,7 +98,7 @@ impl Daemon {
             Some(passed) => BoundSocket::adopt(passed)?,
             None => BoundSocket::bind(&config.socket)?,
         });
-        let seed_cache = SeedCache::new(config.outage.seed_cache_age(), metrics.clone())
+        let seed_cache = SeedCache::new(config.outage.settings(), metrics.clone())
             .map_err(StartError::SeedCache)?;
         let quit = CancellationToken::new();
         let exit = Arc::new(OnceLock::new());

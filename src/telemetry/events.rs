@@ -270,6 +270,11 @@ events! {
             answered: u64,
             lasted: String,
         }
+        WARN EncryptedLocally "Vault fails, a seed was sealed under the local KEK" {
+            key_id: String,
+            error: String,
+        }
+        WARN NoLocalKek "no local KEK can be wrapped" { error: String }
         WARN SeedCacheWiped "seed cache wiped" { entries: usize, why: &'static str }
         WARN BootUnknown "boot id unreadable: the state file is taken for one of an earlier boot" {
             path: String,

@@ -118,6 +118,11 @@ impl Metrics {
         self.0.seed_cache_hits.inc();
     }
 
+    /// Records an Encrypt that the local KEK sealed.
+    pub fn local_kek_encrypt(&self) {
+        self.0.local_kek_encrypts.inc();
+    }
+
     /// Records a rejected peer.
     pub fn peer_refused(&self) {
         self.0.peers_refused.inc();

@@ -27,7 +27,7 @@ async fn all_errors_are_shown_at_once_with_their_keys() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 17, "of the files in {}", cases.display());
+    assert_eq!(seen, 18, "of the files in {}", cases.display());
 }
 
 /// The errors of a case: the lines that begin with `#!` are causes, and a line that begins with `#>`

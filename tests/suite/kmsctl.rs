@@ -8,7 +8,7 @@ mod migrate;
 mod mixed;
 mod nodes;
 mod rotate;
-mod site;
+pub(crate) mod site;
 
 tests! {
     [audit, bound, etcd_view, inspect, migrate, mixed, rotate]

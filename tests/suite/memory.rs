@@ -11,14 +11,17 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::harness::certificates::Certificates;
 use super::harness::daemon::Daemon;
 use super::harness::kms::KmsClient;
+use super::harness::proxy::{Fault, Proxy};
 use super::harness::servers;
 use super::harness::vault::Vault;
 use super::harness::wait;
+use super::seed_cache::local_kek;
 use super::tls::{NAMED, trusting, vault_with_tls};
 use super::{LIMIT, daemon_for, shipped};
 
@@ -219,6 +222,51 @@ async fn the_seed_cache_holds_no_seed_in_clear() {
     assert!(metrics.contains(&entries), "{metrics}");
 }
 
+/// The local KEK too, of which Vault knows the plaintext; with seeds that it sealed while Vault was away.
+async fn the_local_kek_is_nowhere_in_clear() {
+    let vault = Vault::shared().await;
+    let fixture = vault.fixture().await;
+    let proxy = Proxy::start(vault.socket_address());
+    let builder = daemon_for(&proxy.address(), &fixture).extra(local_kek::ON);
+    let daemon = builder.release().spawn().await;
+    let client = KmsClient::connect(daemon.socket());
+    client.wait_ok(LIMIT).await;
+    local_kek::ready(&daemon).await;
+    let seeds: Vec<[u8; 64]> = (0..64)
+        .map(|_| std::array::from_fn(|_| fastrand::u8(..)))
+        .collect();
+    proxy.fault("", Fault::Refuse);
+    let mut wrapped = None;
+    for seed in &seeds {
+        let answer = client.encrypt_whole(seed).await.unwrap();
+        let Some(sealed) = answer.annotations.get(local_kek::ANNOTATION) else {
+            panic!("not sealed locally: {answer:?}");
+        };
+        assert!(!sealed.is_empty());
+        let annotations = answer.annotations.clone();
+        let back = client.decrypt_whole(&answer.ciphertext, &answer.key_id, annotations);
+        assert_eq!(back.await.unwrap(), seed);
+        wrapped = Some(answer.ciphertext);
+    }
+    let path = format!("{}/decrypt/{}", fixture.mount, fixture.key);
+    let ciphertext = String::from_utf8(wrapped.unwrap()).unwrap();
+    let body = json!({ "ciphertext": ciphertext, "associated_data": local_kek::DATA });
+    let answer = vault.expect("POST", &path, Some(body)).await;
+    let text = answer["data"]["plaintext"].as_str().unwrap().to_owned();
+    let kek = STANDARD.decode(&text).unwrap();
+    sleep(SETTLES_WITHIN).await;
+    let canaries = Canaries::of(&seeds);
+    let found = search(daemon.pid(), &canaries, &fixture.token);
+    assert!(found.seeds.is_empty(), "{:?}", found.seeds);
+    assert!(found.tokens > 0, "the search finds nothing at all");
+    for (name, memory) in memory_of(daemon.pid()) {
+        for piece in [&kek[..16], &kek[16..], &text.as_bytes()[..20]] {
+            let is_there = memory.windows(piece.len()).any(|window| window == piece);
+            assert!(!is_there, "the local KEK in {name}");
+        }
+    }
+}
+
 /// Whatever the environment of the build was: jemalloc shows the settings that it found.
 fn the_settings_of_jemalloc_are_part_of_the_program() {
     let mut shows = Command::new(servers::release_daemon());
@@ -236,4 +284,5 @@ tests! {
     multi two_seconds_after_the_calls_memory_contains_no_seed_and_the_token_once [Vault, Root];
     multi the_buffers_of_tls_contain_no_seed [Vault, Root];
     multi the_seed_cache_holds_no_seed_in_clear [Vault, Root];
+    multi the_local_kek_is_nowhere_in_clear [Vault, Root];
 }

@@ -1,6 +1,7 @@
 //! The seed cache: a Decrypt of a seed that is known is answered while Vault is away, and never against its will.
 
 mod cluster;
+pub(crate) mod local_kek;
 mod revocation;
 
 use std::process::Command;
@@ -241,7 +242,7 @@ async fn a_process_that_may_lock_no_memory_does_not_start_with_it() {
 }
 
 tests! {
-    [cluster, revocation]
+    [cluster, local_kek, revocation]
     single a_known_seed_is_answered_however_vault_is_away [Vault];
     single vault_is_asked_first_each_time [Vault];
     single a_stopped_a_sealed_and_a_restarted_vault_are_bridged [Vault];

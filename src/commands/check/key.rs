@@ -131,6 +131,7 @@ async fn round_trip(
     let item = ToEncrypt {
         plaintext: &plaintext,
         version: Some(info.latest.version),
+        associated_data: None,
     };
     let mut encrypted = client.encrypt(key, &[item], token, deadline).await?;
     let Some(encrypted) = encrypted.pop() else {

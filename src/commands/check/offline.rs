@@ -121,15 +121,16 @@ fn certificates(config: &Config, report: &mut Report) -> Option<Client> {
 /// Whether the seed cache would have its locked page, if this process has the limits of the daemon.
 fn seed_cache(config: &Config, report: &mut Report) {
     const NAME: &str = "seed cache";
-    let Some(max_age) = config.outage.seed_cache_age() else {
+    let Some(settings) = config.outage.settings() else {
         return;
     };
-    let max_age = humantime::format_duration(max_age);
+    let max_age = humantime::format_duration(settings.max_age);
     match LockedPage::new() {
         Ok(_) => report.ok(
             NAME,
             format!(
-                "seeds stay in memory, and are answered for {max_age} after vault's last success"
+                "seeds stay in memory, and are answered for {max_age} after vault's last success{}",
+                with_local_kek(config, settings.local_kek)
             ),
         ),
         Err(problem) => report.error(
@@ -138,6 +139,17 @@ fn seed_cache(config: &Config, report: &mut Report) {
             "let the process lock memory, or set outage.seed_cache = \"off\"",
         ),
     }
+}
+
+fn with_local_kek(config: &Config, is_on: bool) -> String {
+    if !is_on {
+        return String::new();
+    }
+    let fail_after = humantime::format_duration(config.keys.limits.fail_after);
+    format!(
+        "; a kube-apiserver that starts meanwhile gets a seed under the local KEK for {fail_after} (health.fail_after), which \
+         only this plugin reads"
+    )
 }
 
 /// Reports a certificate that cannot be used.

@@ -59,6 +59,7 @@ pub(in crate::config) fn defaults(config: &Config, set: &BTreeSet<String>) -> Ve
             },
         ),
         Origin::default("outage.max_age", duration(config.outage.max_age)),
+        Origin::default("outage.local_kek", config.outage.local_kek.to_string()),
         Origin::default("admin.listen", config.admin.to_string()),
         Origin::default("log.level", log.level.to_string()),
         Origin::default("log.format", log.format.as_str()),

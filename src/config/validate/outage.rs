@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::Outage;
 use crate::config::raw;
 use crate::config::reader::Reader;
+use crate::config::{DropIn, Outage};
 use crate::diagnosis::Diagnosis;
 
 /// As long as kube-apiserver itself keeps a seed that it does not use.
@@ -12,7 +12,9 @@ const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// An outage that lasts longer is a loss, and a revocation that no plugin hears of must end at some time.
 const MAX_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-pub(super) fn outage(reader: &mut Reader, raw: raw::Outage) -> Outage {
+const LOCAL_KEK: &str = "outage.local_kek";
+
+pub(super) fn outage(reader: &mut Reader, raw: raw::Outage, drop_in: Option<&DropIn>) -> Outage {
     let seed_cache = reader.parsed("outage.seed_cache", raw.seed_cache, |text| match text {
         "off" => Ok(false),
         "memory" => Ok(true),
@@ -30,8 +32,20 @@ pub(super) fn outage(reader: &mut Reader, raw: raw::Outage) -> Outage {
             "set outage.seed_cache = \"off\" to keep no seeds",
         );
     }
+    let seed_cache = seed_cache.unwrap_or_default();
+    let local_kek = reader.bool(LOCAL_KEK, raw.local_kek).unwrap_or(false);
+    if local_kek && !seed_cache {
+        let cause = "needs outage.seed_cache, which keeps the local KEK";
+        reader.error_with(LOCAL_KEK, cause, "set outage.seed_cache = \"memory\" too");
+    }
+    if local_kek && drop_in.is_some() {
+        let cause = "no other plugin reads what is sealed under a local KEK, and drop_in.plugin says that nodes with one may serve";
+        let remedy = "set it to false as long as another plugin serves on any node; afterwards remove drop_in.plugin";
+        reader.error_with(LOCAL_KEK, cause, remedy);
+    }
     Outage {
-        seed_cache: seed_cache.unwrap_or_default(),
+        seed_cache,
         max_age,
+        local_kek,
     }
 }

@@ -105,7 +105,15 @@ async fn decrypt(
 /// When the system has none.
 pub(in crate::keys) fn random_bytes() -> Result<[u8; 32], KeyError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| KeyError::new(ErrorKind::Internal, format!("no random bytes: {error}")))?;
+    random_into(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same, where they are to be.
+///
+/// # Errors
+/// When the system has none.
+pub(in crate::keys) fn random_into(bytes: &mut [u8]) -> Result<(), KeyError> {
+    getrandom::fill(bytes)
+        .map_err(|error| KeyError::new(ErrorKind::Internal, format!("no random bytes: {error}")))
 }

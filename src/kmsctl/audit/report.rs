@@ -30,6 +30,8 @@ pub(super) struct Report<'a> {
     pub(super) older_revisions: u64,
     /// Distinct wrapped seeds and keys: the Decrypts of a cold start of kube-apiserver.
     pub(super) distinct_seeds: u64,
+    /// Objects whose seed was sealed under a local KEK: no other plugin reads them.
+    pub(super) local_kek_objects: u64,
     /// What wrote the objects of each resource.
     pub(super) groups: Vec<Row>,
     /// The current key of each KMS v2 provider.
@@ -114,6 +116,7 @@ impl Report<'_> {
             other_keys: tally.others,
             older_revisions: tally.older,
             distinct_seeds: tally.seeds.len() as u64,
+            local_kek_objects: tally.local_kek,
             groups: rows(judge),
             current_keys: current_keys(judge),
             findings: judge.findings(facts.verified.as_ref()),

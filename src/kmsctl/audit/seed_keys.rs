@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::tally::{SeedHash, seed_hash};
 use crate::diagnosis::Diagnosis;
 use crate::keys::{
-    Annotations, BoundLabels, CarriedLabels, KeyError, KeyIdParts, Settings, is_bound,
-    named_bound_keys,
+    Annotations, BoundLabels, CarriedLabels, KeyError, KeyIdParts, Settings, is_bound, kek_data,
+    named_bound_keys, open_sealed, sealed_seed,
 };
-use crate::vault::{AssociatedData, Ciphertext, TransitKey};
+use crate::vault::{AssociatedData, Ciphertext, Plaintext, TransitKey};
 
 /// A seed that is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +29,21 @@ pub(super) struct SeedKey {
     labels: Option<BoundLabels>,
 }
 
-/// A wrapped seed, and the labels that it is bound to.
+/// A wrapped seed, and what it is bound to.
 #[derive(Debug)]
 pub(super) struct WrappedSeed {
     /// What Transit made of it.
     pub(super) ciphertext: Ciphertext,
-    labels: Option<CarriedLabels>,
+    bound: Binding,
+}
+
+/// What a wrapped seed is bound to.
+#[derive(Debug)]
+enum Binding {
+    Nothing,
+    Labels(CarriedLabels),
+    /// It is a local KEK, under which this is sealed.
+    LocalKek(Vec<u8>),
 }
 
 /// All keys of a configuration, the writing one first.
@@ -49,7 +58,8 @@ impl Wanted<'_> {
     /// What tells seeds apart. What is bound differs with its labels too.
     pub(super) fn hash(&self) -> SeedHash {
         let annotations = self.annotations();
-        if !is_bound(self.key_id, annotations.as_ref()) {
+        let is_local = sealed_seed(annotations.as_ref()).is_some();
+        if !is_local && !is_bound(self.key_id, annotations.as_ref()) {
             return seed_hash(self.wrapped);
         }
         let mut all = self.wrapped.to_vec();
@@ -72,13 +82,32 @@ impl Wanted<'_> {
 impl SeedKey {
     /// The associated data with which this key would have encrypted it.
     pub(super) fn associated_data(&self, seed: &WrappedSeed) -> Option<AssociatedData> {
-        let (own, carried) = (self.labels.as_ref()?, seed.labels.as_ref()?);
-        Some(own.associated_data(carried))
+        match (&seed.bound, &self.labels) {
+            (Binding::Labels(carried), Some(own)) => Some(own.associated_data(carried)),
+            (Binding::LocalKek(_), None) => Some(kek_data()),
+            _ => None,
+        }
     }
 
     /// Whether its values are bound to labels.
     pub(super) fn is_bound(&self) -> bool {
         self.labels.is_some()
+    }
+}
+
+impl WrappedSeed {
+    /// The seed, from what Vault unwrapped: that, unless it is a local KEK.
+    ///
+    /// # Errors
+    /// If the seed is not one that this KEK sealed.
+    pub(super) fn seed(&self, unwrapped: Plaintext) -> Result<Plaintext, Diagnosis> {
+        let Binding::LocalKek(sealed) = &self.bound else {
+            return Ok(unwrapped);
+        };
+        open_sealed(&unwrapped, &self.ciphertext, sealed).ok_or_else(|| {
+            let KeyError { cause, remedy, .. } = KeyError::of_sealed_seed();
+            Diagnosis { cause, remedy }
+        })
     }
 }
 
@@ -116,15 +145,17 @@ impl SeedKeys {
     ) -> Result<(Vec<usize>, WrappedSeed), Diagnosis> {
         let annotations = wanted.annotations();
         let is_bound = !self.bound.is_empty() && is_bound(wanted.key_id, annotations.as_ref());
-        let labels = if is_bound {
+        let bound = if is_bound {
             let version = ciphertext.version();
             let read = CarriedLabels::read(wanted.key_id, annotations.as_ref(), version);
-            Some(read.map_err(|cause| {
+            Binding::Labels(read.map_err(|cause| {
                 let KeyError { cause, remedy, .. } = KeyError::of_bound_value(&self.bound, &cause);
                 Diagnosis { cause, remedy }
             })?)
+        } else if let Some(sealed) = sealed_seed(annotations.as_ref()) {
+            Binding::LocalKek(sealed.to_vec())
         } else {
-            None
+            Binding::Nothing
         };
         let mut order: Vec<_> = (0..self.keys.len())
             .filter(|index| self.keys[*index].is_bound() == is_bound)
@@ -141,6 +172,6 @@ impl SeedKeys {
         if let Some(position) = order.iter().position(is_named) {
             order.swap(0, position);
         }
-        Ok((order, WrappedSeed { ciphertext, labels }))
+        Ok((order, WrappedSeed { ciphertext, bound }))
     }
 }

@@ -121,8 +121,9 @@ impl Seeds {
             for (one, outcome) in left.into_iter().zip(outcomes) {
                 let is_known = matches!(self.known.get(&one.0), Some(Err(_)));
                 match outcome {
-                    Ok(plaintext) => {
-                        self.known.insert(one.0, Ok(plaintext));
+                    Ok(unwrapped) => {
+                        let seed = one.1.seed(unwrapped).map_err(unbound);
+                        self.known.insert(one.0, seed);
                     }
                     // What the likeliest key says is what matters.
                     Err(error) => {

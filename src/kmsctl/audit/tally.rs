@@ -7,6 +7,7 @@ use super::writer::{KeyName, Writer};
 use crate::etcd::object_name::{ObjectName, Resource};
 use crate::etcd::scan::Record;
 use crate::etcd::stored::{Damaged, Stored};
+use crate::keys::LOCAL_KEK;
 use crate::sha256::sha256;
 
 /// Where records come from, and what is counted of them.
@@ -32,6 +33,8 @@ pub(super) struct Tally {
     pub(super) unreadable_records: u64,
     /// The distinct wrapped seeds and keys of current objects: as many Decrypts as a cold start of kube-apiserver costs.
     pub(super) seeds: HashSet<SeedHash>,
+    /// Current objects whose seed was sealed under a local KEK: no other plugin reads them.
+    pub(super) local_kek: u64,
     /// The newest value that each writer wrote.
     pub(super) newest: HashMap<Writer, i64>,
     /// How many names of each group are kept.
@@ -136,8 +139,11 @@ impl Tally {
         stored: &Stored<'_>,
         record: &Record,
     ) {
+        let sealed = sealed_locally(stored);
+        self.local_kek += u64::from(sealed.is_some());
         if let Some(wrapped) = wrapped(stored) {
-            self.seeds.insert(seed_hash(wrapped));
+            let seed = [wrapped, sealed.unwrap_or_default()].concat();
+            self.seeds.insert(seed_hash(&seed));
         }
         let newest = self.newest.entry(writer.clone()).or_default();
         *newest = (*newest).max(record.mod_revision);
@@ -187,6 +193,15 @@ pub(super) fn wrapped<'a>(stored: &'a Stored<'_>) -> Option<&'a [u8]> {
         Stored::KmsV2(kms) => Some(&kms.object.wrapped),
         Stored::Plain(_) | Stored::Local(_) => None,
     }
+}
+
+/// The seed of a value that was sealed under a local KEK, which is what is wrapped then.
+fn sealed_locally<'a>(stored: &'a Stored<'_>) -> Option<&'a [u8]> {
+    let Stored::KmsV2(kms) = stored else {
+        return None;
+    };
+    let sealed = kms.object.annotations.get(LOCAL_KEK)?;
+    Some(sealed)
 }
 
 /// What tells seeds apart.

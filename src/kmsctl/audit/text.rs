@@ -34,6 +34,14 @@ pub(super) fn write(report: &Report<'_>, style: Style, mut out: impl Write) -> i
             current.provider, current.key
         )?;
     }
+    if report.local_kek_objects > 0 {
+        writeln!(
+            out,
+            "{} objects have a seed that a local KEK sealed during an outage: only this plugin reads them; before another one \
+             serves, rotate the key while vault answers, and write them again: vault-kmsctl rotate, vault-kmsctl migrate",
+            report.local_kek_objects
+        )?;
+    }
     for key in &report.keys {
         minimum(key, &mut out)?;
     }

@@ -42,6 +42,7 @@ pub(super) struct MetricFamilies {
     pub(super) connections_refused: Counter,
     pub(super) connections_evicted: Counter,
     pub(super) seed_cache_hits: Counter,
+    pub(super) local_kek_encrypts: Counter,
     pub(super) replaced: CurrentReplaced,
     pub(super) started: Instant,
     pub(super) began: SystemTime,
@@ -72,6 +73,7 @@ impl Default for MetricFamilies {
             connections_refused: Counter::default(),
             connections_evicted: Counter::default(),
             seed_cache_hits: Counter::default(),
+            local_kek_encrypts: Counter::default(),
             replaced: CurrentReplaced::default(),
             started: Instant::now(),
             began: SystemTime::now(),
@@ -161,6 +163,11 @@ impl MetricFamilies {
             "seed_cache_hits",
             "Decrypts that were answered from the seed cache because Vault failed",
             self.seed_cache_hits.clone(),
+        );
+        registry.register(
+            "local_kek_encrypts",
+            "Encrypts that were sealed under the local KEK because Vault failed",
+            self.local_kek_encrypts.clone(),
         );
         registry.register(
             "peers_refused",

@@ -37,6 +37,8 @@ pub struct ToEncrypt<'a> {
     pub plaintext: &'a Plaintext,
     /// With this version, or fail.
     pub version: Option<KeyVersion>,
+    /// What it is bound to; `None` is nothing.
+    pub associated_data: Option<&'a AssociatedData>,
 }
 
 /// A ciphertext, and what it is bound to.
@@ -250,7 +252,7 @@ impl Item for ToEncrypt<'_> {
     const OPERATION: &'static str = "encrypt";
 
     fn size(&self) -> usize {
-        self.plaintext.expose_secret().len() * 4 / 3 + 48
+        self.plaintext.expose_secret().len() * 4 / 3 + 48 + size_of_bound(self.associated_data)
     }
 
     fn write(&self, body: &mut Vec<u8>) {
@@ -260,6 +262,7 @@ impl Item for ToEncrypt<'_> {
         if let Some(version) = self.version {
             append(body, &format!(",\"key_version\":{}", version.get()));
         }
+        write_bound(self.associated_data, body);
     }
 
     fn read(&self, data: &Fields<'_>) -> Result<Encrypted, &'static str> {
@@ -287,10 +290,7 @@ impl Item for ToDecrypt<'_> {
     const OPERATION: &'static str = "decrypt";
 
     fn size(&self) -> usize {
-        let bound = self
-            .associated_data
-            .map_or(0, |data| data.as_str().len() + 32);
-        self.ciphertext.as_str().len() + 32 + bound
+        self.ciphertext.as_str().len() + 32 + size_of_bound(self.associated_data)
     }
 
     /// Neither text contains a character that JSON would escape.
@@ -298,11 +298,7 @@ impl Item for ToDecrypt<'_> {
         append(body, r#""ciphertext":""#);
         append(body, self.ciphertext.as_str());
         append(body, "\"");
-        if let Some(data) = self.associated_data {
-            append(body, r#","associated_data":""#);
-            append(body, data.as_str());
-            append(body, "\"");
-        }
+        write_bound(self.associated_data, body);
     }
 
     fn read(&self, data: &Fields<'_>) -> Result<Plaintext, &'static str> {
@@ -311,6 +307,19 @@ impl Item for ToDecrypt<'_> {
         bytes
             .map(Plaintext::new)
             .map_err(|_| "its plaintext is not base64")
+    }
+}
+
+fn size_of_bound(data: Option<&AssociatedData>) -> usize {
+    data.map_or(0, |data| data.as_str().len() + 32)
+}
+
+/// Base64 contains no character that JSON would escape.
+fn write_bound(data: Option<&AssociatedData>, body: &mut Vec<u8>) {
+    if let Some(data) = data {
+        append(body, r#","associated_data":""#);
+        append(body, data.as_str());
+        append(body, "\"");
     }
 }
 
@@ -349,7 +358,11 @@ mod tests {
         let version = KeyVersion::try_new(3);
         let items: Vec<_> = plaintexts
             .iter()
-            .map(|plaintext| ToEncrypt { plaintext, version })
+            .map(|plaintext| ToEncrypt {
+                plaintext,
+                version,
+                associated_data: None,
+            })
             .collect();
         let batch: serde_json::Value = serde_json::from_slice(&body(&items)).expect("JSON");
         let expected = |index: &str, plaintext: &str| serde_json::json!({ "reference": index, "plaintext": plaintext, "key_version": 3 });
@@ -387,16 +400,17 @@ mod tests {
         for length in 0..100 {
             let plaintext = Plaintext::new(vec![1; length]);
             let version = KeyVersion::try_new(u32::MAX);
+            let data = AssociatedData::new(&vec![1; length]);
             let items = vec![
                 ToEncrypt {
                     plaintext: &plaintext,
-                    version
+                    version,
+                    associated_data: Some(&data),
                 };
                 1 + length
             ];
             assert!(body(&items).len() <= capacity_for(&items), "{length}");
             let ciphertext = ciphertext("vault:v1:YQ==");
-            let data = AssociatedData::new(&vec![1; length]);
             let items = vec![
                 ToDecrypt {
                     ciphertext: &ciphertext,
@@ -438,6 +452,7 @@ mod tests {
             let item = ToEncrypt {
                 plaintext: &plaintext,
                 version: KeyVersion::try_new(wanted),
+                associated_data: None,
             };
             let data = Fields {
                 ciphertext: Some(Text("vault:v2:YQ==".into())),

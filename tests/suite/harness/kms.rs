@@ -1,5 +1,6 @@
 //! A client that plays kube-apiserver: KMS v2 and v1 over one connection to the socket.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,12 @@ impl KmsClient {
 
     /// `Encrypt` of KMS v2: the ciphertext and its key_id.
     pub async fn encrypt(&self, plaintext: &[u8]) -> Result<(Vec<u8>, String), Status> {
+        let answer = self.encrypt_whole(plaintext).await?;
+        Ok((answer.ciphertext, answer.key_id))
+    }
+
+    /// `Encrypt` of KMS v2: the whole answer.
+    pub async fn encrypt_whole(&self, plaintext: &[u8]) -> Result<v2::EncryptResponse, Status> {
         let request = v2::EncryptRequest {
             plaintext: plaintext.to_vec(),
             uid: uid(),
@@ -91,17 +98,26 @@ impl KmsClient {
             let mut client = self.v2();
             async move { client.encrypt(request).await }
         };
-        let answer = self.sent(request, send).await?;
-        Ok((answer.ciphertext, answer.key_id))
+        self.sent(request, send).await
     }
 
     /// `Decrypt` of KMS v2.
     pub async fn decrypt(&self, ciphertext: &[u8], key_id: &str) -> Result<Vec<u8>, Status> {
+        self.decrypt_whole(ciphertext, key_id, HashMap::new()).await
+    }
+
+    /// `Decrypt` of KMS v2 with annotations.
+    pub async fn decrypt_whole(
+        &self,
+        ciphertext: &[u8],
+        key_id: &str,
+        annotations: HashMap<String, Vec<u8>>,
+    ) -> Result<Vec<u8>, Status> {
         let request = v2::DecryptRequest {
             ciphertext: ciphertext.to_vec(),
             uid: uid(),
             key_id: key_id.to_owned(),
-            ..Default::default()
+            annotations,
         };
         let send = |request| {
             let mut client = self.v2();

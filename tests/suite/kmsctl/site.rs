@@ -42,10 +42,10 @@ pub(super) struct Site {
 
 /// What a run printed, and its exit code.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
@@ -285,7 +285,7 @@ pub(super) fn secretbox() -> String {
 }
 
 /// `vault-kmsctl` without anything of a cluster.
-pub(super) fn operators(arguments: &[&str]) -> Command {
+pub(crate) fn operators(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     child::clean_environment(&mut command);
     command.args(arguments).stdin(Stdio::null());
@@ -316,7 +316,7 @@ pub(super) fn secrets_by(report: &Value, provider: &str) -> u64 {
 }
 
 /// Runs a command to its end, not on the thread of the test.
-pub(super) async fn finish(mut command: Command) -> Ended {
+pub(crate) async fn finish(mut command: Command) -> Ended {
     let ended = tokio::task::spawn_blocking(move || command.output());
     Ended::from(ended.await.unwrap().unwrap())
 }
