@@ -9,6 +9,9 @@ import (
 	"k8s.io/apiserver/pkg/storage/value/encrypt/envelope/kmsv2"
 )
 
+// speaksV2 is whether this release has the KMS v2 of today.
+const speaksV2 = true
+
 // callOften makes many calls on one connection. Each has a timeout of its own among its headers,
 // so that the tables of their compression fill up and are turned over again and again.
 func (r *run) callOften() error {

@@ -51,7 +51,7 @@ func (r *run) checks() []check {
 	if r.calls > 0 {
 		checks = append(checks, check{fmt.Sprintf("one connection carries %d calls", r.calls), r.callOften})
 	}
-	if r.rotate == "" {
+	if r.rotateURL == "" {
 		return checks
 	}
 	return append(checks,
@@ -160,7 +160,7 @@ func (r *run) readConcurrently() error {
 }
 
 func (r *run) rotateKey() error {
-	return post(r.ctx, r.rotate, r.token)
+	return post(r.ctx, r.rotateURL, r.token)
 }
 
 // noticeRotation writes until it happens under another key, which takes the plugin's next look and

@@ -1,6 +1,8 @@
-// Command conformance is the kube-apiserver of one Kubernetes release, as far as a KMS plugin can
-// tell: it goes through the release's own packages from the EncryptionConfiguration to the stored
-// bytes and back. It prints a line for each check and fails when one of them fails.
+// Command conformance checks a KMS v2 plugin against the rules of Kubernetes, see README.md.
+//
+// With an ENDPOINT in place of --socket it is the kube-apiserver of one Kubernetes release, as far as a
+// plugin can tell: it goes through the release's own packages from the EncryptionConfiguration to the
+// stored bytes and back. It prints a line for each check and fails when one of them fails.
 package main
 
 import (
@@ -18,31 +20,45 @@ const limit = 150 * time.Second
 
 // settings is what the command line says.
 type settings struct {
-	api    string // "v1" or "v2"
-	rotate string // the URL that adds a version to the plugin's key; "" leaves the rotation out
-	token  string // of Vault, for that
-	calls  int    // how many calls one connection has to stand; 0 leaves that out
+	api       string // "v1" or "v2"
+	rotateURL string // adds a version to the plugin's key; "" leaves the rotation out
+	token     string // of Vault, for that
+	calls     int    // how many calls one connection has to stand; 0 leaves that out
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "double" {
+		double(os.Args[2:])
+		return
+	}
 	var s settings
-	flag.StringVar(&s.api, "api", "v2", "the KMS API: v1 or v2")
-	flag.StringVar(&s.rotate, "rotate", "", "the URL that adds a version to the plugin's key")
-	flag.StringVar(&s.token, "token", "", "the Vault token for -rotate")
-	flag.IntVar(&s.calls, "calls", 0, "how many calls one connection has to stand")
+	var o options
+	onlyList := flags(&s, &o)
 	flag.Parse()
-	if flag.NArg() == 0 {
-		fail("usage: conformance [-api v1|v2] [-rotate URL -token TOKEN] [-calls COUNT] ENDPOINT...")
+	s.api = o.api
+	if *onlyList {
+		fmt.Print(list())
+		return
 	}
 	if err := enableV1(); err != nil {
 		fail(err.Error())
+	}
+	if o.socket != "" {
+		code, err := public(o, os.Stdout)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
+	}
+	if flag.NArg() == 0 {
+		fail("usage: conformance --socket unix:///PATH [--rotate CMD] [--stop CMD --start CMD], see --help")
 	}
 	good := true
 	for _, endpoint := range flag.Args() {
 		good = conforms(s, endpoint) && good
 	}
 	if !good {
-		os.Exit(1)
+		os.Exit(exitFailed)
 	}
 }
 
@@ -73,5 +89,5 @@ func enableV1() error {
 
 func fail(why string) {
 	fmt.Fprintln(os.Stderr, why)
-	os.Exit(64)
+	os.Exit(exitUsage)
 }

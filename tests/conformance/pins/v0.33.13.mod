@@ -56,7 +56,7 @@ require (
 	golang.org/x/time v0.9.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20241209162323-e6fa225c2576 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20241209162323-e6fa225c2576 // indirect
-	google.golang.org/grpc v1.68.1 // indirect
+	google.golang.org/grpc v1.68.1
 	gopkg.in/inf.v0 v0.9.1 // indirect
 	k8s.io/api v0.33.13 // indirect
 	k8s.io/client-go v0.33.13 // indirect
