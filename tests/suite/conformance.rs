@@ -1,6 +1,8 @@
 //! The genuine client code of seven Kubernetes releases, from `tests/conformance/`, against the
 //! daemon as it is shipped and a real Vault. They all run at once, because they mostly wait.
 
+mod rules;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,7 +115,7 @@ async fn every_kubernetes_release_writes_reads_and_follows_a_rotation() {
         let rotate = format!("{}/v1/{mount}/keys/{key}/rotate", vault.address());
         let (calls, endpoint) = (client.calls().to_string(), endpoint(daemon.socket()));
         let token = vault.root_token();
-        let options = ["-rotate", &rotate, "-token", token, "-calls", &calls];
+        let options = ["-rotate-url", &rotate, "-token", token, "-calls", &calls];
         client.conform(&[&options[..], &[&endpoint]].concat()).await
     })
     .await;
@@ -194,6 +196,7 @@ fn endpoint(socket: &Path) -> String {
 }
 
 tests! {
+    [rules]
     multi every_kubernetes_release_writes_reads_and_follows_a_rotation [Vault, Go];
     multi every_kubernetes_release_finds_odd_socket_paths [Vault, Go];
     multi no_kubernetes_release_can_dial_a_percent_sign_that_begins_no_escape [Go];
