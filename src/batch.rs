@@ -4,6 +4,7 @@
 //! It knows keys of Transit and sessions, and nothing of key_ids: each call brings a [`Completion`]
 //! that takes its outcome.
 
+mod limit;
 mod operation;
 mod queue;
 mod request;
@@ -33,7 +34,7 @@ impl<O: Operation> Batcher<O> {
     pub(crate) fn spawn(
         client: Arc<Client>,
         sessions: Sessions,
-        max_in_flight: usize,
+        max_in_flight: Option<usize>,
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (requests, received) = mpsc::unbounded_channel();

@@ -9,14 +9,16 @@ use super::harness::daemon::Daemon;
 use super::harness::vault::Vault;
 use super::{builder, many};
 
-const VALUES: [usize; 4] = [1, 2, 4, 8];
+/// Without a number it adapts.
+const VALUES: [Option<usize>; 5] = [Some(1), Some(2), Some(4), Some(8), None];
 const CALLERS: [usize; 2] = [16, 64];
+const VARIABLE: &str = "VAULT_KMS_PLUGIN_TRANSIT_MAX_IN_FLIGHT";
 const ROUNDS: usize = 3;
 const FAR: Duration = Duration::from_millis(5);
 
 /// A daemon with its value.
 struct Tried {
-    value: usize,
+    value: Option<usize>,
     daemon: Daemon,
     ciphertexts: Vec<(Vec<u8>, String)>,
 }
@@ -34,10 +36,12 @@ pub(super) async fn measured() -> String {
         let address = wire.map_or(vault.address(), |it| format!("http://{}", it.address()));
         let mut all = Vec::new();
         for value in VALUES {
-            let daemon = builder(&address, &fixture)
-                .env("VAULT_KMS_PLUGIN_TRANSIT_MAX_IN_FLIGHT", &value.to_string())
-                .spawn()
-                .await;
+            let builder = builder(&address, &fixture);
+            let builder = match value {
+                Some(value) => builder.env(VARIABLE, &value.to_string()),
+                None => builder,
+            };
+            let daemon = builder.spawn().await;
             let ciphertexts = many::ciphertexts(&daemon).await;
             all.push(Tried {
                 value,
@@ -70,9 +74,10 @@ pub(super) async fn measured() -> String {
 }
 
 /// The round in the middle.
-fn row(distance: &str, callers: usize, value: usize, mut seen: Vec<Seen>) -> String {
+fn row(distance: &str, callers: usize, value: Option<usize>, mut seen: Vec<Seen>) -> String {
     seen.sort_by(|one, other| one.rate.total_cmp(&other.rate));
     let middle = &seen[seen.len() / 2];
+    let value = value.map_or("adapts".to_owned(), |it| it.to_string());
     let p50 = millis(middle.taken.percentile(50));
     format!(
         "{distance:<10}{callers:>10}{value:>16}{:>14.0}{p50:>12}\n",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::limit::{Limit, Sample};
 use super::operation::Operation;
 use super::request::{Error, Request};
 use crate::session::{Session, TokenStatus};
@@ -44,7 +45,7 @@ pub(super) struct Queue<O: Operation> {
     failed: Failed<O>,
     /// How many of the batches in flight count.
     counted: usize,
-    max_in_flight: usize,
+    limit: Limit,
     last_id: BatchId,
     /// When [`Self::expire`] has something to do at the earliest.
     wake: Option<Instant>,
@@ -57,17 +58,22 @@ struct InFlight<O: Operation> {
     session: Arc<Session>,
     sent: Instant,
     counts: bool,
+    /// Whether no other batch has been in flight since it left.
+    is_alone: bool,
+    /// Whether no further batch could leave after it.
+    was_at_limit: bool,
 }
 
 impl<O: Operation> Queue<O> {
-    /// At most `max_in_flight` batches count as in flight at a time.
-    pub(super) fn new(max_in_flight: usize, address: String) -> Self {
+    /// At most `max_in_flight` batches count as in flight at a time; without it, as many as the
+    /// distance to the server suggests.
+    pub(super) fn new(max_in_flight: Option<usize>, address: String) -> Self {
         Self {
             waiting: VecDeque::new(),
             in_flight: HashMap::new(),
             failed: Failed::default(),
             counted: 0,
-            max_in_flight,
+            limit: Limit::new(max_in_flight),
             last_id: 0,
             wake: None,
             address,
@@ -127,7 +133,7 @@ impl<O: Operation> Queue<O> {
 
     /// What may leave now with this session: all that waits for the key of the first, in order.
     pub(super) fn next(&mut self, session: &Arc<Session>, now: Instant) -> Option<Batch<O>> {
-        if self.counted >= self.max_in_flight {
+        if self.counted >= self.limit.current() {
             return None;
         }
         let mut builder = Builder::default();
@@ -164,11 +170,16 @@ impl<O: Operation> Queue<O> {
         self.last_id += 1;
         self.counted += 1;
         self.wake_at(now + SLOW_AFTER);
+        for other in self.in_flight.values_mut() {
+            other.is_alone = false;
+        }
         let in_flight = InFlight {
             entries,
             session: session.clone(),
             sent: now,
             counts: true,
+            is_alone: self.in_flight.is_empty(),
+            was_at_limit: self.counted >= self.limit.current(),
         };
         self.in_flight.insert(self.last_id, in_flight);
         Some(Batch {
@@ -194,6 +205,12 @@ impl<O: Operation> Queue<O> {
         if batch.counts {
             self.counted -= 1;
         }
+        self.limit.record(Sample {
+            took: now.saturating_duration_since(batch.sent),
+            was_alone: batch.is_alone,
+            was_at_limit: batch.was_at_limit,
+            has_failed: outcome.as_ref().is_err_and(CallError::is_transient),
+        });
         let has_company = batch.entries.len() > 1;
         let failed = match outcome {
             Ok(outcomes) => self.complete_items(batch.entries, outcomes, has_company),

@@ -33,7 +33,7 @@ type UnderWay<O> = FuturesUnordered<BoxFuture<'static, Finished<O>>>;
 pub(super) async fn run<O: Operation>(
     client: Arc<Client>,
     sessions: Sessions,
-    max_in_flight: usize,
+    max_in_flight: Option<usize>,
     mut requests: mpsc::UnboundedReceiver<Request<O>>,
 ) {
     let mut queue = Queue::new(max_in_flight, client.address());

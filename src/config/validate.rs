@@ -36,8 +36,6 @@ const MIN_TOLERANCE: Duration = Duration::from_secs(60);
 const DEFAULT_FAIL_AFTER: Duration = Duration::from_secs(3600);
 /// More calls than a control plane ever sends at once; each costs a few kilobytes.
 const DEFAULT_MAX_WAITING: u32 = 1024;
-/// Per operation: while Vault works on one batch, another one can be on its way.
-const DEFAULT_MAX_IN_FLIGHT: u32 = 2;
 /// More would split batches, and send Vault more requests for the same items.
 const MAX_IN_FLIGHT_LIMIT: u32 = 8;
 
@@ -218,12 +216,12 @@ fn key_id_suffix(reader: &mut Reader, value: RawValue) -> Option<String> {
     Some(suffix)
 }
 
-fn max_in_flight(reader: &mut Reader, value: RawValue) -> usize {
+fn max_in_flight(reader: &mut Reader, value: RawValue) -> Option<usize> {
     let key = "transit.max_in_flight";
-    let number = reader.number(key, value).unwrap_or(DEFAULT_MAX_IN_FLIGHT);
+    let number = reader.number(key, value)?;
     if !(1..=MAX_IN_FLIGHT_LIMIT).contains(&number) {
         let cause = format!("must be between 1 and {MAX_IN_FLIGHT_LIMIT}");
         reader.error(key, cause);
     }
-    number as usize
+    Some(number as usize)
 }

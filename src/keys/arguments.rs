@@ -28,8 +28,9 @@ pub struct Settings {
     pub key_id_suffix: Option<String>,
     /// How long Vault may be silent.
     pub limits: HealthLimits,
-    /// How many requests of each operation may be in flight at a time.
-    pub max_in_flight: usize,
+    /// How many requests of each operation may be in flight at a time; without it, as many as the
+    /// distance to Vault suggests.
+    pub max_in_flight: Option<usize>,
     /// Where what was announced is stored.
     pub state_file: PathBuf,
 }

@@ -249,7 +249,7 @@ mod tests {
                 tolerance: Duration::from_secs(600),
                 fail_after: Duration::from_secs(3600),
             },
-            max_in_flight: 2,
+            max_in_flight: Some(2),
             state_file: PathBuf::new(),
         }
     }

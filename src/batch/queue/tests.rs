@@ -191,7 +191,7 @@ impl Model {
     fn new() -> Self {
         let now = Instant::now();
         Self {
-            queue: Queue::new(MAX_IN_FLIGHT, "http://127.0.0.1:8200".to_owned()),
+            queue: Queue::new(Some(MAX_IN_FLIGHT), "http://127.0.0.1:8200".to_owned()),
             in_flight: Vec::new(),
             callers: Vec::new(),
             keys: vec![key("kms"), key("old")],
@@ -381,6 +381,29 @@ fn one_caller_alone_waits_for_nobody_and_company_leaves_together() {
     model.return_batch(0, 0, Failure::OfItems);
     assert!(model.send());
     assert_eq!(model.in_flight[2].items.len(), MAX_ITEMS);
+}
+
+#[test]
+fn without_a_fixed_number_more_leave_while_the_server_is_far_rather_than_busy() {
+    let mut model = Model::new();
+    model.queue = Queue::new(None, "http://127.0.0.1:8200".to_owned());
+    let mut value = 10;
+    let mut most = 1;
+    for round in 0..60 {
+        model.call(number(value), 3_000, true);
+        while model.send() && round > 0 {
+            value += 1;
+            model.call(number(value), 3_000, true);
+        }
+        value += 1;
+        most = most.max(model.in_flight.len());
+        model.wait(10);
+        while !model.in_flight.is_empty() {
+            model.return_batch(0, 0, Failure::OfItems);
+        }
+        assert!(round > 8 || most <= 2, "{most} after {round} rounds");
+    }
+    assert_eq!(most, 8);
 }
 
 #[test]

@@ -46,10 +46,7 @@ pub(in crate::config) fn defaults(config: &Config, set: &BTreeSet<String>) -> Ve
     defaults.extend([
         Origin::default("kms_version", config.kms_version.as_str()),
         Origin::default("transit.mount", config.keys.key.mount.as_str()),
-        Origin::default(
-            "transit.max_in_flight",
-            config.keys.max_in_flight.to_string(),
-        ),
+        Origin::default("transit.max_in_flight", "adapts to the distance to Vault"),
         Origin::default(
             "outage.seed_cache",
             if config.outage.seed_cache {
