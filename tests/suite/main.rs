@@ -17,6 +17,7 @@ mod batching;
 mod bounds;
 mod called;
 mod calls;
+mod chaos;
 mod check;
 mod cluster;
 mod configuration;
@@ -157,6 +158,6 @@ fn all_that_the_tests_run_is_built() {
 }
 
 tests! {
-    [addresses, assets, authentication, batching, bounds, called, calls, check, cluster, configuration, conformance, convert, documents, encryption, errors, etcd, events, failures, harness_selftest, hostile, init, keys, kmsctl, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, packages, peers, reload, secrets, seed_cache, signals, sockets, standby, static_pod, status, supervision, surfaces, systemd, tls, tracing, words]
+    [addresses, assets, authentication, batching, bounds, called, calls, chaos, check, cluster, configuration, conformance, convert, documents, encryption, errors, etcd, events, failures, harness_selftest, hostile, init, keys, kmsctl, layout, links, memory, metrics, monitoring, namespaces, nodes, operations, outages, packages, peers, reload, secrets, seed_cache, signals, sockets, standby, static_pod, status, supervision, surfaces, systemd, tls, tracing, words]
     plain all_that_the_tests_run_is_built soak "builds, and tests nothing: run it before a run that should not be slowed by builds";
 }

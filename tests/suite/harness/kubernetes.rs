@@ -130,6 +130,21 @@ impl KubeApiserver {
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
     }
 
+    /// Any call as admin, whose failure is text: kube-apiserver may not even run.
+    pub async fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(u16, Value), String> {
+        let body = body.map(|json| ("application/json", json.to_string()));
+        let ca_pem = self.ca_pem();
+        let answer = self.send(method, path, body, ca_pem.as_bytes());
+        let (status, text) = answer.await.map_err(|error| format!("{error:?}"))?;
+        let json = serde_json::from_str(&text);
+        Ok((status, json.unwrap_or(Value::String(text))))
+    }
+
     /// What a manifest would become at this path: looked at in every detail, and not stored.
     pub async fn dry_run(&self, path: &str, yaml: &str) -> (u16, Value) {
         let path = format!("{path}?dryRun=All&fieldValidation=Strict");

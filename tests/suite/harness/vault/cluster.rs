@@ -107,7 +107,14 @@ impl Cluster {
         leader
     }
 
-    /// Starts a killed node again, as a standby.
+    /// Seals the leader. Returns its index.
+    pub async fn seal_leader(&self) -> usize {
+        let leader = self.leader().await;
+        self.nodes[leader].seal().await;
+        leader
+    }
+
+    /// Starts a killed or sealed node again, as a standby.
     pub async fn bring_back(&self, index: usize) {
         self.nodes[index].relaunch();
         self.join(&self.nodes[index]).await;
