@@ -192,9 +192,13 @@ async fn every_fault_of_a_plugin_breaks_one_rule() {
     let wrong = faults.iter().map(async |(fault, rule)| {
         let double = Double::start(fault);
         let report = check(newest, &double.path("socket"), &double.commands()).await;
-        let is_advice = report.ids("not ok ", "# TODO") == [*rule];
-        let code = i32::from(!rule.is_empty() && !is_advice);
-        let broken = report.broken();
+        // How long a Decrypt takes is also a matter of what else the machine does: so it is an advice.
+        let is_slow = |id: &&str| *id == "D06" && *rule != "D06";
+        let mut advice = report.ids("not ok ", "# TODO");
+        advice.retain(|id| !is_slow(id));
+        let code = i32::from(!rule.is_empty() && advice != [*rule]);
+        let mut broken = report.broken();
+        broken.retain(|id| !is_slow(id));
         let is_right = broken.concat() == **rule && broken.len() <= 1 && report.code == code;
         (!is_right).then(|| {
             format!(

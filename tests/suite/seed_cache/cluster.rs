@@ -1,9 +1,10 @@
 //! A real kube-apiserver that is killed and started while Vault is away.
 
+use std::env;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{ON, local_kek};
@@ -20,8 +21,8 @@ use crate::{LIMIT, daemon_for};
 const SECRETS: usize = 20;
 const SEEDS: usize = 4;
 const STARTS: usize = 5;
-/// How long the outage of the soak is, and how often it reads.
-const HOUR: Duration = Duration::from_secs(3_600);
+/// How long the outage of the soak is, unless `OUTAGE_MINUTES` says so, and how often it reads.
+const MINUTES: u64 = 60;
 const EACH_READ: Duration = Duration::from_secs(30);
 /// `health.tolerance`, after which Status says that Vault fails.
 const HEALTHY_FOR: Duration = Duration::from_secs(600);
@@ -42,7 +43,10 @@ impl Cluster {
 
     async fn start_with(outage: &str) -> Self {
         let vault = Vault::start_persistent().await;
-        let fixture = vault.fixture().await;
+        let mut fixture = vault.fixture().await;
+        // One that lives longer than the outage: nobody renews it meanwhile.
+        let token = json!({ "policies": [&fixture.policy], "period": "4h", "no_parent": true });
+        fixture.token = vault.create_token(token).await;
         let builder = daemon_for(&vault.address(), &fixture).extra(outage);
         let daemon = builder.spawn().await;
         KmsClient::connect(daemon.socket()).wait_ok(LIMIT).await;
@@ -194,6 +198,9 @@ async fn audited(cluster: &Cluster) -> Value {
 
 /// Two nodes: one whose kube-apiserver is started again and again, and one without a seed cache whose kube-apiserver runs on.
 async fn an_hour_without_vault_is_bridged() {
+    let minutes = env::var("OUTAGE_MINUTES").ok();
+    let minutes = minutes.map_or(MINUTES, |text| text.parse().expect("a number"));
+    let length = Duration::from_secs(minutes * 60);
     let health = "[health]\nfail_after = \"3h\"";
     let cluster = Cluster::start_with(&format!("{}\n{health}", local_kek::ON)).await;
     let builder = daemon_for(&cluster.vault.address(), &cluster.fixture).extra(health);
@@ -214,7 +221,7 @@ async fn an_hour_without_vault_is_bridged() {
         let ready = if is_healthy { 200 } else { 500 };
         start_without_vault(&kubernetes, SECRETS + start, ready).await;
         let next =
-            outage + HOUR / u32::try_from(STARTS).unwrap() * u32::try_from(start + 1).unwrap();
+            outage + length / u32::try_from(STARTS).unwrap() * u32::try_from(start + 1).unwrap();
         while Instant::now() < next {
             sleep(EACH_READ).await;
             read_each(&kubernetes, 0..SECRETS + start).await.unwrap();
