@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::arguments::Arguments;
 use super::candidates::{Choice, Readers};
-use super::error::KeyError;
 use super::local_decrypt;
 use super::local_encrypt;
 use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
@@ -17,7 +16,7 @@ use super::operations::{Candidate, DecryptCompletion, EncryptCompletion, Operati
 use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
 use super::remembered;
 use super::state_file;
-use super::view::ProvenKey;
+use super::view::{Pinned, ProvenKey};
 use crate::actor::{Timer, reap};
 use crate::batch::{Batcher, Decrypt, Encrypt, Request, RetryPolicy};
 use crate::system::clock::Moment;
@@ -114,36 +113,36 @@ impl State {
     }
 
     pub(super) fn encrypt(&mut self, call: EncryptCall) {
-        match self.pinned_for(&call) {
-            Ok(Some(pinned)) => {
+        match self.pin(&call) {
+            Pinned::Version(pinned) => {
                 if let Some(call) = local_encrypt::encrypt(&self.operations, &pinned, call) {
                     self.encrypt_pinned(call, pinned);
                 }
             }
-            Ok(None) => self.encrypt_later(call),
-            Err(replaced) => drop(call.reply.send(Err(replaced))),
+            Pinned::Later => self.encrypt_later(call),
+            Pinned::Rejected(error) => drop(call.reply.send(Err(error))),
         }
     }
 
     /// Encrypts without the local KEK, which could not.
     pub(super) fn encrypt_by_vault(&mut self, call: EncryptCall) {
-        match self.pinned_for(&call) {
-            Ok(Some(pinned)) => self.encrypt_pinned(call, pinned),
-            Ok(None) => self.encrypt_later(call),
-            Err(replaced) => drop(call.reply.send(Err(replaced))),
+        match self.pin(&call) {
+            Pinned::Version(pinned) => self.encrypt_pinned(call, pinned),
+            Pinned::Later => self.encrypt_later(call),
+            Pinned::Rejected(error) => drop(call.reply.send(Err(error))),
         }
     }
 
-    /// The version that this Encrypt has to use; `None` if none is known yet, or it is the latest.
-    fn pinned_for(&self, call: &EncryptCall) -> Result<Option<ProvenKey>, KeyError> {
+    /// What this Encrypt does now. Under KMS v1 it asks for the latest version, which takes a while.
+    fn pin(&self, call: &EncryptCall) -> Pinned {
         let view = self.args.view.borrow();
-        if let Some(replaced) = view.replaced() {
-            return Err(replaced.clone());
+        match &call.pin {
+            Pin::Announced(last) => view.pin(last.clone()),
+            Pin::Latest => {
+                let replaced = view.replaced().cloned();
+                replaced.map_or(Pinned::Later, Pinned::Rejected)
+            }
         }
-        Ok(match &call.pin {
-            Pin::Announced(last) if view.is_refreshed => view.pinned_for(last.clone()),
-            _ => None,
-        })
     }
 
     fn encrypt_pinned(&self, call: EncryptCall, pinned: ProvenKey) {

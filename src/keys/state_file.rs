@@ -21,8 +21,9 @@ use crate::system::{atomic_file, boot};
 use crate::telemetry::events;
 use crate::vault::{Ciphertext, TransitKey, VersionStamp};
 
+/// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stored {
+pub(super) struct Stored {
     key_id: KeyId,
     #[serde(flatten)]
     stamp: VersionStamp,
@@ -63,19 +64,14 @@ pub fn load(path: &Path, settings: &Settings) -> KeyView {
         Err(error) => Err(error.to_string()),
     };
     match stored {
-        Ok(stored) if stored.key_id.is_of(&settings.key, stored.stamp) => {
-            if boot::id().is_none() {
+        Ok(stored) => {
+            if !stored.is_of(&settings.key) {
+                note_moved(path, &stored.key_id, &settings.decrypt_also);
+            } else if boot::id().is_none() {
                 let path = path.display().to_string();
                 events::BootUnknown { path }.emit();
             }
             stored.into_view(settings)
-        }
-        Ok(stored) => {
-            note_moved(path, &stored.key_id, &settings.decrypt_also);
-            KeyView {
-                key_ids: stored.key_ids(),
-                ..KeyView::default()
-            }
         }
         Err(error) => {
             let path = path.display().to_string();
@@ -141,7 +137,8 @@ pub(super) async fn keep(
 }
 
 impl Stored {
-    fn of(view: &KeyView) -> Option<Self> {
+    /// What is stored of this view; `None` if nothing was ever proven.
+    pub(super) fn of(view: &KeyView) -> Option<Self> {
         let proven = view.writing()?;
         let silence = view.last_success?.elapsed();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -167,7 +164,18 @@ impl Stored {
         self.announced.iter().cloned().collect()
     }
 
-    fn into_view(self, settings: &Settings) -> KeyView {
+    fn is_of(&self, key: &TransitKey) -> bool {
+        self.key_id.is_of(key, self.stamp)
+    }
+
+    /// What it says of the configured key; of another key only which key_ids were announced.
+    pub(super) fn into_view(self, settings: &Settings) -> KeyView {
+        if !self.is_of(&settings.key) {
+            return KeyView {
+                key_ids: self.key_ids(),
+                ..KeyView::default()
+            };
+        }
         let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
         let silence = SystemTime::now().duration_since(then).unwrap_or_default();
         let key_ids = self.key_ids();

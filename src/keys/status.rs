@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::{ErrorKind, KeyError};
+use super::key_id::KeyId;
 use super::view::{KeyView, ProvenKey};
 use crate::reason::Reason;
 use crate::session::SessionView;
@@ -50,6 +51,46 @@ pub fn status_now(keys: &KeyView, sessions: &SessionView, limits: HealthLimits) 
         return Policy::Wait(reason);
     }
     decide(keys, silence, &reason, limits)
+}
+
+/// A Status, and what it announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Announcement {
+    /// What Status says.
+    pub(super) policy: Policy,
+    /// Whether it is the first Status with this key_id.
+    pub(super) is_new: bool,
+    /// The key_id that was announced last, where this one was announced before that.
+    pub(super) reused_after: Option<KeyId>,
+}
+
+/// Announces what Status says now, in the same step: what an Encrypt uses from then on.
+pub(super) fn announce(
+    view: &mut KeyView,
+    sessions: &SessionView,
+    limits: HealthLimits,
+) -> Announcement {
+    let policy = status_now(view, sessions, limits);
+    let is_answer = matches!(policy, Policy::Answer(_));
+    let is_new = is_answer && view.announced != view.proven;
+    let mut reused_after = None;
+    if is_new {
+        view.announced.clone_from(&view.proven);
+        view.remember_announced();
+        let key_id = view.announced.as_ref().map(|it| it.key_id.clone());
+        if let Some(key_id) = key_id {
+            reused_after = view.key_ids.returns_after(&key_id).cloned();
+            view.key_ids.add(&key_id);
+        }
+    }
+    if is_answer {
+        view.status_asked = true;
+    }
+    Announcement {
+        policy,
+        is_new,
+        reused_after,
+    }
 }
 
 /// The best reason there is for a key that does not work: no session explains everything.

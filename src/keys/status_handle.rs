@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::arguments::Arguments;
 use super::error::KeyError;
 use super::message::KeyMsg;
-use super::status::{HealthLimits, Policy, StatusReport, status_now};
+use super::status::{HealthLimits, Policy, StatusReport, announce, status_now};
 use super::view::KeyView;
 use crate::session::Sessions;
 use crate::telemetry::events;
@@ -70,29 +70,20 @@ impl StatusHandle {
 
     /// Announces what it answers, in the same step: what an Encrypt uses from then on.
     fn now(&self) -> Policy {
-        let (mut decided, mut reused_after) = (None, None);
-        let announced = self.view.send_if_modified(|view| {
-            let policy = self.decided(view);
-            let is_answer = matches!(policy, Policy::Answer(_));
-            decided = Some(policy);
-            let is_new = is_answer && view.announced != view.proven;
-            if is_new {
-                view.announced.clone_from(&view.proven);
-                view.remember_announced();
-                let key_id = view.announced.as_ref().map(|it| it.key_id.clone());
-                if let Some(key_id) = key_id {
-                    reused_after = view.key_ids.returns_after(&key_id).cloned();
-                    view.key_ids.add(&key_id);
-                }
-            }
-            if is_answer {
-                view.status_asked = true;
-            }
+        let mut announcement = None;
+        self.view.send_if_modified(|view| {
+            let made = announce(view, &self.sessions.view(), self.limits);
+            let is_new = made.is_new;
+            announcement = Some(made);
             is_new
         });
-        if let (true, Some(Policy::Answer(report))) = (announced, &decided) {
+        let Some(announcement) = announcement else {
+            // `watch` has called the closure.
+            return status_now(&self.view.borrow(), &self.sessions.view(), self.limits);
+        };
+        if let (true, Policy::Answer(report)) = (announcement.is_new, &announcement.policy) {
             let key_id = report.key.key_id.to_string();
-            if let Some(before) = reused_after {
+            if let Some(before) = announcement.reused_after {
                 events::KeyIdReused {
                     key_id: key_id.clone(),
                     before: before.to_string(),
@@ -101,11 +92,6 @@ impl StatusHandle {
             }
             events::VersionAnnounced { key_id }.emit();
         }
-        // `watch` has called the closure.
-        decided.unwrap_or_else(|| self.decided(&self.view.borrow()))
-    }
-
-    fn decided(&self, view: &KeyView) -> Policy {
-        status_now(view, &self.sessions.view(), self.limits)
+        announcement.policy
     }
 }

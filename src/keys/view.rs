@@ -62,6 +62,17 @@ pub struct ProvenKey {
     pub stamp: VersionStamp,
 }
 
+/// What an Encrypt does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pinned {
+    /// It uses this version.
+    Version(ProvenKey),
+    /// It fails.
+    Rejected(KeyError),
+    /// It waits for the end of the first refresh.
+    Later,
+}
+
 /// A ciphertext, and the SHA-256 of the random plaintext that it has to decrypt to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Canary {
@@ -97,6 +108,15 @@ impl KeyView {
     pub(super) fn pinned_for(&self, last: Option<ProvenKey>) -> Option<ProvenKey> {
         last.filter(|last| self.announced_before.contains(last))
             .or_else(|| self.pinned().cloned())
+    }
+
+    /// What an Encrypt under KMS v2 does now, on a connection where Status last returned `last`.
+    pub(super) fn pin(&self, last: Option<ProvenKey>) -> Pinned {
+        if let Some(replaced) = self.replaced() {
+            return Pinned::Rejected(replaced.clone());
+        }
+        let pinned = self.pinned_for(last).filter(|_| self.is_refreshed);
+        pinned.map_or(Pinned::Later, Pinned::Version)
     }
 
     /// A refresh succeeded: what is known is what Vault knows. A call that worked does not say that:
