@@ -173,7 +173,11 @@ impl State {
         self.tasks.spawn(async move {
             let mut reply = call.reply;
             let work = pin!(async {
-                let pinned = operations.pinned(call.deadline).await?;
+                let last = match &call.pin {
+                    Pin::Announced(last) => last.clone(),
+                    Pin::Latest => None,
+                };
+                let pinned = operations.pinned(last, call.deadline).await?;
                 // Under KMS v1 nobody may ever ask for a Status, so what works is what counts.
                 let proven = match call.pin {
                     Pin::Announced(_) => None,

@@ -14,7 +14,7 @@ use super::message::{EncryptedSeed, FailedDecrypt, KeyMsg, Reply};
 use super::refresh::event::CallObservation;
 use super::seed_cache::{Proof, SeedCache};
 use super::status;
-use super::view::{KeyView, ProvenKey};
+use super::view::{KeyView, Pinned, ProvenKey};
 use crate::batch::{
     self, Batcher, Completion, Decrypt, Encrypt, RetryPolicy, backoff_within, call_with_retries,
 };
@@ -248,11 +248,16 @@ impl Operations {
             .map_err(|error| KeyError::of_batch(key, error))
     }
 
-    /// Waits until a version may write: in a running daemon not at all, else until the first proof.
+    /// Waits until a version may write: in a running daemon not at all, else until the first proof. `last`: what Status
+    /// returned last on the connection.
     ///
     /// # Errors
     /// With the verdict as soon as there is one, or at the deadline with the reason.
-    pub(super) async fn pinned(&self, deadline: Instant) -> Result<ProvenKey, KeyError> {
+    pub(super) async fn pinned(
+        &self,
+        last: Option<ProvenKey>,
+        deadline: Instant,
+    ) -> Result<ProvenKey, KeyError> {
         let mut view = self.view.subscribe();
         let ready = |view: &KeyView| {
             let is_pinned = view.pinned().is_some() && view.is_refreshed;
@@ -260,9 +265,11 @@ impl Operations {
         };
         drop(timeout_at(deadline, view.wait_for(ready)).await);
         let known = self.view.borrow().clone();
-        match known.pinned() {
-            Some(pinned) if known.is_refreshed && known.replaced().is_none() => Ok(pinned.clone()),
-            _ => Err(status::reason(&known, &self.sessions.view())),
+        match known.pin(last) {
+            Pinned::Version(pinned) => Ok(pinned),
+            Pinned::Rejected(_) | Pinned::Later => {
+                Err(status::reason(&known, &self.sessions.view()))
+            }
         }
     }
 

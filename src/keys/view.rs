@@ -253,6 +253,24 @@ mod tests {
         assert_eq!(inheriting.proven, Some(proven(200, 2)));
     }
 
+    /// A process that was just started answers Status from the state file. What waits for its first refresh then
+    /// encrypts with what its own connection was answered, whatever another one was answered meanwhile.
+    #[test]
+    fn an_encrypt_that_waited_uses_what_status_returned_on_its_connection() {
+        let last = Some(proven(100, 1));
+        let mut view = view((100, 1));
+        view.announced.clone_from(&last);
+        view.remember_announced();
+        assert_eq!(view.pin(last.clone()), Pinned::Later);
+        view.is_refreshed = true;
+        view.proven = Some(proven(200, 2));
+        assert_eq!(view.pin(last.clone()), Pinned::Version(proven(100, 1)));
+        view.announced = Some(proven(200, 2));
+        view.remember_announced();
+        assert_eq!(view.pin(last), Pinned::Version(proven(100, 1)));
+        assert_eq!(view.pin(None), Pinned::Version(proven(200, 2)));
+    }
+
     /// Under KMS v1 nobody calls Status, whatever an earlier process announced.
     #[test]
     fn the_proven_version_writes_until_status_is_asked() {
