@@ -1,5 +1,6 @@
 //! How a version that Vault reports relates to the proven one.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,19 +20,19 @@ pub(super) enum Freshness {
     /// Versions count up whatever Vault's clock says, so a greater one is newer even with an
     /// earlier creation time.
     Newer,
-    /// A standby that lags, or a restored snapshot.
+    /// A standby that lags, a restored snapshot, or a key that was recreated and has fewer versions. A smaller
+    /// version is older even with a later creation time: Vault's clock may have gone back between the two.
     Older,
 }
 
 impl Freshness {
     /// Compares what was seen with what was proven.
     pub(super) fn of(proven: VersionStamp, seen: VersionStamp) -> Self {
-        if seen == proven {
-            Self::Unchanged
-        } else if seen.version > proven.version || seen.created > proven.created {
-            Self::Newer
-        } else {
-            Self::Older
+        let order = |stamp: VersionStamp| (stamp.version, stamp.created);
+        match order(seen).cmp(&order(proven)) {
+            Ordering::Equal => Self::Unchanged,
+            Ordering::Greater => Self::Newer,
+            Ordering::Less => Self::Older,
         }
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     use crate::keys::tests::{stamp, version};
 
     #[test]
-    fn a_greater_version_is_newer_whatever_its_creation_time() {
+    fn versions_are_compared_before_creation_times() {
         let proven = stamp(100, 5);
         let table = [
             (stamp(100, 5), Freshness::Unchanged),
@@ -91,8 +92,9 @@ mod tests {
             (stamp(90, 6), Freshness::Newer),
             (stamp(90, 9), Freshness::Newer),
             // Deleted and recreated.
-            (stamp(200, 1), Freshness::Newer),
             (stamp(200, 5), Freshness::Newer),
+            // The same with fewer versions; or Vault's clock went back before version 5, and a standby lags.
+            (stamp(200, 1), Freshness::Older),
             (stamp(100, 4), Freshness::Older),
             (stamp(90, 4), Freshness::Older),
             (stamp(90, 5), Freshness::Older),
@@ -130,7 +132,7 @@ mod tests {
         let (old, older) = (stamp(90, 1), stamp(80, 1));
         let (stale, at) = seen(&[(0, old), (30, stamp(100, 2)), (61, old)]);
         assert_eq!(stale.believed_in(at(61)), Some(Duration::from_secs(60)));
-        let (stale, at) = seen(&[(0, old), (30, stamp(200, 1))]);
+        let (stale, at) = seen(&[(0, old), (30, stamp(200, 2))]);
         assert_eq!(stale.believed_in(at(61)), None);
         let (stale, at) = seen(&[(0, old), (50, older)]);
         assert!(!stale.is_believed(older, at(109)));

@@ -70,7 +70,7 @@ impl Machine {
         match (purpose, error.api_error) {
             // A standby that lags does not have that version yet, or no longer a snapshot has it.
             (Purpose::Older, Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld))
-                if !is_believed =>
+                if !is_believed && !self.is_accepted(report.latest) =>
             {
                 self.succeeded(report, None, now, random)
             }

@@ -220,7 +220,7 @@ fn a_replaced_key_is_a_verdict_and_not_written_to() {
     let another_older = Server::new(&[(1, 50, "b3RoZXI="), (2, 60, "b3RoZXI=")]);
     let lost_versions = Server::new(&[V1]);
     for (name, server, within) in [
-        ("recreated", recreated_lower, 40),
+        ("recreated with fewer versions", recreated_lower, 110),
         ("recreated within its second", recreated_same_second, 400),
         ("recreated and rotated", recreated_higher, 40),
         ("another vault, whose key is older", another_older, 110),
@@ -266,13 +266,13 @@ fn one_refusal_of_the_canary_is_no_verdict() {
 fn a_replaced_key_is_written_to_once_its_key_id_is_accepted() {
     let server = Server::new(&[(1, 300, "b3RoZXI=")]);
     let mut before = Run::proven(&Server::new(&[V1, V2]));
-    before.run(&server, 40);
+    before.run(&server, 110);
     let found = KeyId::new(&key(), server.latest());
     let text = before.view.replaced().expect("replaced").to_string();
     let advice = format!("transit.accept_replaced = \"{found}\"");
     assert!(text.contains(&advice), "{text}");
     let mut other = Run::accepting(before.view.clone(), Some("transit1::transit:kms:v9:1"));
-    other.run(&server, 60);
+    other.run(&server, 110);
     assert!(
         other.view.replaced().is_some(),
         "another key_id was accepted"
@@ -319,6 +319,24 @@ fn a_standby_that_lags_takes_nothing_back_and_is_logged_once() {
     let entries = run.log.iter();
     let entries = entries.filter(|it| matches!(it, LogEntry::OlderDisproved { .. }));
     assert_eq!(entries.count(), 1, "{:?}", run.log);
+}
+
+#[test]
+fn a_standby_that_lags_takes_nothing_back_where_the_clock_of_vault_went_back() {
+    let rotated = Server::new(&[V1, (2, 50, V2.2)]);
+    let mut run = Run::proven(&Server::new(&[V1]));
+    run.run(&rotated, 40);
+    assert_eq!(run.proven_version(), 2);
+    // The standby reports version 1, and all other calls reach the active node.
+    let mut lagging = rotated.clone();
+    lagging.reported = Some(1);
+    run.run(&lagging, 50);
+    assert_eq!(run.proven_version(), 2);
+    // Each call reaches the standby.
+    run.run(&rotated, 40);
+    run.run(&Server::new(&[V1]), 50);
+    assert_eq!(run.proven_version(), 2);
+    assert!(run.view.fault.is_none(), "{:?}", run.view.fault);
 }
 
 #[test]
@@ -419,7 +437,7 @@ fn what_the_backend_before_knew_is_not_taken_back_by_a_promotion() {
 fn an_acceptance_that_stays_configured_takes_no_later_rotation_back() {
     let replaced = Server::new(&[(1, 300, "b3RoZXI=")]);
     let mut before = Run::proven(&Server::new(&[V1, V2]));
-    before.run(&replaced, 40);
+    before.run(&replaced, 110);
     let accepted = KeyId::new(&key(), replaced.latest());
     let mut run = Run::accepting(before.view, Some(accepted.as_str()));
     run.refresh(&replaced);
@@ -447,7 +465,7 @@ fn a_restart_does_not_renew_an_acceptance_that_was_followed_by_a_rotation() {
     let rotated = Server::new(&[(1, 300, "b3RoZXI="), (2, 400, "eA==")]);
     let accepted = KeyId::new(&key(), replaced.latest());
     let mut before = Run::proven(&Server::new(&[V1, V2]));
-    before.run(&replaced, 40);
+    before.run(&replaced, 110);
     let mut before = Run::accepting(before.view, Some(accepted.as_str()));
     before.refresh(&replaced);
     before.run(&rotated, 40);
