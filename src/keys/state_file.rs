@@ -180,20 +180,22 @@ impl Stored {
         let silence = SystemTime::now().duration_since(then).unwrap_or_default();
         let key_ids = self.key_ids();
         let is_of_this_boot = boot::id().is_some_and(|boot| boot == self.boot);
-        let proven = ProvenKey {
-            key_id: settings.key_id(self.stamp),
-            stamp: self.stamp,
+        let at = |stamp| ProvenKey {
+            key_id: settings.key_id(stamp),
+            stamp,
         };
+        let canary = self.canary.and_then(StoredCanary::into_canary);
+        // The canary is of the proven version, which may be a later one than Status said.
+        let proven = at(canary.as_ref().map_or(self.stamp, |canary| canary.stamp));
         // With another suffix, or proven and not yet announced, it is a key_id that Status never said.
-        let is_announced = key_ids.last() == Some(&proven.key_id);
-        let announced = is_announced.then(|| proven.clone());
+        let announced = Some(at(self.stamp)).filter(|it| key_ids.last() == Some(&it.key_id));
         KeyView {
             announced_before: announced.clone().into_iter().collect(),
             announced,
             key_ids,
             used_acceptance: self.used_acceptance,
             proven: Some(proven),
-            canary: self.canary.and_then(StoredCanary::into_canary),
+            canary,
             last_success: Some(Moment::ago(silence)),
             unconfirmed_since: (!is_of_this_boot).then(|| time_of(self.last_success)),
             ..KeyView::default()
@@ -287,6 +289,32 @@ mod tests {
             age >= Duration::from_secs(4) && age <= Duration::from_secs(60),
             "{age:?}"
         );
+    }
+
+    /// A process that ends between the proof of a version and its Status.
+    #[test]
+    fn a_version_that_was_proven_and_not_announced_is_remembered_with_its_canary() {
+        let (first, second) = (proven(100, 1), proven(200, 2));
+        let text = "vault:v2:AAAA".to_owned();
+        let mut view = KeyView {
+            announced: Some(first.clone()),
+            proven: Some(second.clone()),
+            status_asked: true,
+            last_success: Some(Moment::now()),
+            canary: Some(Canary {
+                digest: [0; 32],
+                ciphertext: Arc::new(Ciphertext::try_new(text.into_bytes()).expect("a ciphertext")),
+                stamp: second.stamp,
+            }),
+            ..KeyView::default()
+        };
+        view.key_ids.add(&first.key_id);
+        let stored = Stored::of(&view).expect("a version was proven");
+        let view = stored.into_view(&settings("kms"));
+        assert_eq!(view.announced, Some(first.clone()));
+        assert_eq!(view.pinned_for(Some(first.clone())), Some(first));
+        assert_eq!(view.canary.map(|it| it.stamp), Some(second.stamp));
+        assert_eq!(view.proven, Some(second));
     }
 
     #[tokio::test]
