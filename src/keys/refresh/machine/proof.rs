@@ -93,6 +93,11 @@ impl Machine {
     fn disproved(&mut self, report: Report, now: Instant, random: f64) -> Vec<Effect> {
         let mut effects = Vec::new();
         let is_believed = self.stale.is_believed(report.latest, now);
+        let same_number = self.proven.map(|it| it.version) == Some(report.latest.version);
+        if is_believed && same_number {
+            // The same version, under the creation time of a key that was there only while it was read.
+            return self.prove(report, Purpose::Older);
+        }
         if is_believed {
             self.stale.disprove();
         }

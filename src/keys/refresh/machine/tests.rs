@@ -339,6 +339,31 @@ fn a_standby_that_lags_takes_nothing_back_where_the_clock_of_vault_went_back() {
     assert!(run.view.fault.is_none(), "{:?}", run.view.fault);
 }
 
+/// The key was deleted and created again, its new creation time was read, and it was restored before it was proven.
+#[test]
+fn a_creation_time_of_a_key_that_is_gone_again_is_corrected() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    run.now += Duration::from_secs(30);
+    let created_again = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let calls = run.step(RefreshEvent::Due);
+    let read = created_again.call(&calls[0]);
+    let restored = Server::new(&[V1]);
+    let mut calls = run.step(RefreshEvent::Ended(CallOutcome(read)));
+    while let Some(call) = calls.pop() {
+        calls = run.step(RefreshEvent::Ended(CallOutcome(restored.call(&call))));
+    }
+    let stamp_of = |run: &Run| run.view.proven.as_ref().map(|it| it.stamp);
+    assert_eq!(stamp_of(&run), Some(stamp(300, 1)));
+    run.run(&restored, 110);
+    assert_eq!(stamp_of(&run), Some(stamp(100, 1)));
+    let canary = run.view.canary.as_ref().map(|it| it.stamp);
+    assert_eq!(canary, Some(stamp(100, 1)));
+    assert!(run.view.fault.is_none());
+    let calls = run.calls.len();
+    run.run(&restored, 60);
+    assert_eq!(run.calls.len(), calls + 2, "it is settled");
+}
+
 #[test]
 fn a_minimum_above_the_old_version_is_no_sign_of_another_key() {
     let mut run = Run::proven(&Server::new(&[V1]));
