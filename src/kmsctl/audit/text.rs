@@ -177,8 +177,9 @@ fn minimum(key: &Minimum, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  {command}")?;
         writeln!(
             out,
-            "  only once every kube-apiserver announces version {safe} or later (vault-kmsctl rotate --no-rotate --wait \
-             shows it),\n  and if no other cluster, and no backup that was not named by --backup, needs this key"
+            "  only if every kube-apiserver announced version {safe} or later before this audit began (vault-kmsctl rotate \
+             --no-rotate --wait\n  shows it; audit after that), and if no other cluster, and no backup that was not named by \
+             --backup, needs this key"
         )?;
     }
     Ok(())
