@@ -14,6 +14,8 @@ mod local_encrypt;
 mod local_kek;
 mod manager;
 mod message;
+#[cfg(all(test, feature = "kmsctl"))]
+mod model;
 mod operations;
 mod preflight;
 mod refresh;

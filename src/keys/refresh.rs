@@ -10,7 +10,11 @@ mod probe;
 mod schedule;
 mod verdict;
 
+#[cfg(all(test, feature = "kmsctl"))]
+pub(super) use effect::Call;
 pub(super) use effect::Effect;
+#[cfg(all(test, feature = "kmsctl"))]
+pub(super) use event::CallOutcome;
 pub use event::{CallObservation, RefreshEvent};
 pub(super) use machine::Machine;
 pub(super) use probe::{call, random_bytes, random_into};

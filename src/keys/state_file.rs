@@ -156,6 +156,28 @@ impl Stored {
         })
     }
 
+    /// The same with another time of the last success, written in this boot or an earlier one.
+    #[cfg(all(test, feature = "kmsctl"))]
+    pub(super) fn at(self, last_success: u64, is_of_this_boot: bool) -> Self {
+        let boot = if is_of_this_boot {
+            self.boot
+        } else {
+            String::new()
+        };
+        Self {
+            last_success,
+            boot,
+            ..self
+        }
+    }
+
+    /// Its text without the time.
+    #[cfg(all(test, feature = "kmsctl"))]
+    pub(super) fn text(&self) -> String {
+        let stored = self.clone().at(0, true);
+        serde_json::to_string(&stored).expect("JSON")
+    }
+
     /// What was announced. A file of an earlier version of this program holds the latest only.
     fn key_ids(&self) -> AnnouncedKeyIds {
         if self.announced.is_empty() {

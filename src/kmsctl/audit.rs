@@ -247,4 +247,7 @@ fn print(report: &Report<'_>, options: &Audit) -> io::Result<()> {
 }
 
 #[cfg(test)]
+pub(crate) use tests::advised_minimum;
+
+#[cfg(test)]
 mod tests;

@@ -24,6 +24,8 @@ use crate::system::Exit;
 use crate::vault::KeyVersions;
 use apiservers::ApiServer;
 pub use args::Rotate;
+#[cfg(test)]
+pub(crate) use convergence::usage;
 use convergence::{Laggard, Wanted};
 use key::Key;
 

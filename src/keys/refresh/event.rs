@@ -38,15 +38,15 @@ pub(super) enum Outcome {
 }
 
 impl CallOutcome {
-    pub(super) fn key_read(outcome: Result<KeyInfo, KeyError>) -> Self {
+    pub(in crate::keys) fn key_read(outcome: Result<KeyInfo, KeyError>) -> Self {
         Self(Outcome::KeyRead(outcome))
     }
 
-    pub(super) fn canary_decrypted(outcome: Result<(), KeyError>) -> Self {
+    pub(in crate::keys) fn canary_decrypted(outcome: Result<(), KeyError>) -> Self {
         Self(Outcome::CanaryDecrypted(outcome))
     }
 
-    pub(super) fn proved(outcome: Result<Canary, KeyError>) -> Self {
+    pub(in crate::keys) fn proved(outcome: Result<Canary, KeyError>) -> Self {
         Self(Outcome::Proved(outcome))
     }
 }

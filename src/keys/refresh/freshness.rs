@@ -70,6 +70,12 @@ impl StaleReads {
         Some(BELIEVE_OLDER_AFTER.saturating_sub(now.duration_since(since)))
     }
 
+    /// The older version and since when it is all that was reported.
+    #[cfg(all(test, feature = "kmsctl"))]
+    pub(super) fn since(&mut self) -> Option<&mut (VersionStamp, Instant)> {
+        self.0.as_mut()
+    }
+
     /// Whether this older version has to be believed by now.
     pub(super) fn is_believed(&self, seen: VersionStamp, now: Instant) -> bool {
         let due = self.believed_in(now).is_some_and(|wait| wait.is_zero());

@@ -9,6 +9,8 @@
 mod conclusion;
 mod phase;
 mod proof;
+#[cfg(all(test, feature = "kmsctl"))]
+mod snapshot;
 
 use tokio::time::Instant;
 
@@ -27,6 +29,7 @@ use phase::{Phase, Purpose, Report};
 
 /// The state.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(in crate::keys) struct Machine {
     key: TransitKey,
     suffix: Option<String>,

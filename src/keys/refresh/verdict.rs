@@ -27,6 +27,12 @@ pub(super) enum Classification {
 pub(super) struct RefusalStreak(Option<Instant>);
 
 impl RefusalStreak {
+    /// When the first of them was rejected.
+    #[cfg(all(test, feature = "kmsctl"))]
+    pub(super) fn since(&mut self) -> Option<&mut Instant> {
+        self.0.as_mut()
+    }
+
     /// What a failed refresh at `now` amounts to after what came before it, and what to remember.
     pub(super) fn classify(self, rejected: bool, now: Instant) -> (Self, Classification) {
         match self.0 {

@@ -1,13 +1,11 @@
 //! The Status policy as a table: what is known, and for how long Vault has been silent.
 
 use super::*;
+use crate::keys::tests::logged_in;
 use crate::keys::view::{KeyFault, ProvenKey};
 use crate::keys::{KeyId, tests};
-use crate::session::{LoginFault, Session};
+use crate::session::LoginFault;
 use crate::system::clock::Moment;
-use crate::vault::{Lease, Token};
-use std::sync::Arc;
-use tokio::time::Instant;
 
 const LIMITS: HealthLimits = HealthLimits {
     tolerance: Duration::from_secs(600),
@@ -56,25 +54,6 @@ fn faulty(view: KeyView, kind: ErrorKind, text: &str, verdict: bool) -> KeyView 
     KeyView {
         fault: Some(KeyFault { error, verdict }),
         ..view
-    }
-}
-
-fn logged_in() -> SessionView {
-    let lease = Lease {
-        ttl: None,
-        renewable: false,
-        num_uses: 0,
-    };
-    SessionView {
-        current: Some(Arc::new(Session {
-            token: Arc::new(Token::try_new("t").expect("token")),
-            generation: 1,
-            obtained: Instant::now(),
-            lease,
-            expires: None,
-            leased: Moment::now(),
-        })),
-        ..SessionView::default()
     }
 }
 

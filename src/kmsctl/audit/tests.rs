@@ -1,5 +1,7 @@
 //! States and findings: functions of what was counted, the file, and the current key.
 
+mod advice;
+
 use prost::Message;
 
 use super::expected::{CurrentKeys, Expected};
@@ -8,6 +10,7 @@ use super::tally::{Place, Tally};
 use crate::etcd::scan::Record;
 use crate::etcd::stored::{EncryptedObject, Stored};
 use crate::keys::KeyId;
+pub(crate) use advice::advised_minimum;
 
 const KEY_ID: &str = "transit1::transit:kms:v";
 

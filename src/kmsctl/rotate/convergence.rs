@@ -95,6 +95,35 @@ impl Wanted {
     }
 }
 
+/// What a kube-apiserver uses, for the model in `keys::model`.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) is_used: bool,
+    pub(crate) is_known: bool,
+}
+
+/// What a kube-apiserver uses that follows this hash, where the other is wanted.
+#[cfg(test)]
+pub(crate) fn usage(wanted: &str, followed: Option<String>, is_unhealthy: bool) -> Usage {
+    const PROVIDER: &str = "vault";
+    let wanted = Wanted {
+        hash: wanted.to_owned(),
+        providers: vec![PROVIDER.to_owned()],
+        names: HashMap::new(),
+    };
+    let announced = followed.map(|hash| (PROVIDER.to_owned(), Announced { hash, at: 0.0 }));
+    let unhealthy = is_unhealthy.then(String::new);
+    let reason = wanted.reason(&Observed::Providers(
+        announced.into_iter().collect(),
+        unhealthy,
+    ));
+    Usage {
+        is_used: reason.is_none(),
+        is_known: reason.is_none_or(|(_, is_known)| is_known),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
