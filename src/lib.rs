@@ -24,6 +24,8 @@ pub mod reason;
 pub mod replaced_plugin;
 pub mod session;
 mod sha256;
+#[cfg(test)]
+mod simulation;
 pub mod supervisor;
 pub mod system;
 pub mod telemetry;

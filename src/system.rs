@@ -1,6 +1,7 @@
 //! The process and the host: exit codes, signals, hardening, files, and notifications for systemd.
 
 pub mod atomic_file;
+pub(crate) mod blocking;
 pub mod boot;
 pub mod clock;
 pub mod file_trust;
@@ -11,6 +12,8 @@ pub mod notify;
 mod one_line;
 pub mod pid_namespace;
 pub mod root_dir;
+#[cfg(test)]
+pub(crate) mod simulated;
 pub mod socket_file;
 pub mod user_namespace;
 pub mod watched_file;

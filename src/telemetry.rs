@@ -93,6 +93,18 @@ impl Telemetry {
 }
 
 impl LogHandle {
+    /// Of no log.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        let (layer, filter) = reload::Layer::new(filter(LevelFilter::OFF, false));
+        drop(layer);
+        Self {
+            filter,
+            formats: log::detached(),
+            has_spans: false,
+        }
+    }
+
     /// Applies other settings.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,8 @@ use super::announced::AnnouncedKeyIds;
 use super::arguments::Settings;
 use super::key_id::KeyId;
 use super::view::{Canary, KeyView, ProvenKey};
-use crate::system::clock::Moment;
+use crate::system::blocking::spawn_blocking;
+use crate::system::clock::{self, Moment};
 use crate::system::{atomic_file, boot};
 use crate::telemetry::events;
 use crate::vault::{Ciphertext, TransitKey, VersionStamp};
@@ -141,7 +142,7 @@ impl Stored {
     pub(super) fn of(view: &KeyView) -> Option<Self> {
         let proven = view.writing()?;
         let silence = view.last_success?.elapsed();
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let since_epoch = clock::now().duration_since(UNIX_EPOCH).ok()?;
         Some(Self {
             key_id: proven.key_id.clone(),
             stamp: proven.stamp,
@@ -199,7 +200,7 @@ impl Stored {
             };
         }
         let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
-        let silence = SystemTime::now().duration_since(then).unwrap_or_default();
+        let silence = clock::now().duration_since(then).unwrap_or_default();
         let key_ids = self.key_ids();
         let is_of_this_boot = boot::id().is_some_and(|boot| boot == self.boot);
         let at = |stamp| ProvenKey {
@@ -258,7 +259,7 @@ async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
         text.push(b'\n');
         atomic_file::replace(&path, &text)
     };
-    let ended = tokio::task::spawn_blocking(write).await;
+    let ended = spawn_blocking(write).await;
     ended
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())

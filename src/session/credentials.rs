@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::diagnosis::Diagnosis;
 use crate::sha256::sha256;
+use crate::system::blocking::spawn_blocking;
 use crate::system::watched_file::{self, Content, Fingerprint, ReadError};
 use crate::telemetry::events;
 

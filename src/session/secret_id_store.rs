@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::system::atomic_file::AtomicFile;
+use crate::system::blocking::spawn_blocking;
 
 /// The disk space that is reserved before a token is spent: more than two secret_ids with their
 /// tokens need.
@@ -122,7 +123,7 @@ async fn limited<T: Send + 'static>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
+    spawn_blocking(work)
         .await
         .map_err(io::Error::other)?
 }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::grpc::BoundSocket;
 use crate::keys::{self, KeyMsg, KeyView, SeedCache};
 use crate::session::{LoginFault, SessionView};
+use crate::system::blocking::spawn_blocking;
 use crate::system::notify;
 use crate::telemetry::ReloadStatus;
 use crate::telemetry::events;
@@ -49,7 +50,7 @@ impl State {
         let myself = myself.clone();
         let metrics = self.args.children.metrics().clone();
         // In a task of its own: a parser that panics is a refusal, too.
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = spawn_blocking(move || {
             let read = source
                 .load_trusted(Some(geteuid().as_raw()))
                 .map_err(|errors| errors.to_string());

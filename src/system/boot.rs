@@ -9,6 +9,10 @@ pub const VARIABLE: &str = "VAULT_KMS_PLUGIN_BOOT_ID";
 /// if it cannot be read.
 #[must_use]
 pub fn id() -> Option<String> {
+    #[cfg(test)]
+    if let Some(outside) = super::simulated::outside() {
+        return Some(outside.boot());
+    }
     let id = env::var(VARIABLE).or_else(|_| fs::read_to_string("/proc/sys/kernel/random/boot_id"));
     // systemd writes it without hyphens.
     let id = id.ok()?.trim().replace('-', "");

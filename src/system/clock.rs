@@ -66,9 +66,23 @@ impl Moment {
     }
 }
 
+/// The wall-clock time.
+#[must_use]
+pub fn now() -> SystemTime {
+    #[cfg(test)]
+    if let Some(outside) = super::simulated::outside() {
+        return outside.wall_time();
+    }
+    SystemTime::now()
+}
+
 /// How long the host was suspended since it booted. In whole milliseconds: the two clocks are not read at
 /// the same instant.
 fn suspended() -> Duration {
+    #[cfg(test)]
+    if super::simulated::outside().is_some() {
+        return Duration::ZERO;
+    }
     let running = of_clock(ClockId::Monotonic);
     let suspended = of_clock(ClockId::Boottime).saturating_sub(running);
     Duration::from_millis(u64::try_from(suspended.as_millis()).unwrap_or(u64::MAX))
@@ -91,7 +105,7 @@ pub fn since_boot() -> Duration {
 #[must_use]
 pub fn wall_time(moment: Instant) -> Option<Timestamp> {
     let now = Instant::now();
-    let wall = SystemTime::now();
+    let wall = self::now();
     let time = match moment.checked_duration_since(now) {
         Some(ahead) => wall.checked_add(ahead),
         None => wall.checked_sub(now.saturating_duration_since(moment)),

@@ -24,6 +24,12 @@ pub(super) fn start(format: Format) -> io::Result<(QueueLayer, Formats, Writer)>
     Ok((layer, formats, writer))
 }
 
+/// The formats of no log.
+#[cfg(test)]
+pub(super) fn detached() -> Formats {
+    queue::new(Format::Json, Box::new(open)).1
+}
+
 /// The output for this format.
 fn open(format: Format) -> Box<dyn Output> {
     let is_terminal = stderr().is_terminal();

@@ -34,6 +34,7 @@ use selection::{Observation, Selection};
 use super::error::CallError;
 use super::response::Response;
 use super::tls::{self, CertificateReloader, Negotiated, ServerCertificate};
+use crate::system::blocking::spawn_blocking;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a check of the certificate files may delay a request; files on a network share can
@@ -164,7 +165,7 @@ impl Client {
             let endpoints = self.endpoints.clone();
             // On a thread of its own, because a network share can hang; it continues after the
             // timeout.
-            let work = tokio::task::spawn_blocking(move || {
+            let work = spawn_blocking(move || {
                 if let Some(tls) = reloader.reload_if_changed() {
                     endpoints.iter().for_each(|endpoint| endpoint.renew(&tls));
                 }

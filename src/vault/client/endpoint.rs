@@ -93,6 +93,10 @@ impl Endpoint {
         transport: &Transport,
         request: &Request<'_>,
     ) -> Result<reqwest::Response, CallError> {
+        #[cfg(test)]
+        if let Some(outside) = crate::system::simulated::outside() {
+            return self.simulate(&*outside, transport, request).await;
+        }
         let mut url = self.config.base.clone();
         url.set_path(&format!("{}v1/{}", self.config.base.path(), request.path));
         url.set_query(request.query);
@@ -110,6 +114,28 @@ impl Endpoint {
         let response = response?;
         transport.record_response();
         Ok(response)
+    }
+
+    #[cfg(test)]
+    async fn simulate(
+        &self,
+        outside: &dyn crate::system::simulated::Outside,
+        transport: &Transport,
+        request: &Request<'_>,
+    ) -> Result<reqwest::Response, CallError> {
+        let response = outside.vault(request.to_simulated(self.label())).await;
+        let response = response.map_err(|sent| CallError::Unreachable {
+            path: request.path.to_owned(),
+            address: self.label().to_owned(),
+            cause: Diagnosis::new("simulated"),
+            progress: if sent.0 {
+                Progress::PerhapsSent
+            } else {
+                Progress::NotConnected
+            },
+        })?;
+        transport.record_response();
+        Ok(response.into())
     }
 
     fn unreachable(

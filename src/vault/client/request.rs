@@ -127,6 +127,17 @@ impl<'a> Request<'a> {
         Secrets::of(self.token, self.body.as_deref())
     }
 
+    #[cfg(test)]
+    pub(super) fn to_simulated(&self, address: &str) -> crate::system::simulated::ToVault {
+        crate::system::simulated::ToVault {
+            address: address.to_owned(),
+            method: self.method.to_string(),
+            path: self.path.to_owned(),
+            token: self.token.map(|token| token.expose_secret().to_owned()),
+            body: self.body.clone().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         // Vault Agent and Proxy refuse requests without it (OpenBao `command/agent.go`).

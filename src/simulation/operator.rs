@@ -1,0 +1,208 @@
+//! What people and machines do to the daemon and to Vault, in phases drawn from the seed.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::apiserver;
+use super::conditions::Conditions;
+use super::world::{GRACE, World};
+use crate::actor::Fault;
+use crate::supervisor::{Child, Daemon};
+use crate::system::Signal;
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// As by SIGKILL.
+    Killed,
+    /// Asked to.
+    Stopped,
+    /// The run is over.
+    Over,
+}
+
+/// The phases that are left; they outlive a process.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pub(super) phases: u32,
+}
+
+impl Schedule {
+    /// Goes on until the process is to end.
+    pub(super) async fn run(&mut self, world: &World, daemon: &mut Daemon) -> End {
+        while self.phases > 0 {
+            self.phases -= 1;
+            if let Some(end) = phase(world, daemon).await {
+                return end;
+            }
+        }
+        recover(world, daemon);
+        sleep(GRACE + Duration::from_secs(90)).await;
+        apiserver::audit(world).await;
+        End::Over
+    }
+}
+
+async fn phase(world: &World, daemon: &mut Daemon) -> Option<End> {
+    let (length, events) = {
+        let mut state = world.state();
+        let is_calm = state.rng.u8(..5) < 2;
+        if is_calm {
+            state.conditions = [Conditions::calm(), Conditions::calm()];
+        } else {
+            let both = state.rng.bool();
+            let drawn = Conditions::draw(&mut state.rng);
+            let other = Conditions::draw(&mut state.rng);
+            state.conditions = [drawn, if both { other } else { Conditions::calm() }];
+            state.vault.fall_behind();
+        }
+        // Once an error is explained by more than the phase, it stays so.
+        let is_replaced = state.vault.current != 0
+            && !state.checks.accepted.contains(&state.vault.current);
+        let is_wrong = state.vault.is_sealed || state.vault.denied.is_some() || is_replaced;
+        state.set_disturbed(!is_calm || is_wrong);
+        let text = format!("phase {:?}", state.conditions);
+        state.note(&text);
+        // Longer is a restored snapshot to the plugin.
+        let longest = if state.conditions.iter().any(|it| it.is_stale) { 40 } else { 200 };
+        (state.rng.u64(5..longest), state.rng.u8(..4))
+    };
+    let wait = Duration::from_secs(length) / (u32::from(events) + 1);
+    for _ in 0..events {
+        sleep(wait).await;
+        if let Some(end) = event(world, daemon) {
+            return Some(end);
+        }
+    }
+    sleep(wait).await;
+    None
+}
+
+fn event(world: &World, daemon: &mut Daemon) -> Option<End> {
+    let drawn = world.state().rng.u8(..16);
+    match drawn {
+        0..4 => rotate(world),
+        4 => {
+            let child = [Child::Session, Child::Keys, Child::Grpc][world.state().rng.usize(..3)];
+            let faults = [Fault::Panic, Fault::Error, Fault::Hang, Fault::Kill, Fault::EndTasks];
+            let fault = faults[world.state().rng.usize(..faults.len())];
+            disturbed(world, &format!("{child} {fault:?}"));
+            daemon.inject(child, fault);
+        }
+        5 => {
+            disturbed(world, "tokens revoked");
+            world.state().vault.revoke_tokens();
+        }
+        6 => seal(world),
+        7 => deny(world),
+        8 => replace(world, daemon),
+        9 => raise_minimum(world),
+        10 | 11 => reload(world, daemon),
+        12 => step_clock(world),
+        13 => return Some(End::Killed),
+        14 => return Some(End::Stopped),
+        _ => {
+            disturbed(world, "reboot");
+            world.state().boots += 1;
+            return Some(End::Killed);
+        }
+    }
+    None
+}
+
+fn disturbed(world: &World, what: &str) {
+    let mut state = world.state();
+    state.note(what);
+    state.disturb();
+}
+
+fn rotate(world: &World) {
+    let mut state = world.state();
+    let now = state.now();
+    let version = state.vault.rotate(now);
+    state.note(&format!("rotated to {version}"));
+}
+
+fn seal(world: &World) {
+    let mut state = world.state();
+    state.vault.is_sealed = !state.vault.is_sealed;
+    let sealed = state.vault.is_sealed;
+    state.note(&format!("sealed: {sealed}"));
+    state.set_disturbed(true);
+}
+
+fn deny(world: &World) {
+    let mut state = world.state();
+    let paths = ["transit/encrypt", "transit/decrypt", "transit/keys", "transit"];
+    let path = paths[state.rng.usize(..4)];
+    state.vault.denied = state.vault.denied.is_none().then_some(path);
+    let denied = state.vault.denied;
+    state.note(&format!("denied: {denied:?}"));
+    state.set_disturbed(true);
+}
+
+/// Deletes the key and makes another one; or, if that was done, restores it or accepts the other one.
+fn replace(world: &World, daemon: &mut Daemon) {
+    let mut state = world.state();
+    let now = state.now();
+    let accepted = state.checks.accepted.last().copied().unwrap_or(0);
+    if state.vault.current == accepted {
+        state.vault.recreate(now);
+        state.note("key deleted and made again");
+    } else {
+        state.vault.current = accepted;
+        state.note("key restored");
+    }
+    state.set_disturbed(true);
+    drop(state);
+    let _ = daemon;
+}
+
+fn raise_minimum(world: &World) {
+    let mut state = world.state();
+    let current = state.vault.current;
+    let latest = state.vault.keys[current].latest();
+    state.vault.keys[current].min_decryption = latest;
+    state.note(&format!("min_decryption_version {latest}"));
+    state.disturb();
+}
+
+fn reload(world: &World, daemon: &mut Daemon) {
+    {
+        let mut state = world.state();
+        match state.rng.u8(..4) {
+            0 => state.settings.max_waiting += 1,
+            1 => state.settings.tolerance += 10,
+            2 => state.settings.suffix += 1,
+            _ => {}
+        }
+        let text = format!("reload {:?}", state.settings);
+        state.note(&text);
+        state.disturb();
+    }
+    world.write_config();
+    daemon.signal(Signal::Reload);
+}
+
+fn step_clock(world: &World) {
+    let mut state = world.state();
+    let step = state.rng.i64(-7200..7200);
+    state.wall_step += step;
+    state.note(&format!("clock stepped by {step} s"));
+}
+
+/// All faults end.
+fn recover(world: &World, daemon: &mut Daemon) {
+    {
+        let mut state = world.state();
+        state.conditions = [Conditions::calm(), Conditions::calm()];
+        state.vault.is_sealed = false;
+        state.vault.denied = None;
+        state.vault.current = state.checks.accepted.last().copied().unwrap_or(0);
+        state.set_disturbed(false);
+        state.note("recovered");
+    }
+    // An operator who corrected something reloads.
+    daemon.signal(Signal::Reload);
+}
