@@ -36,8 +36,10 @@ pub(super) async fn run(world: Arc<World>, name: String) {
             let Broken = apiserver.calls(client).await;
             let name = &apiserver.name;
             apiserver.world.note(&format!("{name} disconnected"));
+            sleep(Duration::from_millis(1)).await;
+        } else {
+            sleep(Duration::from_secs(1)).await;
         }
-        sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -49,6 +51,7 @@ pub(super) async fn connect(world: &World) -> Option<KmsClient> {
 /// Whether the connection broke, rather than the plugin answered.
 fn is_broken(error: &Status) -> bool {
     std::error::Error::source(error).is_some()
+        || error.message().starts_with("Service was not ready")
 }
 
 impl Apiserver {

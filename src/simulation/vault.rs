@@ -24,7 +24,7 @@ pub(super) struct Vault {
     pub(super) current: usize,
     /// The ciphertexts that were made.
     pub(super) values: BTreeMap<String, Encrypted>,
-    /// When the current key last encrypted or decrypted.
+    /// When the key last encrypted or decrypted, or was read.
     pub(super) worked: Duration,
     tokens: BTreeMap<String, Token>,
     /// How many versions a server that lags knows.
@@ -158,7 +158,10 @@ impl Vault {
                 self.tokens.remove(token);
                 (204, Value::Null)
             }
-            "transit/keys/kms" => self.describe(is_stale),
+            "transit/keys/kms" => {
+                self.worked = now;
+                self.describe(is_stale)
+            }
             "transit/encrypt/kms" => self.items(body, now, is_stale, Self::encrypt),
             "transit/decrypt/kms" => self.items(body, now, is_stale, Self::decrypt),
             _ => error(404, "no handler for route \"x\". route entry not found."),

@@ -27,7 +27,10 @@ pub(super) fn start(format: Format) -> io::Result<(QueueLayer, Formats, Writer)>
 /// The formats of no log.
 #[cfg(test)]
 pub(super) fn detached() -> Formats {
-    queue::new(Format::Json, Box::new(open)).1
+    let (_, formats, writer, _) = queue::new(Format::Json, Box::new(open));
+    // When dropped it would wait for the thread, and there is none.
+    std::mem::forget(writer);
+    formats
 }
 
 /// The output for this format.
