@@ -6,6 +6,7 @@
 mod apiserver;
 mod checks;
 mod conditions;
+mod invariants;
 mod network;
 mod operator;
 mod run;

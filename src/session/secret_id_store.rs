@@ -123,9 +123,7 @@ async fn limited<T: Send + 'static>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
+    spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

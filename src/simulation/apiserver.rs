@@ -75,6 +75,11 @@ impl Apiserver {
             }
             Err(error) => return self.failed(began, "Status", &error),
         };
+        // kube-apiserver encrypts at once; another client, or a slow host, may not.
+        if self.world.state().rng.u8(..3) == 0 {
+            let wait = self.world.state().rng.u64(..40_000);
+            sleep(Duration::from_millis(wait)).await;
+        }
         let encrypts = self.seed.as_ref() != Some(&announced) || self.world.state().rng.bool();
         if encrypts {
             self.encrypt(client, &announced).await?;

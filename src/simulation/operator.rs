@@ -58,14 +58,18 @@ async fn phase(world: &World, daemon: &mut Daemon) -> Option<End> {
             state.vault.fall_behind();
         }
         // Once an error is explained by more than the phase, it stays so.
-        let is_replaced = state.vault.current != 0
-            && !state.checks.accepted.contains(&state.vault.current);
+        let is_replaced =
+            state.vault.current != 0 && !state.checks.accepted.contains(&state.vault.current);
         let is_wrong = state.vault.is_sealed || state.vault.denied.is_some() || is_replaced;
         state.set_disturbed(!is_calm || is_wrong);
         let text = format!("phase {:?}", state.conditions);
         state.note(&text);
         // Longer is a restored snapshot to the plugin.
-        let longest = if state.conditions.iter().any(|it| it.is_stale) { 40 } else { 200 };
+        let longest = if state.conditions.iter().any(|it| it.is_stale) {
+            40
+        } else {
+            200
+        };
         (state.rng.u64(5..longest), state.rng.u8(..4))
     };
     let wait = Duration::from_secs(length) / (u32::from(events) + 1);
@@ -85,7 +89,13 @@ fn event(world: &World, daemon: &mut Daemon) -> Option<End> {
         0..4 => rotate(world),
         4 => {
             let child = [Child::Session, Child::Keys, Child::Grpc][world.state().rng.usize(..3)];
-            let faults = [Fault::Panic, Fault::Error, Fault::Hang, Fault::Kill, Fault::EndTasks];
+            let faults = [
+                Fault::Panic,
+                Fault::Error,
+                Fault::Hang,
+                Fault::Kill,
+                Fault::EndTasks,
+            ];
             let fault = faults[world.state().rng.usize(..faults.len())];
             disturbed(world, &format!("{child} {fault:?}"));
             daemon.inject(child, fault);
@@ -134,7 +144,12 @@ fn seal(world: &World) {
 
 fn deny(world: &World) {
     let mut state = world.state();
-    let paths = ["transit/encrypt", "transit/decrypt", "transit/keys", "transit"];
+    let paths = [
+        "transit/encrypt",
+        "transit/decrypt",
+        "transit/keys",
+        "transit",
+    ];
     let path = paths[state.rng.usize(..4)];
     state.vault.denied = state.vault.denied.is_none().then_some(path);
     let denied = state.vault.denied;

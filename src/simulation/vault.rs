@@ -176,7 +176,8 @@ impl Vault {
             last: now + MAX_TTL,
         };
         self.tokens.insert(name.clone(), token);
-        let auth = json!({"client_token": name, "lease_duration": TTL.as_secs(), "renewable": true});
+        let auth =
+            json!({"client_token": name, "lease_duration": TTL.as_secs(), "renewable": true});
         (200, json!({ "auth": auth }))
     }
 
