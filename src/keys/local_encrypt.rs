@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::error::KeyError;
 use super::local_kek::{self, ANNOTATION, KEK_BYTES};
 use super::message::{EncryptCall, EncryptedSeed, KeyMsg};
-use super::operations::Operations;
+use super::operations::{EncryptCompletion, Operations};
 use super::refresh::random_into;
 use super::view::ProvenKey;
 use crate::batch::{self, Completion, Encrypt, Request, RetryPolicy};
@@ -68,14 +68,13 @@ impl Completion<Encrypted> for LocalCompletion {
         } = *self;
         let error = match outcome {
             Ok(encrypted) => {
-                operations.note_encrypted(pinned.stamp.version);
-                operations.keep_encrypted(&encrypted.ciphertext, &call.plaintext);
-                let _ = call.reply.send(Ok(EncryptedSeed {
-                    ciphertext: encrypted.ciphertext,
-                    key_id: pinned.key_id,
-                    annotation: None,
-                }));
-                return;
+                let completion = EncryptCompletion {
+                    operations,
+                    pinned,
+                    seed: Some(call.plaintext),
+                    reply: call.reply,
+                };
+                return Box::new(completion).complete(Ok(encrypted));
             }
             Err(error) => error,
         };

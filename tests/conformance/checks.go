@@ -146,17 +146,23 @@ func (r *run) readConcurrently() error {
 	if err != nil {
 		return err
 	}
+	read := func() error { return cold.expect(r.ctx, r.stored[0], false) }
+	return errors.Join(atOnce(read)...)
+}
+
+// atOnce has many do the same at one time, and returns how each of them failed.
+func atOnce(act func() error) []error {
 	failures := make([]error, concurrent)
-	var readers sync.WaitGroup
+	var all sync.WaitGroup
 	for number := range failures {
-		readers.Add(1)
+		all.Add(1)
 		go func() {
-			defer readers.Done()
-			failures[number] = cold.expect(r.ctx, r.stored[0], false)
+			defer all.Done()
+			failures[number] = act()
 		}()
 	}
-	readers.Wait()
-	return errors.Join(failures...)
+	all.Wait()
+	return failures
 }
 
 func (r *run) rotateKey() error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 )
 
 const (
@@ -148,17 +147,7 @@ func (s *suite) decryptAtOnce() error {
 	if err != nil {
 		return err
 	}
-	failures := make([]error, concurrent)
-	var readers sync.WaitGroup
-	for number := range failures {
-		readers.Add(1)
-		go func() {
-			defer readers.Done()
-			failures[number] = s.reads(stored)
-		}()
-	}
-	readers.Wait()
-	for _, failure := range failures {
+	for _, failure := range atOnce(func() error { return s.reads(stored) }) {
 		if failure != nil {
 			return failure
 		}

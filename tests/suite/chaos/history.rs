@@ -24,6 +24,8 @@ pub(super) enum Outcome {
         base: i64,
         revision: i64,
     },
+    /// The plugin answered as it should.
+    Answered,
     /// Another write came first.
     Conflict,
     /// It failed; a write may have happened all the same.
@@ -112,7 +114,7 @@ impl History {
         let mut explained: BTreeMap<String, u64> = BTreeMap::new();
         for operation in self.all() {
             let outcome = match &operation.outcome {
-                Outcome::Read { .. } | Outcome::Written { .. } => "ok",
+                Outcome::Read { .. } | Outcome::Written { .. } | Outcome::Answered => "ok",
                 Outcome::Conflict => "conflict",
                 Outcome::Failed { .. } => "failed",
             };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::history::{History, Operation, Outcome, Register};
@@ -22,7 +22,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::vault::cluster::Cluster;
 use crate::harness::vault::{Fixture, plugin_policy};
 use crate::harness::wait;
-use crate::kmsctl::site::{finish, operators};
+use crate::kmsctl::site::verified;
 use crate::{LIMIT, daemon_for};
 
 /// Control-plane nodes, and as many Vault servers.
@@ -181,17 +181,11 @@ impl Site {
 
     /// `audit --verify` of etcd, by one node's configuration.
     pub(super) async fn audit(&self, least: usize) {
-        let endpoints = self.etcd.address();
-        let config = self.nodes[0].daemon.config_path();
-        let arguments = ["audit", "--endpoints", &endpoints, "--verify", "--json"];
-        let config = ["--config", config.to_str().unwrap()];
-        let ended = finish(operators(&[&arguments[..], &config].concat())).await;
-        let report: Value =
-            serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:#?}"));
-        let verified = &report["verified"];
-        eprintln!("audit --verify: {verified}");
-        assert_eq!(verified["unreadable"], json!(0), "{report}");
-        let authentic = verified["authentic"].as_u64().unwrap();
+        let report = verified(&self.etcd, &self.nodes[0].daemon.config_path()).await;
+        let proof = &report["verified"];
+        eprintln!("audit --verify: {proof}");
+        assert_eq!(proof["unreadable"], json!(0), "{report}");
+        let authentic = proof["authentic"].as_u64().unwrap();
         assert!(authentic >= least as u64, "{report}");
     }
 }

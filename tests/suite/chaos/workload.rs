@@ -259,8 +259,7 @@ impl Seeds {
 
     fn add(&self, node: usize, what: &'static str, began: Duration, error: Option<String>) {
         let outcome = match error {
-            // No register: neither value nor revision.
-            None => Outcome::Conflict,
+            None => Outcome::Answered,
             Some(error) => failed(None, &error),
         };
         self.history.add(Operation {

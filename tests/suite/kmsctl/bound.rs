@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::Value;
 use vault_kms_plugin::etcd::stored::EncryptedObject;
 
-use super::site::{finish, operators};
+use super::site;
 use crate::daemon_for;
 use crate::harness::kubernetes::Etcd;
 use crate::harness::vault::Vault;
@@ -36,11 +36,7 @@ async fn verified(etcd: &Etcd, config: &str) -> (Value, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
     std::fs::write(&file, config).unwrap();
-    let endpoints = etcd.address();
-    let arguments = ["audit", "--endpoints", &endpoints, "--verify", "--config"];
-    let arguments = [&arguments[..], &[file.to_str().unwrap(), "--json"]].concat();
-    let ended = finish(operators(&arguments)).await;
-    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:#?}"));
+    let report = site::verified(etcd, &file).await;
     (report["verified"].clone(), report["findings"].to_string())
 }
 

@@ -321,6 +321,15 @@ pub(crate) async fn finish(mut command: Command) -> Ended {
     Ended::from(ended.await.unwrap().unwrap())
 }
 
+/// The report of `audit --verify` of this etcd, by a daemon's configuration.
+pub(crate) async fn verified(etcd: &Etcd, config: &Path) -> Value {
+    let endpoints = etcd.address();
+    let arguments = ["audit", "--endpoints", &endpoints, "--verify", "--json"];
+    let config = ["--config", config.to_str().unwrap()];
+    let ended = finish(operators(&[&arguments[..], &config].concat())).await;
+    serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:#?}"))
+}
+
 /// A kubeconfig with this token at `path`.
 pub(super) fn write_kubeconfig(path: &Path, kubernetes: &KubeApiserver, token: &str) {
     let text = kubeconfig(kubernetes).replace(kubernetes.admin_token(), token);

@@ -14,7 +14,7 @@ use crate::harness::kms::KmsClient;
 use crate::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use crate::harness::vault::{Fixture, Vault};
 use crate::harness::wait;
-use crate::kmsctl::site::{finish, operators};
+use crate::kmsctl::site::verified;
 use crate::{LIMIT, daemon_for};
 
 /// Secrets; under v2 each is written by another start of kube-apiserver, and so with a seed of its own.
@@ -180,19 +180,14 @@ async fn a_kube_apiserver_that_starts_without_vault_under_v2_reads_and_writes_wi
         .await;
     kubernetes.restart().await;
     read_each(&kubernetes, 0..SEEDS + 2).await.unwrap();
-    let verified = audited(&cluster).await;
-    assert_eq!(verified["unreadable"], 0, "{verified}");
-    assert_eq!(verified["authentic"], SEEDS + 2, "{verified}");
+    let proof = audited(&cluster).await;
+    assert_eq!(proof["unreadable"], 0, "{proof}");
+    assert_eq!(proof["authentic"], SEEDS + 2, "{proof}");
 }
 
 /// What `audit --verify` proves of the values in etcd.
 async fn audited(cluster: &Cluster) -> Value {
-    let endpoints = cluster.etcd.address();
-    let config = cluster.daemon.config_path();
-    let arguments = ["audit", "--endpoints", &endpoints, "--verify", "--json"];
-    let config = ["--config", config.to_str().unwrap()];
-    let ended = finish(operators(&[&arguments[..], &config].concat())).await;
-    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:#?}"));
+    let report = verified(&cluster.etcd, &cluster.daemon.config_path()).await;
     report["verified"].clone()
 }
 
@@ -248,9 +243,9 @@ async fn an_hour_without_vault_is_bridged() {
     for kubernetes in [&kubernetes, &running] {
         read_each(kubernetes, 0..SECRETS + STARTS).await.unwrap();
     }
-    let verified = audited(&cluster).await;
-    assert_eq!(verified["unreadable"], 0, "{verified}");
-    assert_eq!(verified["authentic"], SECRETS + STARTS, "{verified}");
+    let proof = audited(&cluster).await;
+    assert_eq!(proof["unreadable"], 0, "{proof}");
+    assert_eq!(proof["authentic"], SECRETS + STARTS, "{proof}");
 }
 
 tests! {
