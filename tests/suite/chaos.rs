@@ -8,7 +8,6 @@ mod history;
 mod site;
 mod workload;
 
-use std::env;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -17,15 +16,9 @@ use faults::Schedule;
 use history::History;
 use site::Site;
 
-const DEFAULT_MINUTES: u64 = 30;
+use crate::number;
 
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
-    )
-}
+const DEFAULT_MINUTES: u64 = 30;
 
 async fn nothing_is_lost_and_each_failure_has_its_fault() {
     let seed = number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));

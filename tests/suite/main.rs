@@ -61,6 +61,7 @@ mod tls;
 mod tracing;
 mod words;
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -90,6 +91,15 @@ fn allow_many_files() {
 /// Long enough for a slow machine, and longer than the time between two looks at the key; no test
 /// waits for it when all is well.
 const LIMIT: Duration = Duration::from_secs(45);
+
+/// The number in this environment variable, which sets a seed, or how many minutes a long test takes.
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+    )
+}
 
 /// A daemon for a fixture of its own on this Vault; more can be set on it.
 fn daemon_for(address: &str, fixture: &Fixture) -> Builder {

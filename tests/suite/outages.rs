@@ -4,6 +4,7 @@ mod audit;
 mod clock;
 mod lengths;
 mod soaks;
+mod two_hours;
 
 use std::time::{Duration, Instant};
 
@@ -234,7 +235,7 @@ async fn an_unresponsive_address_fails_no_call() {
 }
 
 tests! {
-    [audit, clock, lengths, soaks]
+    [audit, clock, lengths, soaks, two_hours]
     single an_unreachable_vault_at_start_is_reported_and_its_return_is_noticed_within_five_seconds [Vault];
     single a_sealed_vault_changes_no_status_and_calls_work_once_it_is_unsealed [Vault];
     single a_short_outage_does_not_reach_callers [Vault];

@@ -1,6 +1,5 @@
 //! A real kube-apiserver that is killed and started while Vault is away.
 
-use std::env;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::harness::kubernetes::{EncryptionConfiguration, Etcd, KubeApiserver};
 use crate::harness::vault::{Fixture, Vault};
 use crate::harness::wait;
 use crate::kmsctl::site::verified;
-use crate::{LIMIT, daemon_for};
+use crate::{LIMIT, daemon_for, number};
 
 /// Secrets; under v2 each is written by another start of kube-apiserver, and so with a seed of its own.
 const SECRETS: usize = 20;
@@ -193,8 +192,7 @@ async fn audited(cluster: &Cluster) -> Value {
 
 /// Two nodes: one whose kube-apiserver is started again and again, and one without a seed cache whose kube-apiserver runs on.
 async fn an_hour_without_vault_is_bridged() {
-    let minutes = env::var("OUTAGE_MINUTES").ok();
-    let minutes = minutes.map_or(MINUTES, |text| text.parse().expect("a number"));
+    let minutes = number("OUTAGE_MINUTES").unwrap_or(MINUTES);
     let length = Duration::from_secs(minutes * 60);
     let health = "[health]\nfail_after = \"3h\"";
     let cluster = Cluster::start_with(&format!("{}\n{health}", local_kek::ON)).await;
