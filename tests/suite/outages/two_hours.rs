@@ -70,7 +70,8 @@ impl Soak {
         let fixture = vault.fixture().await;
         let role = AppRole::short(&vault, &fixture, TTL, MAX_TTL).await;
         let builder = role.daemon(&vault.address(), &fixture).0.release();
-        let daemon = builder.spawn().await;
+        // As in production; at the level of the other tests each call is a line.
+        let daemon = builder.extra("[log]\nlevel = \"info\"").spawn().await;
         let client = KmsClient::connect(daemon.socket());
         client.wait_ok(LIMIT).await;
         Self {
@@ -150,7 +151,9 @@ impl Soak {
         Outage { start, end }
     }
 
+    /// Asks for the Status, as kube-apiserver does, and looks at the process.
     async fn sample(&mut self) {
+        self.client.status().await.unwrap();
         let metrics = Metrics::of(&self.daemon).await;
         let whole = |name| metrics.value(name, &[]) as u64;
         let sample = Sample {
@@ -158,7 +161,6 @@ impl Soak {
             resident_kib: whole("process_resident_memory_bytes") / 1024,
             descriptors: whole("process_open_fds"),
         };
-        eprintln!("{sample:?}");
         self.samples.push(sample);
     }
 
