@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest duration, in nanoseconds: Go counts in a signed number.
+const LONGEST: u64 = i64::MAX as u64;
+
 /// Parses `1m30s`, `2.5s`, `500ms`, as Go's `ParseDuration` does, but nothing negative.
 pub(crate) fn go_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -19,8 +22,7 @@ pub(crate) fn go_duration(text: &str) -> Option<Duration> {
         nanoseconds = nanoseconds.checked_add(scaled(number, nanoseconds_of(unit)?)?)?;
         rest = after;
     }
-    // Go counts in a signed number.
-    let is_go_s = i64::try_from(nanoseconds).is_ok() && !text.is_empty() && text != "+";
+    let is_go_s = nanoseconds <= LONGEST && !text.is_empty() && text != "+";
     is_go_s.then(|| Duration::from_nanos(nanoseconds))
 }
 
@@ -37,7 +39,7 @@ fn nanoseconds_of(unit: &str) -> Option<u64> {
     })
 }
 
-/// The number times the unit, rounded down.
+/// The number times the unit. What follows its point is computed in floating point, as Go does.
 fn scaled(number: &str, unit: u64) -> Option<u64> {
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && part.is_empty()) || part.contains('.') {
@@ -48,13 +50,20 @@ fn scaled(number: &str, unit: u64) -> Option<u64> {
     } else {
         whole.parse().ok()?
     };
-    let mut sum = whole.checked_mul(unit)?;
-    let mut place = unit;
+    let (mut fraction, mut scale) = (0_u64, 1_f64);
     for digit in part.bytes() {
-        place /= 10;
-        sum = sum.checked_add(u64::from(digit - b'0') * place)?;
+        // Digits after those that a signed number can hold do not count.
+        if fraction > LONGEST / 10 {
+            break;
+        }
+        let longer = fraction * 10 + u64::from(digit - b'0');
+        if longer > LONGEST + 1 {
+            break;
+        }
+        (fraction, scale) = (longer, scale * 10.0);
     }
-    Some(sum)
+    let part = (fraction as f64 * (unit as f64 / scale)) as u64;
+    whole.checked_mul(unit)?.checked_add(part)
 }
 
 #[cfg(test)]
@@ -69,6 +78,20 @@ mod tests {
         assert_eq!(go_duration("+.5s"), Some(Duration::from_millis(500)));
         assert_eq!(go_duration("1.s"), Some(Duration::from_secs(1)));
         assert_eq!(go_duration("0.1ns"), Some(Duration::ZERO));
+        // What follows a point, as Go's own arithmetic gives it.
+        for (text, nanoseconds) in [
+            ("0.0000000000012h", 4),
+            ("0.00000000019m", 11),
+            ("0.3333333333333333333h", 1_200_000_000_000),
+            ("9007199254.740993ms", 9_007_199_254_740_993),
+            ("35h47977.07594321625809800282009h", 172_843_473_395_578_529),
+        ] {
+            assert_eq!(
+                go_duration(text),
+                Some(Duration::from_nanos(nanoseconds)),
+                "{text}"
+            );
+        }
         for wrong in [
             "", "3", "-3s", "3 s", "s", "3x", ".s", "1.2.3s", "+", "9999999h",
         ] {
