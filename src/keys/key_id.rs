@@ -55,9 +55,7 @@ impl KeyIdParts {
     pub fn parse(text: &str) -> Option<Self> {
         let decoded = |part: &str| -> Option<String> {
             let text = percent_decode_str(part).decode_utf8().ok()?;
-            // Only one text is the key_id of a key.
-            let is_canonical = utf8_percent_encode(&text, &ENCODED).to_string() == part;
-            is_canonical.then(|| text.into_owned())
+            Some(text.into_owned())
         };
         let mut parts = text.strip_prefix(SCHEME)?.split(':');
         let parsed = Self {
@@ -70,7 +68,20 @@ impl KeyIdParts {
         };
         let suffix = parsed.suffix.as_deref();
         let is_whole = parts.next().is_none() && suffix.is_none_or(KeyId::is_suffix);
-        (is_whole && parsed.version > 0).then_some(parsed)
+        // Only one text is the key_id of these parts: no number has a sign or zeros before it.
+        let is_canonical = parsed.to_string() == text;
+        (is_whole && is_canonical && parsed.version > 0).then_some(parsed)
+    }
+}
+
+impl fmt::Display for KeyIdParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = prefix_of(&self.namespace, &self.mount, &self.key);
+        write!(f, "{prefix}{}:{}", self.version, self.created)?;
+        match &self.suffix {
+            Some(suffix) => write!(f, ":{suffix}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -123,7 +134,9 @@ impl KeyId {
     #[must_use]
     pub fn version_of(&self, key: &TransitKey) -> Option<u32> {
         let rest = self.0.strip_prefix(&prefix(key))?;
-        rest.split(':').next()?.parse().ok()
+        let number = rest.split(':').next()?;
+        let version: u32 = number.parse().ok()?;
+        (version.to_string() == number).then_some(version)
     }
 
     /// Whether a key_id, of whatever origin, names this key in one of its versions.
@@ -169,17 +182,28 @@ impl fmt::Display for KeyId {
 }
 
 fn prefix(key: &TransitKey) -> String {
+    prefix_of(
+        key.namespace.as_str(),
+        key.mount.as_str(),
+        key.name.as_str(),
+    )
+}
+
+/// What the key_ids of all versions of a key begin with.
+fn prefix_of(namespace: &str, mount: &str, key: &str) -> String {
     let part = |text| utf8_percent_encode(text, &ENCODED);
     format!(
         "{SCHEME}{}:{}:{}:v",
-        part(key.namespace.as_str()),
-        part(key.mount.as_str()),
-        part(key.name.as_str())
+        part(namespace),
+        part(mount),
+        part(key)
     )
 }
 
 #[cfg(test)]
 mod tests {
+    mod exhaustive;
+
     use super::*;
     use crate::vault::{KeyName, KeyVersion, MountPath, Namespace};
 
@@ -208,6 +232,10 @@ mod tests {
             "transit1::transit:kms:v1:1:a:b",
             "transit1::transit:kms:v1",
             "transit1::tr%61nsit:kms:v1:1",
+            "transit1::transit:kms:v01:1",
+            "transit1::transit:kms:v+1:1",
+            "transit1::transit:kms:v1:+1",
+            "transit1::transit:kms:v1:-0",
             "transit2::transit:kms:v1:1",
             "1",
         ] {
