@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -199,8 +199,9 @@ impl Stored {
                 ..KeyView::default()
             };
         }
-        let then = UNIX_EPOCH + Duration::from_secs(self.last_success);
-        let silence = clock::now().duration_since(then).unwrap_or_default();
+        let last_success = time_of(self.last_success);
+        let silence = clock::now().duration_since(last_success.into());
+        let silence = silence.unwrap_or_default();
         let key_ids = self.key_ids();
         let is_of_this_boot = boot::id().is_some_and(|boot| boot == self.boot);
         let at = |stamp| ProvenKey {
@@ -220,7 +221,7 @@ impl Stored {
             proven: Some(proven),
             canary,
             last_success: Some(Moment::ago(silence)),
-            unconfirmed_since: (!is_of_this_boot).then(|| time_of(self.last_success)),
+            unconfirmed_since: (!is_of_this_boot).then_some(last_success),
             ..KeyView::default()
         }
     }
@@ -267,6 +268,8 @@ async fn save(path: PathBuf, stored: Option<Stored>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::keys::status::HealthLimits;
     use crate::keys::tests::{key_named, proven};
@@ -355,8 +358,30 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("kms.state.json");
         assert!(load(&path, &settings("kms")).announced.is_none());
-        std::fs::write(&path, "{\"key_id\":3").expect("written");
-        assert!(load(&path, &settings("kms")).announced.is_none());
+        for damaged in [
+            "{\"key_id\":3",
+            r#"{"key_id":"transit1::transit:kms:v0:5","created":5,"version":0,"last_success":5}"#,
+        ] {
+            std::fs::write(&path, damaged).expect("written");
+            assert!(load(&path, &settings("kms")).proven.is_none(), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_clock_shows_is_a_success_long_ago() {
+        let stored = Stored::of(&view(Duration::ZERO)).expect("proven");
+        for last_success in [u64::MAX, i64::MAX as u64, 1 << 40] {
+            let stored = Stored {
+                last_success,
+                ..stored.clone()
+            };
+            let view = stored.into_view(&settings("kms"));
+            let age = view.last_success.expect("a time").elapsed();
+            assert!(
+                age > Duration::from_secs(365 * 24 * 3600),
+                "{last_success}: {age:?}"
+            );
+        }
     }
 
     #[tokio::test]

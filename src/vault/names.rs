@@ -31,6 +31,7 @@ pub struct KeyName(String);
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
+#[serde(try_from = "u32")]
 pub struct KeyVersion(u32);
 
 /// One Transit key, with its mount and namespace.
@@ -47,6 +48,14 @@ pub struct TransitKey {
 impl From<InvalidName> for Diagnosis {
     fn from(error: InvalidName) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+impl TryFrom<u32> for KeyVersion {
+    type Error = &'static str;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        Self::try_new(number).ok_or("there is no version 0")
     }
 }
 
