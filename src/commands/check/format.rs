@@ -8,9 +8,11 @@ pub(super) fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
     let unit = UNITS
         .iter()
-        .find(|(length, _)| seconds + length / 2 >= 2 * length);
+        .find(|(length, _)| seconds.saturating_add(length / 2) >= 2 * length);
     match unit {
-        Some((length, name)) => format!("{} {name}", (seconds + length / 2) / length),
+        Some((length, name)) => {
+            format!("{} {name}", seconds.saturating_add(length / 2) / length)
+        }
         None => format!("{seconds} s"),
     }
 }
@@ -35,5 +37,6 @@ mod tests {
         assert_eq!(text(7200), "2 hours");
         assert_eq!(text(86_400 * 32), "32 days");
         assert_eq!(text(45), "45 s");
+        assert_eq!(text(u64::MAX), "213503982334601 days");
     }
 }

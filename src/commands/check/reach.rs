@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// automation renews it before that.
 const EXPIRY_WARNING: i64 = 14 * DAY;
 /// In seconds: Vault forgives a JWT a minute.
-const MAX_SKEW: i64 = 30;
+const MAX_SKEW: u64 = 30;
 /// In seconds.
 const DAY: i64 = 24 * 3600;
 
@@ -172,8 +172,9 @@ async fn serves(client: &Client, address: &Address, report: &mut Report) -> bool
 
 /// Both in seconds since 1970. Certificates and JWTs are judged by one of them, and made by another.
 fn compare_clocks(server: i64, own: i64, report: &mut Report) {
-    let ahead = own - server;
-    if server == 0 || ahead.abs() <= MAX_SKEW {
+    // The server may say any number.
+    let ahead = own.saturating_sub(server);
+    if server == 0 || ahead.unsigned_abs() <= MAX_SKEW {
         return;
     }
     let direction = if ahead > 0 { "ahead of" } else { "behind" };
@@ -216,6 +217,8 @@ mod tests {
             (1_000, 970, None),
             (1_000, 1_600, Some("10 minutes ahead of Vault's")),
             (9_200, 2_000, Some("2 hours behind Vault's")),
+            (i64::MIN, 2_000, Some("days ahead of Vault's")),
+            (i64::MAX, -2_000, Some("days behind Vault's")),
         ] {
             let mut report = Report::default();
             compare_clocks(server, own, &mut report);
