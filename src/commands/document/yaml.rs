@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::value::Value;
 pub(in crate::commands) use error::{UNSUPPORTED, YamlError};
-use tree::{Content, Node, Tree};
+use tree::{Content, MAX_DEPTH, Node, Tree};
 
 /// Up to here go-yaml allows that nearly everything is made of aliases.
 const FREE_DECODES: u32 = 400_000;
@@ -31,6 +31,7 @@ pub(in crate::commands) fn read(text: &[u8]) -> Result<Document, YamlError> {
     let mut decoder = Decoder {
         nodes: &tree.nodes,
         open: HashSet::new(),
+        depth: 0,
         decodes: 0,
         decodes_of_aliases: 0,
         repeated: Vec::new(),
@@ -49,6 +50,9 @@ struct Decoder<'a> {
     nodes: &'a [Node],
     /// The aliases that are being followed.
     open: HashSet<usize>,
+    /// How many nodes are being decoded, each within the one before: an anchor may be as deep as the tree, and contain
+    /// an alias of another one that is.
+    depth: usize,
     decodes: u32,
     decodes_of_aliases: u32,
     repeated: Vec<(String, u64)>,
@@ -56,20 +60,19 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn value(&mut self, index: usize) -> Result<Value, YamlError> {
-        let node = self.count(index)?;
-        match &node.content {
-            Content::Alias(target) => self.follow(index, |decoder| decoder.value(*target)),
+        self.within(index, |decoder, node| match &node.content {
+            Content::Alias(target) => decoder.follow(index, |decoder| decoder.value(*target)),
             Content::Scalar(scalar) => scalar.resolve().map_err(|problem| node.error(problem)),
             Content::List(items) => {
-                let values: Result<_, _> = items.iter().map(|item| self.value(*item)).collect();
+                let values: Result<_, _> = items.iter().map(|item| decoder.value(*item)).collect();
                 Ok(Value::List(values?))
             }
             Content::Map(_) => {
                 let mut into = BTreeMap::new();
-                self.fill(index, &mut into)?;
+                decoder.fill(index, &mut into)?;
                 Ok(Value::Map(into.into_iter().collect()))
             }
-        }
+        })
     }
 
     /// Adds the entries of a mapping in their order, those of merge keys at their place: a later
@@ -112,17 +115,16 @@ impl<'a> Decoder<'a> {
         index: usize,
         into: &mut BTreeMap<String, Value>,
     ) -> Result<(), YamlError> {
-        let node = self.count(index)?;
-        match &node.content {
-            Content::Map(_) => self.fill(index, into),
-            Content::Alias(target) if matches!(self.nodes[*target].content, Content::Map(_)) => {
-                self.follow(index, |decoder| {
+        self.within(index, |decoder, node| match &node.content {
+            Content::Map(_) => decoder.fill(index, into),
+            Content::Alias(target) if matches!(decoder.nodes[*target].content, Content::Map(_)) => {
+                decoder.follow(index, |decoder| {
                     decoder.count(*target)?;
                     decoder.fill(*target, into)
                 })
             }
             _ => Err(node.error("a merge key needs a mapping")),
-        }
+        })
     }
 
     /// A key as JSON has it. Other scalars than strings become their text, which no field is named.
@@ -136,6 +138,22 @@ impl<'a> Decoder<'a> {
                 Err(node.error("a key is null, a list or a mapping"))
             }
         }
+    }
+
+    /// Decodes what is within a node.
+    fn within<T>(
+        &mut self,
+        index: usize,
+        then: impl FnOnce(&mut Self, &'a Node) -> Result<T, YamlError>,
+    ) -> Result<T, YamlError> {
+        let node = self.count(index)?;
+        if self.depth > MAX_DEPTH {
+            return Err(node.error("it is nested too deeply"));
+        }
+        self.depth += 1;
+        let found = then(self, node);
+        self.depth -= 1;
+        found
     }
 
     fn follow<T>(
@@ -171,6 +189,19 @@ impl<'a> Decoder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each anchor is as deep as the parser allows, and ends in an alias of the one before.
+    #[test]
+    fn aliases_within_each_other_are_not_followed_deeper_than_a_tree_may_be() {
+        let (open, close) = ("[".repeat(190), "]".repeat(190));
+        let mut text = format!("a0: &a0 {open}x{close}\n");
+        for number in 1..60 {
+            text += &format!("a{number}: &a{number} {open}*a{}{close}\n", number - 1);
+        }
+        let error = read(text.as_bytes()).err().expect("an error");
+        assert_eq!((error.problem, error.line), ("it is nested too deeply", 1));
+        assert!(read(format!("a0: &a0 {open}x{close}\nb: *a0\n").as_bytes()).is_ok());
+    }
 
     #[test]
     fn what_the_parser_panics_at_is_an_error_or_read() {

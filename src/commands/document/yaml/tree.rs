@@ -9,7 +9,7 @@ use super::error::{UNSUPPORTED, YamlError};
 use super::scalar::Scalar;
 
 /// A file of this kind has seven levels.
-const MAX_DEPTH: usize = 200;
+pub(super) const MAX_DEPTH: usize = 200;
 const MERGE_TAG: &str = "tag:yaml.org,2002:merge";
 
 /// A node, and the line on which it begins, counted from 1.
