@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
-use super::response::Envelope;
+use super::response::{Envelope, Response};
 use super::secret::Token;
 
 impl Client {
@@ -29,14 +29,22 @@ impl Client {
             .token(token)
             .json(&json!({ "paths": paths }));
         let response = self.send(&request).await?;
-        let mut found = response
-            .parse::<Envelope<HashMap<String, Vec<String>>>>()?
-            .data;
-        let granted = paths.iter().map(|path| {
-            let mut granted = found.remove(path).unwrap_or_default();
-            granted.retain(|capability| capability != "deny");
-            granted
-        });
-        Ok(granted.collect())
+        read_granted(&response, paths)
     }
+}
+
+/// Reads the response: what is granted on each of the paths.
+pub(super) fn read_granted(
+    response: &Response,
+    paths: &[String],
+) -> Result<Vec<Vec<String>>, CallError> {
+    let mut found = response
+        .parse::<Envelope<HashMap<String, Vec<String>>>>()?
+        .data;
+    let granted = paths.iter().map(|path| {
+        let mut granted = found.remove(path).unwrap_or_default();
+        granted.retain(|capability| capability != "deny");
+        granted
+    });
+    Ok(granted.collect())
 }

@@ -41,13 +41,13 @@ struct Errors {
 
 impl Response {
     #[cfg(test)]
-    pub(super) fn for_test(status: u16, body: &str) -> Self {
+    pub(super) fn for_test(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             path: "transit/decrypt/kms".to_owned(),
             address: "http://127.0.0.1:8200".to_owned(),
             status,
             retry_after: None,
-            body: body.as_bytes().to_vec(),
+            body: body.into(),
         }
     }
 
@@ -111,6 +111,17 @@ impl Response {
         }
     }
 
+    /// This response, if it is of 2xx or the result of a batch.
+    ///
+    /// # Errors
+    /// That of any other.
+    pub(super) fn successful(self, secrets: &Secrets<'_>) -> Result<Self, CallError> {
+        if self.is_complete() || is_batch(&self.body) {
+            return Ok(self);
+        }
+        Err(self.error(secrets))
+    }
+
     /// The error of a response whose status is not 2xx.
     fn error(&self, secrets: &Secrets<'_>) -> CallError {
         if let Ok(Errors { errors }) = serde_json::from_slice(&self.body) {
@@ -131,7 +142,7 @@ impl Response {
     }
 }
 
-/// Reads a response to its end: `Ok` for 2xx.
+/// Reads a response to its end: `Ok` for 2xx, and for the result of a batch.
 pub(super) async fn read(
     mut http: reqwest::Response,
     path: &str,
@@ -154,10 +165,7 @@ pub(super) async fn read(
         }
         response.body.extend_from_slice(&chunk);
     }
-    if http.status().is_success() || is_batch(&response.body) {
-        return Ok(response);
-    }
-    Err(response.error(&secrets))
+    response.successful(&secrets)
 }
 
 /// Whether the body is the result of a batch, which holds the error of each item. If one failed,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
+use super::redaction::Secrets;
 use super::response::{Envelope, Response};
 use super::secret::Token;
 
@@ -120,31 +121,7 @@ impl Client {
             .namespace(namespace)
             .json(body);
         let response = self.send(&request).await?;
-        let envelope: AuthEnvelope = response.parse()?;
-        // With MFA the login succeeds with an empty token (OpenBao `request_handling.go`).
-        let auth = envelope.auth;
-        if auth.as_ref().is_some_and(|it| it.mfa_requirement.is_some()) {
-            return Err(response.login_incomplete("a second factor (MFA)"));
-        }
-        // A control group withholds the response until it is approved, and wraps it meanwhile.
-        if auth.is_none() && envelope.wrap_info.is_some() {
-            return Err(response.login_incomplete("an approval (control group)"));
-        }
-        let auth = auth.filter(|auth| !auth.client_token.is_empty());
-        let auth = auth.ok_or_else(|| response.unexpected("it holds no token"))?;
-        let token = Token::try_new(&auth.client_token)
-            .map_err(|error| response.unexpected(format!("its token {error}")))?;
-        let lease = auth.lease();
-        let warnings = envelope.warnings.unwrap_or_default().into_iter();
-        let secrets = request.secrets();
-        let warnings = warnings
-            .map(|it| secrets.redact(&it).into_owned())
-            .collect();
-        Ok(Grant {
-            token,
-            lease,
-            warnings,
-        })
+        Grant::read(&response, &request.secrets())
     }
 
     /// The lease of the token. A GET, because the default policy grants only that.
@@ -174,29 +151,7 @@ impl Client {
         let request = Request::get("auth/token/lookup-self", deadline)
             .namespace(namespace)
             .token(token);
-        let data = self
-            .send(&request)
-            .await?
-            .parse::<Envelope<LookupData>>()?
-            .data;
-        let expires = data.ttl > 0 || data.expire_time.is_some();
-        let age = data.creation_ttl.checked_sub(data.ttl);
-        let age = age.filter(|_| expires && data.last_renewal.is_none());
-        let lease = Lease {
-            ttl: expires.then(|| lifetime(data.ttl)),
-            renewable: data.renewable,
-            num_uses: data.num_uses,
-        };
-        let policies = data.policies.into_iter().chain(data.identity_policies);
-        Ok(TokenInfo {
-            lease,
-            policies: policies.flatten().collect(),
-            kind: data.kind,
-            is_periodic: !expires || (data.period > 0 && data.explicit_max_ttl == 0),
-            has_parent: data.orphan == Some(false),
-            namespace: Namespace::try_new(&data.namespace_path).unwrap_or_default(),
-            age: age.map(lifetime),
-        })
+        TokenInfo::read(&self.send(&request).await?)
     }
 
     /// Revokes the token.
@@ -227,11 +182,7 @@ impl Client {
     ) -> Result<Option<Lease>, CallError> {
         let path = "auth/token/renew-self";
         let response = self.post_self(path, namespace, token, deadline).await?;
-        if response.is_empty() {
-            return Ok(None);
-        }
-        let envelope: AuthEnvelope = response.parse()?;
-        Ok(envelope.auth.map(|auth| auth.lease()))
+        Lease::read_renewed(&response)
     }
 
     /// A POST of a token for itself, with an empty body.
@@ -247,6 +198,72 @@ impl Client {
             .token(token)
             .json(&json!({}));
         self.send(&request).await
+    }
+}
+
+impl Lease {
+    /// Reads the response to a renewal; `None` if nothing was renewed.
+    pub(super) fn read_renewed(response: &Response) -> Result<Option<Self>, CallError> {
+        if response.is_empty() {
+            return Ok(None);
+        }
+        let envelope: AuthEnvelope = response.parse()?;
+        Ok(envelope.auth.map(|auth| auth.lease()))
+    }
+}
+
+impl Grant {
+    /// Reads the response to a login.
+    pub(super) fn read(response: &Response, secrets: &Secrets<'_>) -> Result<Self, CallError> {
+        let envelope: AuthEnvelope = response.parse()?;
+        // With MFA the login succeeds with an empty token (OpenBao `request_handling.go`).
+        let auth = envelope.auth;
+        if auth.as_ref().is_some_and(|it| it.mfa_requirement.is_some()) {
+            return Err(response.login_incomplete("a second factor (MFA)"));
+        }
+        // A control group withholds the response until it is approved, and wraps it meanwhile.
+        if auth.is_none() && envelope.wrap_info.is_some() {
+            return Err(response.login_incomplete("an approval (control group)"));
+        }
+        let auth = auth.filter(|auth| !auth.client_token.is_empty());
+        let auth = auth.ok_or_else(|| response.unexpected("it holds no token"))?;
+        let token = Token::try_new(&auth.client_token)
+            .map_err(|error| response.unexpected(format!("its token {error}")))?;
+        let lease = auth.lease();
+        let warnings = envelope.warnings.unwrap_or_default().into_iter();
+        let warnings = warnings
+            .map(|it| secrets.redact(&it).into_owned())
+            .collect();
+        Ok(Self {
+            token,
+            lease,
+            warnings,
+        })
+    }
+}
+
+impl TokenInfo {
+    /// Reads the response to a lookup.
+    pub(super) fn read(response: &Response) -> Result<Self, CallError> {
+        let data = response.parse::<Envelope<LookupData>>()?.data;
+        let expires = data.ttl > 0 || data.expire_time.is_some();
+        let age = data.creation_ttl.checked_sub(data.ttl);
+        let age = age.filter(|_| expires && data.last_renewal.is_none());
+        let lease = Lease {
+            ttl: expires.then(|| lifetime(data.ttl)),
+            renewable: data.renewable,
+            num_uses: data.num_uses,
+        };
+        let policies = data.policies.into_iter().chain(data.identity_policies);
+        Ok(Self {
+            lease,
+            policies: policies.flatten().collect(),
+            kind: data.kind,
+            is_periodic: !expires || (data.period > 0 && data.explicit_max_ttl == 0),
+            has_parent: data.orphan == Some(false),
+            namespace: Namespace::try_new(&data.namespace_path).unwrap_or_default(),
+            age: age.map(lifetime),
+        })
     }
 }
 

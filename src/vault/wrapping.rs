@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::client::{Client, Request};
 use super::error::CallError;
 use super::names::Namespace;
-use super::response::Envelope;
+use super::response::{Envelope, Response};
 use super::secret::Token;
 
 /// Vault's message for a wrapping token that it does not know (any more); `request_handling.go`.
@@ -39,7 +39,7 @@ impl Client {
             .namespace(namespace)
             .json(&json!({ "token": wrapping.expose_secret() }));
         let response = self.send(&request).await?;
-        Ok(response.parse::<Envelope<LookupData>>()?.data.creation_path)
+        read_creation_path(&response)
     }
 
     /// Unwraps a secret_id, which spends the token.
@@ -57,8 +57,18 @@ impl Client {
             .token(wrapping)
             .json(&json!({}));
         let response = self.send(&request).await?;
-        Ok(response.parse::<Envelope<SecretIdData>>()?.data.secret_id)
+        read_secret_id(&response)
     }
+}
+
+/// Reads the response to the lookup of a wrapping token.
+pub(super) fn read_creation_path(response: &Response) -> Result<String, CallError> {
+    Ok(response.parse::<Envelope<LookupData>>()?.data.creation_path)
+}
+
+/// Reads an unwrapped response that holds a secret_id.
+pub(super) fn read_secret_id(response: &Response) -> Result<Zeroizing<String>, CallError> {
+    Ok(response.parse::<Envelope<SecretIdData>>()?.data.secret_id)
 }
 
 impl CallError {

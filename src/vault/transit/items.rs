@@ -79,7 +79,7 @@ impl<'a> From<&'a Ciphertext> for ToDecrypt<'a> {
 }
 
 /// What differs between the two operations.
-trait Item {
+pub(in crate::vault) trait Item {
     /// The result.
     type Made;
     /// The last part of the path.
@@ -95,7 +95,7 @@ trait Item {
 /// The fields of a response, or of one item of it. A failed Decrypt has an empty plaintext beside
 /// its error (OpenBao `builtin/logical/transit/path_decrypt.go`).
 #[derive(Deserialize)]
-struct Fields<'a> {
+pub(in crate::vault) struct Fields<'a> {
     #[serde(borrow)]
     ciphertext: Option<Text<'a>>,
     key_version: Option<u32>,
@@ -161,21 +161,30 @@ impl Client {
             .body(body(items));
         self.metrics().batch(I::OPERATION, items.len());
         let response = self.send(&request).await?;
-        match items {
-            [item] => {
-                let data = response.parse::<Envelope<Fields<'_>>>()?.data;
-                Ok(vec![result_of(item, &data, &response, &request.secrets())])
-            }
-            _ => {
-                let batch = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
-                matched(items, &batch, &response, &request.secrets())
-            }
+        outcomes(items, &response, &request.secrets())
+    }
+}
+
+/// Reads the response to a request with these items: an outcome for each.
+pub(in crate::vault) fn outcomes<I: Item>(
+    items: &[I],
+    response: &Response,
+    secrets: &Secrets<'_>,
+) -> Result<Outcomes<I::Made>, CallError> {
+    match items {
+        [item] => {
+            let data = response.parse::<Envelope<Fields<'_>>>()?.data;
+            Ok(vec![result_of(item, &data, response, secrets)])
+        }
+        _ => {
+            let batch = response.parse::<Envelope<Batch<'_>>>()?.data.batch_results;
+            matched(items, &batch, response, secrets)
         }
     }
 }
 
 /// The body of a request. A single item uses the form without a batch, which costs Vault less.
-fn body<I: Item>(items: &[I]) -> Vec<u8> {
+pub(in crate::vault) fn body<I: Item>(items: &[I]) -> Vec<u8> {
     let mut body = Vec::with_capacity(capacity_for(items));
     if let [item] = items {
         body.push(b'{');

@@ -109,9 +109,7 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<KeyInfo, CallError> {
-        let response = self.key_response(key, token, deadline).await?;
-        let data: KeyData = response.parse::<Envelope<_>>()?.data;
-        key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))
+        KeyInfo::read(&self.key_response(key, token, deadline).await?)
     }
 
     async fn key_response(
@@ -135,18 +133,33 @@ impl Client {
         token: &Token,
         deadline: Instant,
     ) -> Result<(KeyInfo, Vec<VersionStamp>), CallError> {
-        let response = self.key_response(key, token, deadline).await?;
-        let data: KeyData = response.parse::<Envelope<_>>()?.data;
-        let info = key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))?;
-        let stamp = |number: &String| {
-            let version = KeyVersion::try_new(number.parse().ok()?)?;
-            let created = created(&data, version)?;
-            Some(VersionStamp { created, version })
-        };
-        let mut all: Vec<_> = data.keys.keys().filter_map(stamp).collect();
-        all.sort_by_key(|stamp| stamp.version);
-        Ok((info, all))
+        read_with_versions(&self.key_response(key, token, deadline).await?)
     }
+}
+
+impl KeyInfo {
+    /// Reads the response about a key.
+    pub(in crate::vault) fn read(response: &Response) -> Result<Self, CallError> {
+        let data: KeyData = response.parse::<Envelope<_>>()?.data;
+        key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))
+    }
+}
+
+/// The same with all versions.
+#[cfg(feature = "kmsctl")]
+pub(in crate::vault) fn read_with_versions(
+    response: &Response,
+) -> Result<(KeyInfo, Vec<VersionStamp>), CallError> {
+    let data: KeyData = response.parse::<Envelope<_>>()?.data;
+    let info = key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))?;
+    let stamp = |number: &String| {
+        let version = KeyVersion::try_new(number.parse().ok()?)?;
+        let created = created(&data, version)?;
+        Some(VersionStamp { created, version })
+    };
+    let mut all: Vec<_> = data.keys.keys().filter_map(stamp).collect();
+    all.sort_by_key(|stamp| stamp.version);
+    Ok((info, all))
 }
 
 fn key_info(data: &KeyData) -> Option<KeyInfo> {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::vault::client::{Client, Request};
 use crate::vault::error::CallError;
 use crate::vault::names::TransitKey;
-use crate::vault::response::Envelope;
+use crate::vault::response::{Envelope, Response};
 use crate::vault::secret::Token;
 
 #[derive(Deserialize)]
@@ -31,8 +31,12 @@ impl Client {
         let request = Request::get(&path, deadline)
             .namespace(&key.namespace)
             .token(token);
-        let response = self.send(&request).await?;
-        let data = response.parse::<Envelope<MountData>>()?.data;
-        Ok(data.disable_upsert)
+        read_is_upsert_disabled(&self.send(&request).await?)
     }
+}
+
+/// Reads the response.
+pub(in crate::vault) fn read_is_upsert_disabled(response: &Response) -> Result<bool, CallError> {
+    let data = response.parse::<Envelope<MountData>>()?.data;
+    Ok(data.disable_upsert)
 }
