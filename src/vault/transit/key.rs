@@ -154,6 +154,10 @@ pub(in crate::vault) fn read_with_versions(
     let info = key_info(&data).ok_or_else(|| response.unexpected("it holds no key version"))?;
     let stamp = |number: &String| {
         let version = KeyVersion::try_new(number.parse().ok()?)?;
+        // Another text for the same number is no version of its own.
+        if version.get().to_string() != *number {
+            return None;
+        }
         let created = created(&data, version)?;
         Some(VersionStamp { created, version })
     };
@@ -247,6 +251,19 @@ mod tests {
         assert_eq!(offset.latest.created, 1_714_000_000);
         let external = info(r#"{"latest_version":1,"keys":{"1":"cfg:name"}}"#);
         assert_eq!(external.latest.created, 0);
+    }
+
+    #[cfg(feature = "kmsctl")]
+    #[test]
+    fn each_version_is_there_once_in_their_order() {
+        let body =
+            r#"{"data":{"latest_version":10,"keys":{"10":5,"9":4,"09":3,"+9":2,"x":1,"0":1}}}"#;
+        let (_, all) = read_with_versions(&Response::for_test(200, body)).expect("a key");
+        let all: Vec<_> = all
+            .iter()
+            .map(|it| (it.version.get(), it.created))
+            .collect();
+        assert_eq!(all, [(9, 4), (10, 5)]);
     }
 
     #[test]
