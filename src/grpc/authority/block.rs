@@ -156,3 +156,6 @@ impl Encoded<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

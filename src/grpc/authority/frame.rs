@@ -156,3 +156,6 @@ impl<'a> Block<'a> {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

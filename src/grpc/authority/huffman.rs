@@ -111,6 +111,8 @@ fn symbol(window: u32) -> Option<(u8, u32)> {
 
 #[cfg(test)]
 mod tests {
+    mod exhaustive;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -10,6 +10,7 @@ use super::*;
 use drive::repaired;
 
 mod drive;
+mod exhaustive;
 mod h2;
 
 const TABLE: u32 = 4096;
