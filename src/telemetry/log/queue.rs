@@ -20,7 +20,7 @@ use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::settings::Format;
 
 /// Records that may wait for a stalled reader; the next ones are dropped and counted.
-const QUEUE: usize = 4096;
+const QUEUE: usize = if cfg!(miri) { 64 } else { 4096 };
 /// How often the thread looks for a reader that is gone.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// Dropped lines are reported at most this often.
@@ -250,7 +250,23 @@ mod tests {
     /// Sends the text of each event to a socket, with the number of dropped lines.
     struct Socket(PathBuf);
 
+    /// Sends it to a channel, from when there is a reader.
+    struct Memory {
+        has_reader: Arc<AtomicBool>,
+        lines: Sender<String>,
+    }
+
     struct Text(String);
+
+    impl Output for Memory {
+        fn is_ready(&mut self) -> bool {
+            self.has_reader.load(Ordering::Relaxed)
+        }
+
+        fn write(&mut self, record: &Record) {
+            let _ = self.lines.send(text_of(record));
+        }
+    }
 
     impl Output for Socket {
         fn is_ready(&mut self) -> bool {
@@ -259,11 +275,15 @@ mod tests {
         }
 
         fn write(&mut self, record: &Record) {
-            let mut text = Text(String::new());
-            record.replay(|event| event.record(&mut text));
             let socket = UnixDatagram::unbound().expect("a socket");
-            let _ = socket.send_to(text.0.as_bytes(), &self.0);
+            let _ = socket.send_to(text_of(record).as_bytes(), &self.0);
         }
+    }
+
+    fn text_of(record: &Record) -> String {
+        let mut text = Text(String::new());
+        record.replay(|event| event.record(&mut text));
+        text.0
     }
 
     impl Visit for Text {
@@ -275,7 +295,11 @@ mod tests {
     /// A log whose lines go to this socket.
     fn start(path: &Path) -> (Dispatch, Writer) {
         let path = path.to_owned();
-        let open = Box::new(move |_| -> Box<dyn Output> { Box::new(Socket(path.clone())) });
+        run(move || Socket(path.clone()))
+    }
+
+    fn run<O: Output + 'static>(open: impl Fn() -> O + Send + 'static) -> (Dispatch, Writer) {
+        let open = Box::new(move |_| -> Box<dyn Output> { Box::new(open()) });
         let (layer, _, writer, worker) = new(Format::Json, open);
         let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
         let of_worker = dispatch.clone();
@@ -315,17 +339,65 @@ mod tests {
         let (mut taken, mut lost) = (0, 0);
         while taken + lost < lines {
             let line = next(&stalled);
-            match line.split_once("count=") {
-                Some((_, rest)) => {
+            match count_of(&line) {
+                Some(count) => {
                     assert!(line.contains("message=log lines were dropped"), "{line}");
-                    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                    lost += digits.parse::<usize>().expect("a number");
+                    lost += count;
                 }
                 None => taken += 1,
             }
         }
         assert_eq!(taken + lost, lines);
         assert!(lost >= QUEUE, "{lost}");
+    }
+
+    /// The number of dropped lines in a line that reports it.
+    fn count_of(line: &str) -> Option<usize> {
+        let (_, rest) = line.split_once("count=")?;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    }
+
+    /// Also run by Miri, whose memory is weaker than that of most processors.
+    #[test]
+    fn each_line_of_several_threads_is_written_in_its_order_or_counted_once() {
+        const THREADS: usize = 3;
+        const LINES: usize = QUEUE / 2;
+        let (lines, written) = channel();
+        let has_reader = Arc::new(AtomicBool::new(false));
+        let reads = has_reader.clone();
+        let (dispatch, _writer) = run(move || Memory {
+            has_reader: reads.clone(),
+            lines: lines.clone(),
+        });
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let dispatch = &dispatch;
+                scope.spawn(move || {
+                    for number in 0..LINES {
+                        log(dispatch, &format!("{thread} {number}"));
+                    }
+                });
+            }
+        });
+        has_reader.store(true, Ordering::Relaxed);
+        let (mut taken, mut lost) = (0, 0);
+        let mut next = [0; THREADS];
+        while taken + lost < THREADS * LINES {
+            let line = written.recv_timeout(LIMIT).expect("a line");
+            if let Some(count) = count_of(&line) {
+                lost += count;
+                continue;
+            }
+            taken += 1;
+            let mut numbers = line.trim_start_matches("message=").split_whitespace();
+            let mut number = || numbers.next().expect("a number").parse().expect("a number");
+            let (thread, number): (usize, usize) = (number(), number());
+            assert!(number >= next[thread], "{line}");
+            next[thread] = number + 1;
+        }
+        assert_eq!(taken + lost, THREADS * LINES);
+        assert!(lost > 0 && taken >= QUEUE, "{taken} {lost}");
     }
 
     #[test]
