@@ -8,6 +8,8 @@ mod arguments;
 mod bound;
 mod candidates;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod key_id;
 mod local_decrypt;
 mod local_encrypt;

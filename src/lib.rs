@@ -3,7 +3,7 @@
 //! Dependencies point one way: [`commands`] → [`supervisor`] → [`grpc`] → [`keys`] → [`session`] →
 //! [`vault`]. [`vault`] knows nothing of Kubernetes, [`grpc`] nothing of Vault. [`telemetry`],
 //! [`system`], [`reason`] and [`replaced_plugin`] are leaves that every module may use. `etcd` and `kmsctl` are of the second
-//! program, `vault-kmsctl`; no module of the daemon uses them.
+//! program, `vault-kmsctl`; no module of the daemon uses them. `fuzzing` is in no program.
 
 pub mod actor;
 pub mod admin;
@@ -15,6 +15,8 @@ pub mod diagnosis;
 pub mod drop_in;
 #[cfg(feature = "kmsctl")]
 pub mod etcd;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod go_duration;
 pub mod grpc;
 pub mod keys;

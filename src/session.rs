@@ -4,6 +4,8 @@
 
 mod active_token;
 mod credentials;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod login;
 mod machine;
 mod message;

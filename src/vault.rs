@@ -6,6 +6,8 @@ mod capabilities;
 mod client;
 mod error;
 mod error_kind;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod names;
 mod redaction;
 mod response;

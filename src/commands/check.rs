@@ -39,6 +39,8 @@ use crate::vault::Client;
 pub(crate) use encryption::NamedProvider;
 #[cfg(feature = "kmsctl")]
 pub(crate) use encryption::apiserver_command;
+#[cfg(any(test, fuzzing))]
+pub(crate) use encryption::fuzzing;
 #[cfg(feature = "kmsctl")]
 pub(crate) use encryption::{KmsProvider, Plan, Writer};
 pub(super) use encryption::{check as check_encryption, fingerprint as encryption_fingerprint};

@@ -5,6 +5,8 @@
 mod args;
 mod direct;
 mod discovery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod outcome;
 mod pace;
 mod pages;

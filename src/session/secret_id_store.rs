@@ -54,13 +54,23 @@ pub(super) async fn load(path: PathBuf) -> io::Result<Option<StoredSecretIds>> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // serde's own message could quote a value, which may be the secret.
-        let stored = serde_json::from_slice(&bytes);
-        stored
-            .map(Some)
-            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is damaged"))
+        read(&bytes).map(Some)
     })
     .await
+}
+
+/// Reads the content of the file.
+pub(super) fn read(bytes: &[u8]) -> io::Result<StoredSecretIds> {
+    // serde's own message could quote a value, which may be the secret.
+    serde_json::from_slice(bytes)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is damaged"))
+}
+
+/// The content of the file that holds `stored`.
+pub(super) fn content(stored: &StoredSecretIds) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut text = Zeroizing::new(serde_json::to_vec(stored)?);
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Excludes other processes, and other sessions of this one, until it is dropped. Returns `None` if
@@ -104,12 +114,7 @@ pub(super) async fn reserve(path: PathBuf) -> io::Result<AtomicFile> {
 
 /// Writes `stored`; it is on the disk once this returns.
 pub(super) async fn save(reserved: AtomicFile, stored: StoredSecretIds) -> io::Result<()> {
-    blocking(move || {
-        let mut text = Zeroizing::new(serde_json::to_vec(&stored)?);
-        text.push(b'\n');
-        reserved.commit(&text)
-    })
-    .await
+    blocking(move || reserved.commit(&content(&stored)?)).await
 }
 
 /// The same for what may be repeated: a file system that hangs is waited for no longer than this.

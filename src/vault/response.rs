@@ -40,7 +40,7 @@ struct Errors {
 }
 
 impl Response {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn for_test(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             path: "transit/decrypt/kms".to_owned(),

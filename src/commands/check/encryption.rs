@@ -8,6 +8,8 @@ mod endpoint;
 mod file;
 mod finding;
 mod fingerprint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(feature = "kmsctl")]
 mod manifest;
 mod ours;

@@ -20,8 +20,9 @@ pub(super) struct Resume {
     state: State,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct State {
+/// What the file holds.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
     /// What the run writes with.
     generation: String,
     resources: BTreeMap<String, Position>,
