@@ -54,6 +54,8 @@ pub(in crate::telemetry) struct Writer {
 
 enum Message {
     Record(Record),
+    /// Wakes the thread, which then reports that lines were dropped.
+    Dropped,
     /// Wakes the thread, which then sees that it has to stop.
     Stop,
 }
@@ -129,7 +131,18 @@ impl<S: Subscriber> Layer<S> for QueueLayer {
         if let Some(record) = other
             && self.queue.try_send(Message::Record(record)).is_err()
         {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            self.count_dropped();
+        }
+    }
+}
+
+impl QueueLayer {
+    /// Counts a line for which there was no space. The thread may have emptied the queue meanwhile, have found that
+    /// nothing was dropped, and wait for the next line. Sequentially consistent: if there is no space for the message
+    /// either, the thread sees the number once it has emptied the queue.
+    fn count_dropped(&self) {
+        if self.shared.dropped.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _ = self.queue.try_send(Message::Dropped);
         }
     }
 }
@@ -167,6 +180,7 @@ impl Worker {
                         self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                     }
                 }
+                Ok(Message::Dropped) => self.report(),
                 Err(RecvTimeoutError::Timeout) if !self.is_stopping() => self.report(),
                 Ok(Message::Stop) | Err(_) => return,
             }
@@ -177,7 +191,7 @@ impl Worker {
         if self.is_stopping() {
             return self.queue.recv_timeout(Duration::ZERO);
         }
-        match self.shared.dropped.load(Ordering::Relaxed) {
+        match self.shared.dropped.load(Ordering::SeqCst) {
             0 => {
                 let message = self.queue.recv();
                 message.map_err(|_| RecvTimeoutError::Disconnected)
@@ -192,11 +206,11 @@ impl Worker {
 
     /// Reports how many lines were dropped, once the reader reads again.
     fn report(&mut self) {
-        let has_dropped = self.shared.dropped.load(Ordering::Relaxed) > 0;
+        let has_dropped = self.shared.dropped.load(Ordering::SeqCst) > 0;
         if !has_dropped || self.reports.allow(false, Instant::now()).is_none() {
             return;
         }
-        let count = self.shared.dropped.swap(0, Ordering::Relaxed);
+        let count = self.shared.dropped.swap(0, Ordering::SeqCst);
         events::LinesDropped { count }.emit();
         let own = OWN.with_borrow_mut(|own| own.as_mut().map(std::mem::take));
         for record in own.into_iter().flatten() {
@@ -398,6 +412,36 @@ mod tests {
         }
         assert_eq!(taken + lost, THREADS * LINES);
         assert!(lost > 0 && taken >= QUEUE, "{taken} {lost}");
+    }
+
+    /// Its thread was interrupted between the attempt to queue it and its counting.
+    #[test]
+    fn a_line_that_is_counted_once_the_queue_is_empty_is_reported_without_another_line() {
+        let (lines, written) = channel();
+        let open = Box::new(move |_| -> Box<dyn Output> {
+            Box::new(Memory {
+                has_reader: Arc::new(AtomicBool::new(true)),
+                lines: lines.clone(),
+            })
+        });
+        let (layer, _, _writer, worker) = new(Format::Json, open);
+        let interrupted = QueueLayer {
+            queue: layer.queue.clone(),
+            shared: layer.shared.clone(),
+        };
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+        let of_worker = dispatch.clone();
+        thread::spawn(move || with_default(&of_worker, || worker.run()));
+        log(&dispatch, "before");
+        assert_eq!(
+            written.recv_timeout(LIMIT).as_deref(),
+            Ok("message=before ")
+        );
+        // Nothing shows that the thread waits for a line; it does a moment later.
+        thread::sleep(Duration::from_millis(100));
+        interrupted.count_dropped();
+        let report = written.recv_timeout(LIMIT).expect("a report");
+        assert_eq!(count_of(&report), Some(1), "{report}");
     }
 
     #[test]
