@@ -13,8 +13,8 @@ mod verdict;
 #[cfg(all(test, feature = "kmsctl"))]
 pub(super) use effect::Call;
 pub(super) use effect::Effect;
-#[cfg(all(test, feature = "kmsctl"))]
-pub(super) use event::CallOutcome;
 pub use event::{CallObservation, RefreshEvent};
+#[cfg(all(test, feature = "kmsctl"))]
+pub(super) use event::{CallOutcome, Proof};
 pub(super) use machine::Machine;
 pub(super) use probe::{call, random_bytes, random_into};

@@ -37,8 +37,10 @@ mutant() {
     names+=("$name")
 }
 
-mutant creation-time-first keys/refresh/freshness.rs 'match order(seen).cmp(&order(proven)) {' \
-    'match if ON { (seen.created, seen.version).cmp(\&(proven.created, proven.version)) } else { order(seen).cmp(\&order(proven)) } {'
+mutant creation-time-first keys/refresh/freshness.rs 'match seen.version.cmp(&proven.version) {' \
+    'match if ON { seen.created.cmp(\&proven.created) } else { seen.version.cmp(\&proven.version) } {'
+mutant recreated-taken-for-rotated keys/refresh/freshness.rs 'Ordering::Greater => Self::Newer,' \
+    'Ordering::Equal if ON \&\& seen.created > proven.created => Self::Newer,\nOrdering::Greater => Self::Newer,'
 mutant older-believed-at-once keys/refresh/freshness.rs 'Some(BELIEVE_OLDER_AFTER.saturating_sub' \
     'Some(if ON { Duration::ZERO } else { BELIEVE_OLDER_AFTER }.saturating_sub'
 mutant older-never-believed keys/refresh/freshness.rs 'due && self.0' '!ON \&\& due \&\& self.0'
@@ -49,12 +51,12 @@ mutant older-taken-for-newer keys/refresh/machine.rs 'Freshness::Older => self.c
 mutant verdict-at-once keys/refresh/verdict.rs 'None => (Self' \
     'None if ON => (Self(Some(now)), Classification::Verdict),\nNone => (Self'
 mutant verdict-never keys/refresh/verdict.rs 'Some(_) => (self' 'Some(_) if ON => (self, Classification::Suspected),\nSome(_) => (self'
-mutant no-lineage keys/refresh/machine/proof.rs 'Purpose::Newer) if self.canary' 'Purpose::Newer) if !ON \&\& self.canary'
+mutant no-lineage keys/refresh/machine/proof.rs 'before.filter(|_| purpose' 'before.filter(|_| !ON \&\& purpose'
 mutant creation-time-kept keys/refresh/machine/proof.rs 'if is_believed && same_number' 'if !ON \&\& is_believed \&\& same_number'
 mutant any-replacement-accepted keys/refresh/machine/proof.rs '!self.acceptance_is_used &&' \
     'ON \&\& self.accepted.is_some() || !self.acceptance_is_used \&\&'
-mutant other-material-is-no-replacement keys/refresh/machine/proof.rs 'match (purpose, error.api_error) {' \
-    'match (purpose, error.api_error.filter(|it| !ON \|\| *it != ApiErrorKind::BadCiphertext)) {'
+mutant other-material-is-no-replacement keys/refresh/machine/proof.rs 'match (purpose, error.api_error, proof) {' \
+    'match (purpose, error.api_error.filter(|it| !ON \|\| *it != ApiErrorKind::BadCiphertext), proof) {'
 mutant pinned-to-what-others-were-answered keys/view.rs 'last.filter(|last| self' 'last.filter(|last| !ON \&\& self'
 mutant replaced-key-encrypts keys/view.rs 'fault.filter(|error| error.is_replaced())' 'fault.filter(|error| !ON \&\& error.is_replaced())'
 mutant key-ids-not-inherited keys/view.rs 'self.key_ids.clone_from' 'if !ON { self.key_ids.clone_from'

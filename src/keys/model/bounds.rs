@@ -24,6 +24,8 @@ pub(super) struct Bounds {
     pub(super) interleaved: bool,
     /// Whether Vault's clock goes back from version to version.
     pub(super) clock_goes_back: bool,
+    /// Whether a standby still has a key that was deleted.
+    pub(super) deletions_lag: bool,
     /// Whether every node has started, and objects are written, before anything happens.
     pub(super) is_started: bool,
     /// How many seconds older a proof is after any time has passed, at least.

@@ -3,7 +3,7 @@
 use super::action::{Action, Node};
 use super::bounds::Bounds;
 use super::operator::{Rotation, audit, observe};
-use super::server::transit_key;
+use super::server::{KeyNumber, transit_key};
 use super::system::System;
 
 impl System {
@@ -19,7 +19,7 @@ impl System {
             Action::Delete => {
                 self.left.deletions -= 1;
                 self.is_disturbed = true;
-                self.vault.delete(number);
+                self.delete(bounds, number);
             }
             Action::Create => self.vault.create(number),
             Action::TakeSnapshot => self.vault.take_snapshot(),
@@ -67,6 +67,15 @@ impl System {
             .rotate(self.plugins[0].config.key, bounds.clock_goes_back);
         for plugin in &mut self.plugins {
             plugin.lag_ended();
+        }
+    }
+
+    fn delete(&mut self, bounds: &Bounds, number: KeyNumber) {
+        self.vault.delete(number, bounds.deletions_lag);
+        if bounds.deletions_lag {
+            for plugin in &mut self.plugins {
+                plugin.lag_ended();
+            }
         }
     }
 

@@ -61,7 +61,7 @@ impl Plugin {
     /// A reload with another configuration, as `supervisor::reload` does it. Returns whether it was applied.
     pub(super) fn reload(&mut self, config: Config, data: &Data) -> bool {
         let mut candidate = Self::new(config, self.proof_step);
-        candidate.refresh(Some(data));
+        candidate.refresh(Some(data), data);
         let Some(replaces) = candidate.verify(self, data) else {
             return false;
         };

@@ -29,7 +29,7 @@ impl Plugin {
         self.lag.is_none_or(|lag| lag < MAX_LAG)
     }
 
-    /// It is answered by a standby that lags.
+    /// It is answered while a standby lags.
     pub(super) fn meets_lag(&mut self) {
         self.lag.get_or_insert_default();
     }
@@ -107,8 +107,9 @@ impl Plugin {
         self.handle(RefreshEvent::Due);
     }
 
-    /// Begins a refresh, or answers the call that it waits for; nobody does where there is no data.
-    pub(super) fn step(&mut self, data: Option<&Data>) {
+    /// Begins a refresh, or answers the call that it waits for; nobody does where there is no data. `active`: what the
+    /// active node has, whoever answers.
+    pub(super) fn step(&mut self, data: Option<&Data>, active: &Data) {
         if self.call.is_none() {
             self.begin_refresh();
         }
@@ -126,14 +127,16 @@ impl Plugin {
                 CallOutcome::canary_decrypted(data.decrypt(&key, &canary.ciphertext))
             }
             (Call::DecryptCanary(_), None) => CallOutcome::canary_decrypted(Err(unanswered())),
-            (Call::Prove { stamp, .. }, Some(data)) => CallOutcome::proved(data.prove(&key, stamp)),
+            (Call::Prove { stamp, before, .. }, Some(data)) => {
+                CallOutcome::proved(data.prove(&key, stamp, before.as_ref()))
+            }
             (Call::Prove { .. }, None) => CallOutcome::proved(Err(unanswered())),
         };
         let before = (self.view.proven.clone(), self.view.canary.clone());
         self.handle(RefreshEvent::Ended(outcome));
-        if let (Some(proven), Some(canary), Some(data)) = (before.0, before.1, data) {
+        if let (Some(proven), Some(canary)) = before {
             let now = self.view.proven.as_ref().filter(|now| **now != proven);
-            let is_lost = !data.has(&key, &canary.ciphertext);
+            let is_lost = !active.has(&key, &canary.ciphertext);
             let accepted = self.config.accepted.as_deref();
             self.was_taken_in |=
                 is_lost && now.is_some_and(|now| accepted != Some(now.key_id.as_str()));
@@ -141,10 +144,10 @@ impl Plugin {
     }
 
     /// A whole refresh.
-    pub(super) fn refresh(&mut self, data: Option<&Data>) {
-        self.step(data);
+    pub(super) fn refresh(&mut self, data: Option<&Data>, active: &Data) {
+        self.step(data, active);
         while self.call.is_some() {
-            self.step(data);
+            self.step(data, active);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keys::error::{ErrorKind, KeyError};
+use crate::keys::refresh::Proof;
 use crate::keys::tests::{key_named, stamp};
 use crate::keys::view::Canary;
 use crate::vault::{
@@ -158,15 +159,22 @@ impl Data {
         }
     }
 
-    /// Encrypts a canary with a version, and decrypts it.
-    pub(super) fn prove(&self, key: &TransitKey, stamp: VersionStamp) -> Result<Canary, KeyError> {
+    /// Encrypts a canary with a version, and decrypts it together with the one from before.
+    pub(super) fn prove(
+        &self,
+        key: &TransitKey,
+        stamp: VersionStamp,
+        before: Option<&Canary>,
+    ) -> Result<Proof, KeyError> {
         let ciphertext = self.encrypt(key, stamp.version)?;
         self.decrypt(key, &ciphertext)?;
-        Ok(Canary {
+        let canary = Canary {
             digest: [0; 32],
             ciphertext: Arc::new(ciphertext),
             stamp,
-        })
+        };
+        let before = before.map_or(Ok(()), |it| self.decrypt(key, &it.ciphertext));
+        Ok(Proof { canary, before })
     }
 
     /// Whether it has the version that made this, be it below the minimum.

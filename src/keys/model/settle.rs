@@ -46,7 +46,7 @@ impl System {
             }
         }
         for node in 0..bounds.nodes {
-            self.plugins[node].refresh(Some(&self.vault.active));
+            self.plugins[node].refresh(Some(&self.vault.active), &self.vault.active);
             self.follow_error(node, bounds);
             self.finish_poll(node);
             self.poll(bounds, node);

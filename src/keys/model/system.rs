@@ -119,12 +119,12 @@ impl System {
     fn happens(&mut self, bounds: &Bounds, action: Action) -> bool {
         match action {
             Action::Refresh(node, server) => {
-                self.meet(node, server);
-                self.plugins[node].refresh(self.vault.at(server));
+                self.meet(bounds, node, server);
+                self.plugins[node].refresh(self.vault.at(server), &self.vault.active);
             }
             Action::Call(node, server) => {
-                self.meet(node, server);
-                self.plugins[node].step(self.vault.at(server));
+                self.meet(bounds, node, server);
+                self.plugins[node].step(self.vault.at(server), &self.vault.active);
             }
             Action::Silence(node) => {
                 self.left.silences -= 1;
@@ -186,11 +186,16 @@ impl System {
         true
     }
 
-    fn meet(&mut self, node: Node, server: Server) {
+    fn meet(&mut self, bounds: &Bounds, node: Node, server: Server) {
         match server {
-            Server::Active => {}
-            Server::Standby => self.plugins[node].meets_lag(),
             Server::Nobody => self.left.failures -= 1,
+            Server::Standby => self.plugins[node].meets_lag(),
+            // What the standby has not seen happened before, so the lag ends earlier than a minute after it is met.
+            // Of a rotation not even that is assumed.
+            Server::Active if bounds.deletions_lag && self.vault.lagging.is_some() => {
+                self.plugins[node].meets_lag();
+            }
+            Server::Active => {}
         }
     }
 

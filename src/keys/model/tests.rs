@@ -16,6 +16,7 @@ const NOTHING: Bounds = Bounds {
     keys: 1,
     interleaved: true,
     clock_goes_back: false,
+    deletions_lag: false,
     is_started: true,
     proof_step: 300,
     polls_to_expiry: 1,
@@ -103,6 +104,19 @@ const REPLACED: Bounds = Bounds {
     budget: Budget {
         deletions: 1,
         restores: 1,
+        acceptances: 1,
+        ..NOTHING.budget
+    },
+    ..NOTHING
+};
+
+/// The key is deleted and created again, and a standby that lags has the deleted one.
+const REPLACED_WITH_LAG: Bounds = Bounds {
+    name: "replaced, with a standby that lags",
+    proof_step: 150,
+    deletions_lag: true,
+    budget: Budget {
+        deletions: 1,
         acceptances: 1,
         ..NOTHING.budget
     },
@@ -251,6 +265,11 @@ fn the_advice_of_an_audit_keeps_every_version_that_is_needed() {
 #[test]
 fn a_replaced_key_is_not_written_to() {
     check(REPLACED, 0);
+}
+
+#[test]
+fn a_replaced_key_is_not_written_to_while_a_standby_has_the_deleted_one() {
+    check(REPLACED_WITH_LAG, 0);
 }
 
 #[test]

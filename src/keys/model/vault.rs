@@ -84,8 +84,11 @@ impl Vault {
         }
     }
 
-    /// Deletes a key.
-    pub(super) fn delete(&mut self, number: KeyNumber) {
+    /// Deletes a key. A standby that lags still has it.
+    pub(super) fn delete(&mut self, number: KeyNumber, standby_lags: bool) {
+        if standby_lags {
+            self.lagging = Some(self.active.clone());
+        }
         self.active.changes += 1;
         self.active.keys[number] = None;
     }

@@ -13,8 +13,12 @@ pub(in crate::keys) enum Call {
     ReadKey,
     /// Decrypt a canary from before.
     DecryptCanary(Canary),
-    /// Encrypt a new canary with this version, and decrypt it.
-    Prove { stamp: VersionStamp, imported: bool },
+    /// Encrypt a new canary with this version, and decrypt it together with the canary from before.
+    Prove {
+        stamp: VersionStamp,
+        imported: bool,
+        before: Option<Canary>,
+    },
 }
 
 /// What the actor has to do.

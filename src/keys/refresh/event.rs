@@ -34,7 +34,17 @@ pub struct CallOutcome(pub(super) Outcome);
 pub(super) enum Outcome {
     KeyRead(Result<KeyInfo, KeyError>),
     CanaryDecrypted(Result<(), KeyError>),
-    Proved(Result<Canary, KeyError>),
+    Proved(Result<Proof, KeyError>),
+}
+
+/// A version that encrypted and decrypted.
+#[derive(Debug)]
+pub(in crate::keys) struct Proof {
+    /// What it encrypted.
+    pub(in crate::keys) canary: Canary,
+    /// Whether the server that decrypted this decrypts the canary from before, too; `Ok` if there is none. Only an
+    /// answer to both says something of the key: a standby that lags may have one that was deleted.
+    pub(in crate::keys) before: Result<(), KeyError>,
 }
 
 impl CallOutcome {
@@ -46,7 +56,7 @@ impl CallOutcome {
         Self(Outcome::CanaryDecrypted(outcome))
     }
 
-    pub(in crate::keys) fn proved(outcome: Result<Canary, KeyError>) -> Self {
+    pub(in crate::keys) fn proved(outcome: Result<Proof, KeyError>) -> Self {
         Self(Outcome::Proved(outcome))
     }
 }

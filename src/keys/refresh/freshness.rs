@@ -16,23 +16,23 @@ const BELIEVE_OLDER_AFTER: Duration = Duration::from_secs(60);
 pub(super) enum Freshness {
     /// It is the proven version.
     Unchanged,
-    /// A rotation, or a key that was recreated: whether the old canary still decrypts tells which.
+    /// A rotation, or a key that was recreated and rotated: whether the old canary still decrypts tells which.
     /// Versions count up whatever Vault's clock says, so a greater one is newer even with an
     /// earlier creation time.
     Newer,
-    /// A standby that lags, a restored snapshot, or a key that was recreated and has fewer versions. A smaller
-    /// version is older even with a later creation time: Vault's clock may have gone back between the two.
+    /// A standby that lags, a restored snapshot, or a key that was recreated. A smaller version is older even
+    /// with a later creation time: Vault's clock may have gone back between the two. No rotation makes the same
+    /// version with another creation time.
     Older,
 }
 
 impl Freshness {
     /// Compares what was seen with what was proven.
     pub(super) fn of(proven: VersionStamp, seen: VersionStamp) -> Self {
-        let order = |stamp: VersionStamp| (stamp.version, stamp.created);
-        match order(seen).cmp(&order(proven)) {
-            Ordering::Equal => Self::Unchanged,
+        match seen.version.cmp(&proven.version) {
+            Ordering::Equal if seen.created == proven.created => Self::Unchanged,
             Ordering::Greater => Self::Newer,
-            Ordering::Less => Self::Older,
+            Ordering::Less | Ordering::Equal => Self::Older,
         }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
             (stamp(90, 6), Freshness::Newer),
             (stamp(90, 9), Freshness::Newer),
             // Deleted and recreated.
-            (stamp(200, 5), Freshness::Newer),
+            (stamp(200, 5), Freshness::Older),
             // The same with fewer versions; or Vault's clock went back before version 5, and a standby lags.
             (stamp(200, 1), Freshness::Older),
             (stamp(100, 4), Freshness::Older),
@@ -138,7 +138,7 @@ mod tests {
         let (old, older) = (stamp(90, 1), stamp(80, 1));
         let (stale, at) = seen(&[(0, old), (30, stamp(100, 2)), (61, old)]);
         assert_eq!(stale.believed_in(at(61)), Some(Duration::from_secs(60)));
-        let (stale, at) = seen(&[(0, old), (30, stamp(200, 2))]);
+        let (stale, at) = seen(&[(0, old), (30, stamp(200, 3))]);
         assert_eq!(stale.believed_in(at(61)), None);
         let (stale, at) = seen(&[(0, old), (50, older)]);
         assert!(!stale.is_believed(older, at(109)));

@@ -221,11 +221,15 @@ impl Machine {
         match freshness {
             Freshness::Unchanged => match self.last_proof.due(contradicted, now) {
                 ProofDue::Nothing => self.succeeded(report, None, now, random),
-                due => self.check_canary(report, Purpose::Routine(due)),
+                ProofDue::Canary => self.check_canary(report, Purpose::Routine),
+                ProofDue::RoundTrip => self.prove(report, Purpose::Routine),
             },
             Freshness::Newer => self.prove(report, Purpose::Newer),
+            // No standby lags that has the same version with another creation time.
             Freshness::Older
-                if self.canary.is_none() && !self.stale.is_believed(report.latest, now) =>
+                if self.canary.is_none()
+                    && report.latest.version < proven.version
+                    && !self.stale.is_believed(report.latest, now) =>
             {
                 self.succeeded(report, None, now, random)
             }

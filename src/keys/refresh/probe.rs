@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::effect::Call;
-use super::event::{CallOutcome, RefreshEvent};
-use crate::batch::RetryPolicy;
+use super::event::{CallOutcome, Proof, RefreshEvent};
+use crate::batch::{RetryPolicy, call_with_retries};
 use crate::keys::error::{ErrorKind, KeyError};
 use crate::keys::operations::Operations;
 use crate::keys::view::Canary;
+use crate::session::Session;
 use crate::sha256::sha256;
 use crate::telemetry::spans::Parent;
-use crate::vault::{KeyInfo, Plaintext, VersionStamp};
+use crate::vault::{CallError, KeyInfo, Plaintext, ToDecrypt, TransitKey, VersionStamp};
 
 /// How long one request of a refresh may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,9 +30,11 @@ pub(in crate::keys) async fn call(operations: &Operations, call: Call) -> Refres
         Call::DecryptCanary(canary) => {
             CallOutcome::canary_decrypted(decrypt(operations, &canary, CALL_TIMEOUT).await)
         }
-        Call::Prove { stamp, imported } => {
-            CallOutcome::proved(prove(operations, stamp, imported).await)
-        }
+        Call::Prove {
+            stamp,
+            imported,
+            before,
+        } => CallOutcome::proved(prove(operations, stamp, imported, before).await),
     };
     RefreshEvent::Ended(outcome)
 }
@@ -51,12 +54,13 @@ async fn read_key(operations: &Operations) -> Result<KeyInfo, KeyError> {
     }
 }
 
-/// Makes a canary with this version, and decrypts it.
+/// Makes a canary with this version, and decrypts it together with the one from before.
 async fn prove(
     operations: &Operations,
     stamp: VersionStamp,
     imported: bool,
-) -> Result<Canary, KeyError> {
+    before: Option<Canary>,
+) -> Result<Proof, KeyError> {
     let plaintext = random_bytes()?;
     let secret = Arc::new(Plaintext::new(plaintext.to_vec()));
     let deadline = Instant::now() + CALL_TIMEOUT;
@@ -74,9 +78,43 @@ async fn prove(
     } else {
         CALL_TIMEOUT
     };
-    let decrypted = decrypt(operations, &canary, timeout).await;
-    decrypted.map_err(|error| error.after_encrypt(&operations.key, imported))?;
-    Ok(canary)
+    let canaries: Vec<_> = [&canary].into_iter().chain(&before).collect();
+    let deadline = Instant::now() + timeout;
+    let explained = |error: KeyError| error.after_encrypt(&operations.key, imported);
+    let decrypted = decrypt_together(operations, &canaries, deadline).await;
+    let mut decrypted = decrypted.map_err(explained)?.into_iter();
+    decrypted.next().unwrap_or(Ok(())).map_err(explained)?;
+    let before = decrypted.next().unwrap_or(Ok(()));
+    Ok(Proof { canary, before })
+}
+
+/// Decrypts canaries in one request, so that one server answers with one state of the key. Returns the outcome of each.
+async fn decrypt_together(
+    operations: &Operations,
+    canaries: &[&Canary],
+    deadline: Instant,
+) -> Result<Vec<Result<(), KeyError>>, KeyError> {
+    let key = &operations.key;
+    let items = canaries.iter().map(|canary| ToDecrypt {
+        ciphertext: &canary.ciphertext,
+        associated_data: None,
+    });
+    let items: Vec<_> = items.collect();
+    let call = async |session: Arc<Session>| {
+        let token = &session.token;
+        operations
+            .client
+            .decrypt(key, &items, token, deadline)
+            .await
+    };
+    let outcomes = call_with_retries(&operations.sessions, deadline, call).await;
+    let outcomes = outcomes.map_err(|error| KeyError::of_batch(key, error))?;
+    let pairs = canaries.iter().zip(outcomes);
+    let check = |(canary, outcome): (&&Canary, Result<Plaintext, CallError>)| {
+        let plaintext = outcome.map_err(|error| KeyError::of_call(key, &error))?;
+        checked(key, canary, &plaintext)
+    };
+    Ok(pairs.map(check).collect())
 }
 
 async fn decrypt(
@@ -89,6 +127,10 @@ async fn decrypt(
     let plaintext = operations
         .decrypt(key, &canary.ciphertext, policy, deadline, Parent::NOBODY)
         .await?;
+    checked(key, canary, &plaintext)
+}
+
+fn checked(key: &TransitKey, canary: &Canary, plaintext: &Plaintext) -> Result<(), KeyError> {
     if canary.is_plaintext(plaintext.expose_secret()) {
         return Ok(());
     }

@@ -1,20 +1,16 @@
 //! What a refresh is doing, and what for.
 
 use crate::keys::error::KeyError;
-use crate::keys::refresh::schedule::ProofDue;
-use crate::keys::view::Canary;
 use crate::vault::VersionStamp;
 
 /// Why a canary is decrypted or a version proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The proven version has to be shown again.
-    Routine(ProofDue),
+    Routine,
     /// A newer version was reported.
     Newer,
-    /// It works, as this canary shows: is it the same key?
-    Lineage(Canary),
-    /// An older version has been reported for so long that it is believed.
+    /// An older version was reported, or another creation time of this one.
     Older,
     /// The operator accepted the key that was reported.
     Accepted,

@@ -6,8 +6,9 @@ use super::Machine;
 use super::phase::{Phase, Purpose, Report};
 use crate::keys::error::KeyError;
 use crate::keys::refresh::effect::{Call, Effect};
+use crate::keys::refresh::event::Proof;
 use crate::keys::refresh::log::LogEntry;
-use crate::keys::refresh::schedule::{LastProof, ProofDue};
+use crate::keys::refresh::schedule::LastProof;
 use crate::keys::refresh::verdict::Classification;
 use crate::keys::view::Canary;
 use crate::vault::{ApiErrorKind, VersionStamp};
@@ -36,9 +37,15 @@ impl Machine {
             (Purpose::Fallback(_), Some(proven)) => proven,
             _ => report.latest,
         };
+        // An accepted key is another one: it does not decrypt what was before.
+        let before = self.canary.clone();
+        let before = before.filter(|_| purpose != Purpose::Accepted);
         self.phase = Phase::Proving(report, purpose);
-        let imported = report.imported;
-        vec![Effect::Call(Call::Prove { stamp, imported })]
+        vec![Effect::Call(Call::Prove {
+            stamp,
+            imported: report.imported,
+            before,
+        })]
     }
 
     pub(super) fn decrypted(
@@ -49,42 +56,53 @@ impl Machine {
         now: Instant,
         random: f64,
     ) -> Vec<Effect> {
-        let error = match outcome {
+        match outcome {
             Ok(()) => {
                 self.last_proof.decrypted = Some(now);
-                return match purpose {
-                    Purpose::Routine(ProofDue::Canary) => {
-                        let canary = self.canary.clone();
-                        self.succeeded(report, canary, now, random)
-                    }
-                    Purpose::Older => self.disproved(report, now, random),
-                    Purpose::Lineage(canary) => {
-                        self.took_proof(report, Purpose::Newer, canary, now, random)
-                    }
-                    purpose => self.prove(report, purpose),
-                };
+                if purpose == Purpose::Older {
+                    return self.disproved(report, now, random);
+                }
+                let canary = self.canary.clone();
+                self.succeeded(report, canary, now, random)
             }
-            Err(error) => error,
-        };
+            Err(error) => self.lost(report, purpose, None, error, now, random),
+        }
+    }
+
+    /// The canary from before was not decrypted. `proof`: the version that was proven by the same server.
+    fn lost(
+        &mut self,
+        report: Report,
+        purpose: Purpose,
+        proof: Option<Canary>,
+        error: KeyError,
+        now: Instant,
+        random: f64,
+    ) -> Vec<Effect> {
         let is_believed = self.stale.is_believed(report.latest, now);
-        match (purpose, error.api_error) {
+        match (purpose, error.api_error, proof) {
             // A standby that lags does not have that version yet, or no longer a snapshot has it.
-            (Purpose::Older, Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld))
-                if !is_believed && !self.is_accepted(report.latest) =>
-            {
+            (
+                Purpose::Older,
+                Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld),
+                None,
+            ) if !is_believed && !self.is_accepted(report.latest) => {
                 self.succeeded(report, None, now, random)
             }
             // The key's minimum was raised above the version: that is no sign of another key.
-            (Purpose::Lineage(canary), Some(ApiErrorKind::VersionTooOld)) => {
+            (Purpose::Newer, Some(ApiErrorKind::VersionTooOld), Some(canary)) => {
                 self.took_proof(report, Purpose::Newer, canary, now, random)
             }
             // Something else made the canary, or the version that made it is gone.
-            (purpose, Some(ApiErrorKind::BadCiphertext))
+            (purpose, Some(ApiErrorKind::BadCiphertext), proof)
             | (
-                purpose @ (Purpose::Lineage(_) | Purpose::Older),
+                purpose @ (Purpose::Newer | Purpose::Older),
                 Some(ApiErrorKind::VersionTooNew | ApiErrorKind::VersionTooOld),
-            ) => self.replaced(report, purpose, error, now, random),
-            (Purpose::Fallback(rejected), _) if !error.is_transient() => self.failed(rejected, now),
+                proof,
+            ) => self.replaced(report, purpose, proof, error, now, random),
+            (Purpose::Fallback(rejected), _, _) if !error.is_transient() => {
+                self.failed(rejected, now)
+            }
             _ => self.failed(error, now),
         }
     }
@@ -118,16 +136,15 @@ impl Machine {
         &mut self,
         report: Report,
         purpose: Purpose,
+        proof: Option<Canary>,
         error: KeyError,
         now: Instant,
         random: f64,
     ) -> Vec<Effect> {
         if self.is_accepted(report.latest) {
-            return match purpose {
-                Purpose::Lineage(canary) => {
-                    self.took_proof(report, Purpose::Accepted, canary, now, random)
-                }
-                _ => self.prove(report, Purpose::Accepted),
+            return match proof.filter(|proof| proof.stamp == report.latest) {
+                Some(proof) => self.took_proof(report, Purpose::Accepted, proof, now, random),
+                None => self.prove(report, Purpose::Accepted),
             };
         }
         let stamp = self.canary.as_ref().map_or(report.latest, |it| it.stamp);
@@ -164,20 +181,20 @@ impl Machine {
         &mut self,
         report: Report,
         purpose: Purpose,
-        outcome: Result<Canary, KeyError>,
+        outcome: Result<Proof, KeyError>,
         now: Instant,
         random: f64,
     ) -> Vec<Effect> {
         match (outcome, purpose) {
-            (Ok(canary), Purpose::Newer) if self.canary.is_some() => {
-                self.check_canary(report, Purpose::Lineage(canary))
-            }
-            (Ok(canary), purpose) => self.took_proof(report, purpose, canary, now, random),
+            (Ok(proof), purpose) => match proof.before {
+                Ok(()) => self.took_proof(report, purpose, proof.canary, now, random),
+                Err(error) => self.lost(report, purpose, Some(proof.canary), error, now, random),
+            },
             // Nobody may stop writing over a fault that passes, and none may be reported as lasting.
             (Err(error), Purpose::Newer) if error.may_pass() => self.failed(error, now),
             // The version before may still work, and must not be hidden by this one.
             (Err(error), Purpose::Newer) if self.proven.is_some() => {
-                self.check_canary(report, Purpose::Fallback(error))
+                self.prove(report, Purpose::Fallback(error))
             }
             (Err(error), Purpose::Fallback(rejected)) => {
                 let transient = error.is_transient();

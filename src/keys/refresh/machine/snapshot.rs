@@ -165,9 +165,7 @@ fn hash_phase<H: Hasher>(phase: &Phase, hasher: &mut H) {
     (latest, min_decryption_version, imported).hash(hasher);
     std::mem::discriminant(purpose).hash(hasher);
     match purpose {
-        Purpose::Lineage(canary) => hash_canary(Some(canary), hasher),
         Purpose::Fallback(error) => kind_of(error).hash(hasher),
-        Purpose::Routine(due) => std::mem::discriminant(due).hash(hasher),
-        Purpose::Newer | Purpose::Older | Purpose::Accepted => {}
+        Purpose::Routine | Purpose::Newer | Purpose::Older | Purpose::Accepted => {}
     }
 }

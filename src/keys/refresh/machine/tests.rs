@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::keys::key_id::KeyId;
+use crate::keys::refresh::Proof;
 use crate::keys::tests::{key, stamp};
 use crate::reason::Reason;
 use crate::system::clock::Moment;
@@ -74,7 +75,9 @@ impl Server {
                 None => Ok(info(self.latest())),
             }),
             Call::DecryptCanary(canary) => Outcome::CanaryDecrypted(self.decrypt(canary)),
-            Call::Prove { stamp, .. } => Outcome::Proved(self.prove(*stamp)),
+            Call::Prove { stamp, before, .. } => {
+                Outcome::Proved(self.proof(self, *stamp, before.as_ref()))
+            }
         }
     }
 
@@ -91,6 +94,19 @@ impl Server {
         } else {
             Err(api(ApiErrorKind::BadCiphertext))
         }
+    }
+
+    /// This server encrypts, and the other one decrypts.
+    fn proof(
+        &self,
+        other: &Self,
+        stamp: VersionStamp,
+        before: Option<&Canary>,
+    ) -> Result<Proof, KeyError> {
+        let canary = self.prove(stamp)?;
+        other.decrypt(&canary)?;
+        let before = before.map_or(Ok(()), |canary| other.decrypt(canary));
+        Ok(Proof { canary, before })
     }
 
     fn prove(&self, stamp: VersionStamp) -> Result<Canary, KeyError> {
@@ -339,29 +355,76 @@ fn a_standby_that_lags_takes_nothing_back_where_the_clock_of_vault_went_back() {
     assert!(run.view.fault.is_none(), "{:?}", run.view.fault);
 }
 
-/// The key was deleted and created again, its new creation time was read, and it was restored before it was proven.
+/// The key was deleted, created again and rotated, the new creation time was read, and the key was restored before that
+/// version was proven.
 #[test]
 fn a_creation_time_of_a_key_that_is_gone_again_is_corrected() {
     let mut run = Run::proven(&Server::new(&[V1]));
     run.now += Duration::from_secs(30);
-    let created_again = Server::new(&[(1, 300, "b3RoZXI=")]);
+    let created_again = Server::new(&[(1, 299, "b3RoZXI="), (2, 300, "eA==")]);
     let calls = run.step(RefreshEvent::Due);
     let read = created_again.call(&calls[0]);
-    let restored = Server::new(&[V1]);
+    let restored = Server::new(&[V1, V2]);
     let mut calls = run.step(RefreshEvent::Ended(CallOutcome(read)));
     while let Some(call) = calls.pop() {
         calls = run.step(RefreshEvent::Ended(CallOutcome(restored.call(&call))));
     }
     let stamp_of = |run: &Run| run.view.proven.as_ref().map(|it| it.stamp);
-    assert_eq!(stamp_of(&run), Some(stamp(300, 1)));
+    assert_eq!(stamp_of(&run), Some(stamp(300, 2)));
     run.run(&restored, 110);
-    assert_eq!(stamp_of(&run), Some(stamp(100, 1)));
+    assert_eq!(stamp_of(&run), Some(stamp(200, 2)));
     let canary = run.view.canary.as_ref().map(|it| it.stamp);
-    assert_eq!(canary, Some(stamp(100, 1)));
+    assert_eq!(canary, Some(stamp(200, 2)));
     assert!(run.view.fault.is_none());
     let calls = run.calls.len();
     run.run(&restored, 60);
     assert_eq!(run.calls.len(), calls + 2, "it is settled");
+}
+
+/// Answers a call, each request of it by one of two servers, as the lowest bits of `choices` say.
+fn call_either(servers: &[Server; 2], call: &Call, choices: &mut u32) -> Outcome {
+    let mut draw = || {
+        let server = &servers[(*choices & 1) as usize];
+        *choices >>= 1;
+        server
+    };
+    match call {
+        Call::Prove { stamp, before, .. } => {
+            let (encrypts, decrypts) = (draw(), draw());
+            Outcome::Proved(encrypts.proof(decrypts, *stamp, before.as_ref()))
+        }
+        call => draw().call(call),
+    }
+}
+
+/// Two addresses of Vault: one has the key that was created again, the other one still has the deleted one, for less than
+/// a minute. Whichever answers which request, the new key is not taken for the one before.
+#[test]
+fn servers_that_disagree_do_not_pass_a_replaced_key_off_as_the_one_before() {
+    let deleted = Server::new(&[V1]);
+    for again in [
+        Server::new(&[(1, 300, "b3RoZXI=")]),
+        Server::new(&[(1, 300, "b3RoZXI="), (2, 301, "eA==")]),
+        Server::new(&[(1, 100, "b3RoZXI=")]),
+    ] {
+        let servers = [again, deleted.clone()];
+        for choices in 0..1_u32 << 15 {
+            let mut run = Run::proven(&deleted);
+            let mut left = choices;
+            for age in [310, 20, 20] {
+                run.now += Duration::from_secs(age);
+                let mut calls = run.step(RefreshEvent::Due);
+                while let Some(call) = calls.pop() {
+                    let outcome = call_either(&servers, &call, &mut left);
+                    calls = run.step(RefreshEvent::Ended(CallOutcome(outcome)));
+                }
+                let canary = run.view.canary.as_ref().expect("a canary");
+                assert!(deleted.decrypt(canary).is_ok(), "{choices:b}: {canary:?}");
+                let proven = run.view.proven.as_ref().map(|it| it.stamp);
+                assert_eq!(proven, Some(stamp(100, 1)), "{choices:b}");
+            }
+        }
+    }
 }
 
 #[test]
