@@ -53,6 +53,8 @@ struct StoredCanary {
     sha256: String,
     #[serde(flatten)]
     stamp: VersionStamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    was_refused: bool,
 }
 
 /// What an earlier process announced for this key. A file that is missing, damaged or of another
@@ -233,6 +235,7 @@ impl StoredCanary {
             ciphertext: canary.ciphertext.as_str().to_owned(),
             sha256: STANDARD.encode(canary.digest),
             stamp: canary.stamp,
+            was_refused: canary.was_refused,
         }
     }
 
@@ -243,6 +246,7 @@ impl StoredCanary {
             digest: digest.try_into().ok()?,
             ciphertext: Arc::new(Ciphertext::try_new(self.ciphertext.into_bytes()).ok()?),
             stamp: self.stamp,
+            was_refused: self.was_refused,
         })
     }
 }
@@ -331,6 +335,7 @@ mod tests {
                 digest: [0; 32],
                 ciphertext: Arc::new(Ciphertext::try_new(text.into_bytes()).expect("a ciphertext")),
                 stamp: second.stamp,
+                was_refused: true,
             }),
             ..KeyView::default()
         };
@@ -339,7 +344,8 @@ mod tests {
         let view = stored.into_view(&settings("kms"));
         assert_eq!(view.announced, Some(first.clone()));
         assert_eq!(view.pinned_for(Some(first.clone())), Some(first));
-        assert_eq!(view.canary.map(|it| it.stamp), Some(second.stamp));
+        let canary = view.canary.map(|it| (it.stamp, it.was_refused));
+        assert_eq!(canary, Some((second.stamp, true)));
         assert_eq!(view.proven, Some(second));
     }
 

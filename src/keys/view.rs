@@ -79,6 +79,8 @@ pub(super) struct Canary {
     pub(super) digest: [u8; 32],
     pub(super) ciphertext: Arc<Ciphertext>,
     pub(super) stamp: VersionStamp,
+    /// Whether another key refused it, and it was not decrypted since.
+    pub(super) was_refused: bool,
 }
 
 /// A failed refresh.
@@ -205,6 +207,7 @@ mod tests {
                 digest: [0; 32],
                 ciphertext: Arc::new(ciphertext),
                 stamp: proven.stamp,
+                was_refused: false,
             }),
             proven: Some(proven),
             ..KeyView::default()

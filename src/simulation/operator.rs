@@ -58,8 +58,7 @@ async fn phase(world: &World, daemon: &mut Daemon) -> Option<End> {
             state.vault.fall_behind();
         }
         // Once an error is explained by more than the phase, it stays so.
-        let is_replaced =
-            state.vault.current != 0 && !state.checks.accepted.contains(&state.vault.current);
+        let is_replaced = state.vault.current != state.checks.accepted.last().copied().unwrap_or(0);
         let is_wrong = state.vault.is_sealed || state.vault.denied.is_some() || is_replaced;
         state.set_disturbed(!is_calm || is_wrong);
         let text = format!("phase {:?}", state.conditions);
@@ -215,6 +214,10 @@ fn recover(world: &World, daemon: &mut Daemon) {
         state.vault.is_sealed = false;
         state.vault.denied = None;
         state.vault.current = state.checks.accepted.last().copied().unwrap_or(0);
+        // One above the version that was announced may have been set, below which the canary says nothing.
+        for key in &mut state.vault.keys {
+            key.min_decryption = 1;
+        }
         state.set_disturbed(false);
         state.note("recovered");
     }

@@ -172,6 +172,7 @@ impl Data {
             digest: [0; 32],
             ciphertext: Arc::new(ciphertext),
             stamp,
+            was_refused: false,
         };
         let before = before.map_or(Ok(()), |it| self.decrypt(key, &it.ciphertext));
         Ok(Proof { canary, before })

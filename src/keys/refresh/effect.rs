@@ -48,6 +48,8 @@ pub(in crate::keys) struct Publication {
     pub(super) used_acceptance: Option<String>,
     /// Versions below it are not decrypted.
     pub(super) min_decryption_version: Option<u32>,
+    /// Whether another key refused the canary, and it was not decrypted since.
+    pub(super) canary_was_refused: bool,
     /// Why the refresh failed last, unless something succeeded since.
     pub(super) fault: Option<KeyFault>,
 }
@@ -78,6 +80,9 @@ impl Publication {
             let stamp = canary.stamp;
             view.proven = Some(ProvenKey { key_id, stamp });
             view.canary = Some(canary);
+        }
+        if let Some(canary) = &mut view.canary {
+            canary.was_refused = self.canary_was_refused;
         }
     }
 }

@@ -72,6 +72,7 @@ async fn prove(
         digest: sha256(&plaintext),
         ciphertext: Arc::new(encrypted.ciphertext),
         stamp,
+        was_refused: false,
     };
     let timeout = if imported {
         IMPORTED_TIMEOUT

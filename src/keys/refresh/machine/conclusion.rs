@@ -66,6 +66,10 @@ impl Machine {
         } else {
             0
         };
+        let proof = proof.map(|canary| Canary {
+            was_refused: false,
+            ..canary
+        });
         if let Some(canary) = &proof {
             self.proven = Some(canary.stamp);
             self.canary = Some(canary.clone());
@@ -78,6 +82,7 @@ impl Machine {
             succeeded: true,
             used_acceptance: self.accepted.clone().filter(|_| self.acceptance_is_used),
             min_decryption_version: Some(report.min_decryption_version),
+            canary_was_refused: self.canary_was_refused(),
             fault: self.fault.clone(),
         }));
         let spacing = || schedule::on_demand_delay(Some(now), self.in_vain, now);
@@ -131,6 +136,7 @@ impl Machine {
             succeeded: false,
             used_acceptance: None,
             min_decryption_version: None,
+            canary_was_refused: self.canary_was_refused(),
             fault: self.fault.clone(),
         }));
         let is_proven = self.proven.is_some();

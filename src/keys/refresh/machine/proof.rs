@@ -89,8 +89,11 @@ impl Machine {
             ) if !is_believed && !self.is_accepted(report.latest) => {
                 self.succeeded(report, None, now, random)
             }
-            // The key's minimum was raised above the version: that is no sign of another key.
-            (Purpose::Newer, Some(ApiErrorKind::VersionTooOld), Some(canary)) => {
+            // The key's minimum was raised above the version: that is no sign of another key, and none that a key which
+            // was found to be another one is the one before.
+            (Purpose::Newer, Some(ApiErrorKind::VersionTooOld), Some(canary))
+                if !self.canary_was_refused() =>
+            {
                 self.took_proof(report, Purpose::Newer, canary, now, random)
             }
             // Something else made the canary, or the version that made it is gone.
@@ -105,6 +108,10 @@ impl Machine {
             }
             _ => self.failed(error, now),
         }
+    }
+
+    pub(super) fn canary_was_refused(&self) -> bool {
+        self.canary.as_ref().is_some_and(|it| it.was_refused)
     }
 
     /// An older version was reported, but the proven one still decrypts: a standby lags.
@@ -146,6 +153,9 @@ impl Machine {
                 Some(proof) => self.took_proof(report, Purpose::Accepted, proof, now, random),
                 None => self.prove(report, Purpose::Accepted),
             };
+        }
+        if let Some(canary) = &mut self.canary {
+            canary.was_refused = true;
         }
         let stamp = self.canary.as_ref().map_or(report.latest, |it| it.stamp);
         let before = self.key_id(stamp);

@@ -146,7 +146,7 @@ fn hash_canary<H: Hasher>(canary: Option<&Canary>, hasher: &mut H) {
     canary
         .map(|it| {
             let stamp = (it.stamp.created, it.stamp.version.get());
-            (it.ciphertext.as_str(), stamp)
+            (it.ciphertext.as_str(), stamp, it.was_refused)
         })
         .hash(hasher);
 }

@@ -124,6 +124,7 @@ impl Server {
             digest: [0; 32],
             ciphertext: Arc::new(Ciphertext::try_new(text.into_bytes()).expect("a ciphertext")),
             stamp,
+            was_refused: false,
         })
     }
 }
@@ -434,6 +435,32 @@ fn a_minimum_above_the_old_version_is_no_sign_of_another_key() {
     server.min_decryption_version = 2;
     run.run(&server, 40);
     assert_eq!(run.proven_version(), 2);
+}
+
+#[test]
+fn a_minimum_above_the_old_version_ends_no_verdict() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    let mut server = Server::new(&[(1, 300, "b3RoZXI="), (2, 301, "eA==")]);
+    run.run(&server, 60);
+    assert!(run.view.replaced().is_some(), "{:?}", run.view.fault);
+    // Another verdict takes its place for a while.
+    server.reads_fail = Some(ApiErrorKind::PolicyDenied);
+    run.run(&server, 60);
+    assert!(run.view.replaced().is_none(), "{:?}", run.view.fault);
+    server.reads_fail = None;
+    server.min_decryption_version = 2;
+    // The state file holds the canary, and what was found of it.
+    let mut restarted = Run::new(KeyView {
+        proven: run.view.proven.clone(),
+        canary: run.view.canary.clone(),
+        ..KeyView::default()
+    });
+    for run in [&mut run, &mut restarted] {
+        run.run(&server, 600);
+        run.refresh(&server);
+        assert!(run.view.replaced().is_some(), "{:?}", run.view.fault);
+        assert_eq!(run.proven_version(), 1);
+    }
 }
 
 #[test]
