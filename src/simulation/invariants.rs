@@ -38,6 +38,12 @@ impl State {
         })
     }
 
+    /// The key of which a version was announced last.
+    pub(super) fn announced_key(&self) -> usize {
+        let last = self.checks.announced.last();
+        last.map_or(self.vault.current, |(_, place)| place.key)
+    }
+
     pub(super) fn check_status(&mut self, began: Duration, who: &str, answer: &StatusResponse) {
         let StatusResponse {
             version,
@@ -45,6 +51,7 @@ impl State {
             key_id,
         } = answer;
         self.checks.counts.answers += 1;
+        self.checks.named = None;
         self.note(&format!("{who} Status {healthz:?} {key_id}"));
         let Some(place) = self.place(key_id) else {
             return self.violation("a key_id of no version");
@@ -156,6 +163,9 @@ impl State {
         if self.was_calm_at(began) {
             self.violation(&format!("{what} failed and nothing is wrong"));
         }
+        if let Some(named) = named_in(error.message()) {
+            self.checks.named = Some(named.to_owned());
+        }
         let says_replaced = error.message().contains("was replaced");
         if says_replaced && self.vault.keys.len() == 1 {
             self.violation("a key that was never replaced is called replaced");
@@ -164,6 +174,12 @@ impl State {
             self.violation("INTERNAL");
         }
     }
+}
+
+/// The key_id that an error names for `transit.accept_replaced`.
+fn named_in(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("accept_replaced = \"")?;
+    Some(rest.split_once('"')?.0)
 }
 
 fn ciphertext_of(stored: &Stored) -> Cow<'_, str> {

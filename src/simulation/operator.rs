@@ -37,6 +37,9 @@ impl Schedule {
                 return end;
             }
         }
+        calm(world);
+        // A key that was accepted is announced now, or never.
+        sleep(GRACE).await;
         recover(world, daemon);
         sleep(GRACE + Duration::from_secs(90)).await;
         apiserver::audit(world).await;
@@ -58,7 +61,7 @@ async fn phase(world: &World, daemon: &mut Daemon) -> Option<End> {
             state.vault.fall_behind();
         }
         // Once an error is explained by more than the phase, it stays so.
-        let is_replaced = state.vault.current != state.checks.accepted.last().copied().unwrap_or(0);
+        let is_replaced = state.vault.current != state.announced_key();
         let is_wrong = state.vault.is_sealed || state.vault.denied.is_some() || is_replaced;
         state.set_disturbed(!is_calm || is_wrong);
         let text = format!("phase {:?}", state.conditions);
@@ -148,8 +151,9 @@ fn deny(world: &World) {
         "transit/decrypt",
         "transit/keys",
         "transit",
+        "auth/approle/login",
     ];
-    let path = paths[state.rng.usize(..4)];
+    let path = paths[state.rng.usize(..paths.len())];
     state.vault.denied = state.vault.denied.is_none().then_some(path);
     let denied = state.vault.denied;
     state.note(&format!("denied: {denied:?}"));
@@ -160,17 +164,25 @@ fn deny(world: &World) {
 fn replace(world: &World, daemon: &mut Daemon) {
     let mut state = world.state();
     let now = state.now();
-    let accepted = state.checks.accepted.last().copied().unwrap_or(0);
-    if state.vault.current == accepted {
+    let named = state.checks.named.clone();
+    let named = named.and_then(|key_id| Some((state.place(&key_id)?.key, key_id)));
+    let current = state.vault.current;
+    state.set_disturbed(true);
+    if current == state.announced_key() {
         state.vault.recreate(now);
         state.note("key deleted and made again");
+    } else if let Some((key, key_id)) = named.filter(|(key, _)| *key == current && state.rng.bool())
+    {
+        state.note(&format!("accepts {key_id}"));
+        state.checks.accepted.push(key);
+        state.settings.accepted = Some(key_id);
+        drop(state);
+        world.write_config();
+        daemon.signal(Signal::Reload);
     } else {
-        state.vault.current = accepted;
+        state.vault.current = state.announced_key();
         state.note("key restored");
     }
-    state.set_disturbed(true);
-    drop(state);
-    let _ = daemon;
 }
 
 fn raise_minimum(world: &World) {
@@ -206,14 +218,21 @@ fn step_clock(world: &World) {
     state.note(&format!("clock stepped by {step} s"));
 }
 
-/// All faults end.
+/// All faults end but what an operator has to correct.
+fn calm(world: &World) {
+    let mut state = world.state();
+    state.conditions = [Conditions::calm(), Conditions::calm()];
+    state.vault.is_sealed = false;
+    state.vault.denied = None;
+    state.set_disturbed(true);
+    state.note("calm");
+}
+
+/// The rest ends.
 fn recover(world: &World, daemon: &mut Daemon) {
     {
         let mut state = world.state();
-        state.conditions = [Conditions::calm(), Conditions::calm()];
-        state.vault.is_sealed = false;
-        state.vault.denied = None;
-        state.vault.current = state.checks.accepted.last().copied().unwrap_or(0);
+        state.vault.current = state.announced_key();
         // One above the version that was announced may have been set, below which the canary says nothing.
         for key in &mut state.vault.keys {
             key.min_decryption = 1;

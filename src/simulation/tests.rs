@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::run::{BLOCK, run};
 
 /// How long the seeds of each `cargo test` may take.
-const BUDGET: Duration = Duration::from_secs(20);
+const BUDGET: Duration = Duration::from_secs(60);
 /// How many seeds the next program runs.
 const SHARE: u64 = 16;
 const _: () = assert!(BLOCK.is_multiple_of(SHARE));
@@ -64,7 +64,6 @@ fn lines_of(seeds: Range<u64>) -> BTreeMap<u64, String> {
 }
 
 #[test]
-#[ignore = "not yet a part of each run: cargo test --lib -- --ignored simulation"]
 fn a_seed_is_the_same_run_each_time() {
     let together = lines_of(0..20);
     assert_eq!(together.len(), 20);
@@ -74,7 +73,6 @@ fn a_seed_is_the_same_run_each_time() {
 }
 
 #[test]
-#[ignore = "not yet a part of each run: seed 110 is an open finding"]
 fn no_seed_breaks_the_contract() {
     let began = Instant::now();
     let mut from = 0;

@@ -140,6 +140,9 @@ impl Vault {
             }
             "sys/leader" => return (200, json!({"ha_enabled": false})),
             _ if self.is_sealed => return error(503, "Vault is sealed"),
+            "auth/approle/login" if self.denied == Some(path) => {
+                return error(400, "invalid role or secret ID");
+            }
             "auth/approle/login" => return self.login(now),
             _ => {}
         }
