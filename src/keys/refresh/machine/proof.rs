@@ -94,7 +94,10 @@ impl Machine {
             (Purpose::Newer, Some(ApiErrorKind::VersionTooOld), Some(canary))
                 if !self.canary_was_refused() =>
             {
-                self.took_proof(report, Purpose::Newer, canary, now, random)
+                let key_id = self.key_id(canary.stamp).to_string();
+                let mut effects = vec![Effect::Log(LogEntry::NoCanary { key_id })];
+                effects.extend(self.took_proof(report, Purpose::Newer, canary, now, random));
+                effects
             }
             // Something else made the canary, or the version that made it is gone.
             (purpose, Some(ApiErrorKind::BadCiphertext), proof)

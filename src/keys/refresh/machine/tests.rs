@@ -435,6 +435,7 @@ fn a_minimum_above_the_old_version_is_no_sign_of_another_key() {
     server.min_decryption_version = 2;
     run.run(&server, 40);
     assert_eq!(run.proven_version(), 2);
+    assert!(run.has_logged(|it| matches!(it, LogEntry::NoCanary { .. })));
 }
 
 #[test]
