@@ -7,6 +7,7 @@ mod life;
 mod limits;
 mod moves;
 mod rotation;
+mod two_servers;
 
 use tonic::Code;
 use vault_kms_plugin::grpc::proto::v2;
@@ -271,7 +272,7 @@ async fn a_decrypt_confirms_no_key_id_of_another_boot() {
 }
 
 tests! {
-    [grants, kinds, life, limits, moves, rotation]
+    [grants, kinds, life, limits, moves, rotation, two_servers]
     single the_key_id_is_made_of_names_version_and_creation_time [Vault];
     single a_rotation_is_announced_and_encrypt_follows_status_exactly [Vault];
     single a_version_is_not_announced_before_its_canary_came_back [Vault];

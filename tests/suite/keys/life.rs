@@ -57,7 +57,7 @@ async fn a_key_recreated_under_its_name_is_written_to_only_once_it_is_accepted()
 }
 
 /// Until Status says that the key was replaced.
-async fn replaced(client: &KmsClient) -> tonic::Status {
+pub(super) async fn replaced(client: &KmsClient) -> tonic::Status {
     wait::until("the verdict", LIMIT, async || {
         let error = client.status().await.err()?;
         let is_verdict = error.code() == Code::FailedPrecondition;
