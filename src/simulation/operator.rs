@@ -107,7 +107,7 @@ fn event(world: &World, daemon: &mut Daemon) -> Option<End> {
             world.state().vault.revoke_tokens();
         }
         6 => seal(world),
-        7 => deny(world),
+        7 => deny(world, daemon),
         8 => replace(world, daemon),
         9 => raise_minimum(world),
         10 | 11 => reload(world, daemon),
@@ -144,7 +144,7 @@ fn seal(world: &World) {
     state.set_disturbed(true);
 }
 
-fn deny(world: &World) {
+fn deny(world: &World, daemon: &mut Daemon) {
     let mut state = world.state();
     let paths = [
         "transit/encrypt",
@@ -158,6 +158,11 @@ fn deny(world: &World) {
     let denied = state.vault.denied;
     state.note(&format!("denied: {denied:?}"));
     state.set_disturbed(true);
+    drop(state);
+    if denied.is_none() {
+        // A rejected login is not repeated for minutes unless an operator says that it may be.
+        daemon.signal(Signal::Reload);
+    }
 }
 
 /// Deletes the key and makes another one; or, if that was done, restores it or accepts the other one.

@@ -135,7 +135,7 @@ impl Soak {
 
     fn reload(&mut self) {
         self.reloads += 1;
-        let plaintext = self.reloads % 2 == 0;
+        let plaintext = self.reloads.is_multiple_of(2);
         let change = format!("[vault]\nallow_plaintext = {plaintext}");
         self.daemon.change_config(&change);
         self.daemon.signal(Signal::HUP);
@@ -219,7 +219,7 @@ impl Soak {
         );
         // A login, a reload or a scrape has a connection of its own for a moment.
         assert!(descriptors.2 - descriptors.0 <= 8, "{descriptors:?}");
-        let ends = [&steady[0], steady[steady.len() - 1]].map(|sample| sample.descriptors);
+        let ends = [steady[0], steady[steady.len() - 1]].map(|sample| sample.descriptors);
         assert!(ends[0].abs_diff(ends[1]) <= 2, "{ends:?}");
     }
 }
