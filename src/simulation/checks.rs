@@ -12,7 +12,7 @@ pub(super) struct Checks {
     pub(super) announced: Vec<(Duration, Place)>,
     /// What etcd holds.
     pub(super) stored: Vec<Stored>,
-    /// The first key that was announced, and those that were accepted in place of another.
+    /// The keys that were accepted in place of another.
     pub(super) accepted: Vec<usize>,
     /// What the last error named to be accepted, unless Status was answered since.
     pub(super) named: Option<String>,

@@ -168,6 +168,10 @@ fn deny(world: &World, daemon: &mut Daemon) {
 /// Deletes the key and makes another one; or, if that was done, restores it or accepts the other one.
 fn replace(world: &World, daemon: &mut Daemon) {
     let mut state = world.state();
+    if state.checks.announced.is_empty() {
+        // A key that is replaced before its first proof is one that nobody knows.
+        return;
+    }
     let now = state.now();
     let named = state.checks.named.clone();
     let named = named.and_then(|key_id| Some((state.place(&key_id)?.key, key_id)));

@@ -120,6 +120,10 @@ impl Machine {
     /// An older version was reported, but the proven one still decrypts: a standby lags.
     fn disproved(&mut self, report: Report, now: Instant, random: f64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if self.canary_was_refused() {
+            // What was reported until now was of the key that refused it.
+            self.stale.disprove();
+        }
         let is_believed = self.stale.is_believed(report.latest, now);
         let same_number = self.proven.map(|it| it.version) == Some(report.latest.version);
         if is_believed && same_number {

@@ -428,6 +428,30 @@ fn servers_that_disagree_do_not_pass_a_replaced_key_off_as_the_one_before() {
     }
 }
 
+/// The key was replaced for minutes, its creation time was read once more, and the key was restored before its canary was
+/// decrypted.
+#[test]
+fn a_restored_key_does_not_take_the_creation_time_of_the_one_in_its_place() {
+    let mut run = Run::proven(&Server::new(&[V1]));
+    let replaced = Server::new(&[(1, 300, "b3RoZXI=")]);
+    run.run(&replaced, 200);
+    assert!(run.view.replaced().is_some());
+    run.now = run.machine.due().expect("planned");
+    let calls = run.step(RefreshEvent::Due);
+    let read = replaced.call(&calls[0]);
+    let restored = Server::new(&[V1]);
+    let mut calls = run.step(RefreshEvent::Ended(CallOutcome(read)));
+    while let Some(call) = calls.pop() {
+        calls = run.step(RefreshEvent::Ended(CallOutcome(restored.call(&call))));
+    }
+    run.run(&restored, 600);
+    let versions = run.log.iter();
+    let versions = versions.filter(|it| matches!(it, LogEntry::VersionVerified { .. }));
+    assert_eq!(versions.count(), 0, "{:?}", run.log);
+    let proven = run.view.proven.as_ref().map(|it| it.stamp);
+    assert_eq!(proven, Some(stamp(100, 1)));
+}
+
 #[test]
 fn a_minimum_above_the_old_version_is_no_sign_of_another_key() {
     let mut run = Run::proven(&Server::new(&[V1]));
