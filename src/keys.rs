@@ -44,7 +44,9 @@ pub(crate) use local_kek::{
     sealed as sealed_seed,
 };
 pub use manager::State;
-pub use message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
+pub use message::{
+    DecryptCall, DecryptTogether, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply,
+};
 pub use preflight::verify;
 pub use refresh::{CallObservation, RefreshEvent};
 pub use seed_cache::{SeedCache, SeedCacheReport, SeedCacheSettings};
@@ -85,12 +87,22 @@ impl Actor for KeyManager {
             KeyMsg::DecryptByVault(call) => state.decrypt_by_vault(call),
             KeyMsg::Refresh(event) => state.refresh(event),
             KeyMsg::Observed(observation) => state.observed(observation),
+            KeyMsg::DecryptTogether(call) => state.decrypt_together(call),
             KeyMsg::Explain(failed) => state.explain(failed),
             KeyMsg::Promoted => state.promoted(),
             KeyMsg::Ping(reply) => drop(reply.send(())),
             #[cfg(feature = "faults")]
             KeyMsg::Fail(fault) => return fault.strike().await,
         }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<KeyMsg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.finish().await;
         Ok(())
     }
 }

@@ -139,6 +139,21 @@ impl KeyId {
         (version.to_string() == number).then_some(version)
     }
 
+    /// Whether both name the same key, in whatever version.
+    #[must_use]
+    pub fn is_of_same_key(&self, other: &Self) -> bool {
+        let key = |key_id: &Self| {
+            let KeyIdParts {
+                namespace,
+                mount,
+                key,
+                ..
+            } = KeyIdParts::parse(key_id.as_str())?;
+            Some((namespace, mount, key))
+        };
+        key(self).is_some() && key(self) == key(other)
+    }
+
     /// Whether a key_id, of whatever origin, names this key in one of its versions.
     #[must_use]
     pub fn names(text: &str, key: &TransitKey) -> bool {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::arguments::Arguments;
 use super::candidates::{Choice, Readers};
 use super::local_decrypt;
 use super::local_encrypt;
-use super::message::{DecryptCall, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply};
+use super::message::{
+    DecryptCall, DecryptTogether, EncryptCall, EncryptedSeed, FailedDecrypt, KeyMsg, Pin, Reply,
+};
 use super::operations::{Candidate, DecryptCompletion, EncryptCompletion, Operations};
 use super::refresh::{self, CallObservation, Effect, Machine, RefreshEvent};
 use super::remembered;
@@ -36,6 +39,9 @@ pub struct State {
     /// Begins the next refresh.
     timer: Timer,
     tasks: JoinSet<()>,
+    /// Writes the state file until `ending`.
+    keeper: JoinSet<()>,
+    ending: CancellationToken,
     /// Has a local KEK wrapped.
     kek: Option<AbortHandle>,
     /// The two batchers, whose end is a failure of the actor.
@@ -53,12 +59,13 @@ impl State {
             unbound: readers.into(),
             bound: bound.collect(),
         };
-        let mut tasks = JoinSet::new();
-        let path = args.settings.state_file.clone();
-        tasks.spawn(state_file::keep(
-            path,
+        let mut keeper = JoinSet::new();
+        let ending = CancellationToken::new();
+        keeper.spawn(state_file::keep(
+            args.settings.state_file.clone(),
             args.view.subscribe(),
             args.serving.clone(),
+            ending.clone(),
         ));
         let mut batchers = JoinSet::new();
         let (client, sessions) = (&args.client, &args.sessions);
@@ -96,15 +103,24 @@ impl State {
             minimum_logged: 0,
             unconfigured_logged: false,
             timer: Timer::default(),
-            tasks,
+            tasks: JoinSet::new(),
+            keeper,
+            ending,
             kek: None,
             batchers,
             args,
         }
     }
 
+    /// Waits until what was announced is in the state file.
+    pub(super) async fn finish(&mut self) {
+        self.ending.cancel();
+        let _ = self.keeper.join_next().await;
+    }
+
     pub(super) fn reap(&mut self) -> Result<(), ActorProcessingErr> {
         reap(&mut self.tasks)?;
+        reap(&mut self.keeper)?;
         match self.batchers.try_join_next() {
             None => Ok(()),
             Some(Err(error)) => Err(error.into()),
@@ -290,6 +306,16 @@ impl State {
             if let Some(answer) = unless_abandoned(&mut reply, work).await {
                 let _ = reply.send(answer);
             }
+        });
+    }
+
+    /// For a reload, which has seconds and no caller that goes away.
+    pub(super) fn decrypt_together(&mut self, call: DecryptTogether) {
+        let operations = self.operations.clone();
+        self.tasks.spawn(async move {
+            let ciphertexts: Vec<_> = call.ciphertexts.iter().map(|it| &**it).collect();
+            let outcomes = refresh::decrypt_together(&operations, &ciphertexts, call.deadline);
+            let _ = call.reply.send(outcomes.await);
         });
     }
 

@@ -63,6 +63,15 @@ pub struct EncryptedSeed {
     pub annotation: Option<(&'static str, Vec<u8>)>,
 }
 
+/// Ciphertexts of the writing key to be decrypted in one request, so that one server answers with one state of the key.
+#[derive(Debug)]
+pub struct DecryptTogether {
+    pub(super) ciphertexts: Vec<Arc<Ciphertext>>,
+    pub(super) deadline: Instant,
+    /// Takes the outcome of each.
+    pub(super) reply: Reply<Vec<Result<Plaintext, KeyError>>>,
+}
+
 /// A Decrypt that was rejected because its version is below the key's limit.
 #[derive(Debug)]
 pub struct FailedDecrypt {
@@ -88,6 +97,8 @@ pub enum KeyMsg {
     Refresh(RefreshEvent),
     /// A call showed something about the writing key that is not known yet.
     Observed(CallObservation),
+    /// Decrypt several ciphertexts in one request.
+    DecryptTogether(DecryptTogether),
     /// A Decrypt failed, and its error should name the key's limit.
     Explain(FailedDecrypt),
     /// It serves from now on, with what the view holds.

@@ -9,16 +9,20 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{ErrorKind, KeyError};
-use super::message::{DecryptCall, EncryptCall, EncryptedSeed, KeyMsg, Pin, Reply};
+use super::key_id::KeyId;
+use super::message::{
+    DecryptCall, DecryptTogether, EncryptCall, EncryptedSeed, KeyMsg, Pin, Reply,
+};
 use super::refresh::random_bytes;
-use super::view::KeyView;
+use super::view::{Canary, KeyView};
 use crate::telemetry::spans::Parent;
-use crate::vault::{Ciphertext, Plaintext};
+use crate::vault::Plaintext;
 
 /// How much longer than its deadline an answer may take.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Encrypts and decrypts through `actor`, then decrypts the canary of `before`, if there is one.
+/// Encrypts and decrypts through `actor`, and decrypts the canary of `before`, if there is one: of the same key in the same
+/// request, as a standby that lags may have a key that was deleted.
 /// `accepted` is the key_id of a replaced key that the operator accepts. Returns whether it was
 /// accepted now: what was encrypted before is lost.
 ///
@@ -42,20 +46,35 @@ pub async fn verify(
         })
     })
     .await?;
-    let key_id = encrypted.key_id.as_str().to_owned();
-    let is_accepted = accepted == Some(key_id.as_str());
-    let ciphertext = Arc::new(encrypted.ciphertext);
-    let decrypted = decrypt(actor, ciphertext, key_id, deadline).await?;
-    if decrypted.expose_secret() != seed {
+    let is_accepted = accepted == Some(encrypted.key_id.as_str());
+    let known = before.canary.as_ref().zip(before.proven.as_ref());
+    let same_key = known.filter(|(_, proven)| proven.key_id.is_of_same_key(&encrypted.key_id));
+    let mut ciphertexts = vec![Arc::new(encrypted.ciphertext)];
+    ciphertexts.extend(same_key.map(|(canary, _)| canary.ciphertext.clone()));
+    let decrypted = ask(actor, deadline, |reply| {
+        KeyMsg::DecryptTogether(DecryptTogether {
+            ciphertexts,
+            deadline,
+            reply,
+        })
+    })
+    .await?;
+    let mut decrypted = decrypted.into_iter();
+    let missing = || Err(internal("a ciphertext has no outcome"));
+    if decrypted.next().unwrap_or_else(missing)?.expose_secret() != seed {
         return Err(internal(
             "a round trip returned a different plaintext: do not use this key",
         ));
     }
-    let (Some(canary), Some(proven)) = (&before.canary, &before.proven) else {
+    let Some((canary, proven)) = known else {
         return Ok(false);
     };
-    let key_id = proven.key_id.as_str().to_owned();
-    let decrypted = match decrypt(actor, canary.ciphertext.clone(), key_id, deadline).await {
+    let decrypted = match decrypted.next() {
+        Some(decrypted) => decrypted,
+        // Of another key, which the candidate reads only.
+        None => decrypt(actor, canary, &proven.key_id, deadline).await,
+    };
+    let decrypted = match decrypted {
         Ok(decrypted) => decrypted,
         Err(error) if is_accepted && error.says_replaced() => return Ok(true),
         Err(error) => return Err(error.of_earlier_data()),
@@ -70,14 +89,14 @@ pub async fn verify(
 
 async fn decrypt(
     actor: &ActorRef<KeyMsg>,
-    ciphertext: Arc<Ciphertext>,
-    key_id: String,
+    canary: &Canary,
+    key_id: &KeyId,
     deadline: Instant,
 ) -> Result<Plaintext, KeyError> {
     ask(actor, deadline, |reply| {
         KeyMsg::Decrypt(DecryptCall {
-            ciphertext,
-            key_id: Some(key_id),
+            ciphertext: canary.ciphertext.clone(),
+            key_id: Some(key_id.to_string()),
             annotations: None,
             deadline,
             parent: Parent::NOBODY,

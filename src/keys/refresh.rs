@@ -17,4 +17,4 @@ pub use event::{CallObservation, RefreshEvent};
 #[cfg(all(test, feature = "kmsctl"))]
 pub(super) use event::{CallOutcome, Proof};
 pub(super) use machine::Machine;
-pub(super) use probe::{call, random_bytes, random_into};
+pub(super) use probe::{call, decrypt_together, random_bytes, random_into};

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::announced::AnnouncedKeyIds;
 use super::arguments::Settings;
@@ -105,21 +106,26 @@ fn note_moved(path: &Path, before: &KeyId, also: &[TransitKey]) {
     }
 }
 
-/// Writes the file whenever what it holds has changed, once its KeyManager serves.
+/// Writes the file whenever what it holds has changed, while its KeyManager serves. Ends with `ending`, after what was
+/// announced until then is written.
 pub(super) async fn keep(
     path: PathBuf,
     mut view: watch::Receiver<KeyView>,
     mut serving: watch::Receiver<bool>,
+    ending: CancellationToken,
 ) {
     // A candidate that is never accepted ends here, with its actor.
-    if serving.wait_for(|serving| *serving).await.is_err() {
+    let serves = serving.wait_for(|serving| *serving);
+    if !matches!(ending.run_until_cancelled(serves).await, Some(Ok(_))) {
         return;
     }
     let mut written = None;
     let mut warned = false;
     loop {
+        let is_last = ending.is_cancelled();
         let wanted = Stored::of(&view.borrow_and_update());
-        if wanted.is_some() && wanted != written {
+        // Once another KeyManager serves, the file is its own.
+        if wanted.is_some() && wanted != written && *serving.borrow() {
             match save(path.clone(), wanted.clone()).await {
                 Ok(()) => (written, warned) = (wanted, false),
                 Err(error) if !warned => {
@@ -133,7 +139,12 @@ pub(super) async fn keep(
                 Err(_) => {}
             }
         }
-        if view.changed().await.is_err() {
+        if is_last
+            || matches!(
+                ending.run_until_cancelled(view.changed()).await,
+                Some(Err(_))
+            )
+        {
             return;
         }
     }
@@ -347,6 +358,33 @@ mod tests {
         let canary = view.canary.map(|it| (it.stamp, it.was_refused));
         assert_eq!(canary, Some((second.stamp, true)));
         assert_eq!(view.proven, Some(second));
+    }
+
+    /// Whoever is asked to stop right after a Status forgets nothing.
+    #[tokio::test]
+    async fn what_was_announced_last_is_written_before_the_end_unless_another_one_serves() {
+        let dir = tempfile::tempdir().expect("directory");
+        for serves in [true, false] {
+            let path = dir.path().join(format!("{serves}.json"));
+            let (known, serving) = (
+                watch::Sender::new(KeyView::default()),
+                watch::Sender::new(true),
+            );
+            let ending = CancellationToken::new();
+            let kept = tokio::spawn(keep(
+                path.clone(),
+                known.subscribe(),
+                serving.subscribe(),
+                ending.clone(),
+            ));
+            tokio::task::yield_now().await;
+            serving.send_replace(serves);
+            known.send_replace(view(Duration::ZERO));
+            ending.cancel();
+            kept.await.expect("no panic");
+            let loaded = load(&path, &settings("kms"));
+            assert_eq!(loaded.announced.is_some(), serves);
+        }
     }
 
     #[tokio::test]

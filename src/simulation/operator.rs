@@ -201,9 +201,17 @@ fn raise_minimum(world: &World) {
         // Above the canary before the plugin has looked at the new key it hides that there is one.
         return;
     }
+    let announced = state
+        .checks
+        .announced
+        .last()
+        .map_or(1, |(_, place)| place.version);
     let latest = state.vault.keys[current].latest();
-    state.vault.keys[current].min_decryption = latest;
-    state.note(&format!("min_decryption_version {latest}"));
+    // Above what was announced for a key that has been away it says nothing, and the verdict stays.
+    let was_away = current == state.announced_key() && state.vault.keys.len() > 1;
+    let minimum = if was_away { announced } else { latest };
+    state.vault.keys[current].min_decryption = minimum;
+    state.note(&format!("min_decryption_version {minimum}"));
     state.disturb();
 }
 

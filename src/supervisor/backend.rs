@@ -140,6 +140,11 @@ impl Backend {
         Arc::make_mut(&mut self.keys_args.settings).limits = limits;
     }
 
+    /// Another one serves from now on: this one writes no file any more.
+    pub(super) fn give_way(&self) {
+        self.serving.send_replace(false);
+    }
+
     /// Stops both: the KeyManager first, which uses the session. The token of the `serving` backend
     /// is not revoked.
     pub(super) async fn stop(&self, serving: &watch::Receiver<SessionView>) {

@@ -305,6 +305,7 @@ impl State {
         backend
             .keys_view()
             .send_modify(|view| view.inherit_key_ids(&before));
+        self.args.children.backend().give_way();
         let before = self.args.children.replace_backend(backend, config);
         self.keep_status_line();
         self.retire(before);

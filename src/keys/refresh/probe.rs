@@ -14,7 +14,9 @@ use crate::keys::view::Canary;
 use crate::session::Session;
 use crate::sha256::sha256;
 use crate::telemetry::spans::Parent;
-use crate::vault::{CallError, KeyInfo, Plaintext, ToDecrypt, TransitKey, VersionStamp};
+use crate::vault::{
+    CallError, Ciphertext, KeyInfo, Plaintext, ToDecrypt, TransitKey, VersionStamp,
+};
 
 /// How long one request of a refresh may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,24 +82,32 @@ async fn prove(
         CALL_TIMEOUT
     };
     let canaries: Vec<_> = [&canary].into_iter().chain(&before).collect();
+    let ciphertexts: Vec<_> = canaries.iter().map(|it| &*it.ciphertext).collect();
     let deadline = Instant::now() + timeout;
     let explained = |error: KeyError| error.after_encrypt(&operations.key, imported);
-    let decrypted = decrypt_together(operations, &canaries, deadline).await;
-    let mut decrypted = decrypted.map_err(explained)?.into_iter();
-    decrypted.next().unwrap_or(Ok(())).map_err(explained)?;
-    let before = decrypted.next().unwrap_or(Ok(()));
+    let decrypted = decrypt_together(operations, &ciphertexts, deadline).await;
+    let decrypted = decrypted.map_err(explained)?;
+    let pairs = canaries.iter().zip(decrypted);
+    let check = |(canary, plaintext): (&&Canary, Result<Plaintext, KeyError>)| {
+        checked(&operations.key, canary, &plaintext?)
+    };
+    let mut outcomes = pairs.map(check);
+    outcomes.next().unwrap_or(Ok(())).map_err(explained)?;
+    let before = outcomes.next().unwrap_or(Ok(()));
+    drop(outcomes);
     Ok(Proof { canary, before })
 }
 
-/// Decrypts canaries in one request, so that one server answers with one state of the key. Returns the outcome of each.
-async fn decrypt_together(
+/// Decrypts ciphertexts of the writing key in one request, so that one server answers with one state of the key. Returns
+/// the outcome of each.
+pub(in crate::keys) async fn decrypt_together(
     operations: &Operations,
-    canaries: &[&Canary],
+    ciphertexts: &[&Ciphertext],
     deadline: Instant,
-) -> Result<Vec<Result<(), KeyError>>, KeyError> {
+) -> Result<Vec<Result<Plaintext, KeyError>>, KeyError> {
     let key = &operations.key;
-    let items = canaries.iter().map(|canary| ToDecrypt {
-        ciphertext: &canary.ciphertext,
+    let items = ciphertexts.iter().map(|ciphertext| ToDecrypt {
+        ciphertext,
         associated_data: None,
     });
     let items: Vec<_> = items.collect();
@@ -110,12 +120,11 @@ async fn decrypt_together(
     };
     let outcomes = call_with_retries(&operations.sessions, deadline, call).await;
     let outcomes = outcomes.map_err(|error| KeyError::of_batch(key, error))?;
-    let pairs = canaries.iter().zip(outcomes);
-    let check = |(canary, outcome): (&&Canary, Result<Plaintext, CallError>)| {
-        let plaintext = outcome.map_err(|error| KeyError::of_call(key, &error))?;
-        checked(key, canary, &plaintext)
-    };
-    Ok(pairs.map(check).collect())
+    let explained = |error: CallError| KeyError::of_call(key, &error);
+    Ok(outcomes
+        .into_iter()
+        .map(|outcome| outcome.map_err(explained))
+        .collect())
 }
 
 async fn decrypt(
