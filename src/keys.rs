@@ -6,7 +6,9 @@
 mod announced;
 mod arguments;
 mod bound;
+mod calls;
 mod candidates;
+mod completion;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

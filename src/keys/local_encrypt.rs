@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::completion::EncryptCompletion;
 use super::error::KeyError;
 use super::local_kek::{self, ANNOTATION, KEK_BYTES};
 use super::message::{EncryptCall, EncryptedSeed, KeyMsg};
-use super::operations::{EncryptCompletion, Operations};
+use super::operations::Operations;
 use super::refresh::random_into;
 use super::view::ProvenKey;
 use crate::batch::{self, Completion, Encrypt, Request, RetryPolicy};

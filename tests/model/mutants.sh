@@ -61,7 +61,6 @@ mutant pinned-to-what-others-were-answered keys/view.rs 'last.filter(|last| self
 mutant replaced-key-encrypts keys/view.rs 'fault.filter(|error| error.is_replaced())' 'fault.filter(|error| !ON \&\& error.is_replaced())'
 mutant key-ids-not-inherited keys/view.rs 'self.key_ids.clone_from' 'if !ON { self.key_ids.clone_from'
 sed -i 's#\(if !.*self.key_ids.clone_from(&before.key_ids);\)#\1 }#' "$copy/src/keys/view.rs"
-mutant canary-of-another-version keys/state_file.rs 'let proven = at(canary.as_ref()' 'let proven = at(canary.as_ref().filter(|_| !ON)'
 mutant key-ids-of-another-key-forgotten keys/state_file.rs 'key_ids: self.key_ids(),' \
     'key_ids: if ON { AnnouncedKeyIds::default() } else { self.key_ids() },'
 mutant reuse-not-reported keys/status.rs 'view.key_ids.returns_after(&key_id)' 'view.key_ids.returns_after(\&key_id).filter(|_| !ON)'
