@@ -1,0 +1,187 @@
+//! Mutation testing of the daemon's modules: every mutant that cargo-mutants lists, in one build.
+//!
+//! A build for each of some thousand mutants would take days. So a copy of the sources is built with all of them, and a
+//! variable switches one on at run time. Needs `cargo install cargo-mutants`.
+//!
+//! ```sh
+//! cargo run --release --manifest-path tests/mutation/Cargo.toml              # builds, runs the unit tests, prints the tables
+//! cargo run --release --manifest-path tests/mutation/Cargo.toml -- again     # the survivors alone, after tests were added
+//! cargo run --release --manifest-path tests/mutation/Cargo.toml -- suite calls:: keys::   # survivors by integration tests
+//! cargo run --release --manifest-path tests/mutation/Cargo.toml -- table     # prints the tables
+//! ```
+//!
+//! The copy and what was found are kept in the directory that `MUTATION_DIR` names, or in `target/mutation`.
+
+mod compile;
+mod mutant;
+mod report;
+mod sources;
+mod tests;
+
+use std::env;
+use std::fs;
+use std::io::Result;
+use std::path::{Path, PathBuf};
+
+use compile::Built;
+use mutant::Mutant;
+use sources::Schemata;
+use tests::{Found, Outcome, Program, Results, in_parallel, reaching};
+
+/// What is mutated.
+const DIRECTORIES: [&str; 5] = [
+    "src/keys",
+    "src/batch",
+    "src/session",
+    "src/vault",
+    "src/grpc",
+];
+/// What of it is test code.
+const TEST_CODE: [&str; 1] = ["src/keys/model"];
+/// How many seconds of integration tests, as they take without it, a mutant is worth.
+const SUITE_BUDGET: f64 = 30.0;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let run = Run::new()?;
+    match arguments.first().map(String::as_str) {
+        None => run.unit(false)?,
+        Some("again") => run.unit(true)?,
+        Some("suite") => run.suite(&arguments[1..])?,
+        Some("table") => {}
+        Some(other) => {
+            return Err(std::io::Error::other(format!(
+                "{other}: again, suite or table"
+            )));
+        }
+    }
+    report::print(&run.mutants, &run.results);
+    Ok(())
+}
+
+struct Run {
+    repository: PathBuf,
+    directory: PathBuf,
+    mutants: Vec<Mutant>,
+    results: Results,
+}
+
+impl Run {
+    fn new() -> Result<Self> {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .canonicalize()?;
+        let directory =
+            env::var_os("MUTATION_DIR").map_or(repository.join("target/mutation"), PathBuf::from);
+        fs::create_dir_all(&directory)?;
+        let mutants = mutant::list(&repository, &DIRECTORIES, &TEST_CODE)?;
+        let results = Results::load(directory.join("results.json"))?;
+        Ok(Self {
+            repository,
+            directory,
+            mutants,
+            results,
+        })
+    }
+
+    fn is_unviable(&self, mutant: &Mutant) -> bool {
+        matches!(self.results.get(&mutant.id), Some(Found::Unviable))
+    }
+
+    /// Builds until all mutants that are left compile: an error of types hides one of lifetimes.
+    fn build(&self, target: &[&str]) -> Result<(Program, Schemata)> {
+        let copy = self.directory.join("sources");
+        loop {
+            let in_functions = self.mutants.iter().filter(|mutant| mutant.is_in_function);
+            let left: Vec<_> = in_functions
+                .filter(|mutant| !self.is_unviable(mutant))
+                .collect();
+            println!("building with {} mutants", left.len());
+            let schemata = sources::write(&self.repository, &copy, &left)?;
+            match compile::build(&copy, target, &schemata)? {
+                Built::Program(path) => {
+                    // Another build with the same target directory takes its name.
+                    let kept = self.directory.join(target.join(""));
+                    fs::copy(path, &kept)?;
+                    return Ok((
+                        Program {
+                            path: kept,
+                            directory: copy,
+                        },
+                        schemata,
+                    ));
+                }
+                Built::Unviable(numbers) => {
+                    for mutant in self
+                        .mutants
+                        .iter()
+                        .filter(|it| numbers.contains(&it.number))
+                    {
+                        self.results.set(&mutant.id, Found::Unviable)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the unit tests that reach a mutant's function.
+    fn unit(&self, survivors_again: bool) -> Result<()> {
+        let (program, schemata) = self.build(&["--lib"])?;
+        let traces = self.directory.join("traces-unit");
+        if traces.exists() {
+            fs::remove_dir_all(&traces)?;
+        }
+        let tests = program.trace(&[], &traces)?;
+        println!("{} tests", tests.len());
+        let open = self
+            .mutants
+            .iter()
+            .filter(|mutant| schemata.functions.contains_key(&mutant.number));
+        let open = open.filter(|mutant| match self.results.get(&mutant.id) {
+            None => true,
+            Some(found) => survivors_again && matches!(found, Found::Survived { .. }),
+        });
+        in_parallel(&open.collect::<Vec<_>>(), |mutant| {
+            let reaching = reaching(&tests, &schemata.functions[&mutant.number]);
+            let outcome =
+                program.try_mutant(mutant.number, &mutant.file, &reaching, f64::INFINITY)?;
+            let survived = Found::Survived {
+                unit: reaching.len(),
+                suite: None,
+            };
+            self.results.set(&mutant.id, found(outcome, survived))
+        })
+    }
+
+    /// Runs the integration tests of these groups that reach a survivor's function, the quick ones first.
+    fn suite(&self, groups: &[String]) -> Result<()> {
+        let (program, schemata) = self.build(&["--test", "suite"])?;
+        let tests = program.trace(groups, &self.directory.join("traces-suite"))?;
+        println!("{} tests", tests.len());
+        let open = self
+            .mutants
+            .iter()
+            .filter_map(|mutant| match self.results.get(&mutant.id)? {
+                Found::Survived { unit, suite: None } => Some((mutant, unit)),
+                _ => None,
+            });
+        in_parallel(&open.collect::<Vec<_>>(), |(mutant, unit)| {
+            let reaching = reaching(&tests, &schemata.functions[&mutant.number]);
+            let outcome =
+                program.try_mutant(mutant.number, &mutant.file, &reaching, SUITE_BUDGET)?;
+            let survived = Found::Survived {
+                unit: *unit,
+                suite: Some(reaching.len()),
+            };
+            self.results.set(&mutant.id, found(outcome, survived))
+        })
+    }
+}
+
+fn found(outcome: Outcome, survived: Found) -> Found {
+    match outcome {
+        Outcome::Passed => survived,
+        Outcome::Failed(test) => Found::Caught(test),
+        Outcome::TimedOut => Found::TimedOut,
+    }
+}
