@@ -7,6 +7,7 @@
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml              # builds, runs the unit tests, prints the tables
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml -- again     # the survivors alone, after tests were added
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml -- suite calls:: keys::   # survivors by integration tests
+//! cargo run --release --manifest-path tests/mutation/Cargo.toml -- slow      # survivors by unit tests that take seconds each
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml -- table     # prints the tables
 //! ```
 //!
@@ -38,20 +39,37 @@ const DIRECTORIES: [&str; 5] = [
 ];
 /// What of it is test code.
 const TEST_CODE: [&str; 1] = ["src/keys/model"];
+/// How many seconds of unit tests, as they take without it, a mutant is worth at first: those that take seconds each run
+/// with `slow`.
+const UNIT_BUDGET: f64 = 6.0;
 /// How many seconds of integration tests, as they take without it, a mutant is worth.
-const SUITE_BUDGET: f64 = 30.0;
+const SUITE_BUDGET: f64 = 12.0;
+/// Which groups of integration tests are about which modules.
+const RELATED: [(&str, &[&str]); 7] = [
+    ("src/keys", &["keys", "status", "errors"]),
+    ("src/keys/seed_cache", &["seed_cache"]),
+    ("src/keys/local", &["seed_cache"]),
+    ("src/batch", &["batching", "errors"]),
+    ("src/session", &["authentication", "standby"]),
+    ("src/vault", &["addresses", "tls", "errors"]),
+    (
+        "src/grpc",
+        &["sockets", "peers", "hostile", "bounds", "failures"],
+    ),
+];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let run = Run::new()?;
     match arguments.first().map(String::as_str) {
-        None => run.unit(false)?,
-        Some("again") => run.unit(true)?,
+        None => run.unit(false, UNIT_BUDGET)?,
+        Some("again") => run.unit(true, UNIT_BUDGET)?,
+        Some("slow") => run.unit(true, f64::INFINITY)?,
         Some("suite") => run.suite(&arguments[1..])?,
         Some("table") => {}
         Some(other) => {
             return Err(std::io::Error::other(format!(
-                "{other}: again, suite or table"
+                "{other}: again, suite, slow or table"
             )));
         }
     }
@@ -102,7 +120,13 @@ impl Run {
                 Built::Program(path) => {
                     // Another build with the same target directory takes its name.
                     let kept = self.directory.join(target.join(""));
-                    fs::copy(path, &kept)?;
+                    if fs::read(&path).ok() != fs::read(&kept).ok() {
+                        fs::copy(path, &kept)?;
+                        let traces = self.traces(target);
+                        if traces.exists() {
+                            fs::remove_dir_all(traces)?;
+                        }
+                    }
                     return Ok((
                         Program {
                             path: kept,
@@ -124,14 +148,15 @@ impl Run {
         }
     }
 
+    /// Where it is kept which functions the tests of a target reach.
+    fn traces(&self, target: &[&str]) -> PathBuf {
+        self.directory.join(format!("traces{}", target.join("")))
+    }
+
     /// Runs the unit tests that reach a mutant's function.
-    fn unit(&self, survivors_again: bool) -> Result<()> {
+    fn unit(&self, survivors_again: bool, budget: f64) -> Result<()> {
         let (program, schemata) = self.build(&["--lib"])?;
-        let traces = self.directory.join("traces-unit");
-        if traces.exists() {
-            fs::remove_dir_all(&traces)?;
-        }
-        let tests = program.trace(&[], &traces)?;
+        let tests = program.trace(&[], &self.traces(&["--lib"]))?;
         println!("{} tests", tests.len());
         let open = self
             .mutants
@@ -142,13 +167,15 @@ impl Run {
             Some(found) => survivors_again && matches!(found, Found::Survived { .. }),
         });
         in_parallel(&open.collect::<Vec<_>>(), |mutant| {
-            let reaching = reaching(&tests, &schemata.functions[&mutant.number]);
-            let outcome =
-                program.try_mutant(mutant.number, &mutant.file, &reaching, f64::INFINITY)?;
-            let survived = Found::Survived {
-                unit: reaching.len(),
-                suite: None,
+            let function = &schemata.functions[&mutant.number];
+            let reaching = reaching(&tests, function, |test| common(&mutant.file, &test.name));
+            let outcome = program.try_mutant(mutant.number, &reaching, budget)?;
+            let suite = match self.results.get(&mutant.id) {
+                Some(Found::Survived { suite, .. }) => suite,
+                _ => None,
             };
+            let unit = reaching.len();
+            let survived = Found::Survived { unit, suite };
             self.results.set(&mutant.id, found(outcome, survived))
         })
     }
@@ -156,7 +183,7 @@ impl Run {
     /// Runs the integration tests of these groups that reach a survivor's function, the quick ones first.
     fn suite(&self, groups: &[String]) -> Result<()> {
         let (program, schemata) = self.build(&["--test", "suite"])?;
-        let tests = program.trace(groups, &self.directory.join("traces-suite"))?;
+        let tests = program.trace(groups, &self.traces(&["--test", "suite"]))?;
         println!("{} tests", tests.len());
         let open = self
             .mutants
@@ -166,9 +193,11 @@ impl Run {
                 _ => None,
             });
         in_parallel(&open.collect::<Vec<_>>(), |(mutant, unit)| {
-            let reaching = reaching(&tests, &schemata.functions[&mutant.number]);
-            let outcome =
-                program.try_mutant(mutant.number, &mutant.file, &reaching, SUITE_BUDGET)?;
+            let function = &schemata.functions[&mutant.number];
+            let reaching = reaching(&tests, function, |test| {
+                is_related(&mutant.file, &test.name)
+            });
+            let outcome = program.try_mutant(mutant.number, &reaching, SUITE_BUDGET)?;
             let survived = Found::Survived {
                 unit: *unit,
                 suite: Some(reaching.len()),
@@ -178,10 +207,29 @@ impl Run {
     }
 }
 
+/// How many parts the path of a file has in common with that of a unit test.
+fn common(file: &str, test: &str) -> usize {
+    let file = file.trim_start_matches("src/").trim_end_matches(".rs");
+    let parts = file.split('/').zip(test.split("::"));
+    parts.take_while(|(one, other)| one == other).count()
+}
+
+/// Whether an integration test is one of those that are about the module of a file; those of `calls` are about all.
+fn is_related(file: &str, test: &str) -> usize {
+    let group = test.split("::").next().unwrap_or_default();
+    let related = RELATED
+        .iter()
+        .filter(|(module, _)| file.starts_with(module));
+    let is_related = related
+        .flat_map(|(_, groups)| *groups)
+        .any(|it| *it == group);
+    usize::from(is_related) + 2 * usize::from(group == "calls")
+}
+
 fn found(outcome: Outcome, survived: Found) -> Found {
     match outcome {
         Outcome::Passed => survived,
-        Outcome::Failed(test) => Found::Caught(test),
+        Outcome::Failed(test) => Found::Caught(test.unwrap_or_default()),
         Outcome::TimedOut => Found::TimedOut,
     }
 }

@@ -1,11 +1,17 @@
 //! The mutants, as cargo-mutants lists them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
 use std::io::{Error, Result};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use quote::ToTokens;
 use serde::Deserialize;
+use syn::spanned::Spanned;
+use syn::visit::Visit;
 
 /// A change of one place of the sources.
 #[derive(Debug, Clone)]
@@ -77,8 +83,25 @@ pub fn list(repository: &Path, directories: &[&str], test_code: &[&str]) -> Resu
         return Err(Error::other("cargo mutants --list fails: is it installed?"));
     }
     let listed: Vec<Listed> = serde_json::from_slice(&output.stdout)?;
+    let mut test_code = HashMap::new();
+    let mut production = Vec::new();
+    for listed in listed {
+        let lines = match test_code.entry(listed.file.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let text = fs::read_to_string(repository.join(&listed.file))?;
+                unknown.insert(test_functions(&text)?)
+            }
+        };
+        if !lines
+            .iter()
+            .any(|lines| lines.contains(&listed.span.start.line))
+        {
+            production.push(listed);
+        }
+    }
     let mut seen = HashMap::<String, u32>::new();
-    let mutants = (1..).zip(listed).map(|(number, listed)| {
+    let mutants = (1..).zip(production).map(|(number, listed)| {
         let name = without_position(&listed.name);
         let count = seen.entry(name.clone()).or_default();
         *count += 1;
@@ -96,6 +119,27 @@ pub fn list(repository: &Path, directories: &[&str], test_code: &[&str]) -> Resu
         }
     });
     Ok(mutants.collect())
+}
+
+/// The lines of the functions that only tests have. cargo-mutants knows `cfg(test)`, and not `cfg(all(test, …))`.
+fn test_functions(text: &str) -> Result<Vec<RangeInclusive<usize>>> {
+    #[derive(Default)]
+    struct Found(Vec<RangeInclusive<usize>>);
+    impl<'ast> Visit<'ast> for Found {
+        fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+            let of_tests = |attribute: &syn::Attribute| {
+                let condition = attribute.meta.to_token_stream().to_string();
+                condition.starts_with("cfg") && condition.contains("(test ,")
+            };
+            if function.attrs.iter().any(of_tests) {
+                let span = function.span();
+                self.0.push(span.start().line..=span.end().line);
+            }
+        }
+    }
+    let mut found = Found::default();
+    found.visit_file(&syn::parse_file(text).map_err(Error::other)?);
+    Ok(found.0)
 }
 
 /// `src/keys.rs:12:5: replace …` without the line and the column.

@@ -1,5 +1,6 @@
 //! The tests of a program: which functions each reaches and how long it takes, and whether some of them fail.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, File};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// How many programs run at a time.
-pub const WORKERS: usize = 2;
+/// How many programs run at a time, unless `MUTATION_WORKERS` says something else.
+const WORKERS: usize = 2;
 /// A mutant that needs this much more than the tests do without it is caught, too.
 const PATIENCE: u32 = 5;
 /// And this much for what other programs take of the processors.
@@ -45,8 +46,8 @@ pub struct Test {
 pub enum Outcome {
     /// All tests passed.
     Passed,
-    /// This one failed, or the program as a whole.
-    Failed(String),
+    /// This one failed, or the program ended.
+    Failed(Option<String>),
     /// They took too long.
     TimedOut,
 }
@@ -114,32 +115,12 @@ impl Program {
         Ok(tests)
     }
 
-    /// Runs these tests with a mutant until one fails, the quick ones first and of these the ones closest to its file.
-    pub fn try_mutant(
-        &self,
-        number: u32,
-        file: &str,
-        tests: &[&Test],
-        budget: f64,
-    ) -> Result<Outcome> {
-        let module = file
-            .trim_start_matches("src/")
-            .trim_end_matches(".rs")
-            .replace('/', "::");
-        let mut tests = tests.to_vec();
-        tests.sort_by(|one, other| {
-            let key = |test: &Test| {
-                (
-                    test.seconds > 1.0,
-                    std::cmp::Reverse(common(&test.name, &module)),
-                )
-            };
-            key(one)
-                .cmp(&key(other))
-                .then(one.seconds.total_cmp(&other.seconds))
-        });
+    /// Runs these tests with a mutant, in this order, until one fails, for as long as their times without it fit the budget.
+    /// A test that passes when it is run again has failed for another reason.
+    pub fn try_mutant(&self, number: u32, tests: &[&Test], budget: f64) -> Result<Outcome> {
+        let environment = [("MUTANT", number.to_string())];
         let mut spent = 0.0;
-        let mut rest = &tests[..];
+        let mut rest = tests;
         while let Some(first) = rest.first() {
             let mut seconds = first.seconds;
             let mut count = 1;
@@ -151,12 +132,12 @@ impl Program {
                 break;
             }
             spent += seconds;
-            let names: Vec<_> = rest[..count]
-                .iter()
-                .map(|test| test.name.as_str())
-                .collect();
+            let names: Vec<_> = rest[..count].iter().map(|it| it.name.as_str()).collect();
             let limit = GRACE + PATIENCE * Duration::from_secs_f64(seconds);
-            let outcome = self.run(&names, &[("MUTANT", number.to_string())], limit)?;
+            let outcome = match self.run(&names, &environment, limit)? {
+                Outcome::Failed(Some(test)) => self.run(&[&test], &environment, limit)?,
+                outcome => outcome,
+            };
             if outcome != Outcome::Passed {
                 return Ok(outcome);
             }
@@ -204,9 +185,7 @@ impl Program {
         let failed = text
             .lines()
             .find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-        Ok(Outcome::Failed(
-            failed.unwrap_or("(ends)").trim().to_owned(),
-        ))
+        Ok(Outcome::Failed(failed.map(|test| test.trim().to_owned())))
     }
 }
 
@@ -218,26 +197,30 @@ fn end(group: u32) -> Result<()> {
     kill.status().map(|_| ())
 }
 
-/// How many parts of a path two names have in common.
-fn common(one: &str, other: &str) -> usize {
-    one.split("::")
-        .zip(other.split("::"))
-        .take_while(|(one, other)| one == other)
-        .count()
-}
-
-/// Those that a mutant in this function can make fail.
-pub fn reaching<'t>(tests: &'t [Test], function: &str) -> Vec<&'t Test> {
-    tests
-        .iter()
-        .filter(|test| test.reached.contains(function))
-        .collect()
+/// Those that a mutant in this function can make fail: the quick ones first, and of these the ones with the highest rank.
+pub fn reaching<'t>(
+    tests: &'t [Test],
+    function: &str,
+    rank: impl Fn(&Test) -> usize,
+) -> Vec<&'t Test> {
+    let reaching = tests.iter().filter(|test| test.reached.contains(function));
+    let mut reaching: Vec<_> = reaching.collect();
+    reaching.sort_by(|one, other| {
+        let key = |test: &Test| (test.seconds > 1.5, Reverse(rank(test)));
+        let order = key(one).cmp(&key(other));
+        order.then(one.seconds.total_cmp(&other.seconds))
+    });
+    reaching
 }
 
 /// Does this for each, a few at a time. While the file that `PAUSE_WHILE` names exists it starts no more.
 pub fn in_parallel<T: Sync>(items: &[T], each: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = Mutex::new(items.iter());
     let pause = env::var_os("PAUSE_WHILE").map(PathBuf::from);
+    let workers = env::var("MUTATION_WORKERS")
+        .ok()
+        .and_then(|it| it.parse().ok());
+    let workers = workers.unwrap_or(WORKERS);
     thread::scope(|scope| {
         let worker = || -> Result<()> {
             loop {
@@ -250,7 +233,7 @@ pub fn in_parallel<T: Sync>(items: &[T], each: impl Fn(&T) -> Result<()> + Sync)
                 each(item)?;
             }
         };
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
         let results = workers.into_iter().map(|it| it.join());
         let mut results =
             results.map(|it| it.unwrap_or_else(|_| Err(Error::other("a worker panicked"))));
