@@ -85,7 +85,7 @@ pub fn list(repository: &Path, directories: &[&str], test_code: &[&str]) -> Resu
     let listed: Vec<Listed> = serde_json::from_slice(&output.stdout)?;
     let mut test_code = HashMap::new();
     let mut production = Vec::new();
-    for listed in listed {
+    for (number, listed) in (1..).zip(listed) {
         let lines = match test_code.entry(listed.file.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
@@ -97,11 +97,11 @@ pub fn list(repository: &Path, directories: &[&str], test_code: &[&str]) -> Resu
             .iter()
             .any(|lines| lines.contains(&listed.span.start.line))
         {
-            production.push(listed);
+            production.push((number, listed));
         }
     }
     let mut seen = HashMap::<String, u32>::new();
-    let mutants = (1..).zip(production).map(|(number, listed)| {
+    let mutants = production.into_iter().map(|(number, listed)| {
         let name = without_position(&listed.name);
         let count = seen.entry(name.clone()).or_default();
         *count += 1;

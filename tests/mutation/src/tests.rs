@@ -295,6 +295,8 @@ impl Results {
     pub fn set(&self, id: &str, found: Found) -> Result<()> {
         let mut known = lock(&self.known);
         known.insert(id.to_owned(), found);
-        fs::write(&self.path, serde_json::to_vec_pretty(&*known)?)
+        let unfinished = self.path.with_extension("unfinished");
+        fs::write(&unfinished, serde_json::to_vec_pretty(&*known)?)?;
+        fs::rename(unfinished, &self.path)
     }
 }
