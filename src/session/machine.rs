@@ -203,7 +203,7 @@ impl Machine {
             Event::RetryNow => {
                 let is_suspended = self.is_suspended(now);
                 self.suspended_until = None;
-                if is_suspended || self.failures > 0 || !self.is_healthy(now) {
+                if is_suspended || !self.is_healthy(now) {
                     self.log_in_now(now);
                 }
             }
