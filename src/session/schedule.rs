@@ -215,6 +215,24 @@ mod tests {
     }
 
     #[test]
+    fn the_bounds_of_the_decisions_are_these() {
+        let seconds = Duration::from_secs;
+        assert_eq!(renewal_delay(seconds(100), 0.0), seconds(65));
+        assert_eq!(renewal_delay(seconds(100), 1.0), seconds(75));
+        let renewed = |ttl| after_renewal(Some(seconds(100)), lease(ttl, true), 0.5);
+        assert!(matches!(renewed(90), NextAction::Renew(_)));
+        assert!(matches!(renewed(89), NextAction::Login(_)));
+        assert_eq!(consecutive_short_lived(2, SHORT_LIFE - seconds(1)), 3);
+        assert_eq!(consecutive_short_lived(2, SHORT_LIFE), 0);
+        assert_eq!(consecutive_denials(3, MAX_DENIAL_INTERVAL + seconds(1)), 4);
+        assert_eq!(consecutive_denials(3, 2 * MAX_DENIAL_INTERVAL), 4);
+        assert_eq!(
+            consecutive_denials(3, 2 * MAX_DENIAL_INTERVAL + seconds(1)),
+            1
+        );
+    }
+
+    #[test]
     fn a_full_renewal_is_followed_by_the_next() {
         let next = after_renewal(Some(HOUR), lease(3600, true), 0.5);
         assert_eq!(next, NextAction::Renew(HOUR.mul_f64(0.70)));

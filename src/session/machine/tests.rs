@@ -153,6 +153,86 @@ fn a_renewal_that_fails_is_repeated_and_a_login_is_planned_beside_it() {
     }
 }
 
+/// Scenarios with a session whose next login is in progress, or waits for its time.
+fn with_a_login_under_way() -> Vec<(&'static str, Scenario)> {
+    let mut checking = Scenario::active();
+    checking.wake();
+    checking.apply(NotRenewed(Failure::Rejected));
+    let mut unavailable = checking;
+    unavailable.apply(VaultUnavailable);
+    let mut logging_in = checking;
+    logging_in.apply(VaultReady);
+    let after = |failure| {
+        let mut failed = logging_in;
+        failed.apply(Failed(failure));
+        failed
+    };
+    vec![
+        ("checking", checking),
+        ("unavailable", unavailable),
+        ("logging in", logging_in),
+        ("failed", after(Failure::Transient(None))),
+        ("rejected", after(Failure::Rejected)),
+        ("locked out", after(Failure::RejectedAndCounted)),
+    ]
+}
+
+#[test]
+fn a_denial_and_a_new_wrapping_token_hurry_no_login_that_is_under_way() {
+    for (name, scenario) in with_a_login_under_way() {
+        assert!(scenario.machine.has_session(), "{name}");
+        for event in [PermissionDenied, NewWrappingToken] {
+            let mut hurried = scenario;
+            assert_eq!(hurried.apply(event), None, "{name}");
+            assert_eq!(hurried.machine.wake(), scenario.machine.wake(), "{name}");
+        }
+    }
+    for event in [PermissionDenied, NewWrappingToken] {
+        let mut healthy = Scenario::active();
+        healthy.now += HOUR / 2;
+        assert_eq!(healthy.apply(event), Some(Step::CheckHealth));
+    }
+}
+
+#[test]
+fn logins_that_were_suspended_before_a_restart_stay_so_until_an_operator_retries() {
+    let session = Scenario::active().machine.active_token();
+    let now = Instant::now();
+    let until = now + HOUR / 4;
+    let machine = Machine::start(session, Some(until), now, MIDDLE);
+    let suspended = Scenario { machine, now };
+    assert_eq!(suspended.machine.suspended_until(), Some(until));
+    for event in [PermissionDenied, NewWrappingToken] {
+        let mut asked = suspended;
+        asked.now += HOUR / 8;
+        let wake = asked.machine.wake();
+        assert_eq!(asked.apply(event), None);
+        assert_eq!(asked.machine.wake(), wake, "none is planned either");
+    }
+    let mut retried = suspended;
+    assert_eq!(retried.apply(RetryNow), Some(Step::CheckHealth));
+    assert_eq!(retried.machine.suspended_until(), None);
+    let mut ended = suspended;
+    ended.now = until;
+    assert_eq!(ended.apply(TimerFired), None);
+    assert_eq!(ended.machine.suspended_until(), None);
+    let machine = Machine::start(None, Some(now), now, MIDDLE);
+    assert_eq!(machine.suspended_until(), None, "they ended just then");
+}
+
+#[test]
+fn a_retry_of_an_operator_begins_a_login_only_where_one_is_missing() {
+    let mut healthy = Scenario::active();
+    let wake = healthy.machine.wake();
+    assert_eq!(healthy.apply(RetryNow), None);
+    assert_eq!(healthy.machine.wake(), wake);
+    for (name, mut scenario) in with_a_login_under_way() {
+        let begins = matches!(scenario.machine.in_progress(), (None, _));
+        let step = scenario.apply(RetryNow);
+        assert_eq!(step.is_some(), begins, "{name}");
+    }
+}
+
 #[test]
 fn a_shrinking_lease_is_replaced_and_used_up_if_no_login_succeeds() {
     let mut scenario = Scenario::active();
