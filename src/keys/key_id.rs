@@ -354,6 +354,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_fits_if_and_only_if_its_longest_key_id_does() {
+        let longest = VersionStamp {
+            created: i64::MIN,
+            version: KeyVersion::try_new(u32::MAX).expect("version"),
+        };
+        let suffix = "s".repeat(MAX_SUFFIX);
+        for length in 900..MAX_BYTES {
+            let key = key("", "transit", &"k".repeat(length));
+            let key_id = KeyId::with_suffix(&key, longest, Some(&suffix));
+            let is_short_enough = key_id.as_str().len() <= MAX_BYTES;
+            assert_eq!(KeyId::fits(&key), is_short_enough, "{length}");
+        }
+    }
+
+    #[test]
     fn a_key_id_is_hashed_as_kube_apiserver_does() {
         // From a running one.
         let hash = KeyId::from("key-v1".to_owned()).hash();

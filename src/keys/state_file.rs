@@ -387,6 +387,35 @@ mod tests {
         }
     }
 
+    /// What a process that was started again knows of the connections of the one before.
+    #[test]
+    fn a_connection_goes_on_after_a_restart_with_what_its_last_status_returned() {
+        let (first, second) = (proven(100, 1), proven(200, 2));
+        let mut before = KeyView {
+            announced: Some(first.clone()),
+            status_asked: true,
+            used_acceptance: Some("accepted".to_owned()),
+            ..view(Duration::ZERO)
+        };
+        before.key_ids.add(&first.key_id);
+        let stored = Stored::of(&before).expect("a version was proven");
+        let mut view = stored.into_view(&settings("kms"));
+        assert_eq!(view.used_acceptance.as_deref(), Some("accepted"));
+        view.proven = Some(second.clone());
+        view.announced = Some(second.clone());
+        view.remember_announced();
+        assert_eq!(view.pinned_for(Some(first.clone())), Some(first));
+        assert_eq!(view.pinned_for(None), Some(second));
+    }
+
+    #[test]
+    fn a_time_that_no_clock_shows_is_the_start_of_1970() {
+        assert_eq!(time_of(1_714_000_000).as_second(), 1_714_000_000);
+        for wrong in [u64::MAX, i64::MAX as u64] {
+            assert_eq!(time_of(wrong), Timestamp::UNIX_EPOCH);
+        }
+    }
+
     #[tokio::test]
     async fn the_state_of_another_key_is_not_ours() {
         let dir = tempfile::tempdir().expect("directory");

@@ -256,6 +256,26 @@ mod tests {
         assert_eq!(inheriting.proven, Some(proven(200, 2)));
     }
 
+    #[test]
+    fn a_connection_goes_on_with_any_of_the_last_versions_that_were_announced() {
+        let mut view = view((100, 1));
+        let versions = 1..=100;
+        for number in versions.clone() {
+            view.announced = Some(proven(100, number));
+            view.remember_announced();
+        }
+        for number in versions {
+            let last = Some(proven(100, number));
+            let is_remembered = number > 100 - u32::try_from(MAX_ANNOUNCED).expect("few");
+            let expected = if is_remembered {
+                &last
+            } else {
+                &view.announced
+            };
+            assert_eq!(view.pinned_for(last.clone()), *expected, "{number}");
+        }
+    }
+
     /// A process that was just started answers Status from the state file. What waits for its first refresh then
     /// encrypts with what its own connection was answered, whatever another one was answered meanwhile.
     #[test]

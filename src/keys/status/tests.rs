@@ -122,7 +122,8 @@ fn expect(row: &str, expected: Expected, key_id: Option<&KeyId>, silent: u64, po
                 600..3600 => report.healthz.contains(text),
                 _ => false,
             };
-            healthz && Some(&report.key.key_id) == key_id
+            let has_reason = report.reason.is_some() == (silent >= 600);
+            healthz && has_reason && Some(&report.key.key_id) == key_id
         }
         _ => false,
     };
