@@ -551,3 +551,111 @@ fn a_last_attempt_without_an_answer_does_not_hide_the_reason_of_the_one_before()
         assert_eq!(kind, Some(ApiErrorKind::Transient), "{returns}: {error}");
     }
 }
+
+impl Model {
+    /// The outcome of a caller, if it has one.
+    fn outcome_of(&mut self, caller: usize) -> Option<Result<u32, Error>> {
+        let outcome = self.callers[caller].outcome.as_mut().expect("it waits");
+        outcome.try_recv().ok()
+    }
+}
+
+#[test]
+fn a_call_whose_caller_has_gone_is_not_sent() {
+    let mut model = Model::new();
+    model.call(number(5), 1_000, true);
+    model.callers[0].outcome = None;
+    assert!(!model.send());
+}
+
+#[test]
+fn an_item_is_sent_again_alone_only_if_its_error_says_too_little_in_company() {
+    for (failure, is_sent_again) in [(Failure::Unclear, true), (Failure::OfItems, false)] {
+        let mut model = Model::new();
+        model.call(number(5), 1_000, true);
+        model.call(number(6), 1_000, true);
+        assert!(model.send());
+        model.return_batch(0, 0b01, failure);
+        assert_eq!(model.outcome_of(0).is_none(), is_sent_again, "{failure:?}");
+        assert!(matches!(model.outcome_of(1), Some(Ok(60))), "{failure:?}");
+        assert_eq!(model.send(), is_sent_again, "{failure:?}");
+    }
+    // What is alone has its answer.
+    let mut model = Model::new();
+    model.call(number(5), 1_000, true);
+    assert!(model.send());
+    let batch = model.in_flight.remove(0);
+    let unclear = api(ApiErrorKind::Other, 400);
+    let outcome = Ok(vec![Err(unclear)]);
+    assert!(
+        model
+            .queue
+            .returned(batch.id, outcome, model.now, 0.5)
+            .is_none()
+    );
+    assert!(matches!(model.outcome_of(0), Some(Err(Error::Call(_)))));
+    assert!(!model.send());
+}
+
+#[test]
+fn after_a_failure_that_may_pass_who_may_retry_waits_for_the_backoff_and_the_others_are_answered() {
+    for status in [TokenStatus::Valid, TokenStatus::Invalid] {
+        let mut model = Model::new();
+        model.call(number(5), 1_000, true);
+        model.call(number(6), 1_000, false);
+        assert!(model.send());
+        let (bits, failed) = match status {
+            TokenStatus::Valid => (1, Failure::Transient),
+            _ => (1, Failure::OfToken),
+        };
+        model.return_batch(0, bits, failed);
+        assert_eq!(model.outcome_of(1).is_some(), status == TokenStatus::Valid);
+        assert!(model.outcome_of(0).is_none());
+        assert!(
+            !model.send(),
+            "before the backoff, or the check of the token, has ended"
+        );
+        if status == TokenStatus::Valid {
+            let wake = model.queue.wake().expect("the end of the backoff");
+            assert!(wake > model.now);
+            model.queue.expire(model.now, || None);
+            assert!(!model.send());
+            model.wait(u64::try_from((wake - model.now).as_millis()).expect("soon") + 1);
+            assert!(model.send());
+        }
+    }
+}
+
+#[test]
+fn a_batch_counts_until_it_is_slow() {
+    let mut model = Model::new();
+    model.call(number(5), 60_000, true);
+    assert!(model.send());
+    assert_eq!(model.queue.wake(), Some(model.now + SLOW_AFTER));
+    let millis = u64::try_from(SLOW_AFTER.as_millis()).expect("short");
+    model.wait(millis - 1);
+    model.queue.expire(model.now, || None);
+    assert_eq!(model.queue.counted, 1);
+    model.wait(1);
+    assert_eq!(model.queue.counted, 0);
+}
+
+#[test]
+fn a_batch_takes_as_many_items_as_fit() {
+    let mut model = Model::new();
+    for value in 4..10 {
+        let size = MAX_BYTES / 4;
+        model.call(
+            Number {
+                value,
+                key: 0,
+                size,
+            },
+            1_000,
+            true,
+        );
+    }
+    while model.send() {}
+    let sizes: Vec<_> = model.in_flight.iter().map(|it| it.items.len()).collect();
+    assert_eq!(sizes, [4, 2]);
+}
