@@ -225,4 +225,39 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn why_vault_cannot_serve_follows_from_its_text_and_status() {
+        let table = [
+            (503, "Vault is sealed", Reason::VaultSealed),
+            (500, NO_LEADER, Reason::VaultNoLeader),
+            (400, DR_SECONDARY, Reason::VaultCannotServe),
+            (472, "", Reason::VaultCannotServe),
+            (473, "", Reason::VaultCannotServe),
+            (474, "", Reason::VaultCannotServe),
+            (530, "", Reason::VaultCannotServe),
+            (412, "", Reason::VaultError),
+            (475, "", Reason::VaultError),
+            (500, "internal error", Reason::VaultError),
+            (531, "", Reason::VaultError),
+        ];
+        for (status, message, reason) in table {
+            let found = ApiErrorKind::Transient.reason(status, message);
+            assert_eq!(found, reason, "{status} {message:?}");
+        }
+        for kind in [
+            ApiErrorKind::Throttled,
+            ApiErrorKind::Other,
+            ApiErrorKind::KeyMissing,
+        ] {
+            let found = kind.reason(473, "Vault is sealed");
+            assert_eq!(found, kind.reason(0, ""), "{kind:?}");
+        }
+        let elsewhere = ApiErrorKind::read(404, "the role is gone");
+        assert_eq!(
+            elsewhere,
+            ApiErrorKind::Other,
+            "not every 404 is of the mount"
+        );
+    }
 }

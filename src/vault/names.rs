@@ -235,6 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_has_a_path_below_its_mount_and_is_named_with_its_namespace() {
+        let key = |namespace| TransitKey {
+            namespace: Namespace::try_new(namespace).expect("valid"),
+            mount: MountPath::try_new("team/transit").expect("valid"),
+            name: KeyName::try_new("kms").expect("valid"),
+        };
+        for (namespace, name) in [("", "team/transit/kms"), ("a/b", "a/b/team/transit/kms")] {
+            let key = key(namespace);
+            assert_eq!(key.path("decrypt"), "team/transit/decrypt/kms");
+            assert_eq!(key.to_string(), name);
+        }
+    }
+
+    #[test]
     fn the_error_quotes_the_text() {
         let error = MountPath::try_new("a b").expect_err("invalid");
         assert_eq!(

@@ -229,4 +229,85 @@ mod tests {
         let message = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n";
         assert_eq!(on_one_line(message), "permission denied; invalid token");
     }
+
+    /// What is read of a response with this status, `Retry-After` and body.
+    async fn read_of(
+        status: u16,
+        retry_after: Option<&str>,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Response, CallError> {
+        let mut http = http::Response::builder().status(status);
+        if let Some(value) = retry_after {
+            http = http.header("retry-after", value);
+        }
+        let http = http.body(body.into()).expect("a response");
+        let address = "http://127.0.0.1:8200";
+        read(
+            http.into(),
+            "transit/encrypt/kms",
+            address,
+            Secrets::default(),
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_body_of_a_mebibyte_is_read_and_a_longer_one_is_not_vaults() {
+        for (length, is_read) in [
+            (0, true),
+            (MAX_BODY_BYTES, true),
+            (MAX_BODY_BYTES + 1, false),
+        ] {
+            let read = read_of(200, None, vec![b'x'; length]).await;
+            assert_eq!(read.is_ok(), is_read, "{length}");
+            if let Ok(response) = read {
+                assert_eq!(response.is_empty(), length == 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_results_of_a_batch_are_a_response_whatever_its_status() {
+        let batch = r#"{"data": {"batch_results": [{"error": "no"}]}}"#;
+        for (status, is_complete) in [(200, true), (299, true), (300, false), (400, false)] {
+            let response = read_of(status, None, batch).await.expect("a response");
+            assert_eq!(response.is_complete(), is_complete, "{status}");
+            assert_eq!(response.status(), status);
+        }
+        for body in ["", "{}", r#"{"data": {}}"#, r#"{"errors": ["no"]}"#] {
+            assert!(read_of(400, None, body).await.is_err(), "{body:?}");
+            assert!(read_of(200, None, body).await.is_ok(), "{body:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_is_vaults_own_or_somebody_elses_and_says_when_to_retry() {
+        let second = Duration::from_secs(1);
+        for (header, asked) in [
+            (Some("7"), Some(7 * second)),
+            (Some("soon"), None),
+            (None, None),
+        ] {
+            let error = read_of(503, header, r#"{"errors": ["Vault is sealed"]}"#).await;
+            let error = error.expect_err("503");
+            assert_eq!(error.api_error(), Some(ApiErrorKind::Transient));
+            assert_eq!(error.retry_after(), asked);
+            assert_eq!(error.path(), "transit/encrypt/kms");
+            let text = "transit/encrypt/kms: HTTP 503: Vault is sealed";
+            assert_eq!(error.to_string(), text);
+            let error = read_of(503, header, "<html>").await.expect_err("503");
+            assert_eq!(error.api_error(), None);
+            assert_eq!(error.retry_after(), asked);
+            assert!(
+                error.to_string().contains("proxy or load balancer"),
+                "{error}"
+            );
+        }
+        let plain = "Client sent an HTTP request to an HTTPS server.";
+        let error = read_of(400, None, plain).await.expect_err("400");
+        assert!(
+            error.to_string().contains("https:// in vault.address"),
+            "{error}"
+        );
+    }
 }
