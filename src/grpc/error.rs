@@ -123,3 +123,93 @@ pub(super) fn no_answer() -> Status {
     let text = "the plugin found no answer within the caller's deadline";
     because(Reason::DeadlineExceeded, Status::deadline_exceeded(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_named_as_the_specification_names_it() {
+        for number in 0..=16 {
+            let code = Code::from(number);
+            let mut name = String::new();
+            for character in format!("{code:?}").chars() {
+                if character.is_ascii_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.push(character.to_ascii_uppercase());
+            }
+            assert_eq!(name_of(code), name);
+        }
+    }
+
+    #[test]
+    fn the_log_knows_the_path_and_the_reason_of_a_status() {
+        let mut error = KeyError::of_sealed_seed();
+        error.kind = ErrorKind::Denied;
+        error.path = Some("transit/encrypt/kms".to_owned());
+        let status = of_error(&error);
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(vault_path(&status), Some("transit/encrypt/kms"));
+        assert_eq!(reason(&status), Some(Reason::CiphertextUnreadable));
+        let table = [
+            (
+                invalid(&"no uid"),
+                Code::InvalidArgument,
+                Reason::RequestInvalid,
+            ),
+            (
+                too_many_waiting(),
+                Code::ResourceExhausted,
+                Reason::TooManyCalls,
+            ),
+            (
+                out_of_memory(),
+                Code::ResourceExhausted,
+                Reason::TooManyCalls,
+            ),
+            (
+                message_too_slow(),
+                Code::DeadlineExceeded,
+                Reason::DeadlineExceeded,
+            ),
+            (lost(), Code::Internal, Reason::InternalError),
+            (
+                no_answer(),
+                Code::DeadlineExceeded,
+                Reason::DeadlineExceeded,
+            ),
+        ];
+        for (status, code, expected) in table {
+            assert_eq!(
+                (status.code(), reason(&status)),
+                (code, Some(expected)),
+                "{status}"
+            );
+            assert_eq!(vault_path(&status), None, "{status}");
+        }
+        assert_eq!(reason(&Status::ok("")), None);
+    }
+
+    #[test]
+    fn of_a_long_error_the_remedy_and_a_part_of_the_cause_remain() {
+        for (cause, remedy) in [(2_000, 100), (2_000, 900), (10, 100), (2_000, 0)] {
+            let remedy = format!("{}!", "r".repeat(remedy));
+            let mut error = KeyError::of_sealed_seed();
+            error.cause = "c".repeat(cause);
+            error.remedy = Some(remedy.clone());
+            let status = of_error(&error);
+            let text = status.message();
+            assert!(text.len() <= MAX_TEXT + 8, "{}", text.len());
+            let causes = text.chars().filter(|character| *character == 'c').count();
+            assert!(
+                causes >= MIN_CAUSE.min(cause) - 3,
+                "{cause} {}: {causes}",
+                remedy.len()
+            );
+            if remedy.len() + 2 + MIN_CAUSE <= MAX_TEXT {
+                assert!(text.ends_with(&remedy), "{text}");
+            }
+        }
+    }
+}

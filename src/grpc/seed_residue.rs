@@ -70,3 +70,72 @@ impl Drop for SeedCall {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// How long it takes until the connection is idle, if it ever is.
+    async fn idle_after(activity: &SeedActivity) -> Option<Duration> {
+        let start = Instant::now();
+        let is_idle = timeout(LONG, activity.idle()).await.is_ok();
+        is_idle.then(|| start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_carried_no_seed_stays_open() {
+        let activity = SeedActivity::default();
+        for path in [
+            "/v2.KeyManagementService/Status",
+            "/v1beta1.KeyManagementService/Version",
+        ] {
+            assert!(activity.record(path).is_none(), "{path}");
+        }
+        assert_eq!(idle_after(&activity).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_a_while_after_its_last_seed_was_answered() {
+        for service in ["v2", "v1beta1"] {
+            for method in ["Encrypt", "Decrypt"] {
+                let activity = SeedActivity::default();
+                drop(activity.record(&format!("/{service}.KeyManagementService/{method}")));
+                sleep(IDLE_AFTER / 4).await;
+                let left = idle_after(&activity).await.expect("it becomes idle");
+                assert!(left <= IDLE_AFTER && left >= IDLE_AFTER / 2, "{left:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_a_call_in_flight_is_not_idle() {
+        let activity = SeedActivity::default();
+        drop(activity.record("/v2.KeyManagementService/Encrypt"));
+        let running = activity.record("/v2.KeyManagementService/Decrypt");
+        assert_eq!(idle_after(&activity).await, None);
+        drop(running);
+        assert!(idle_after(&activity).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_further_seed_keeps_the_connection_open_for_as_long_again() {
+        let activity = SeedActivity::default();
+        let calls = async {
+            for _ in 0..20 {
+                drop(activity.record("/v2.KeyManagementService/Encrypt"));
+                sleep(IDLE_AFTER * 9 / 10).await;
+            }
+        };
+        let (idle, ()) = tokio::join!(idle_after(&activity), calls);
+        let last = IDLE_AFTER * 9 / 10 * 19;
+        let idle = idle.expect("it becomes idle");
+        assert!(
+            idle >= last + IDLE_AFTER && idle < last + 3 * IDLE_AFTER,
+            "{idle:?}"
+        );
+    }
+}

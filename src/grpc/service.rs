@@ -212,6 +212,42 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_one_of_the_methods_of_the_two_services_or_another_one() {
+        fn kind(path: &str) -> (&'static str, &'static str) {
+            let kind = kind_of(path);
+            (kind.operation, kind.kms_version)
+        }
+        for (service, version) in [("v2", "v2"), ("v1beta1", "v1")] {
+            for (method, operation) in [
+                ("Encrypt", "encrypt"),
+                ("Decrypt", "decrypt"),
+                ("Status", "status"),
+                ("Version", "version"),
+                ("Rotate", metrics::OTHER),
+            ] {
+                let path = format!("/{service}.KeyManagementService/{method}");
+                assert_eq!(kind(&path), (operation, version), "{path}");
+            }
+        }
+        for path in [
+            "",
+            "/",
+            "/grpc.health.v1.Health/Check",
+            "/v3.KeyManagementService/Encrypt",
+        ] {
+            assert_eq!(kind(path), (metrics::OTHER, "none"), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_the_code_of_its_headers() {
+        for status in [Status::ok(""), error::no_answer(), error::out_of_memory()] {
+            let code = code_of(&refusal(&status));
+            assert_eq!(code, error::name_of(status.code()));
+        }
+    }
+
+    #[test]
     fn a_message_is_too_long_by_what_it_announces_or_by_what_came() {
         let limit = u32::try_from(MAX_MESSAGE).expect("small");
         for (announced, received, expected) in [
