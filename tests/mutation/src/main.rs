@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml              # builds, runs the unit tests, prints the tables
-//! cargo run --release --manifest-path tests/mutation/Cargo.toml -- again     # the survivors alone, after tests were added
+//! cargo run --release --manifest-path tests/mutation/Cargo.toml -- again keys:: # the survivors alone, by tests that were added
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml -- suite calls:: keys::   # survivors by integration tests
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml -- slow      # survivors by unit tests that take seconds each
 //! cargo run --release --manifest-path tests/mutation/Cargo.toml -- table     # prints the tables
@@ -43,7 +43,9 @@ const TEST_CODE: [&str; 1] = ["src/keys/model"];
 /// with `slow`.
 const UNIT_BUDGET: f64 = 6.0;
 /// How many seconds of integration tests, as they take without it, a mutant is worth.
-const SUITE_BUDGET: f64 = 12.0;
+const SUITE_BUDGET: f64 = 8.0;
+/// The integration test that is run first: a quick one that uses almost everything.
+const FIRST: &str = "calls::kms_v1_is_served_on_the_same_socket";
 /// Which groups of integration tests are about which modules.
 const RELATED: [(&str, &[&str]); 7] = [
     ("src/keys", &["keys", "status", "errors"]),
@@ -62,9 +64,9 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let run = Run::new()?;
     match arguments.first().map(String::as_str) {
-        None => run.unit(false, UNIT_BUDGET)?,
-        Some("again") => run.unit(true, UNIT_BUDGET)?,
-        Some("slow") => run.unit(true, f64::INFINITY)?,
+        None => run.unit(false, UNIT_BUDGET, &[])?,
+        Some("again") => run.unit(true, UNIT_BUDGET, &arguments[1..])?,
+        Some("slow") => run.unit(true, f64::INFINITY, &arguments[1..])?,
         Some("suite") => run.suite(&arguments[1..])?,
         Some("table") => {}
         Some(other) => {
@@ -109,6 +111,12 @@ impl Run {
     /// Builds until all mutants that are left compile: an error of types hides one of lifetimes.
     fn build(&self, target: &[&str]) -> Result<(Program, Schemata)> {
         let copy = self.directory.join("sources");
+        // Integration tests wait rather than compute, and so do most slow ones.
+        let threads = if target == ["--lib"] && !is_slow() {
+            1
+        } else {
+            4
+        };
         loop {
             let in_functions = self.mutants.iter().filter(|mutant| mutant.is_in_function);
             let left: Vec<_> = in_functions
@@ -131,6 +139,7 @@ impl Run {
                         Program {
                             path: kept,
                             directory: copy,
+                            threads,
                         },
                         schemata,
                     ));
@@ -153,10 +162,10 @@ impl Run {
         self.directory.join(format!("traces{}", target.join("")))
     }
 
-    /// Runs the unit tests that reach a mutant's function.
-    fn unit(&self, survivors_again: bool, budget: f64) -> Result<()> {
+    /// Runs the unit tests that reach a mutant's function; of these the ones whose names begin like that, if any are given.
+    fn unit(&self, survivors_again: bool, budget: f64, names: &[String]) -> Result<()> {
         let (program, schemata) = self.build(&["--lib"])?;
-        let tests = program.trace(&[], &self.traces(&["--lib"]))?;
+        let tests = program.trace(names, &self.traces(&["--lib"]))?;
         println!("{} tests", tests.len());
         let open = self
             .mutants
@@ -168,7 +177,9 @@ impl Run {
         });
         in_parallel(&open.collect::<Vec<_>>(), |mutant| {
             let function = &schemata.functions[&mutant.number];
-            let reaching = reaching(&tests, function, |test| common(&mutant.file, &test.name));
+            let reaching = reaching(&tests, function, |test| {
+                (test.seconds < 1.0, common(&mutant.file, &test.name))
+            });
             let outcome = program.try_mutant(mutant.number, &reaching, budget)?;
             let suite = match self.results.get(&mutant.id) {
                 Some(Found::Survived { suite, .. }) => suite,
@@ -192,7 +203,13 @@ impl Run {
                 Found::Survived { unit, suite: None } => Some((mutant, unit)),
                 _ => None,
             });
-        in_parallel(&open.collect::<Vec<_>>(), |(mutant, unit)| {
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|(mutant, _)| {
+            DIRECTORIES
+                .iter()
+                .position(|it| mutant.file.starts_with(it))
+        });
+        in_parallel(&open, |(mutant, unit)| {
             let function = &schemata.functions[&mutant.number];
             let reaching = reaching(&tests, function, |test| {
                 is_related(&mutant.file, &test.name)
@@ -207,6 +224,11 @@ impl Run {
     }
 }
 
+/// Whether slow unit tests are asked for.
+fn is_slow() -> bool {
+    env::args().nth(1).is_some_and(|it| it == "slow")
+}
+
 /// How many parts the path of a file has in common with that of a unit test.
 fn common(file: &str, test: &str) -> usize {
     let file = file.trim_start_matches("src/").trim_end_matches(".rs");
@@ -214,16 +236,18 @@ fn common(file: &str, test: &str) -> usize {
     parts.take_while(|(one, other)| one == other).count()
 }
 
-/// Whether an integration test is one of those that are about the module of a file; those of `calls` are about all.
+/// Whether an integration test is the one that shows most faults, or one of those that are about the module of a file.
 fn is_related(file: &str, test: &str) -> usize {
     let group = test.split("::").next().unwrap_or_default();
-    let related = RELATED
+    let mut related = RELATED
         .iter()
         .filter(|(module, _)| file.starts_with(module));
-    let is_related = related
-        .flat_map(|(_, groups)| *groups)
-        .any(|it| *it == group);
-    usize::from(is_related) + 2 * usize::from(group == "calls")
+    let is_related = related.any(|(_, groups)| groups.contains(&group));
+    if test == FIRST {
+        2
+    } else {
+        usize::from(is_related)
+    }
 }
 
 fn found(outcome: Outcome, survived: Found) -> Found {

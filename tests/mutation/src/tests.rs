@@ -1,6 +1,5 @@
 //! The tests of a program: which functions each reaches and how long it takes, and whether some of them fail.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, File};
@@ -19,7 +18,7 @@ const WORKERS: usize = 2;
 /// A mutant that needs this much more than the tests do without it is caught, too.
 const PATIENCE: u32 = 5;
 /// And this much for what other programs take of the processors.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(12);
 
 /// A program with tests.
 #[derive(Debug)]
@@ -28,6 +27,8 @@ pub struct Program {
     pub path: PathBuf,
     /// The directory in which it runs.
     pub directory: PathBuf,
+    /// How many tests it runs at a time.
+    pub threads: usize,
 }
 
 /// What is known of a test.
@@ -124,23 +125,28 @@ impl Program {
         while let Some(first) = rest.first() {
             let mut seconds = first.seconds;
             let mut count = 1;
-            while let Some(next) = rest.get(count).filter(|next| seconds + next.seconds < 1.0) {
+            // The first one alone: most that is broken shows in any test.
+            while let Some(next) = rest.get(count).filter(|_| spent > 0.0)
+                && seconds + next.seconds < self.threads as f64
+            {
                 seconds += next.seconds;
                 count += 1;
             }
             if spent > 0.0 && spent + seconds > budget {
                 break;
             }
-            spent += seconds;
             let names: Vec<_> = rest[..count].iter().map(|it| it.name.as_str()).collect();
             let limit = GRACE + PATIENCE * Duration::from_secs_f64(seconds);
             let outcome = match self.run(&names, &environment, limit)? {
-                Outcome::Failed(Some(test)) => self.run(&[&test], &environment, limit)?,
+                Outcome::Failed(Some(test)) if spent > 0.0 => {
+                    self.run(&[&test], &environment, limit)?
+                }
                 outcome => outcome,
             };
             if outcome != Outcome::Passed {
                 return Ok(outcome);
             }
+            spent += seconds;
             rest = &rest[count..];
         }
         Ok(Outcome::Passed)
@@ -159,7 +165,8 @@ impl Program {
         ));
         let output = File::create(&log)?;
         let mut command = self.command();
-        command.args(["--exact", "--test-threads=1"]).args(names);
+        let threads = format!("--test-threads={}", self.threads);
+        command.args(["--exact", &threads]).args(names);
         for (name, value) in environment {
             command.env(name, value);
         }
@@ -197,18 +204,17 @@ fn end(group: u32) -> Result<()> {
     kill.status().map(|_| ())
 }
 
-/// Those that a mutant in this function can make fail: the quick ones first, and of these the ones with the highest rank.
-pub fn reaching<'t>(
+/// Those that a mutant in this function can make fail: by rank, and of the same rank the quick ones first.
+pub fn reaching<'t, R: Ord>(
     tests: &'t [Test],
     function: &str,
-    rank: impl Fn(&Test) -> usize,
+    rank: impl Fn(&Test) -> R,
 ) -> Vec<&'t Test> {
     let reaching = tests.iter().filter(|test| test.reached.contains(function));
     let mut reaching: Vec<_> = reaching.collect();
     reaching.sort_by(|one, other| {
-        let key = |test: &Test| (test.seconds > 1.5, Reverse(rank(test)));
-        let order = key(one).cmp(&key(other));
-        order.then(one.seconds.total_cmp(&other.seconds))
+        let by_rank = rank(other).cmp(&rank(one));
+        by_rank.then(one.seconds.total_cmp(&other.seconds))
     });
     reaching
 }
