@@ -282,4 +282,32 @@ mod tests {
             (TokenStatus::Unknown, Duration::ZERO)
         );
     }
+
+    #[test]
+    fn a_renewed_session_is_the_same_token_with_another_lease() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let active = |length| {
+            let lease = crate::vault::Lease {
+                ttl: Some(length),
+                renewable: true,
+                num_uses: 0,
+            };
+            ActiveToken::new(lease, now, now)
+        };
+        let token = Token::try_new("t").expect("a token");
+        let session = Session::new(token, 7, active(hour));
+        let renewed = session.with_lease(active(2 * hour));
+        assert!(Arc::ptr_eq(&renewed.token, &session.token));
+        assert_eq!(
+            (renewed.generation, renewed.obtained),
+            (7, session.obtained)
+        );
+        assert_eq!(renewed.lease.ttl, Some(2 * hour));
+        assert_eq!(renewed.expires, Some(now + 2 * hour));
+        let ends = [&session, &renewed].map(|it| it.end().expect("an end").as_second());
+        assert!((ends[1] - ends[0] - 3600).abs() <= 5, "{ends:?}");
+        let wall = Timestamp::now().as_second();
+        assert!((ends[0] - wall - 3600).abs() <= 60, "{ends:?} {wall}");
+    }
 }

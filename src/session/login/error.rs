@@ -245,3 +245,6 @@ impl From<FetchError> for LoginError {
         Self::new(LoginErrorClass::Spiffe { is_transient }, error.diagnosis())
     }
 }
+
+#[cfg(test)]
+mod tests;

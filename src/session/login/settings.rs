@@ -173,3 +173,105 @@ impl Method {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn file(key: &'static str) -> Credential {
+        Credential::file(key, Path::new("/run").join(key))
+    }
+
+    fn mount(name: &str) -> MountPath {
+        MountPath::try_new(name).expect("a mount")
+    }
+
+    fn approle(secret_id: SecretId) -> Method {
+        Method::AppRole(AppRole {
+            mount: mount("approle"),
+            role_id: file("role_id"),
+            secret_id,
+        })
+    }
+
+    fn wrapped() -> Wrapped {
+        let role = "plugin".to_owned();
+        Wrapped::new(
+            file("wrapping_token"),
+            &mount("approle"),
+            role,
+            "/run/store".into(),
+        )
+    }
+
+    /// Each method: its name, whether Vault locks its users out, and the keys of its credentials.
+    fn table() -> Vec<(Method, &'static str, bool, &'static [&'static str])> {
+        let userpass = Method::Userpass(Userpass {
+            mount: mount("userpass"),
+            username: "u".to_owned(),
+            password: file("password"),
+        });
+        let cert = Method::Cert(Cert {
+            mount: mount("cert"),
+            role: None,
+            certificate: file("certificate"),
+        });
+        vec![
+            (Method::Token(file("token")), "token", false, &["token"]),
+            (approle(SecretId::None), "approle", true, &["role_id"]),
+            (
+                approle(SecretId::Plain(file("secret_id"))),
+                "approle",
+                true,
+                &["secret_id", "role_id"],
+            ),
+            (
+                approle(SecretId::Wrapped(wrapped())),
+                "approle",
+                true,
+                &["wrapping_token", "role_id"],
+            ),
+            (userpass, "userpass", true, &["password"]),
+            (cert, "cert", false, &["certificate"]),
+        ]
+    }
+
+    #[test]
+    fn a_method_has_its_name_its_credentials_and_its_lockout() {
+        for (method, name, locks_out, keys) in table() {
+            assert_eq!(method.name(), name);
+            assert_eq!(method.locks_out(), locks_out, "{name}");
+            assert_eq!(method.owns_token(), name != "token", "{name}");
+            let credentials = method.credentials();
+            let found: Vec<_> = credentials.iter().map(Credential::key).collect();
+            assert_eq!(found, keys, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_login_reads_no_certificate_and_no_wrapping_token_that_may_be_spent() {
+        for (method, name, _, keys) in table() {
+            let is_left_out = name == "cert" || method.wrapped().is_some();
+            let settings = Settings {
+                namespace: Namespace::default(),
+                method,
+            };
+            let count = settings.credentials().len();
+            assert_eq!(count, if is_left_out { 0 } else { keys.len() }, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_wrapped_secret_id_is_unwrapped() {
+        for (method, name, _, keys) in table() {
+            let is_wrapped = keys.contains(&"wrapping_token");
+            assert_eq!(method.wrapped().is_some(), is_wrapped, "{name} {keys:?}");
+            assert!(!method.is_unwrapping());
+            if let Some(wrapped) = method.wrapped() {
+                wrapped.set_unwrapping(true);
+                assert!(method.is_unwrapping());
+            }
+        }
+    }
+}

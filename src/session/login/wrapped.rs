@@ -280,3 +280,6 @@ impl Wrapped {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;
