@@ -186,4 +186,22 @@ mod tests {
         }
         assert_eq!(Ciphertext::try_new(vec![0xff; 40]), Err(InvalidCiphertext));
     }
+
+    #[test]
+    fn values_keep_their_bytes_and_debug_output_says_of_what_length_they_are() {
+        let token = |text| Token::try_new(text).expect("valid");
+        assert!(
+            token("hvs.a").is_same(&token(" hvs.a")) && !token("hvs.a").is_same(&token("hvs.b"))
+        );
+        assert_eq!(Plaintext::new(b"abc".to_vec()).into_exposed_bytes(), b"abc");
+        let ciphertext = Ciphertext::try_new(b"vault:v12:YQ==".to_vec()).expect("valid");
+        let shown = format!(
+            "{:?} {:?} {ciphertext:?}",
+            token("t"),
+            Plaintext::new(vec![7; 3])
+        );
+        let expected = "Token(redacted) Plaintext(3 bytes, redacted) Ciphertext(v12, 14 bytes)";
+        assert_eq!(shown, expected);
+        assert_eq!(ciphertext.into_bytes(), b"vault:v12:YQ==");
+    }
 }

@@ -86,3 +86,49 @@ fn contains(network: IpAddr, bits: u32, ip: IpAddr) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_exempts_the_addresses_that_share_its_bits() {
+        for (list, host, is_exempt) in [
+            ("10.1.0.0/16", "10.1.255.255", true),
+            ("10.1.0.0/16", "10.0.255.255", false),
+            ("10.1.0.0/16", "10.2.0.0", false),
+            ("10.1.0.0/0", "192.0.2.1", true),
+            ("10.1.2.3/32", "10.1.2.3", true),
+            ("10.1.2.3/32", "10.1.2.2", false),
+            ("10.1.2.3/33", "10.1.2.3", false),
+            ("fd00:1::/32", "fd00:1::7", true),
+            ("fd00:1::/32", "fd00:2::7", false),
+            ("fd00:1::/0", "2001:db8::1", true),
+            ("fd00:1::7/128", "fd00:1::7", true),
+            ("fd00:1::7/128", "fd00:1::6", false),
+            ("fd00:1::/32", "10.1.2.3", false),
+            ("10.0.0.0/8", "vault.example", false),
+        ] {
+            assert_eq!(exempts(list, host, 8200), is_exempt, "{list} {host}");
+        }
+    }
+
+    #[test]
+    fn an_entry_with_a_port_exempts_that_port_alone_and_an_empty_one_nothing() {
+        for (list, host, is_exempt) in [
+            ("vault.example:8200", "vault.example", true),
+            ("vault.example:8201", "vault.example", false),
+            ("10.1.2.3:8200", "10.1.2.3", true),
+            ("10.1.2.3:8201", "10.1.2.3", false),
+            ("[fd00::1]:8201", "fd00::1", false),
+            (",,", "vault.example", false),
+            ("", "vault.example.", false),
+            (":8200", "vault.example", false),
+            ("*.example", "example", false),
+            ("*.example", "vault.example", true),
+            ("*example", "vault.example", false),
+        ] {
+            assert_eq!(exempts(list, host, 8200), is_exempt, "{list:?} {host}");
+        }
+    }
+}

@@ -178,4 +178,39 @@ mod tests {
         assert!(Proxy::try_new("socks5://proxy:1080").is_err());
         assert!(Proxy::try_new("http://").is_err());
     }
+
+    #[test]
+    fn each_scheme_has_its_proxy_and_a_proxy_has_a_host_and_a_port() {
+        let proxies = Proxies {
+            https: Some(Proxy::try_new("https://secure:3129").expect("valid")),
+            http: Some(Proxy::try_new("plain").expect("valid")),
+            exempt: String::new(),
+        };
+        let of = |address| {
+            let address = Address::try_new(address).expect("valid");
+            let proxy = proxies.for_address(&address).expect("a proxy");
+            (proxy.is_tls(), proxy.host_and_port())
+        };
+        assert_eq!(
+            of("https://vault.example"),
+            (true, ("secure".to_owned(), 3129))
+        );
+        assert_eq!(
+            of("http://vault.example"),
+            (false, ("plain".to_owned(), 80))
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_the_proxy_differs_from_one_of_vault() {
+        let explained = |cause: &str| Proxy::explain(Diagnosis::new(cause)).to_string();
+        let denied = explained("tunnel error: proxy authorization required");
+        assert!(denied.starts_with("the proxy requires a user"), "{denied}");
+        let refused = explained("tunnel error: unsuccessful");
+        assert!(
+            refused.starts_with("the proxy does not connect"),
+            "{refused}"
+        );
+        assert_eq!(explained("connection refused"), "connection refused");
+    }
 }

@@ -163,3 +163,116 @@ impl<'a> Request<'a> {
         headers
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Token {
+        Token::try_new("hvs.secret").expect("a token")
+    }
+
+    #[test]
+    fn what_spends_something_is_not_repeated() {
+        let (token, deadline) = (token(), Instant::now());
+        let table = [
+            ("auth/approle/login", false, false),
+            ("auth/token/lookup-self", true, true),
+            ("auth/token/renew-self", true, true),
+            ("sys/wrapping/unwrap", false, false),
+            ("sys/wrapping/lookup", false, true),
+            ("transit/keys/kms/rotate", true, !cfg!(feature = "kmsctl")),
+            ("transit/encrypt/kms", true, true),
+        ];
+        for (path, with_token, can_be_repeated) in table {
+            let mut request = Request::post(path, deadline);
+            if with_token {
+                request = request.token(&token);
+            }
+            assert_eq!(request.can_be_repeated(), can_be_repeated, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_the_label_of_its_operation() {
+        let (token, deadline) = (token(), Instant::now());
+        let label = |path, with_token: bool| {
+            let request = Request::post(path, deadline);
+            let request = if with_token {
+                request.token(&token)
+            } else {
+                request
+            };
+            assert_eq!(request.is_about_server(), request.operation() == "health");
+            assert_eq!(request.is_login(), request.operation() == "login");
+            request.operation()
+        };
+        for (path, operation) in [
+            ("auth/kubernetes/login", "login"),
+            ("auth/token/lookup-self", "login"),
+            ("sys/wrapping/unwrap", "unwrap"),
+            ("sys/health", "health"),
+            ("sys/leader", "health"),
+        ] {
+            assert_eq!(label(path, false), operation, "{path}");
+        }
+        for (path, operation) in [
+            ("auth/token/renew-self", "renew"),
+            ("auth/token/lookup-self", "token"),
+            ("sys/wrapping/lookup", "unwrap"),
+            ("team/transit/encrypt/kms", "encrypt"),
+            ("team/transit/decrypt/kms", "decrypt"),
+            ("team/transit/keys/kms", "read_key"),
+            ("sys/capabilities-self", "other"),
+            ("transit/keys/kms/rotate", "other"),
+        ] {
+            assert_eq!(label(path, true), operation, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_headers_name_the_client_the_request_the_namespace_and_the_token() {
+        let (token, deadline) = (token(), Instant::now());
+        let namespace = Namespace::try_new("a/b").expect("valid");
+        let root = Namespace::default();
+        let request = Request::get("transit/keys/kms", deadline);
+        let id = request.id.to_string();
+        assert_eq!(id.len(), 16, "{id}");
+        let headers = request.headers();
+        let value = |headers: &HeaderMap, name: &str| {
+            headers
+                .get(name)
+                .map(|it| it.to_str().expect("text").to_owned())
+        };
+        assert_eq!(value(&headers, "x-vault-request").as_deref(), Some("true"));
+        assert_eq!(value(&headers, "user-agent").as_deref(), Some(USER_AGENT));
+        assert_eq!(value(&headers, "x-correlation-id"), Some(id));
+        assert_eq!(value(&headers, "x-vault-namespace"), None);
+        assert_eq!(value(&headers, "x-vault-token"), None);
+        let request = request.namespace(&namespace).token(&token);
+        let headers = request.headers();
+        assert_eq!(value(&headers, "x-vault-namespace").as_deref(), Some("a/b"));
+        assert_eq!(
+            value(&headers, "x-vault-token").as_deref(),
+            Some("hvs.secret")
+        );
+        assert!(!format!("{headers:?}").contains("hvs.secret"));
+        let headers = request.namespace(&root).headers();
+        assert_eq!(value(&headers, "x-vault-namespace"), None);
+    }
+
+    #[test]
+    fn an_error_repeats_neither_the_token_nor_the_secrets_of_the_body() {
+        let token = token();
+        let request = Request::post("auth/userpass/login/u", Instant::now()).token(&token);
+        let request = request.json(&serde_json::json!({ "password": "correct horse" }));
+        let text = request
+            .secrets()
+            .redact("hvs.secret, correct horse")
+            .into_owned();
+        assert!(
+            !text.contains("hvs.secret") && !text.contains("correct horse"),
+            "{text}"
+        );
+    }
+}

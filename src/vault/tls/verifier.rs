@@ -143,3 +143,6 @@ impl ServerCertVerifier for Verifier {
         self.supported.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

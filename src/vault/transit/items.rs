@@ -477,4 +477,46 @@ mod tests {
         assert_eq!(read(2, Some(2)), Ok(2));
         assert_eq!(read(0, None), Ok(2));
     }
+
+    /// A buffer that grew would leave the seeds behind in the smaller one.
+    #[test]
+    fn a_body_fits_the_buffer_that_it_was_given() {
+        let data = AssociatedData::new(&[7; 64]);
+        let version = KeyVersion::try_new(u32::MAX);
+        for (length, bound) in [
+            (0, None),
+            (1, None),
+            (32, Some(&data)),
+            (128, Some(&data)),
+            (1_000, None),
+        ] {
+            for count in [1, 2, 10, 128] {
+                let plaintext = Plaintext::new(vec![0xff; length]);
+                let encrypts: Vec<_> = (0..count)
+                    .map(|_| ToEncrypt {
+                        plaintext: &plaintext,
+                        version,
+                        associated_data: bound,
+                    })
+                    .collect();
+                let ciphertext = ciphertext(&format!("vault:v1:{}", "A".repeat(length + 1)));
+                let decrypts: Vec<_> = (0..count)
+                    .map(|_| ToDecrypt {
+                        ciphertext: &ciphertext,
+                        associated_data: bound,
+                    })
+                    .collect();
+                let (written, given) = (body(&encrypts).len(), capacity_for(&encrypts));
+                assert!(
+                    written <= given && given <= 3 * written + 100,
+                    "{length} {count}: {written} {given}"
+                );
+                let (written, given) = (body(&decrypts).len(), capacity_for(&decrypts));
+                assert!(
+                    written <= given && given <= 3 * written + 100,
+                    "{length} {count}: {written} {given}"
+                );
+            }
+        }
+    }
 }
