@@ -146,4 +146,31 @@ mod tests {
         }
         assert!(one.size() > decrypt("vault:v1:YQ==", None).size());
     }
+
+    #[test]
+    fn the_size_of_an_item_is_about_that_of_its_texts() {
+        let text = "vault:v1:YWJjZGVmZ2hpamtsbW5vcA==";
+        let data = AssociatedData::new(b"labels that are rather long, as they are");
+        for data in [None, Some(data)] {
+            let bound = data.as_ref().map_or(0, |data| data.as_str().len());
+            let decrypt = Decrypt {
+                ciphertext: Arc::new(Ciphertext::try_new(text.into()).expect("a ciphertext")),
+                associated_data: data.clone(),
+            };
+            assert_eq!(decrypt.size(), text.len() + bound);
+            for length in [0, 31, 32, 33, 3_000] {
+                let encrypt = Encrypt {
+                    plaintext: Arc::new(Plaintext::new(vec![7; length])),
+                    version: None,
+                    associated_data: data.clone(),
+                };
+                let encoded = length.div_ceil(3) * 4 + bound;
+                assert!(
+                    encrypt.size() <= encoded && encrypt.size() + 4 >= encoded,
+                    "{length}"
+                );
+                assert!(!encrypt.is_same(&encrypt), "each has a nonce of its own");
+            }
+        }
+    }
 }

@@ -195,3 +195,6 @@ pub(super) fn log_wiped(entries: usize, why: &'static str) {
         events::SeedCacheWiped { entries, why }.emit();
     }
 }
+
+#[cfg(test)]
+mod tests;
