@@ -38,7 +38,7 @@ const DIRECTORIES: [&str; 5] = [
     "src/grpc",
 ];
 /// What of it is test code.
-const TEST_CODE: [&str; 1] = ["src/keys/model"];
+const TEST_CODE: [&str; 2] = ["src/keys/model", "src/keys/refresh/machine/snapshot"];
 /// How many seconds of unit tests, as they take without it, a mutant is worth at first: those that take seconds each run
 /// with `slow`.
 const UNIT_BUDGET: f64 = 6.0;

@@ -18,7 +18,7 @@ const WORKERS: usize = 2;
 /// A mutant that needs this much more than the tests do without it is caught, too.
 const PATIENCE: u32 = 5;
 /// And this much for what other programs take of the processors.
-const GRACE: Duration = Duration::from_secs(12);
+const GRACE: Duration = Duration::from_secs(15);
 
 /// A program with tests.
 #[derive(Debug)]
