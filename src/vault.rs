@@ -34,3 +34,6 @@ pub use transit::KeyVersions;
 pub use transit::{
     AssociatedData, Encrypted, KeyInfo, Outcomes, ToDecrypt, ToEncrypt, Unfit, VersionStamp,
 };
+
+#[cfg(test)]
+mod tests;

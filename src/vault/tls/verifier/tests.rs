@@ -94,9 +94,12 @@ fn a_certificate_of_the_configured_ca_is_accepted_for_its_names_and_its_time() {
     let roots = roots(&dir, &[ca.pem()], false).expect("roots");
     let server = issued(&ca, |_| {});
     for name in [NAME, "10.0.0.7"] {
-        assert_eq!(verified(&roots, &[server.clone()], name, NOW), "accepted");
+        assert_eq!(
+            verified(&roots, std::slice::from_ref(&server), name, NOW),
+            "accepted"
+        );
     }
-    let other = verified(&roots, &[server.clone()], "other.example", NOW);
+    let other = verified(&roots, std::slice::from_ref(&server), "other.example", NOW);
     for part in [
         "certificate of CN=a server, issued by CN=our CA, valid until 2027-01-01T00:00:00Z",
         "is for vault.example, 10.0.0.7 and not for other.example",
@@ -105,7 +108,7 @@ fn a_certificate_of_the_configured_ca_is_accepted_for_its_names_and_its_time() {
         assert!(other.contains(part), "{other}");
     }
     let year = 365 * 24 * 3600;
-    let late = verified(&roots, &[server.clone()], NAME, NOW + 2 * year);
+    let late = verified(&roots, std::slice::from_ref(&server), NAME, NOW + 2 * year);
     assert!(
         late.contains("CN=a server") && late.contains("expired; renew"),
         "{late}"
@@ -175,9 +178,9 @@ fn the_very_certificate_that_is_configured_needs_no_issuer_but_the_rest() {
     let (begin, end) = (1_735_689_600, 1_798_761_600);
     for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let dir = TempDir::new().expect("a directory");
-        let (pem, server) = self_signed(|params| params.is_ca = is_ca.clone());
+        let (pem, server) = self_signed(|params| params.is_ca = is_ca);
         let own = roots(&dir, std::slice::from_ref(&pem), false).expect("roots");
-        let at = |now| verified(&own, &[server.clone()], NAME, now);
+        let at = |now| verified(&own, std::slice::from_ref(&server), NAME, now);
         for now in [begin, NOW, end] {
             assert_eq!(at(now), "accepted", "{now}");
         }
@@ -187,7 +190,7 @@ fn the_very_certificate_that_is_configured_needs_no_issuer_but_the_rest() {
             at(begin - hour)
         );
         assert!(at(end + hour).contains("expired"), "{}", at(end + hour));
-        let elsewhere = verified(&own, &[server.clone()], "other.example", NOW);
+        let elsewhere = verified(&own, std::slice::from_ref(&server), "other.example", NOW);
         assert!(elsewhere.contains("not for other.example"), "{elsewhere}");
         let dir = TempDir::new().expect("a directory");
         let other = roots(&dir, &[any_ca("another").pem()], false).expect("roots");
