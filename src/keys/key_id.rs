@@ -340,6 +340,7 @@ mod tests {
             assert!(!KeyId::names(id.as_str(), &other), "{other}");
         }
         assert!(!KeyId::names("somebody else's", &ours));
+        assert!(KeyId::is_ours(id.as_str()) && !KeyId::is_ours("somebody else's"));
     }
 
     #[test]

@@ -300,3 +300,6 @@ impl SeedCache {
         Some(made)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -276,6 +276,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_canary_knows_its_own_plaintext_alone() {
+        let mut canary = view((100, 1)).canary.expect("a canary");
+        canary.digest = sha256(b"random");
+        assert!(canary.is_plaintext(b"random"));
+        assert!(!canary.is_plaintext(b"other") && !canary.is_plaintext(b""));
+    }
+
     /// A process that was just started answers Status from the state file. What waits for its first refresh then
     /// encrypts with what its own connection was answered, whatever another one was answered meanwhile.
     #[test]

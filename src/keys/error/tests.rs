@@ -163,3 +163,153 @@ fn a_replaced_key_stops_writes_whatever_showed_it() {
         assert!(remedy.contains(found.key_id.as_str()), "{remedy}");
     }
 }
+
+/// Every meaning that an answer of Vault can have.
+const ALL: [ApiErrorKind; 14] = [
+    ApiErrorKind::PolicyDenied,
+    ApiErrorKind::TokenRefused,
+    ApiErrorKind::KeyMissing,
+    ApiErrorKind::NotMounted,
+    ApiErrorKind::NamespaceMissing,
+    ApiErrorKind::KeyUnable,
+    ApiErrorKind::BadCiphertext,
+    ApiErrorKind::VersionTooNew,
+    ApiErrorKind::VersionTooOld,
+    ApiErrorKind::Throttled,
+    ApiErrorKind::Transient,
+    ApiErrorKind::WrongCredentials,
+    ApiErrorKind::LoginIncomplete,
+    ApiErrorKind::Other,
+];
+
+/// Whether it says that the key did not make the ciphertext, or that the version is unknown.
+fn is_of_another_key(api: ApiErrorKind) -> bool {
+    use ApiErrorKind::{BadCiphertext, VersionTooNew, VersionTooOld};
+    matches!(api, BadCiphertext | VersionTooNew | VersionTooOld)
+}
+
+#[test]
+fn a_revocation_is_what_denies_the_key_and_not_what_a_ciphertext_is_like() {
+    for api in ALL {
+        let error = refused(api);
+        let is_denied = matches!(error.kind, ErrorKind::Denied | ErrorKind::Precondition);
+        assert_eq!(error.may_be_revocation(), is_denied, "{error}");
+        assert_eq!(error.says_replaced(), is_of_another_key(api), "{error}");
+    }
+    let login = KeyError::new(ErrorKind::Denied, "the login was refused");
+    assert!(login.may_be_revocation() && !login.says_replaced());
+    let away = KeyError::new(ErrorKind::Unavailable, "vault is away");
+    assert!(!away.may_be_revocation() && !away.says_replaced());
+    let (before, found) = (proven(1, 1), proven(2, 1));
+    let error = refused(ApiErrorKind::BadCiphertext);
+    let replaced = error.of_replaced_key(&key(), &before.key_id, &found.key_id);
+    assert!(replaced.may_be_revocation());
+}
+
+#[test]
+fn a_decrypt_for_a_key_that_is_not_configured_says_which_one_to_add() {
+    let ours = "transit1::transit:old:v1:1";
+    for api in ALL {
+        let error = refused(api);
+        for foreign in [None, Some("another.plugin")] {
+            assert_eq!(error.clone().by_no_configured_key(foreign), error);
+        }
+        let named = error.clone().by_no_configured_key(Some(ours));
+        if !is_of_another_key(api) {
+            assert_eq!(named, error);
+            continue;
+        }
+        assert_eq!(named.kind, ErrorKind::Invalid, "{named}");
+        assert_eq!(
+            named.api_error,
+            Some(ApiErrorKind::BadCiphertext),
+            "{named}"
+        );
+        assert_eq!(named.reason, Reason::CiphertextUnreadable, "{named}");
+        assert!(
+            named.to_string().contains(ours) && !named.may_pass(),
+            "{named}"
+        );
+    }
+}
+
+#[test]
+fn a_decrypt_of_what_another_plugin_bound_says_how_to_read_it() {
+    for api in ALL {
+        let error = refused(api);
+        for unbound in [None, Some("transit1::transit:kms:v1:1")] {
+            assert_eq!(error.clone().or_bound(unbound), error);
+        }
+        let bound = error.clone().or_bound(Some("obk2.x"));
+        if !is_of_another_key(api) {
+            assert_eq!(bound, error);
+            continue;
+        }
+        assert_eq!(bound.kind, ErrorKind::Invalid, "{bound}");
+        assert_eq!(
+            bound.api_error,
+            Some(ApiErrorKind::BadCiphertext),
+            "{bound}"
+        );
+        assert_eq!(bound.reason, Reason::CiphertextUnreadable, "{bound}");
+        assert!(
+            bound.to_string().contains("transit.decrypt_also"),
+            "{bound}"
+        );
+    }
+}
+
+#[test]
+fn associated_data_that_does_not_authenticate_is_that_of_a_local_kek_or_of_labels() {
+    let labels = AssociatedData::new(b"labels");
+    for api in ALL {
+        let error = refused(api);
+        assert_eq!(error.clone().or_other_data(&key(), None), error);
+        for (data, text) in [
+            (local_kek::associated_data(), "local KEK"),
+            (labels.clone(), "cluster_id"),
+        ] {
+            let made = error.clone().or_other_data(&key(), Some(&data));
+            if api == ApiErrorKind::BadCiphertext {
+                assert!(made.to_string().contains(text), "{made}");
+            } else {
+                assert_eq!(made, error);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_an_imported_key_that_gives_no_response_is_taken_for_one_without_its_private_half() {
+    let broken = KeyError::new(ErrorKind::Unavailable, "the connection broke");
+    assert_eq!(broken.clone().after_encrypt(&key(), false), broken);
+    let made = broken.after_encrypt(&key(), true);
+    assert_eq!(made.kind, ErrorKind::Precondition);
+    assert!(
+        made.to_string().contains("was imported") && !made.may_pass(),
+        "{made}"
+    );
+    for api in ALL {
+        let error = refused(api);
+        assert_eq!(error.clone().after_encrypt(&key(), true), error);
+    }
+}
+
+#[test]
+fn a_key_that_can_never_serve_is_a_verdict_and_earlier_data_needs_its_key() {
+    let unfit = KeyError::unfit(&key(), "it is for signatures", Some("use another one"));
+    assert!(unfit.may_be_verdict() && !unfit.may_pass(), "{unfit}");
+    assert!(
+        unfit
+            .to_string()
+            .contains("transit/kms cannot serve: it is for signatures"),
+        "{unfit}"
+    );
+    let earlier = refused(ApiErrorKind::BadCiphertext).of_earlier_data();
+    let text = earlier.to_string();
+    assert!(
+        text.starts_with("data encrypted until now can no longer be decrypted"),
+        "{text}"
+    );
+    assert!(text.contains("transit.decrypt_also"), "{text}");
+}

@@ -86,3 +86,75 @@ impl Publication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::keys::tests::{proven, stamp};
+    use crate::keys::view::KeyView;
+    use crate::vault::Ciphertext;
+
+    fn publication(succeeded: bool, proves: bool) -> Publication {
+        let canary = Canary {
+            digest: [0; 32],
+            ciphertext: Arc::new(Ciphertext::try_new(b"vault:v2:AAAA".to_vec()).expect("valid")),
+            stamp: stamp(200, 2),
+        };
+        Publication {
+            proven: proves.then_some(canary),
+            key_id: proves.then(|| proven(200, 2).key_id),
+            replaces: false,
+            succeeded,
+            used_acceptance: None,
+            min_decryption_version: None,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn only_a_success_with_a_canary_is_a_proof() {
+        for (succeeded, proves) in [(false, false), (false, true), (true, false), (true, true)] {
+            let publication = publication(succeeded, proves);
+            assert_eq!(
+                publication.is_proof(),
+                succeeded && proves,
+                "{publication:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_published_changes_the_snapshot_and_what_is_not_stays() {
+        let before = KeyView {
+            announced: Some(proven(100, 1)),
+            proven: Some(proven(100, 1)),
+            used_acceptance: Some("accepted".to_owned()),
+            min_decryption_version: 1,
+            ..KeyView::default()
+        };
+        let now = Moment::now();
+        let mut view = before.clone();
+        publication(false, false).apply(&mut view, now);
+        assert!(view.is_refreshed && view.last_success.is_none());
+        assert_eq!(
+            (view.proven, view.announced),
+            (before.proven.clone(), before.announced.clone())
+        );
+        assert_eq!(view.used_acceptance, before.used_acceptance);
+        assert_eq!(view.min_decryption_version, 1);
+        let mut view = before.clone();
+        let all = Publication {
+            replaces: true,
+            used_acceptance: Some("another".to_owned()),
+            min_decryption_version: Some(2),
+            ..publication(true, true)
+        };
+        all.apply(&mut view, now);
+        assert!(view.last_success.is_some() && view.canary.is_some());
+        assert_eq!((view.proven, view.announced), (Some(proven(200, 2)), None));
+        assert_eq!(view.used_acceptance.as_deref(), Some("another"));
+        assert_eq!(view.min_decryption_version, 2);
+    }
+}

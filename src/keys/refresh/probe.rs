@@ -169,3 +169,15 @@ pub(in crate::keys) fn random_into(bytes: &mut [u8]) -> Result<(), KeyError> {
     getrandom::fill(bytes)
         .map_err(|error| KeyError::new(ErrorKind::Internal, format!("no random bytes: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_are_others_each_time() {
+        let made: std::collections::BTreeSet<_> =
+            (0..100).map(|_| random_bytes().expect("bytes")).collect();
+        assert_eq!(made.len(), 100);
+    }
+}
