@@ -159,3 +159,107 @@ impl Drop for Call {
         self.connection.count(|calls| calls - 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::keys::KeyId;
+    use crate::vault::{KeyVersion, VersionStamp};
+
+    fn span() -> CallSpan {
+        CallSpan::begin("/another.Service/Method", &HeaderMap::new())
+    }
+
+    fn budgets(max_waiting: usize) -> Budgets {
+        Budgets::new(max_waiting, 4, Metrics::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_since_its_last_call_ended() {
+        let connection = ConnectionState::new(&budgets(100));
+        let second = Duration::from_secs(1);
+        tokio::time::advance(second).await;
+        assert_eq!(connection.idleness(), (true, second));
+        let first = Call::begin(&connection, span()).expect("memory");
+        let other = Call::begin(&connection, span()).expect("memory");
+        tokio::time::advance(second).await;
+        assert_eq!(connection.idleness(), (false, second));
+        drop(first);
+        assert_eq!(connection.idleness(), (false, Duration::ZERO));
+        drop(other);
+        tokio::time::advance(3 * second).await;
+        assert_eq!(connection.idleness(), (true, 3 * second));
+    }
+
+    #[test]
+    fn a_call_is_charged_for_its_message_until_it_ends() {
+        let connection = ConnectionState::new(&budgets(1));
+        let calls = || {
+            let calls = (0..).map_while(|_| Call::begin(&connection, span()));
+            calls.collect::<Vec<_>>()
+        };
+        let all = calls().len();
+        assert!(all > 1 && all * CALL <= MIN_MEMORY, "{all}");
+        assert_eq!(calls().len(), all, "what was charged is given back");
+        let call = Call::begin(&connection, span()).expect("memory");
+        let megabyte = 1 << 20;
+        let charged = (0..100)
+            .take_while(|_| call.charge(megabyte).is_ok())
+            .count();
+        assert!(charged <= MIN_MEMORY / BYTE / megabyte, "{charged}");
+        let rest = calls().len();
+        assert!(
+            rest + charged * (megabyte * BYTE / CALL) <= all,
+            "{rest} {charged}"
+        );
+        assert!(call.charge(0).is_ok());
+        drop(call);
+        assert_eq!(calls().len(), all);
+    }
+
+    #[test]
+    fn as_many_calls_wait_as_are_allowed_and_each_is_counted() {
+        let connection = ConnectionState::new(&budgets(8));
+        let call = Call::begin(&connection, span()).expect("memory");
+        let waiting: Vec<_> = (0..).map_while(|_| call.admit()).collect();
+        assert!((1..=8).contains(&waiting.len()), "{}", waiting.len());
+        let count = waiting.len();
+        drop(waiting);
+        let again = (0..).map_while(|_| call.admit()).collect::<Vec<_>>();
+        assert_eq!(again.len(), count);
+    }
+
+    #[test]
+    fn what_status_returned_is_known_to_all_calls_of_its_connection_alone() {
+        let budgets = budgets(8);
+        let (connection, other) = (
+            ConnectionState::new(&budgets),
+            ConnectionState::new(&budgets),
+        );
+        let call = |of| Call::begin(of, span()).expect("memory");
+        let key = ProvenKey {
+            key_id: KeyId::from("key".to_owned()),
+            stamp: VersionStamp {
+                version: KeyVersion::try_new(1).expect("a version"),
+                created: 1,
+            },
+        };
+        assert_eq!(call(&connection).last_announced(), None);
+        call(&connection).announce(key.clone());
+        assert_eq!(call(&connection).last_announced(), Some(key));
+        assert_eq!(call(&other).last_announced(), None);
+    }
+
+    #[test]
+    fn a_request_knows_its_call() {
+        let connection = ConnectionState::new(&budgets(8));
+        let call = Call::begin(&connection, span()).expect("memory");
+        let mut extensions = Extensions::new();
+        assert!(Call::of(&extensions).is_err());
+        extensions.insert(call.clone());
+        let found = Call::of(&extensions).expect("the call");
+        assert!(Arc::ptr_eq(&found, &call));
+    }
+}
