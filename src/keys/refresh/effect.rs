@@ -101,6 +101,7 @@ mod tests {
             digest: [0; 32],
             ciphertext: Arc::new(Ciphertext::try_new(b"vault:v2:AAAA".to_vec()).expect("valid")),
             stamp: stamp(200, 2),
+            was_refused: false,
         };
         Publication {
             proven: proves.then_some(canary),
@@ -109,6 +110,7 @@ mod tests {
             succeeded,
             used_acceptance: None,
             min_decryption_version: None,
+            canary_was_refused: false,
             fault: None,
         }
     }
