@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::ActorRef;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{ErrorKind, KeyError};
@@ -22,7 +22,7 @@ use crate::vault::Plaintext;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Encrypts and decrypts through `actor`, and decrypts the canary of `before`, if there is one: of the same key in the same
-/// request, as a standby that lags may have a key that was deleted.
+/// request, as a standby that lags may have a key that was deleted. `candidate` is what `actor` has found out.
 /// `accepted` is the key_id of a replaced key that the operator accepts. Returns whether it was
 /// accepted now: what was encrypted before is lost.
 ///
@@ -30,6 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What failed; at the deadline the reason why nothing was possible.
 pub async fn verify(
     actor: &ActorRef<KeyMsg>,
+    candidate: &watch::Receiver<KeyView>,
     before: &KeyView,
     accepted: Option<&str>,
     deadline: Instant,
@@ -49,7 +50,10 @@ pub async fn verify(
     let is_accepted = accepted == Some(encrypted.key_id.as_str());
     let known = before.canary.as_ref().zip(before.proven.as_ref());
     let same_key = known.filter(|(_, proven)| proven.key_id.is_of_same_key(&encrypted.key_id));
+    // What was encrypted just now may be of another server than the proof of the version.
+    let proof = candidate.borrow().canary.clone();
     let mut ciphertexts = vec![Arc::new(encrypted.ciphertext)];
+    ciphertexts.extend(proof.as_ref().map(|canary| canary.ciphertext.clone()));
     ciphertexts.extend(same_key.map(|(canary, _)| canary.ciphertext.clone()));
     let decrypted = ask(actor, deadline, |reply| {
         KeyMsg::DecryptTogether(DecryptTogether {
@@ -65,6 +69,9 @@ pub async fn verify(
         return Err(internal(
             "a round trip returned a different plaintext: do not use this key",
         ));
+    }
+    if proof.is_some() {
+        decrypted.next().unwrap_or_else(missing)?;
     }
     let Some((canary, proven)) = known else {
         return Ok(false);

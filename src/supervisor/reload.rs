@@ -175,9 +175,10 @@ impl State {
         let before = self.args.children.backend().keys_view().borrow().clone();
         let accepted = backend.accepted_replacement();
         let sessions = backend.session_view().subscribe();
+        let known = backend.keys_view().subscribe();
         let myself = myself.clone();
         self.tasks.spawn(async move {
-            let result = validate_candidate(actor, before, accepted, sessions).await;
+            let result = validate_candidate(actor, known, before, accepted, sessions).await;
             let outcome = ValidationOutcome { candidate, result };
             let _ = myself.cast(SupervisorMsg::Validated(outcome));
         });
@@ -342,13 +343,14 @@ impl State {
 /// Proves a round trip, and that earlier data decrypts. Ends at once when the login is rejected.
 async fn validate_candidate(
     actor: ActorRef<KeyMsg>,
+    candidate: watch::Receiver<KeyView>,
     before: KeyView,
     accepted: Option<String>,
     mut sessions: watch::Receiver<SessionView>,
 ) -> Result<bool, String> {
     let refused = sessions.wait_for(|view| view.fault.as_ref().is_some_and(|it| it.rejected));
     tokio::select! {
-        validated = keys::verify(&actor, &before, accepted.as_deref(), Instant::now() + VALIDATION_LIMIT) => {
+        validated = keys::verify(&actor, &candidate, &before, accepted.as_deref(), Instant::now() + VALIDATION_LIMIT) => {
             validated.map_err(|error| error.to_string())
         }
         Ok(view) = refused => {
