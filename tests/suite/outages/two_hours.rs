@@ -189,7 +189,7 @@ impl Soak {
         };
         let (logins, renewals) = (requests("login"), requests("renew"));
         eprintln!("{reloaded} reloads, {logins} logins, {renewals} renewals");
-        let tokens = length.as_secs_f64() / f64::from(MAX_TTL);
+        let tokens = (length.as_secs() / u64::from(MAX_TTL)) as f64;
         assert!(
             logins >= tokens && renewals >= tokens,
             "{logins} {renewals}"
