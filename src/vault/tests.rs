@@ -90,8 +90,13 @@ impl Answering {
 
 fn client(servers: &[&Answering]) -> Client {
     let addresses = servers.iter().map(|it| Address::try_new(&it.address));
+    client_at(addresses.map(|it| it.expect("an address")).collect())
+}
+
+/// A client of servers without TLS, in this order.
+pub(in crate::vault) fn client_at(addresses: Vec<Address>) -> Client {
     let settings = Settings {
-        addresses: addresses.map(|it| it.expect("an address")).collect(),
+        addresses,
         ca_file: None,
         ca_dir: None,
         tls_server_name: None,

@@ -11,10 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::reason::Reason;
-use crate::telemetry::metrics::Metrics;
-use crate::vault::{
-    Address, CallError, Client, KeyName, MountPath, Namespace, Proxies, Settings, Token, TransitKey,
-};
+use crate::vault::tests::client_at;
+use crate::vault::{Address, CallError, Client, KeyName, MountPath, Namespace, Token, TransitKey};
 
 /// Worlds at a time: more of them would make a loaded machine look like silent endpoints.
 const AT_A_TIME: usize = 32;
@@ -109,18 +107,6 @@ async fn client_of(world: [Endpoint; 3]) -> (Client, Vec<Arc<AtomicUsize>>) {
         requests.push(count);
     }
     (client_at(addresses), requests)
-}
-
-fn client_at(addresses: Vec<Address>) -> Client {
-    let settings = Settings {
-        addresses,
-        ca_file: None,
-        ca_dir: None,
-        tls_server_name: None,
-        client_certificate: None,
-        proxies: Proxies::default(),
-    };
-    Client::new(&settings, Metrics::default()).expect("a client")
 }
 
 async fn reaches_the_one_that_can_serve(world: [Endpoint; 3]) {
